@@ -1,0 +1,288 @@
+"""What one trial is: frozen, fully resolved data. Everything that can change its numbers is here, nothing else.
+
+Where files live, which device trains and how many trials run at once are not part of a trial. Impossible values raise
+ValueError when a config is made. Standard library only, so that planning a sweep needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+
+def _refuse(*faults: str | None) -> None:
+    """Raises one ValueError that lists every fault."""
+    if present := [fault for fault in faults if fault]:
+        raise ValueError("; ".join(present))
+
+
+def _at_least(name: str, value: float, bound: float) -> str | None:
+    return None if value >= bound and math.isfinite(value) else f"{name} is {value}, must be at least {bound}"
+
+
+def _within(name: str, value: float, low: float, high: float) -> str | None:
+    return None if low <= value <= high else f"{name} is {value}, must be between {low} and {high}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkConfig:
+    """An anytime ResNet (section 4.1): ``n`` units in each of 3 blocks, ``c`` initial channels, a prediction every
+    ``period`` units counted back from the last one."""
+
+    n: int
+    c: int
+    period: int = 1
+
+    def __post_init__(self) -> None:
+        _refuse(
+            _at_least("n", self.n, 1),
+            _at_least("c", self.c, 1),
+            _at_least("period", self.period, 1),
+            f"period is {self.period}, must be at most 3n = {3 * self.n}" if 1 <= self.n < self.period / 3 else None,
+        )
+
+    @property
+    def units(self) -> int:
+        return 3 * self.n
+
+    @property
+    def predicting_units(self) -> tuple[int, ...]:
+        """The 1-based units that predict: L, L - s, L - 2s, ... in ascending order (appendix B)."""
+        return tuple(range(self.units, 0, -self.period))[::-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """A data set and how its training images are augmented.
+
+    ``validation`` holds out that many images at the end of the training set and evaluates on them instead of the test
+    set (section 4.1 uses 5,000). ``pad`` zeros are added to each side before a random crop back to the image's size.
+    """
+
+    name: str
+    validation: int = 0
+    pad: int = 4
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        _refuse(_at_least("validation", self.validation, 0), _at_least("pad", self.pad, 0))
+
+
+Normalisation = Literal["sum_to_one", "as_published", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightingConfig:
+    """The base weight B_i of each prediction's loss (section 3.2) and the scale of their sum."""
+
+    name: str = "sieve"
+    normalize: Normalisation = "sum_to_one"
+
+    def __post_init__(self) -> None:
+        allowed = get_args(Normalisation)
+        _refuse(None if self.normalize in allowed else f"normalize is {self.normalize!r}, must be one of {allowed}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ann:
+    """No loss is amplified: the plain weighted sum (section 3.2)."""
+
+    name: Literal["ann"] = "ann"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Amplifying:
+    """Each step the weight of one chosen loss grows by ``gamma`` times the sum of all weights."""
+
+    gamma: float = 0.5
+
+    def __post_init__(self) -> None:
+        _refuse(_at_least("gamma", self.gamma, 0))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aann(_Amplifying):
+    """Draws loss i with probability B_i / sum(B) (section 3.2)."""
+
+    name: Literal["aann"] = "aann"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Milestone(_Amplifying):
+    """Half of the probability evenly over the predictions at 1/4, 1/2, 3/4 and 1 of the cost, half over the rest
+    (section 4.4)."""
+
+    name: Literal["milestone"] = "milestone"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Learning(_Amplifying):
+    """A no-regret learner over the relative improvements between neighbouring losses (appendix D).
+
+    ``exploration`` is the share of uniform draws, ``final_reward`` the paper's lambda.
+    """
+
+    exploration: float = 0.3
+    final_reward: float = 0.8
+
+    def __post_init__(self) -> None:
+        _refuse(
+            _at_least("gamma", self.gamma, 0),
+            _within("exploration", self.exploration, 0, 1),
+            _at_least("final_reward", self.final_reward, 0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exp3(_Learning):
+    """Exponential weights for bandits: only the drawn loss is updated (appendix D.3)."""
+
+    name: Literal["exp3"] = "exp3"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rwm(_Learning):
+    """Randomised weighted majority: every loss is updated each step (appendix D.3).
+
+    The paper gives no rate; ``rate`` times ``exploration`` is the exponent's, 0.5 in the authors' code.
+    """
+
+    rate: float = 0.5
+    name: Literal["rwm"] = "rwm"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Avgl(_Learning):
+    """Draws in proportion to an exponential average of the rewards (appendix D.1, D.4)."""
+
+    momentum: float = 0.9
+    name: Literal["avgl"] = "avgl"
+
+    def __post_init__(self) -> None:
+        # Not super(): with slots, dataclass makes a new class and the zero-argument form finds the old one.
+        _Learning.__post_init__(self)
+        _refuse(_within("momentum", self.momentum, 0, 1))
+
+
+Strategy = Ann | Aann | Milestone | Exp3 | Rwm | Avgl
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joint:
+    """All predictions are trained together on the weighted sum of their losses (section 3.2)."""
+
+    name: Literal["joint"] = "joint"
+    weights: WeightingConfig = field(default_factory=WeightingConfig)
+    strategy: Strategy = field(default_factory=Ann)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opt:
+    """The optimum at one depth: only the prediction of ``unit`` is trained, deeper units do not exist (section 4.1)."""
+
+    name: Literal["opt"] = "opt"
+    unit: int
+
+    def __post_init__(self) -> None:
+        _refuse(_at_least("unit", self.unit, 1))
+
+
+Regime = Joint | Opt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """Stochastic gradient descent and its schedule. The defaults are the paper's text, "as the original ResNet".
+
+    ``learning_rate`` maps the first step of each phase to its rate, and must begin at step 0. Weight decay acts on
+    convolutions and linear weights, not on batch norms and biases.
+    """
+
+    steps: int = 64_000
+    batch_size: int = 128
+    learning_rate: dict[int, float] = field(default_factory=lambda: {0: 0.1, 32_000: 0.01, 48_000: 0.001})
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        rates = self.learning_rate
+        _refuse(
+            _at_least("steps", self.steps, 1),
+            _at_least("batch_size", self.batch_size, 2),
+            None if min(rates, default=None) == 0 else "learning_rate must give the rate at step 0",
+            *(_at_least(f"learning_rate at step {step}", rate, 0) for step, rate in rates.items()),
+            _within("momentum", self.momentum, 0, 1),
+            _at_least("weight_decay", self.weight_decay, 0),
+        )
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of the given 0-based step."""
+        return self.learning_rate[max(start for start in self.learning_rate if start <= step)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialConfig:
+    """One trained network: the same config on the same machine gives the same bits."""
+
+    network: NetworkConfig
+    data: DataConfig
+    regime: Regime = field(default_factory=Joint)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unit, units = getattr(self.regime, "unit", 1), self.network.units
+        _refuse(
+            f"regime.unit is {unit}, must be at most 3n = {units}" if unit > units else None,
+            _at_least("seed", self.seed, 0),
+        )
+
+    @property
+    def predicting_units(self) -> tuple[int, ...]:
+        """The units whose predictions this trial trains, 1-based and ascending."""
+        return (self.regime.unit,) if isinstance(self.regime, Opt) else self.network.predicting_units
+
+
+def opt_unit(n: int, fraction: Fraction) -> int:
+    """The unit that stands for ``fraction`` of a network's cost when an optimum is trained for it: floor(3nf + 1/2)."""
+    return math.floor(3 * n * fraction + Fraction(1, 2))
+
+
+MILESTONES: tuple[Fraction, ...] = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1))
+"""The fractions of the total cost at which the paper reports errors (section 4.1)."""
+
+
+def to_dict(config: TrialConfig) -> dict[str, Any]:
+    """The config as JSON holds it; every value explicit."""
+    return json.loads(json.dumps(asdict(config)))  # type: ignore[no-any-return]
+
+
+def from_dict(values: Mapping[str, Any]) -> TrialConfig:
+    """The inverse of ``to_dict``."""
+    regime, training = dict(values["regime"]), dict(values["training"])
+    kind = by_name(REGIMES)[regime["name"]]
+    if kind is Joint:
+        strategy = regime["strategy"]
+        regime["weights"] = WeightingConfig(**regime["weights"])
+        regime["strategy"] = by_name(STRATEGIES)[strategy["name"]](**strategy)
+    training["learning_rate"] = {int(step): rate for step, rate in training["learning_rate"].items()}
+    return TrialConfig(
+        network=NetworkConfig(**values["network"]),
+        data=DataConfig(**values["data"]),
+        regime=kind(**regime),
+        training=TrainingConfig(**training),
+        seed=values["seed"],
+    )
+
+
+STRATEGIES: tuple[type[Any], ...] = get_args(Strategy)
+REGIMES: tuple[type[Any], ...] = get_args(Regime)
+
+
+def by_name(kinds: Iterable[type[Any]]) -> dict[str, type[Any]]:
+    """The configs of a union by the value of their ``name``."""
+    return {kind.__dataclass_fields__["name"].default: kind for kind in kinds}

@@ -1,0 +1,63 @@
+"""Multiply-adds up to each prediction, and which prediction is the latest at a fraction of the cost (section 4.1).
+
+Convolutions and linear layers are counted, as torch's own FLOP counter does; batch norms, ReLUs and sums are not.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+BLOCKS = 3
+KERNEL = 9  # 3x3
+
+
+def downsampled(size: int) -> int:
+    """Side of an image after a 3x3 convolution with stride 2 and padding 1."""
+    return (size - 1) // 2 + 1
+
+
+def unit_costs(n: int, c: int, *, in_channels: int = 3, image_size: int = 32) -> list[int]:
+    """Multiply-adds of one image in each of the 3n units; a stem or transition belongs to the unit that follows it."""
+    costs = []
+    size, before = image_size, KERNEL * in_channels * c * image_size**2
+    for block in range(BLOCKS):
+        channels = c << block
+        if block:
+            size = downsampled(size)
+            before = KERNEL * (channels // 2) * channels * size**2
+        unit = 2 * KERNEL * channels**2 * size**2
+        costs += [before + unit] + [unit] * (n - 1)
+    return costs
+
+
+def head_cost(n: int, c: int, unit: int, num_classes: int) -> int:
+    """Multiply-adds of the linear layer that predicts from the given 1-based unit."""
+    return (c << ((unit - 1) // n)) * num_classes
+
+
+def costs_at(
+    n: int, c: int, units: Sequence[int], *, num_classes: int = 10, in_channels: int = 3, image_size: int = 32
+) -> list[int]:
+    """Multiply-adds up to and including the prediction of each of the given ascending, 1-based units."""
+    body = unit_costs(n, c, in_channels=in_channels, image_size=image_size)
+    costs, heads = [], 0
+    for unit in units:
+        heads += head_cost(n, c, unit, num_classes)
+        costs.append(sum(body[:unit]) + heads)
+    return costs
+
+
+def prediction_costs(
+    n: int, c: int, period: int = 1, num_classes: int = 10, *, in_channels: int = 3, image_size: int = 32
+) -> list[int]:
+    """Multiply-adds of one image up to and including each prediction of AnytimeResNet(n, c, period)."""
+    units = range(BLOCKS * n, 0, -period)[::-1]
+    return costs_at(n, c, units, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+
+
+def milestone_index(costs: Sequence[int], fraction: Fraction) -> int | None:
+    """Index of the latest prediction whose cost is at most ``fraction`` of the last one's; None before the first."""
+    reached = [index for index, cost in enumerate(costs) if cost <= fraction * costs[-1]]
+    return reached[-1] if reached else None

@@ -1,0 +1,171 @@
+"""Data sets are converted once into .npy files, which all workers of a node map into memory and so share.
+
+A cache is a folder that appears whole, by a rename, under a name that changes with the source files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from anytime_core.data import formats
+from anytime_core.data.formats import Images, SourceFile
+
+FORMAT = 1  # to be raised when a reader, or what lies in a cache, changes
+ARRAYS = tuple(field.name for field in fields(Images))
+MANIFEST = "manifest.json"
+
+
+def load(name: str, root: Path | None, *, check_md5: bool = True, cache: Path | None = None) -> Images:
+    """The data set below ``root``, memory-mapped and read-only where it could be cached.
+
+    The cache is ROOT/.cache, or if nothing can be written there ``cache``, or without that the user's own. The md5 sums
+    of the files are compared when they are converted.
+    """
+    files = formats.located(name, root)
+    if root is None or not files:
+        return formats.read(name, root)
+    key = f"{name}-{_fingerprint(name, root, files, check_md5)}"
+    folders = [parent / key for parent in _parents(root, cache)]
+    for folder in folders:
+        if cached := _opened(folder):
+            return cached
+    images = formats.read(name, root, check_md5=check_md5)
+    for folder in folders:
+        if cached := _stored(images, folder):
+            return cached
+    return images
+
+
+def content_hash(images: Images) -> str:
+    """Identifies the numbers themselves, wherever they came from; taken from the cache's manifest where they are mapped
+    from one."""
+    return _recorded_hash(images) or _hash(images)
+
+
+def _fingerprint(name: str, root: Path, files: list[SourceFile], check_md5: bool) -> str:
+    stats = [(os.path.relpath(file.path, root), file.path.stat()) for file in files]
+    identity = [FORMAT, name, check_md5, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
+def _parents(root: Path, cache: Path | None) -> list[Path]:
+    """Where caches may lie, best first."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "anytime_core"
+    # Not absolute: there is no home, as in some containers.
+    return [root / ".cache", *([cache] if cache else [user] if user.is_absolute() else [])]
+
+
+def _opened(folder: Path) -> Images | None:
+    """The cache in ``folder``; None if there is none or it is damaged.
+
+    Sizes, shapes and dtypes are compared, which shows a file cut short or put in from elsewhere. The bytes are not: to
+    hash SVHN's 2 GB takes seconds, for every worker at every start, and the folder only ever appears once it is whole.
+    """
+    try:
+        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        whole = _manifest(folder)["arrays"] == _description(folder, arrays)
+    except Exception:  # whatever is wrong with a cache, the answer is a new one
+        return None
+    return Images(**arrays) if whole else None
+
+
+def _stored(images: Images, folder: Path) -> Images | None:
+    """Writes a cache beside ``folder``, gives it that name and opens it; None where that cannot be done."""
+    written = folder.with_name(f"{folder.name}.{uuid4().hex}")
+    try:
+        written.mkdir(parents=True)
+        _write(images, written)
+        return _installed(written, folder)
+    except OSError:
+        return None
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
+
+
+def _installed(written: Path, folder: Path) -> Images | None:
+    """The cache at ``folder``: this one, or that of another process that was first. A damaged one makes way."""
+    damaged = written.with_suffix(".damaged")
+    try:
+        for _ in range(2):
+            with suppress(OSError):
+                written.rename(folder)
+                _sync(folder.parent)
+            if cached := _opened(folder):
+                return cached
+            folder.rename(damaged)
+        return None
+    finally:
+        shutil.rmtree(damaged, ignore_errors=True)
+
+
+def _write(images: Images, folder: Path) -> None:
+    arrays = _arrays(images)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    manifest = {"content": _hash(images), "arrays": _description(folder, arrays)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for path in (*folder.iterdir(), folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / MANIFEST).read_text())  # type: ignore[no-any-return]
+
+
+def _description(folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest holds of the arrays in ``folder``."""
+    return {
+        name: {
+            "bytes": (folder / f"{name}.npy").stat().st_size,
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+        }
+        for name, array in arrays.items()
+    }
+
+
+def _arrays(images: Images) -> dict[str, Any]:
+    return {name: getattr(images, name) for name in ARRAYS}
+
+
+def _hash(images: Images) -> str:
+    digest = hashlib.sha256()
+    for name, array in _arrays(images).items():
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _recorded_hash(images: Images) -> str | None:
+    """The hash in the manifest of the cache whose files the arrays map, each of them whole."""
+    arrays = _arrays(images)
+    paths = {name: Path(getattr(array, "filename", None) or "") for name, array in arrays.items()}
+    folder = paths[ARRAYS[0]].parent
+    if paths != {name: folder / f"{name}.npy" for name in ARRAYS}:
+        return None
+    try:
+        manifest = _manifest(folder)
+        whole = manifest["arrays"] == _description(folder, arrays)
+        contiguous = all(array.flags.c_contiguous for array in arrays.values())  # a reversed view has the same shape
+        return str(manifest["content"]) if whole and contiguous else None
+    except (OSError, ValueError, KeyError):  # the cache has been replaced since
+        return None

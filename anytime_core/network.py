@@ -1,0 +1,137 @@
+"""AnytimeResNet (section 4.1): a stem, three blocks of residual units, and predictions along the way.
+
+Shapes: N images, C channels, H x W pixels, L predictions, K classes, U predictions of one block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from anytime_core.config import NetworkConfig
+from anytime_core.cost import BLOCKS
+from anytime_core.randomness import generator
+
+
+def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
+
+
+class Unit(nn.Module):
+    """BN - 3x3 - BN - ReLU - 3x3 - BN plus the identity; no ReLU after the sum (Han et al. 2017)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            conv3x3(channels, channels),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            conv3x3(channels, channels),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.residual(x)
+
+
+class Heads(nn.Module):
+    """The linear layers of all predictions of one block, as one batched product."""
+
+    def __init__(self, count: int, channels: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, channels, classes))
+        self.bias = nn.Parameter(torch.zeros(count, 1, classes))
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[U,N,C] -> [U,N,K]"""
+        return torch.baddbmm(self.bias, pooled, self.weight)
+
+
+class Block(nn.Module):
+    """``depth`` units at one resolution, after a transition (3x3, stride 2, doubling the channels) where there is one.
+
+    ``predicting`` are the 0-based units of this block whose ReLU-ed, globally pooled output is predicted from.
+    """
+
+    def __init__(self, transition: nn.Module, depth: int, channels: int, predicting: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.transition = transition
+        self.units = nn.ModuleList(Unit(channels) for _ in range(depth))
+        self.predicting = frozenset(predicting)
+        self.heads = Heads(len(predicting), channels, classes) if predicting else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """[N,C',H',W'] -> features [N,C,H,W] and logits [U,N,K], or None where nothing is predicted."""
+        x = self.transition(x)
+        pooled = []
+        for index, unit in enumerate(self.units):
+            x = unit(x)
+            if index in self.predicting:
+                pooled.append(torch.relu(x).mean((2, 3)))
+        return x, self.heads(torch.stack(pooled)) if self.heads is not None else None
+
+
+class AnytimeResNet(nn.Module):
+    """The network of ``NetworkConfig(n, c, period)``; any image size and channel count.
+
+    ``predicting_units`` (1-based, ascending) replaces those of the period; units past the last of them are not built,
+    so ``(k,)`` is the network of OPT at depth k. ``seed`` draws the parameters: the same for a unit however deep the
+    network is.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        c: int,
+        num_classes: int,
+        period: int = 1,
+        in_channels: int = 3,
+        *,
+        predicting_units: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        regular = NetworkConfig(n=n, c=c, period=period).predicting_units
+        self.predicting_units = tuple(predicting_units or regular)
+        self.n = n
+        self.stem = conv3x3(in_channels, c)
+        self.blocks = nn.ModuleList(self._block(index, c, num_classes) for index in range(BLOCKS) if self._depth(index))
+        self._initialise(seed)
+
+    def _depth(self, block: int) -> int:
+        return min(max(self.predicting_units[-1] - block * self.n, 0), self.n)
+
+    def _predicting(self, block: int) -> list[int]:
+        local = (unit - 1 - block * self.n for unit in self.predicting_units)
+        return [index for index in local if 0 <= index < self.n]
+
+    def _block(self, index: int, c: int, classes: int) -> Block:
+        channels = c << index
+        transition = conv3x3(channels // 2, channels, stride=2) if index else nn.Identity()
+        return Block(transition, self._depth(index), channels, self._predicting(index), classes)
+
+    @torch.no_grad()
+    def _initialise(self, seed: int) -> None:
+        """Convolutions N(0, 2 / (9 C_out)), linear weights N(0, 2 / C_in), biases 0; batch norms as torch has them."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d):
+                std = math.sqrt(2 / (9 * module.out_channels))
+                module.weight.normal_(0, std, generator=generator(seed, "init", name))
+            elif isinstance(module, Block) and module.heads is not None:
+                for weight, local in zip(module.heads.weight, sorted(module.predicting), strict=True):
+                    std = math.sqrt(2 / weight.shape[0])
+                    weight.normal_(0, std, generator=generator(seed, "init", name, "head", local))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N,channels,H,W] -> logits [L,N,K]"""
+        x = self.stem(x)
+        logits = []
+        for block in self.blocks:
+            x, predicted = block(x)
+            if predicted is not None:
+                logits.append(predicted)
+        return torch.cat(logits)

@@ -1,0 +1,49 @@
+"""Stochastic gradient descent as in the paper: momentum without Nesterov, decay on weights only, a stepwise schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from anytime_core.config import TrainingConfig
+
+
+def decays(name: str, parameter: Tensor) -> bool:
+    """Weight decay acts on convolutions and linear weights, not on batch norms and biases."""
+    return parameter.ndim > 1 and not name.endswith("bias")
+
+
+def sgd(network: nn.Module, config: TrainingConfig) -> torch.optim.SGD:
+    groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    for name, parameter in network.named_parameters():
+        groups[decays(name, parameter)].append(parameter)
+    return torch.optim.SGD(
+        [
+            {"params": groups[True], "weight_decay": config.weight_decay},
+            {"params": groups[False], "weight_decay": 0.0},
+        ],
+        lr=config.rate_at(0),
+        momentum=config.momentum,
+        foreach=True,
+    )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def momentum_buffers(network: nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """The optimiser's only state, by the parameter's name; nothing before the first step."""
+    for name, parameter in network.named_parameters():
+        buffer = optimiser.state[parameter].get("momentum_buffer")
+        if buffer is not None:
+            yield name, buffer
+
+
+def restore_momentum(network: nn.Module, optimiser: torch.optim.Optimizer, buffers: dict[str, Tensor]) -> None:
+    for name, parameter in network.named_parameters():
+        if name in buffers:
+            optimiser.state[parameter]["momentum_buffer"] = buffers[name].to(parameter.device).clone()

@@ -1,0 +1,61 @@
+"""What training one trial gives. Standard library only; errors are in percent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from anytime_core.config import MILESTONES
+from anytime_core.cost import milestone_index
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochMetrics:
+    """One pass over the training images. All tuples have one entry a prediction, first to last.
+
+    ``step`` counts the steps done at its end, ``probabilities`` are those with which the strategy would amplify each loss
+    (empty where none is amplified), ``timestamp`` is in seconds since 1970.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    train_loss: tuple[float, ...]
+    train_error: tuple[float, ...]
+    test_loss: tuple[float, ...]
+    test_error: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    seconds: float
+    timestamp: float
+
+    @property
+    def diverged(self) -> bool:
+        """True when a loss is no longer a finite number."""
+        return not all(math.isfinite(loss) for loss in self.train_loss + self.test_loss)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialResult:
+    """The end of a trial. ``errors`` (test errors in percent) exist only when it finished; a diverged trial has none."""
+
+    state: Literal["finished", "diverged"]
+    units: tuple[int, ...]
+    costs: tuple[int, ...]
+    errors: tuple[float, ...]
+    steps: int
+    seconds: float
+    device: str
+
+
+def milestone_errors(costs: Sequence[int], errors: Sequence[float]) -> dict[Fraction, float | None]:
+    """Error of the latest prediction at 1/4, 1/2, 3/4 and all of the cost (section 4.1); None before the first one."""
+    indices = {fraction: milestone_index(costs, fraction) for fraction in MILESTONES}
+    return {fraction: None if index is None else errors[index] for fraction, index in indices.items()}
+
+
+def average_error(errors: Sequence[float]) -> float:
+    """AE: the plain mean of the errors of all predictions (section 4.1)."""
+    return math.fsum(errors) / len(errors)

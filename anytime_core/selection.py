@@ -1,0 +1,142 @@
+"""Which loss to amplify in each step (section 3.2, 4.4, appendix D), as state machines on the training device.
+
+A strategy is one vector v [L] and three pure functions: its start, the probabilities p [L] it stands for, and its update
+from the losses of the step. Nothing here waits for the device. To add one: a config in ``config.Strategy``, its
+functions, and a line in RULES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anytime_core.config import Aann, Ann, Avgl, Exp3, Milestone, Rwm, Strategy
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``start(base [L], milestones) -> v``, ``probabilities(config, v) -> p``, ``update(config, v, p, chosen, losses) -> v``."""
+
+    start: Callable[[Tensor, Sequence[int]], Tensor]
+    probabilities: Callable[[Any, Tensor], Tensor]
+    update: Callable[[Any, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def normalised(v: Tensor) -> Tensor:
+    """v scaled to sum to one; uniform where everything has vanished."""
+    total = v.sum()
+    return torch.where(total > TINY, v / total.clamp_min(TINY), torch.full_like(v, 1 / len(v)))
+
+
+def rewards(losses: Tensor, final_reward: float) -> Tensor:
+    """Relative gain of each prediction's successor, r_i = 1 - l_{i+1} / l_i; the last gets a share of the best (eq. 4)."""
+    gains = 1 - losses[1:] / losses[:-1].clamp_min(TINY)
+    gains = torch.cat([gains, torch.zeros_like(losses[:1])])
+    last = final_reward * gains.max()
+    return torch.cat([gains[:-1], last.reshape(1)])
+
+
+def explored(v: Tensor, exploration: float) -> Tensor:
+    return (1 - exploration) * v + exploration / len(v)
+
+
+def proportional(base: Tensor, milestones: Sequence[int]) -> Tensor:
+    return base / base.sum()
+
+
+def halves(base: Tensor, milestones: Sequence[int]) -> Tensor:
+    """Half evenly over the milestones, half evenly over the rest; uniform where one of the two is empty."""
+    chosen = torch.zeros_like(base)
+    chosen[list(milestones)] = 1
+    return normalised(normalised(chosen) + normalised(1 - chosen))
+
+
+def uniform(base: Tensor, milestones: Sequence[int]) -> Tensor:
+    return torch.full_like(base, 1 / len(base))
+
+
+def nothing(base: Tensor, milestones: Sequence[int]) -> Tensor:
+    return torch.zeros_like(base)
+
+
+def as_it_is(config: Any, v: Tensor) -> Tensor:
+    return v
+
+
+def unchanged(config: Any, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
+    return v
+
+
+def learned(config: Exp3 | Rwm, v: Tensor) -> Tensor:
+    return explored(v, config.exploration)
+
+
+def averaged(config: Avgl, v: Tensor) -> Tensor:
+    return explored(normalised(v.clamp_min(0)), config.exploration)
+
+
+def exp3(config: Exp3, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
+    """Only the chosen loss: v_i exp(g r_i / (p_i L)), with the exploration g as rate (appendix D.3)."""
+    reward = rewards(losses, config.final_reward)
+    return normalised(v * torch.exp(chosen * config.exploration * reward / (p * len(v))))
+
+
+def rwm(config: Rwm, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
+    """Every loss: v_j exp(rate g r_j)."""
+    return normalised(v * torch.exp(config.rate * config.exploration * rewards(losses, config.final_reward)))
+
+
+def avgl(config: Avgl, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
+    return torch.lerp(rewards(losses, config.final_reward), v, config.momentum)
+
+
+RULES: dict[type, Rule] = {
+    Ann: Rule(nothing, as_it_is, unchanged),
+    Aann: Rule(proportional, as_it_is, unchanged),
+    Milestone: Rule(halves, as_it_is, unchanged),
+    Exp3: Rule(uniform, learned, exp3),
+    Rwm: Rule(uniform, learned, rwm),
+    Avgl: Rule(nothing, averaged, avgl),
+}
+
+
+class Selection:
+    """Draws a loss a step, gives the step's weights, and learns from its losses.
+
+    ``base`` [L] are the weights B, ``milestones`` the indices of the predictions at 1/4, 1/2, 3/4 and 1 of the cost.
+    """
+
+    def __init__(self, strategy: Strategy, base: Tensor, milestones: Sequence[int] = ()) -> None:
+        self.strategy = strategy
+        self.rule = RULES[type(strategy)]
+        self.base = base
+        self.bonus = getattr(strategy, "gamma", 0.0) * base.sum()
+        self.v = self.rule.start(base, milestones)
+        self.p = self.probabilities()
+        self.chosen = torch.zeros_like(base)
+
+    @property
+    def amplifies(self) -> bool:
+        return not isinstance(self.strategy, Ann)
+
+    def probabilities(self) -> Tensor:
+        """[L], of the next draw."""
+        return self.rule.probabilities(self.strategy, self.v)
+
+    def choose(self, draw: Tensor) -> Tensor:
+        """The step's weights [L]: B, plus gamma sum(B) on the loss that the uniform ``draw`` in [0, 1) falls on."""
+        self.p = self.probabilities()
+        edges = self.p.cumsum(0)
+        index = (draw * edges[-1] >= edges).sum().clamp_max(len(edges) - 1)
+        self.chosen = (torch.arange(len(edges), device=edges.device) == index).to(edges.dtype)
+        return self.base + self.bonus * self.chosen
+
+    def learn(self, losses: Tensor) -> None:
+        """Updates the state from the step's unweighted losses [L]."""
+        self.v = self.rule.update(self.strategy, self.v, self.p, self.chosen, losses)

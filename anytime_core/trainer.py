@@ -1,0 +1,271 @@
+"""Trains one network. The top floor: everything else in this package is a part of ``train``.
+
+Shapes: N images, L predictions, K classes. CPU and CUDA run the same code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anytime_core import checkpoint, optim
+from anytime_core.config import MILESTONES, Joint, TrialConfig, to_dict
+from anytime_core.cost import costs_at, milestone_index
+from anytime_core.data import cache
+from anytime_core.data.catalog import DATASETS
+from anytime_core.data.formats import Images
+from anytime_core.data.loader import EvaluationData, TrainingData, to_device
+from anytime_core.errors import CheckpointError, ConfigError
+from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
+from anytime_core.network import AnytimeResNet
+from anytime_core.randomness import generator
+from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.selection import Selection
+from anytime_core.weighting import loss_weights
+
+Report = Callable[[EpochMetrics], None]
+
+
+def train(
+    config: TrialConfig,
+    report: Report = lambda metrics: None,
+    checkpoint_dir: Path | None = None,
+    *,
+    data_root: Path | None = None,
+    images: Images | None = None,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+    check_md5: bool = True,
+) -> TrialResult:
+    """Trains the network of ``config`` and returns its test errors.
+
+    ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoint_dir`` a
+    checkpoint is written after every epoch, before it is reported, and a later call goes on from the newest valid one:
+    on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted. The images
+    are read from ``data_root`` unless given; ``device`` is CUDA where there is one.
+
+    Raises DataError, ConfigError, CheckpointError.
+    """
+    chosen = _prepare(device, threads)
+    images = images or cache.load(config.data.name, data_root, check_md5=check_md5)
+    run = _Run.start(config, images, chosen)
+    if checkpoint_dir is not None:
+        run.restore(checkpoint_dir)
+    for metrics in run.history:
+        report(metrics)
+    while not run.ended:
+        metrics = run.epoch()
+        if checkpoint_dir is not None:
+            run.save(checkpoint_dir)
+        report(metrics)
+    return run.result()
+
+
+def _prepare(device: str | torch.device | None, threads: int | None) -> torch.device:
+    """Picks the device and asks for the same bits every time."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def image_costs(config: TrialConfig) -> list[int]:
+    """Multiply-adds of one image up to each of the trial's predictions."""
+    spec, network = DATASETS[config.data.name], config.network
+    return costs_at(
+        network.n,
+        network.c,
+        config.predicting_units,
+        num_classes=spec.classes,
+        in_channels=spec.channels,
+        image_size=spec.size,
+    )
+
+
+def build_network(config: TrialConfig) -> AnytimeResNet:
+    """The untrained network of a trial, on the CPU."""
+    spec = DATASETS[config.data.name]
+    return AnytimeResNet(
+        config.network.n,
+        config.network.c,
+        spec.classes,
+        in_channels=spec.channels,
+        predicting_units=config.predicting_units,
+        seed=config.seed,
+    )
+
+
+def build_selection(config: TrialConfig, costs: list[int], device: torch.device) -> Selection:
+    """The strategy of a trial with its base weights; for OPT the one prediction has all of the weight."""
+    regime = config.regime if isinstance(config.regime, Joint) else Joint()
+    weights = loss_weights(regime.weights.name, len(costs), regime.weights.normalize)
+    indices = {milestone_index(costs, fraction) for fraction in MILESTONES} - {None}
+    base = torch.tensor(weights, dtype=torch.float32, device=device)
+    return Selection(regime.strategy, base, sorted(index for index in indices if index is not None))
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A trial between two steps."""
+
+    config: TrialConfig
+    device: torch.device
+    network: AnytimeResNet
+    optimiser: torch.optim.SGD
+    selection: Selection
+    train_data: TrainingData
+    test_data: EvaluationData
+    costs: list[int]
+    history: list[EpochMetrics]
+
+    @classmethod
+    def start(cls, config: TrialConfig, images: Images, device: torch.device) -> _Run:
+        network = build_network(config).to(device, memory_format=torch.channels_last)
+        costs = image_costs(config)
+        train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
+        return cls(
+            config=config,
+            device=device,
+            network=network,
+            optimiser=optim.sgd(network, config.training),
+            selection=build_selection(config, costs, device),
+            train_data=train_data,
+            test_data=test_data,
+            costs=costs,
+            history=[],
+        )
+
+    @property
+    def step(self) -> int:
+        return self.history[-1].step if self.history else 0
+
+    @property
+    def diverged(self) -> bool:
+        return bool(self.history) and self.history[-1].diverged
+
+    @property
+    def ended(self) -> bool:
+        return self.diverged or self.step >= self.config.training.steps
+
+    def epoch(self) -> EpochMetrics:
+        """One pass over the training images, or what is left of the last one, and an evaluation."""
+        started = time.perf_counter()
+        number, first = len(self.history) + 1, self.step
+        last = min(first + self.train_data.steps_per_epoch, self.config.training.steps)
+        probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
+        train_loss, train_error = self._train_steps(number, first, last)
+        test_loss, test_error = evaluate(self.network, self.test_data, len(self.costs))
+        metrics = EpochMetrics(
+            epoch=number,
+            step=last,
+            learning_rate=self.config.training.rate_at(last - 1),
+            train_loss=train_loss,
+            train_error=train_error,
+            test_loss=test_loss,
+            test_error=test_error,
+            probabilities=tuple(probabilities),
+            seconds=time.perf_counter() - started,
+            timestamp=time.time(),
+        )
+        self.history.append(metrics)
+        return metrics
+
+    def _train_steps(self, epoch: int, first: int, last: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Steps ``first`` to ``last - 1``; mean losses and errors of the training batches. Waits for the device once."""
+        self.network.train()
+        tally = Tally(len(self.costs), self.device)
+        draws = torch.rand(last - first, generator=generator(self.config.seed, "selection", epoch)).to(self.device)
+        for step, draw, (images, labels) in zip(range(first, last), draws, self.train_data.epoch(epoch), strict=False):
+            optim.set_rate(self.optimiser, self.config.training.rate_at(step))
+            losses, wrong = self._train_step(_channels_last(images), labels, draw)
+            tally.add(losses, wrong, len(labels))
+        return tally.read()
+
+    def _train_step(self, images: Tensor, labels: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """One update; the losses and wrong answers of its batch, both [L]. Does not wait for the device."""
+        logits = self.network(images)
+        losses = losses_of(logits, labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        (self.selection.choose(draw) * losses).sum().backward()
+        self.optimiser.step()
+        losses = losses.detach()
+        self.selection.learn(losses)
+        return losses, wrong_of(logits.detach(), labels)
+
+    def save(self, folder: Path) -> None:
+        momentum = optim.momentum_buffers(self.network, self.optimiser)
+        arrays = {
+            **{f"network/{name}": value for name, value in self.network.state_dict().items()},
+            **{f"momentum/{name}": value for name, value in momentum},
+            "selection": self.selection.v,
+        }
+        meta = {"config": to_dict(self.config), "history": [asdict(metrics) for metrics in self.history]}
+        content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
+        checkpoint.save(folder, self.step, content)
+
+    def restore(self, folder: Path) -> None:
+        """Goes on from the newest valid checkpoint, where there is one."""
+        saved = checkpoint.latest(folder)
+        if saved is None:
+            return
+        if saved.meta["config"] != to_dict(self.config):
+            raise CheckpointError(f"{folder} holds a checkpoint of another trial")
+        self.network.load_state_dict(_tensors(saved, "network/"))
+        optim.restore_momentum(self.network, self.optimiser, _tensors(saved, "momentum/"))
+        self.selection.v = torch.tensor(saved.arrays["selection"], device=self.device)
+        self.history = [_metrics(values) for values in saved.meta["history"]]
+
+    def result(self) -> TrialResult:
+        return TrialResult(
+            state="diverged" if self.diverged else "finished",
+            units=self.config.predicting_units,
+            costs=tuple(self.costs),
+            errors=() if self.diverged else self.history[-1].test_error,
+            steps=self.step,
+            seconds=sum(metrics.seconds for metrics in self.history),
+            device=_device_name(self.device),
+        )
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _tensors(saved: checkpoint.Checkpoint, prefix: str) -> dict[str, Tensor]:
+    named = ((name.removeprefix(prefix), array) for name, array in saved.arrays.items() if name.startswith(prefix))
+    return {name: torch.tensor(array) for name, array in named}
+
+
+def _metrics(values: dict[str, Any]) -> EpochMetrics:
+    return EpochMetrics(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def load_network(checkpoint_dir: Path) -> AnytimeResNet:
+    """The trained network of a trial, in evaluation mode, on the CPU: ``network(images)`` gives logits [L,N,K].
+
+    Images are float32 [N,C,H,W], normalised by the mean and deviation of the training images. Raises CheckpointError.
+    """
+    from anytime_core.config import from_dict
+
+    saved = checkpoint.latest(checkpoint_dir)
+    if saved is None:
+        raise CheckpointError(f"{checkpoint_dir} holds no valid checkpoint")
+    network = build_network(from_dict(saved.meta["config"]))
+    network.load_state_dict(_tensors(saved, "network/"))
+    return network.eval()

@@ -1,0 +1,101 @@
+"""Loss weights B_i of the L predictions, i = 1..L (section 3.2 and 4.3). To add one: a function, and a line in WEIGHTINGS.
+
+``loss_weights`` gives the weights as the paper's formulas do; ``normalize`` sets the scale of their sum, which acts like
+a learning rate and must be the same for everything that is compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from math import ceil, log2
+
+Weights = list[float]
+
+
+def constant(size: int) -> Weights:
+    return [1.0] * size
+
+
+def linear(size: int) -> Weights:
+    """Grows linearly with i, from 1/4 at the first to 1 at the last (the end points are the authors')."""
+    return [1.0] if size == 1 else [0.25 + 0.75 * i / (size - 1) for i in range(size)]
+
+
+def expb2(size: int) -> Weights:
+    return [2.0**i for i in range(1, size + 1)]
+
+
+def expb_half(size: int) -> Weights:
+    return [0.5**i for i in range(1, size + 1)]
+
+
+def half_end(size: int) -> Weights:
+    """The last has half of the total, the others share the rest."""
+    return [1.0] if size == 1 else [1.0] * (size - 1) + [size - 1.0]
+
+
+def two_adic_valuation(number: int) -> int:
+    """The highest t such that 2^t divides the positive ``number``."""
+    return (number & -number).bit_length() - 1
+
+
+def sieve(size: int) -> Weights:
+    """One plus the 2-adic valuation of the distance to the end; the last equals the sum of the others (Figure 2f)."""
+    others = [1.0 + two_adic_valuation(size - i) for i in range(1, size)]
+    return [*others, sum(others) or 1.0]
+
+
+WEIGHTINGS: dict[str, Callable[[int], Weights]] = {
+    "constant": constant,
+    "linear": linear,
+    "expb2": expb2,
+    "expb0.5": expb_half,
+    "half_end": half_end,
+    "sieve": sieve,
+}
+
+# The totals of the authors' training code, where the paper's text gives proportions only.
+PUBLISHED_TOTALS: dict[str, Callable[[int], float]] = {
+    "constant": float,
+    "linear": lambda size: sum(linear(size)),
+    "sieve": lambda size: float(ceil(log2(size))) or 1.0,
+    "half_end": lambda size: 2.0,
+}
+
+_ONE_HOT = re.compile(r"opt(?:\((\d+)\))?")
+
+
+def is_known(name: str) -> bool:
+    return name in WEIGHTINGS or _ONE_HOT.fullmatch(name) is not None
+
+
+def one_hot(position: int, size: int) -> Weights:
+    """All of the weight on the 1-based ``position``: training for one prediction alone."""
+    if not 1 <= position <= size:
+        raise ValueError(f"opt({position}): there are only predictions 1 to {size}")
+    return [float(i == position) for i in range(1, size + 1)]
+
+
+def _formula(name: str, size: int) -> Weights:
+    if match := _ONE_HOT.fullmatch(name):
+        return one_hot(int(match[1] or size), size)
+    if name not in WEIGHTINGS:
+        raise ValueError(f"unknown weights {name!r}; allowed: {', '.join(WEIGHTINGS)}, opt(k)")
+    return WEIGHTINGS[name](size)
+
+
+def loss_weights(name: str, num_predictions: int, normalize: str = "none") -> Sequence[float]:
+    """The weights of ``num_predictions`` losses, first to last. ``opt(k)`` is 1 at k; ``opt`` alone is the last.
+
+    normalize: ``none`` keeps the formula's values; ``sum_to_one`` divides by their sum; ``as_published`` gives them the
+    total of the authors' code, where it is known, else the formula's own.
+    """
+    if num_predictions < 1:
+        raise ValueError(f"num_predictions is {num_predictions}, must be at least 1")
+    weights = _formula(name, num_predictions)
+    if normalize == "none" or (normalize == "as_published" and name not in PUBLISHED_TOTALS):
+        return weights
+    total = 1.0 if normalize == "sum_to_one" else PUBLISHED_TOTALS[name](num_predictions)
+    scale = total / sum(weights)
+    return [weight * scale for weight in weights]
