@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from anytime_core.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -54,25 +55,6 @@ def unpack(content: bytes) -> Checkpoint:
     except (OSError, zipfile.BadZipFile) as error:
         raise ValueError(str(error)) from error
     return Checkpoint(arrays, json.loads(arrays.pop(META).tobytes()))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """After a return the file is whole and on disk; after a kill it is the old one, or whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -57,7 +57,9 @@ class Block(nn.Module):
     ``predicting`` are the 0-based units of this block whose ReLU-ed, globally pooled output is predicted from.
     """
 
-    def __init__(self, transition: nn.Module, depth: int, channels: int, predicting: Sequence[int], classes: int) -> None:
+    def __init__(
+        self, transition: nn.Module, depth: int, channels: int, predicting: Sequence[int], classes: int
+    ) -> None:
         super().__init__()
         self.transition = transition
         self.units = nn.ModuleList(Unit(channels) for _ in range(depth))

@@ -22,7 +22,7 @@ from anytime_core.data import cache
 from anytime_core.data.catalog import DATASETS
 from anytime_core.data.formats import Images
 from anytime_core.data.loader import EvaluationData, TrainingData, to_device
-from anytime_core.errors import CheckpointError, ConfigError
+from anytime_core.errors import CheckpointError
 from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator

@@ -23,15 +23,11 @@ class DatasetSpec:
 
 
 DATASETS: dict[str, DatasetSpec] = {
-    "cifar10": DatasetSpec(
-        classes=10, channels=3, size=32, train_images=50_000, test_images=10_000, pad=4, flip=True
-    ),
+    "cifar10": DatasetSpec(classes=10, channels=3, size=32, train_images=50_000, test_images=10_000, pad=4, flip=True),
     "cifar100": DatasetSpec(
         classes=100, channels=3, size=32, train_images=50_000, test_images=10_000, pad=4, flip=True
     ),
-    "svhn": DatasetSpec(
-        classes=10, channels=3, size=32, train_images=604_388, test_images=26_032, pad=4, flip=False
-    ),
+    "svhn": DatasetSpec(classes=10, channels=3, size=32, train_images=604_388, test_images=26_032, pad=4, flip=False),
     "fashion_mnist": DatasetSpec(
         classes=10, channels=1, size=28, train_images=60_000, test_images=10_000, pad=4, flip=True
     ),
