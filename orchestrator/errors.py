@@ -1,0 +1,42 @@
+"""What can go wrong that a user can mend. Imports nothing.
+
+OrchestratorError              exit code 1
+├── UsageError                 exit code 2: the command or its input is wrong
+│   └── SweepError             a sweep file, with every fault in it
+├── StorageError               the storage folder cannot be read or written
+│   └── HeldError              another process runs this sweep
+├── ClusterError               no such Ray cluster, or not one that can hold a trial
+└── TrackingError              no such MLflow server
+"""
+
+from __future__ import annotations
+
+
+class OrchestratorError(Exception):
+    """Base of all; its text is fit to be shown to the user as it is."""
+
+    exit_code = 1
+
+
+class UsageError(OrchestratorError):
+    exit_code = 2
+
+
+class SweepError(UsageError):
+    pass
+
+
+class StorageError(OrchestratorError):
+    pass
+
+
+class HeldError(StorageError):
+    pass
+
+
+class ClusterError(OrchestratorError):
+    pass
+
+
+class TrackingError(OrchestratorError):
+    pass

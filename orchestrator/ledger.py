@@ -1,0 +1,247 @@
+"""The truth about all trials, on disk: one folder a trial, named by its id. MLflow and the tables are views of it.
+
+::
+
+    STORAGE/trials/ID/config.json        what is trained
+                      attempt.json       who trains it now, or did last
+                      checkpoints/       the newest states of its network
+                      metrics.parquet    a row for each epoch and prediction so far
+                      failure.json       why the last attempt failed
+                      result.json        how it ended: once this is there, the trial never runs again
+    STORAGE/sweeps/NAME/                 the driver's lock and log
+
+Every file appears whole, by a rename. An attempt writes only while it is the last one that began, so a worker that was
+given up and comes back late changes nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+from uuid import uuid4
+
+from anytime_core.checkpoint import latest_step
+from anytime_core.config import to_dict
+from anytime_core.files import write_atomically
+from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.errors import HeldError, StorageError
+from orchestrator.trial import Trial, TrialRecord, TrialState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One try at a trial. ``number`` counts from 1; ``token`` is its own."""
+
+    trial_id: str
+    number: int
+    token: str
+    host: str
+    pid: int
+    began: str
+
+
+class SupersededError(Exception):
+    """A later attempt at the same trial has begun; this one must not write any more."""
+
+
+class Ledger:
+    """All trials below one storage folder, which workers on all nodes must see at the same path."""
+
+    def __init__(self, storage: Path) -> None:
+        self.storage = storage.absolute()
+
+    def make(self) -> None:
+        """Creates the storage folder. Raises StorageError if it cannot be written."""
+        try:
+            for folder in (self.storage / "trials", self.storage / "sweeps"):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.storage / f".probe.{uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise StorageError(f"{self.storage}: storage cannot be written: {error.strerror}") from error
+
+    def folder(self, trial_id: str) -> Path:
+        return self.storage / "trials" / trial_id
+
+    def checkpoints(self, trial_id: str) -> Path:
+        return self.folder(trial_id) / "checkpoints"
+
+    # Reading
+
+    def record(self, trial_id: str) -> TrialRecord | None:
+        """How a trial ended; None if it has not."""
+        content = _read(self.folder(trial_id) / "result.json")
+        if content is None:
+            return None
+        try:
+            content["result"] = TrialResult(**{name: _frozen(value) for name, value in content["result"].items()})
+            return TrialRecord(**content)
+        except (TypeError, KeyError, AttributeError) as error:
+            log.warning("%s: result.json is damaged (%s); the trial counts as not ended", trial_id, error)
+            return None
+
+    def failure(self, trial_id: str) -> str | None:
+        """Why the last attempt failed; None if it did not."""
+        failure, attempt = _read(self.folder(trial_id) / "failure.json"), _read(self.folder(trial_id) / "attempt.json")
+        if failure is None or attempt is None or failure.get("attempt") != attempt.get("number"):
+            return None
+        return str(failure["error"])
+
+    def state(self, trial_id: str) -> TrialState:
+        """A trial that began and has not ended counts as interrupted: whether it runs, only its driver knows."""
+        if record := self.record(trial_id):
+            return record.state
+        if self.failure(trial_id) is not None:
+            return TrialState.FAILED
+        return TrialState.INTERRUPTED if self.attempts(trial_id) else TrialState.PENDING
+
+    def attempts(self, trial_id: str) -> int:
+        return int((_read(self.folder(trial_id) / "attempt.json") or {}).get("number", 0))
+
+    def step(self, trial_id: str) -> int:
+        """The step of the newest checkpoint; 0 without one."""
+        return latest_step(self.checkpoints(trial_id)) or 0
+
+    def epochs(self, trial_id: str) -> list[EpochMetrics]:
+        """The metrics of a trial so far, one for each epoch. A damaged file counts as none."""
+        from orchestrator import metrics
+
+        path = self.folder(trial_id) / "metrics.parquet"
+        try:
+            return metrics.read(path) if path.exists() else []
+        except (OSError, ValueError) as error:
+            log.warning("%s is damaged: %s", path, error)
+            return []
+
+    # Writing: by the worker that makes an attempt
+
+    def begin(self, trial: Trial) -> Attempt:
+        """Starts an attempt, which from now on is the only one that may write."""
+        folder = self.folder(trial.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "config.json").exists():
+            _write(folder / "config.json", to_dict(trial.config))
+        attempt = Attempt(
+            trial_id=trial.id,
+            number=self.attempts(trial.id) + 1,
+            token=uuid4().hex,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            began=now(),
+        )
+        _write(folder / "attempt.json", asdict(attempt))
+        return attempt
+
+    def check(self, attempt: Attempt) -> None:
+        """Raises SupersededError unless this is the last attempt that began and the trial has not ended."""
+        folder = self.folder(attempt.trial_id)
+        current = _read(folder / "attempt.json") or {}
+        if current.get("token") != attempt.token or (folder / "result.json").exists():
+            raise SupersededError(f"{attempt.trial_id}: attempt {attempt.number} came back after another had begun")
+
+    def write_epochs(
+        self, attempt: Attempt, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]
+    ) -> None:
+        from orchestrator import metrics
+
+        self.check(attempt)
+        path = self.folder(attempt.trial_id) / "metrics.parquet"
+        write_atomically(path, metrics.pack(attempt.trial_id, units, costs, epochs))
+
+    def finish(self, attempt: Attempt, record: TrialRecord) -> None:
+        """Ends a trial. Of its checkpoints the newest stays: the trained network."""
+        self.check(attempt)
+        _write(self.folder(attempt.trial_id) / "result.json", asdict(record))
+        for old in sorted(self.checkpoints(attempt.trial_id).glob("step-*"))[:-1]:
+            old.unlink(missing_ok=True)
+
+    def fail(self, attempt: Attempt, error: str, traceback: str) -> None:
+        self.check(attempt)
+        failure = {"attempt": attempt.number, "error": error, "traceback": traceback, "time": now()}
+        _write(self.folder(attempt.trial_id) / "failure.json", failure)
+
+    # The driver's own folder for a sweep
+
+    def sweep_folder(self, sweep: str) -> Path:
+        return self.storage / "sweeps" / sweep
+
+    @contextmanager
+    def drive(self, sweep: str) -> Iterator[Path]:
+        """Holds a sweep: no second driver can. Raises HeldError that names the one that does.
+
+        The lock is the operating system's and goes with the process, so a dead driver leaves none.
+        """
+        folder = self.sweep_folder(sweep)
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "driver.json", "a+") as file:
+            if not _locked(file):
+                holder = _holder(folder) or "another process"
+                raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}")
+            file.truncate(0)
+            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": now()}, file)
+            file.flush()
+            yield folder
+
+    def driver(self, sweep: str) -> str | None:
+        """The process that runs a sweep now; None if none does."""
+        folder = self.sweep_folder(sweep)
+        try:
+            with open(folder / "driver.json") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return _holder(folder) or "another process"
+
+
+def _locked(file: TextIO) -> bool:
+    for pause in (0.05, 0.1, 0.2, 0):  # `driver` may hold the lock for the blink of an eye
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            time.sleep(pause)
+    return False
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _holder(folder: Path) -> str | None:
+    content = _read(folder / "driver.json")
+    return f"process {content['pid']} on {content['host']} since {content['since']}" if content else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None if there is none, or it is damaged, which the log says."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s is damaged: %s", path, error)
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False).encode())
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

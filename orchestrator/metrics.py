@@ -1,0 +1,87 @@
+"""The metrics of a trial as a Parquet file: a row for each epoch and prediction, which any tool can read.
+
+``pandas.read_parquet("runs/trials")`` would be all of them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anytime_core.result import EpochMetrics
+
+OF_EPOCH = {
+    "epoch": pa.int32(),
+    "step": pa.int32(),
+    "learning_rate": pa.float64(),
+    "seconds": pa.float64(),
+    "timestamp": pa.float64(),
+}
+OF_PREDICTION = {
+    "train_loss": pa.float64(),
+    "train_error": pa.float64(),
+    "test_loss": pa.float64(),
+    "test_error": pa.float64(),
+    "probability": pa.float64(),
+}
+SCHEMA = pa.schema(
+    {
+        "trial_id": pa.string(),
+        "prediction": pa.int32(),
+        "unit": pa.int32(),
+        "cost": pa.int64(),
+        **OF_EPOCH,
+        **OF_PREDICTION,
+    }
+)
+"""Errors are in percent, costs in multiply-adds of one image, seconds are those of the epoch, timestamps since 1970.
+``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss."""
+
+
+def pack(trial_id: str, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> bytes:
+    rows = [
+        {
+            "trial_id": trial_id,
+            "prediction": index + 1,
+            "unit": unit,
+            "cost": cost,
+            **{name: getattr(epoch, name) for name in OF_EPOCH},
+            **{name: getattr(epoch, name)[index] for name in ("train_loss", "train_error", "test_loss", "test_error")},
+            "probability": epoch.probabilities[index] if epoch.probabilities else None,
+        }
+        for epoch in epochs
+        for index, (unit, cost) in enumerate(zip(units, costs, strict=True))
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def read(path: Path) -> list[EpochMetrics]:
+    """Raises ValueError (pyarrow's errors are) or OSError for a damaged file."""
+    rows = pq.read_table(path, page_checksum_verification=True, partitioning=None).to_pylist()
+    return [_epoch(list(group)) for _, group in groupby(rows, key=itemgetter("epoch"))]
+
+
+def _epoch(rows: list[dict[str, float]]) -> EpochMetrics:
+    def column(name: str) -> tuple[float, ...]:
+        return tuple(row[name] for row in rows if row[name] is not None)
+
+    return EpochMetrics(
+        epoch=int(rows[0]["epoch"]),
+        step=int(rows[0]["step"]),
+        learning_rate=rows[0]["learning_rate"],
+        train_loss=column("train_loss"),
+        train_error=column("train_error"),
+        test_loss=column("test_loss"),
+        test_error=column("test_error"),
+        probabilities=column("probability"),
+        seconds=rows[0]["seconds"],
+        timestamp=rows[0]["timestamp"],
+    )

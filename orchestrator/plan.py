@@ -1,0 +1,80 @@
+"""What would run, what would not, and why: the difference between a sweep and the ledger. Longest trials come first, so
+that no long one is left to the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from anytime_core.cost import trial_costs
+from orchestrator.ledger import Ledger
+from orchestrator.trial import Trial, TrialState
+
+Action = Literal["keep", "run", "resume", "retry"]
+
+TRAINING_PASSES = 3
+"""A training step costs about three forward passes: forward, and backward to the activations and to the weights."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTrial:
+    """``step`` counts the steps done at the newest checkpoint, ``work`` the multiply-adds still to do."""
+
+    trial: Trial
+    state: TrialState
+    action: Action
+    reason: str
+    step: int
+    work: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """In the order in which the trials would run; those that are kept come last."""
+
+    entries: tuple[PlannedTrial, ...]
+
+    @property
+    def to_run(self) -> tuple[PlannedTrial, ...]:
+        return tuple(entry for entry in self.entries if entry.action != "keep")
+
+    @property
+    def actions(self) -> Counter[Action]:
+        return Counter(entry.action for entry in self.entries)
+
+
+def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
+    entries = [_planned(trial, ledger) for trial in trials]
+    return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
+
+
+def training_work(trial: Trial, steps: int) -> int:
+    """Multiply-adds of the given number of training steps."""
+    return TRAINING_PASSES * trial.config.training.batch_size * trial_costs(trial.config)[-1] * steps
+
+
+def _planned(trial: Trial, ledger: Ledger) -> PlannedTrial:
+    state = ledger.state(trial.id)
+    step = trial.config.training.steps if state.ended else ledger.step(trial.id)
+    action, reason = _decision(trial, state, step, ledger)
+    left = trial.config.training.steps - step
+    return PlannedTrial(
+        trial=trial, state=state, action=action, reason=reason, step=step, work=training_work(trial, left)
+    )
+
+
+def _decision(trial: Trial, state: TrialState, step: int, ledger: Ledger) -> tuple[Action, str]:
+    steps = trial.config.training.steps
+    match state:
+        case TrialState.FINISHED:
+            return "keep", "finished"
+        case TrialState.DIVERGED:
+            return "keep", "diverged: its loss is no longer a number, and would be so again"
+        case TrialState.FAILED:
+            return "retry", f"failed at step {step} of {steps}: {ledger.failure(trial.id)}"
+        case TrialState.INTERRUPTED:
+            return "resume", f"interrupted; goes on from step {step} of {steps}"
+        case _:
+            return "run", "never ran"

@@ -1,0 +1,110 @@
+"""A trial: one network to train, where it stands in the sweep's tables, and what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from anytime_core.config import NetworkConfig, Opt, TrialConfig, to_dict
+from anytime_core.result import TrialResult
+
+ID_LENGTH = 16
+
+
+class TrialState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    FINISHED = "finished"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the trial has its final result and never runs again."""
+        return self in (TrialState.DIVERGED, TrialState.FINISHED)
+
+
+def trial_id(config: TrialConfig) -> str:
+    """The identity of a trial: a hash of its fully resolved config, seed included. Key order and explicit defaults do
+    not change it; nor does anything that cannot change the numbers, such as paths and resources, as it is not there."""
+    canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What one trial occupies while it runs. It trains on one device: a GPU, or a share of it, unless ``gpus`` is 0."""
+
+    cpus: int = 1
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cpus < 1:
+            raise ValueError(f"cpus is {self.cpus}, must be at least 1")
+        if not 0 <= self.gpus <= 1:
+            raise ValueError(f"gpus is {self.gpus}, must be between 0 and 1: a trial trains on one device")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Cell:
+    """The place of a trial in the tables. ``unit`` is the depth that an OPT trial is trained for."""
+
+    dataset: str
+    n: int
+    c: int
+    period: int
+    method: str
+    seed: int
+    unit: int | None = None
+
+    @property
+    def network(self) -> str:
+        """As the paper writes it, (n, c), with the period where it is not 1."""
+        return f"({self.n},{self.c})" if self.period == 1 else f"({self.n},{self.c})/{self.period}"
+
+    @property
+    def label(self) -> str:
+        unit = "" if self.unit is None else f" unit {self.unit}"
+        return f"{self.method} {self.network} {self.dataset}{unit} seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """``id`` is ``trial_id(config)``."""
+
+    id: str
+    config: TrialConfig
+    cell: Cell
+    resources: Resources
+
+
+def cell_of(method: str, network: NetworkConfig, config: TrialConfig) -> Cell:
+    """``network`` is that of the sweep; an OPT trial's own differs from it in the period."""
+    return Cell(
+        dataset=config.data.name,
+        n=network.n,
+        c=network.c,
+        period=network.period,
+        method=method,
+        seed=config.seed,
+        unit=config.regime.unit if isinstance(config.regime, Opt) else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """What the ledger holds of a trial that ended: its result, and where it came from."""
+
+    trial_id: str
+    config: dict[str, Any]
+    result: TrialResult
+    attempts: int
+    provenance: dict[str, Any]
+
+    @property
+    def state(self) -> TrialState:
+        return TrialState(self.result.state)

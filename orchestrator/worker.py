@@ -1,0 +1,149 @@
+"""Runs one trial where it is placed: trains it, writes what comes of it to the ledger. Knows nothing of Ray.
+
+What goes wrong inside a trial is its outcome, not an exception: the worker lives on for the next one.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from anytime_core.config import to_dict
+from anytime_core.cost import trial_costs
+from anytime_core.data.formats import Images
+from anytime_core.errors import TrainerError
+from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.ledger import Attempt, Ledger, SupersededError, now
+from orchestrator.trial import Trial, TrialRecord, TrialState
+
+METRICS_INTERVAL = 1.0
+"""Seconds between two writes of a trial's metrics."""
+
+Report = Callable[[list[EpochMetrics]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a trial needs to know that cannot change its numbers, and so is not part of it."""
+
+    storage: Path
+    data_root: Path
+    check_md5: bool = True
+    code_version: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``state`` is finished, diverged, failed, or interrupted where a later attempt took over."""
+
+    state: TrialState
+    error: str | None = None
+
+
+def run_trial(trial: Trial, where: Surroundings, report: Report) -> Outcome:
+    """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
+    the checkpoint come together."""
+    ledger = Ledger(where.storage)
+    if record := ledger.record(trial.id):
+        return Outcome(record.state)
+    attempt = ledger.begin(trial)
+    try:
+        record = _train(trial, where, ledger, attempt, report)
+        ledger.finish(attempt, record)
+        return Outcome(record.state)
+    except SupersededError as error:
+        return Outcome(TrialState.INTERRUPTED, str(error))
+    except Exception as error:
+        described = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+        ledger.fail(attempt, described, traceback.format_exc())
+        return Outcome(TrialState.FAILED, described)
+
+
+def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report) -> TrialRecord:
+    from anytime_core.data.cache import content_hash
+    from anytime_core.trainer import train
+
+    images = _images(trial.config.data.name, where.data_root, where.check_md5)
+    epochs = _Epochs(trial, ledger, attempt, report)
+    result = train(
+        trial.config,
+        epochs.add,
+        ledger.checkpoints(trial.id),
+        images=images,
+        device="cuda" if trial.resources.gpus else "cpu",
+        threads=trial.resources.cpus,
+    )
+    epochs.flush()
+    return _record(trial, where, attempt, result, content_hash(images))
+
+
+@lru_cache(maxsize=4)
+def _images(name: str, root: Path, check_md5: bool) -> Images:
+    """Kept between the trials of one worker."""
+    from anytime_core.data.cache import load
+
+    return load(name, root, check_md5=check_md5)
+
+
+class _Epochs:
+    """Hands on a trial's epochs: to the driver as they come, those restored from a checkpoint in one piece; to the
+    ledger at intervals."""
+
+    def __init__(self, trial: Trial, ledger: Ledger, attempt: Attempt, report: Report) -> None:
+        self._ledger, self._attempt, self._report = ledger, attempt, report
+        self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
+        self._began = time.time()
+        self._all: list[EpochMetrics] = []
+        self._unreported: list[EpochMetrics] = []
+        self._written = 0.0
+
+    def add(self, epoch: EpochMetrics) -> None:
+        self._all.append(epoch)
+        self._unreported.append(epoch)
+        if epoch.timestamp >= self._began:
+            self._ledger.check(self._attempt)
+            self._hand_on()
+            if time.monotonic() - self._written >= METRICS_INTERVAL:
+                self._write()
+
+    def flush(self) -> None:
+        if self._unreported:
+            self._hand_on()
+        self._write()
+
+    def _hand_on(self) -> None:
+        self._report(self._unreported)
+        self._unreported = []
+
+    def _write(self) -> None:
+        self._ledger.write_epochs(self._attempt, self._units, self._costs, self._all)
+        self._written = time.monotonic()
+
+
+def _record(trial: Trial, where: Surroundings, attempt: Attempt, result: TrialResult, data_hash: str) -> TrialRecord:
+    return TrialRecord(
+        trial_id=trial.id,
+        config=to_dict(trial.config),
+        result=result,
+        attempts=attempt.number,
+        provenance={
+            "code_version": where.code_version,
+            "data_hash": data_hash,
+            "host": attempt.host,
+            "threads": trial.resources.cpus,
+            "last_attempt_began": attempt.began,
+            "ended": now(),
+            **_versions(),
+        },
+    )
+
+
+def _versions() -> dict[str, Any]:
+    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
