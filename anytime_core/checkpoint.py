@@ -1,7 +1,8 @@
 """Checkpoints that survive a kill at any moment, a torn write and a flipped bit; nothing is ever unpickled.
 
-A file holds an .npz archive (arrays, and a JSON document under ``META``) followed by the SHA-256 of it. It is written under a
-temporary name, synced and renamed; the two newest are kept, so a damaged one costs one interval, not the run.
+A file holds an .npz archive (arrays, and a JSON document under ``META``) followed by the SHA-256 of it. It is written
+under a temporary name, synced and renamed; the two newest are kept, so a damaged one costs one interval, not the run.
+A folder belongs to one run: two that write to it at once would remove each other's files.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import io
 import json
 import logging
-import zipfile
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from anytime_core.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".ckpt"
+NAME = re.compile(r"step-(\d{9,})\.ckpt")
 META = "__meta__"
 DIGEST_SIZE = hashlib.sha256().digest_size
 KEEP = 2
@@ -30,7 +31,7 @@ KEEP = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """``arrays`` by name, and ``meta``: anything JSON can hold."""
+    """``arrays`` by name, and ``meta``: anything JSON can hold, and the NaN and infinity of a diverged trial."""
 
     arrays: Mapping[str, np.ndarray]
     meta: Mapping[str, Any]
@@ -40,40 +41,48 @@ def pack(checkpoint: Checkpoint) -> bytes:
     buffer = io.BytesIO()
     meta = np.frombuffer(json.dumps(checkpoint.meta).encode(), np.uint8)
     np.savez(buffer, allow_pickle=False, **{**checkpoint.arrays, META: meta})
-    payload = buffer.getvalue()
-    return payload + hashlib.sha256(payload).digest()
+    with buffer.getbuffer() as payload:
+        digest = hashlib.sha256(payload).digest()
+    buffer.seek(0, io.SEEK_END)
+    buffer.write(digest)
+    return buffer.getvalue()
 
 
 def unpack(content: bytes) -> Checkpoint:
-    """Raises ValueError unless every byte is as it was written."""
+    """Raises ValueError unless every byte is as ``pack`` wrote it."""
     payload, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
     if hashlib.sha256(payload).digest() != digest:
         raise ValueError("checksum does not match")
     try:
         with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
             arrays = dict(archive)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(str(error)) from error
-    return Checkpoint(arrays, json.loads(arrays.pop(META).tobytes()))
+        return Checkpoint(arrays, json.loads(arrays.pop(META).tobytes()))
+    except Exception as error:  # numpy raises of every kind on what is no archive of plain arrays
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"step-*{SUFFIX}"), reverse=True)
+def _by_step(folder: Path) -> dict[int, Path]:
+    """The checkpoints of a folder, newest first, undamaged or not."""
+    named = ((NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    return dict(sorted(((int(name[1]), path) for name, path in named if name), reverse=True))
 
 
 def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     """Writes the checkpoint of a step and drops all but the two newest, and what killed writers left behind."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{step:09d}{SUFFIX}"
+    path = folder / f"step-{step:09d}.ckpt"
     write_atomically(path, pack(checkpoint))
-    for old in [*_newest_first(folder)[KEEP:], *folder.glob(f".step-*{SUFFIX}.*")]:
+    # Later ones are damaged, or this step would not be done again; they must not be kept in the place of this one.
+    kept = [known for known in _by_step(folder) if known <= step][:KEEP]
+    outdated = [old for known, old in _by_step(folder).items() if known not in kept]
+    for old in [*outdated, *folder.glob(".step-*.ckpt.*")]:
         old.unlink(missing_ok=True)
     return path
 
 
 def valid(folder: Path) -> Iterator[Checkpoint]:
     """The undamaged checkpoints of a folder, newest first. Damaged ones are named in the log and passed over."""
-    for path in _newest_first(folder):
+    for path in _by_step(folder).values():
         try:
             yield unpack(path.read_bytes())
         except (OSError, ValueError) as error:
@@ -87,5 +96,4 @@ def latest(folder: Path) -> Checkpoint | None:
 
 def latest_step(folder: Path) -> int | None:
     """The step of the newest checkpoint by its name alone: cheap, and not verified."""
-    newest = _newest_first(folder)
-    return int(newest[0].name.removeprefix("step-").removesuffix(SUFFIX)) if newest else None
+    return next(iter(_by_step(folder)), None)

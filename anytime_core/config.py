@@ -20,12 +20,23 @@ def _refuse(*faults: str | None) -> None:
         raise ValueError("; ".join(present))
 
 
-def _at_least(name: str, value: float, bound: float) -> str | None:
-    return None if value >= bound and math.isfinite(value) else f"{name} is {value}, must be at least {bound}"
+def _whole(name: str, value: object, bound: int) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"{name} is {value!r}, must be a whole number"
+    return None if value >= bound else f"{name} is {value}, must be at least {bound}"
 
 
-def _within(name: str, value: float, low: float, high: float) -> str | None:
-    return None if low <= value <= high else f"{name} is {value}, must be between {low} and {high}"
+def _within(name: str, value: object, low: float, high: float = math.inf) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return f"{name} is {value!r}, must be a finite number"
+    allowed = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+    return None if low <= value <= high else f"{name} is {value}, must be {allowed}"
+
+
+def _as_floats(config: object, *names: str) -> None:
+    """1 is stored as 1.0, so that equal configs are equal JSON and have one identity."""
+    for name in names:
+        object.__setattr__(config, name, float(getattr(config, name)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,12 +49,9 @@ class NetworkConfig:
     period: int = 1
 
     def __post_init__(self) -> None:
-        _refuse(
-            _at_least("n", self.n, 1),
-            _at_least("c", self.c, 1),
-            _at_least("period", self.period, 1),
-            f"period is {self.period}, must be at most 3n = {3 * self.n}" if 1 <= self.n < self.period / 3 else None,
-        )
+        n, c, period = _whole("n", self.n, 1), _whole("c", self.c, 1), _whole("period", self.period, 1)
+        too_long = not n and not period and self.period > self.units
+        _refuse(n, c, period, f"period is {self.period}, must be at most 3n = {self.units}" if too_long else None)
 
     @property
     def units(self) -> int:
@@ -69,7 +77,7 @@ class DataConfig:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        _refuse(_at_least("validation", self.validation, 0), _at_least("pad", self.pad, 0))
+        _refuse(_whole("validation", self.validation, 0), _whole("pad", self.pad, 0))
 
 
 Normalisation = Literal["sum_to_one", "as_published", "none"]
@@ -101,7 +109,11 @@ class _Amplifying:
     gamma: float = 0.5
 
     def __post_init__(self) -> None:
-        _refuse(_at_least("gamma", self.gamma, 0))
+        _refuse(*self._faults())
+        _as_floats(self, *(name for name in self.__dataclass_fields__ if name != "name"))
+
+    def _faults(self) -> list[str | None]:
+        return [_within("gamma", self.gamma, 0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,12 +141,13 @@ class _Learning(_Amplifying):
     exploration: float = 0.3
     final_reward: float = 0.8
 
-    def __post_init__(self) -> None:
-        _refuse(
-            _at_least("gamma", self.gamma, 0),
+    def _faults(self) -> list[str | None]:
+        # Not super(): with slots, dataclass makes a new class and the zero-argument form finds the old one.
+        return [
+            *_Amplifying._faults(self),
             _within("exploration", self.exploration, 0, 1),
-            _at_least("final_reward", self.final_reward, 0),
-        )
+            _within("final_reward", self.final_reward, 0),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +167,9 @@ class Rwm(_Learning):
     rate: float = 0.5
     name: Literal["rwm"] = "rwm"
 
+    def _faults(self) -> list[str | None]:
+        return [*_Learning._faults(self), _within("rate", self.rate, 0)]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Avgl(_Learning):
@@ -162,10 +178,8 @@ class Avgl(_Learning):
     momentum: float = 0.9
     name: Literal["avgl"] = "avgl"
 
-    def __post_init__(self) -> None:
-        # Not super(): with slots, dataclass makes a new class and the zero-argument form finds the old one.
-        _Learning.__post_init__(self)
-        _refuse(_within("momentum", self.momentum, 0, 1))
+    def _faults(self) -> list[str | None]:
+        return [*_Learning._faults(self), _within("momentum", self.momentum, 0, 1)]
 
 
 Strategy = Ann | Aann | Milestone | Exp3 | Rwm | Avgl
@@ -188,7 +202,7 @@ class Opt:
     unit: int
 
     def __post_init__(self) -> None:
-        _refuse(_at_least("unit", self.unit, 1))
+        _refuse(_whole("unit", self.unit, 1))
 
 
 Regime = Joint | Opt
@@ -198,30 +212,41 @@ Regime = Joint | Opt
 class TrainingConfig:
     """Stochastic gradient descent and its schedule. The defaults are the paper's text, "as the original ResNet".
 
-    ``learning_rate`` maps the first step of each phase to its rate, and must begin at step 0. Weight decay acts on
-    convolutions and linear weights, not on batch norms and biases.
+    ``learning_rate`` maps the first step of each phase to its rate, and must begin at step 0; the steps may be text, as
+    JSON has them. Weight decay acts on convolutions and linear weights, not on batch norms and biases.
     """
 
     steps: int = 64_000
     batch_size: int = 128
-    learning_rate: dict[int, float] = field(default_factory=lambda: {0: 0.1, 32_000: 0.01, 48_000: 0.001})
+    learning_rate: dict[int, float] = field(
+        default_factory=lambda: {0: 0.1, 32_000: 0.01, 48_000: 0.001},
+        hash=False,  # a dict has none
+    )
     momentum: float = 0.9
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        rates = self.learning_rate
+        rates = {_step(step): rate for step, rate in self.learning_rate.items()}
         _refuse(
-            _at_least("steps", self.steps, 1),
-            _at_least("batch_size", self.batch_size, 2),
-            None if min(rates, default=None) == 0 else "learning_rate must give the rate at step 0",
-            *(_at_least(f"learning_rate at step {step}", rate, 0) for step, rate in rates.items()),
+            _whole("steps", self.steps, 1),
+            _whole("batch_size", self.batch_size, 2),
+            *(_whole("a step of learning_rate", step, 0) for step in rates),
+            None if 0 in rates else "learning_rate must give the rate at step 0",
+            *(_within(f"learning_rate at step {step}", rate, 0) for step, rate in rates.items()),
             _within("momentum", self.momentum, 0, 1),
-            _at_least("weight_decay", self.weight_decay, 0),
+            _within("weight_decay", self.weight_decay, 0),
         )
+        _as_floats(self, "momentum", "weight_decay")
+        # In one order, and no longer the caller's own.
+        object.__setattr__(self, "learning_rate", {step: float(rates[step]) for step in sorted(rates)})
 
     def rate_at(self, step: int) -> float:
         """The learning rate of the given 0-based step."""
         return self.learning_rate[max(start for start in self.learning_rate if start <= step)]
+
+
+def _step(key: Any) -> Any:
+    return int(key) if isinstance(key, str) and key.isdecimal() else key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,7 +263,7 @@ class TrialConfig:
         unit, units = getattr(self.regime, "unit", 1), self.network.units
         _refuse(
             f"regime.unit is {unit}, must be at most 3n = {units}" if unit > units else None,
-            _at_least("seed", self.seed, 0),
+            _whole("seed", self.seed, 0),
         )
 
     @property
@@ -263,20 +288,29 @@ def to_dict(config: TrialConfig) -> dict[str, Any]:
 
 def from_dict(values: Mapping[str, Any]) -> TrialConfig:
     """The inverse of ``to_dict``."""
-    regime, training = dict(values["regime"]), dict(values["training"])
-    kind = by_name(REGIMES)[regime["name"]]
-    if kind is Joint:
-        strategy = regime["strategy"]
-        regime["weights"] = WeightingConfig(**regime["weights"])
-        regime["strategy"] = by_name(STRATEGIES)[strategy["name"]](**strategy)
-    training["learning_rate"] = {int(step): rate for step, rate in training["learning_rate"].items()}
     return TrialConfig(
         network=NetworkConfig(**values["network"]),
         data=DataConfig(**values["data"]),
-        regime=kind(**regime),
-        training=TrainingConfig(**training),
+        regime=_regime(values["regime"]),
+        training=TrainingConfig(**values["training"]),
         seed=values["seed"],
     )
+
+
+def _regime(values: Mapping[str, Any]) -> Regime:
+    if values["name"] != "joint":
+        return _of_kind("regime", REGIMES, values)  # type: ignore[no-any-return]
+    return Joint(
+        weights=WeightingConfig(**values["weights"]),
+        strategy=_of_kind("strategy", STRATEGIES, values["strategy"]),
+    )
+
+
+def _of_kind(what: str, kinds: Iterable[type[Any]], values: Mapping[str, Any]) -> Any:
+    named = by_name(kinds)
+    if values["name"] not in named:
+        raise ValueError(f"no {what} is named {values['name']!r}, must be one of {', '.join(named)}")
+    return named[values["name"]](**values)
 
 
 STRATEGIES: tuple[type[Any], ...] = get_args(Strategy)

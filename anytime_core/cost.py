@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from anytime_core.config import TrialConfig
+from anytime_core.data.catalog import DATASETS
+
 BLOCKS = 3
 KERNEL = 9  # 3x3
 
@@ -55,6 +58,19 @@ def prediction_costs(
     """Multiply-adds of one image up to and including each prediction of AnytimeResNet(n, c, period)."""
     units = range(BLOCKS * n, 0, -period)[::-1]
     return costs_at(n, c, units, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+
+
+def trial_costs(config: TrialConfig) -> list[int]:
+    """Multiply-adds of one image of the trial's data set up to each prediction that it trains."""
+    spec, network = DATASETS[config.data.name], config.network
+    return costs_at(
+        network.n,
+        network.c,
+        config.predicting_units,
+        num_classes=spec.classes,
+        in_channels=spec.channels,
+        image_size=spec.size,
+    )
 
 
 def milestone_index(costs: Sequence[int], fraction: Fraction) -> int | None:

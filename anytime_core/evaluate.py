@@ -25,7 +25,7 @@ class Tally:
     """Mean losses and error rates over many batches, summed on the device and read once."""
 
     def __init__(self, predictions: int, device: torch.device) -> None:
-        # Rows: sum of losses, wrong answers. float64, so that counts are exact and sums do not depend on their order.
+        # Rows: sum of losses, wrong answers. In float64 counts are exact, and sums far more so than single losses.
         self._sums = torch.zeros(2, predictions, dtype=torch.float64, device=device)
         self._images = 0
 

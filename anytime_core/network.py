@@ -35,7 +35,8 @@ class Unit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.residual(x)
+        residual: Tensor = self.residual(x)
+        return x + residual
 
 
 class Heads(nn.Module):
@@ -77,6 +78,12 @@ class Block(nn.Module):
         return x, self.heads(torch.stack(pooled)) if self.heads is not None else None
 
 
+def _ascending(units: Sequence[int], last: int) -> tuple[int, ...]:
+    if not units or sorted({*units}) != list(units) or not 1 <= units[0] <= units[-1] <= last:
+        raise ValueError(f"predicting_units is {tuple(units)}, must be ascending units from 1 to {last}")
+    return tuple(units)
+
+
 class AnytimeResNet(nn.Module):
     """The network of ``NetworkConfig(n, c, period)``; any image size and channel count.
 
@@ -98,7 +105,7 @@ class AnytimeResNet(nn.Module):
     ) -> None:
         super().__init__()
         regular = NetworkConfig(n=n, c=c, period=period).predicting_units
-        self.predicting_units = tuple(predicting_units or regular)
+        self.predicting_units = regular if predicting_units is None else _ascending(predicting_units, BLOCKS * n)
         self.n = n
         self.stem = conv3x3(in_channels, c)
         self.blocks = nn.ModuleList(self._block(index, c, num_classes) for index in range(BLOCKS) if self._depth(index))

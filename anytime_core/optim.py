@@ -1,4 +1,4 @@
-"""Stochastic gradient descent as in the paper: momentum without Nesterov, decay on weights only, a stepwise schedule."""
+"""Stochastic gradient descent as in the paper: momentum without Nesterov, decay on weights only, rates in steps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def momentum_buffers(network: nn.Module, optimiser: torch.optim.Optimizer) -> It
             yield name, buffer
 
 
+@torch.no_grad()
 def restore_momentum(network: nn.Module, optimiser: torch.optim.Optimizer, buffers: dict[str, Tensor]) -> None:
     for name, parameter in network.named_parameters():
         if name in buffers:
-            optimiser.state[parameter]["momentum_buffer"] = buffers[name].to(parameter.device).clone()
+            # In the parameter's own memory format: in another, the updates may be rounded otherwise.
+            optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffers[name])

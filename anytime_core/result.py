@@ -16,8 +16,8 @@ from anytime_core.cost import milestone_index
 class EpochMetrics:
     """One pass over the training images. All tuples have one entry a prediction, first to last.
 
-    ``step`` counts the steps done at its end, ``probabilities`` are those with which the strategy would amplify each loss
-    (empty where none is amplified), ``timestamp`` is in seconds since 1970.
+    ``step`` counts the steps done at its end. ``probabilities`` are those with which the strategy amplified each loss
+    at its start; there are none where none is amplified. ``timestamp`` is in seconds since 1970.
     """
 
     epoch: int
@@ -39,7 +39,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialResult:
-    """The end of a trial. ``errors`` (test errors in percent) exist only when it finished; a diverged trial has none."""
+    """The end of a trial. ``errors``, on the test images, exist only when it finished; a diverged trial has none."""
 
     state: Literal["finished", "diverged"]
     units: tuple[int, ...]
@@ -48,6 +48,12 @@ class TrialResult:
     steps: int
     seconds: float
     device: str
+
+    def __post_init__(self) -> None:
+        expected = len(self.units) if self.state == "finished" else 0
+        if len(self.costs) != len(self.units) or len(self.errors) != expected:
+            counts = f"{len(self.units)} units, {len(self.costs)} costs and {len(self.errors)} errors"
+            raise ValueError(f"a {self.state} trial cannot have {counts}")
 
 
 def milestone_errors(costs: Sequence[int], errors: Sequence[float]) -> dict[Fraction, float | None]:

@@ -1,8 +1,11 @@
 """Which loss to amplify in each step (section 3.2, 4.4, appendix D), as state machines on the training device.
 
-A strategy is one vector v [L] and three pure functions: its start, the probabilities p [L] it stands for, and its update
-from the losses of the step. Nothing here waits for the device. To add one: a config in ``config.Strategy``, its
+A strategy is one vector v [L] and three pure functions: its start, the probabilities p [L] it stands for, and its
+update from the losses of the step. Nothing here waits for the device. To add one: a config in ``config.Strategy``, its
 functions, and a line in RULES.
+
+The v of EXP3 and RWM are the logarithms of the paper's: what they multiply up over tens of thousands of steps would
+soon be 0 in float32, from where no reward leads back.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``start(base [L], milestones) -> v``, ``probabilities(config, v) -> p``, ``update(config, v, p, chosen, losses) -> v``."""
+    """``start(base [L], milestones) -> v``, ``probabilities(config, v) -> p``,
+    ``update(config, v, p, chosen, losses) -> v``, where ``chosen`` [L] is 1 at the amplified loss and 0 elsewhere."""
 
     start: Callable[[Tensor, Sequence[int]], Tensor]
     probabilities: Callable[[Any, Tensor], Tensor]
@@ -35,11 +39,11 @@ def normalised(v: Tensor) -> Tensor:
 
 
 def rewards(losses: Tensor, final_reward: float) -> Tensor:
-    """Relative gain of each prediction's successor, r_i = 1 - l_{i+1} / l_i; the last gets a share of the best (eq. 4)."""
-    gains = 1 - losses[1:] / losses[:-1].clamp_min(TINY)
-    gains = torch.cat([gains, torch.zeros_like(losses[:1])])
-    last = final_reward * gains.max()
-    return torch.cat([gains[:-1], last.reshape(1)])
+    """Relative gain of each prediction's successor, r_i = 1 - l_{i+1} / l_i; the last gets a share of the best, or
+    nothing where all successors are worse (eq. 4)."""
+    gains = 1 - (losses[1:] + TINY) / (losses[:-1] + TINY)  # 0 where both losses are
+    best = torch.cat([gains, torch.zeros_like(losses[:1])]).max()
+    return torch.cat([gains, final_reward * best.reshape(1)])
 
 
 def explored(v: Tensor, exploration: float) -> Tensor:
@@ -57,11 +61,8 @@ def halves(base: Tensor, milestones: Sequence[int]) -> Tensor:
     return normalised(normalised(chosen) + normalised(1 - chosen))
 
 
-def uniform(base: Tensor, milestones: Sequence[int]) -> Tensor:
-    return torch.full_like(base, 1 / len(base))
-
-
-def nothing(base: Tensor, milestones: Sequence[int]) -> Tensor:
+def zeros(base: Tensor, milestones: Sequence[int]) -> Tensor:
+    """No rewards yet, or logarithms of equal weights."""
     return torch.zeros_like(base)
 
 
@@ -74,7 +75,7 @@ def unchanged(config: Any, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor)
 
 
 def learned(config: Exp3 | Rwm, v: Tensor) -> Tensor:
-    return explored(v, config.exploration)
+    return explored(torch.softmax(v, 0), config.exploration)
 
 
 def averaged(config: Avgl, v: Tensor) -> Tensor:
@@ -84,25 +85,26 @@ def averaged(config: Avgl, v: Tensor) -> Tensor:
 def exp3(config: Exp3, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
     """Only the chosen loss: v_i exp(g r_i / (p_i L)), with the exploration g as rate (appendix D.3)."""
     reward = rewards(losses, config.final_reward)
-    return normalised(v * torch.exp(chosen * config.exploration * reward / (p * len(v))))
+    return torch.log_softmax(v + chosen * config.exploration * reward / (p * len(v)), 0)
 
 
 def rwm(config: Rwm, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
     """Every loss: v_j exp(rate g r_j)."""
-    return normalised(v * torch.exp(config.rate * config.exploration * rewards(losses, config.final_reward)))
+    return torch.log_softmax(v + config.rate * config.exploration * rewards(losses, config.final_reward), 0)
 
 
 def avgl(config: Avgl, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
+    """The exponential average of the rewards."""
     return torch.lerp(rewards(losses, config.final_reward), v, config.momentum)
 
 
 RULES: dict[type, Rule] = {
-    Ann: Rule(nothing, as_it_is, unchanged),
+    Ann: Rule(zeros, as_it_is, unchanged),
     Aann: Rule(proportional, as_it_is, unchanged),
     Milestone: Rule(halves, as_it_is, unchanged),
-    Exp3: Rule(uniform, learned, exp3),
-    Rwm: Rule(uniform, learned, rwm),
-    Avgl: Rule(nothing, averaged, avgl),
+    Exp3: Rule(zeros, learned, exp3),
+    Rwm: Rule(zeros, learned, rwm),
+    Avgl: Rule(zeros, averaged, avgl),
 }
 
 
@@ -132,9 +134,10 @@ class Selection:
     def choose(self, draw: Tensor) -> Tensor:
         """The step's weights [L]: B, plus gamma sum(B) on the loss that the uniform ``draw`` in [0, 1) falls on."""
         self.p = self.probabilities()
-        edges = self.p.cumsum(0)
-        index = (draw * edges[-1] >= edges).sum().clamp_max(len(edges) - 1)
-        self.chosen = (torch.arange(len(edges), device=edges.device) == index).to(edges.dtype)
+        size = len(self.p)
+        edges = torch.tril(self.p.expand(size, size)).sum(1)  # running sums; cumsum has no deterministic CUDA kernel
+        index = (draw * edges[-1] >= edges).sum().clamp_max(size - 1)
+        self.chosen = (torch.arange(size, device=edges.device) == index).to(edges.dtype)
         return self.base + self.bonus * self.chosen
 
     def learn(self, losses: Tensor) -> None:

@@ -1,14 +1,17 @@
-"""Loss weights B_i of the L predictions, i = 1..L (section 3.2 and 4.3). To add one: a function, and a line in WEIGHTINGS.
+"""Loss weights B_i of the L predictions, i = 1..L (section 3.2 and 4.3).
 
-``loss_weights`` gives the weights as the paper's formulas do; ``normalize`` sets the scale of their sum, which acts like
-a learning rate and must be the same for everything that is compared.
+``loss_weights`` gives the weights as the paper's formulas do; ``normalize`` sets the scale of their sum, which acts
+like a learning rate and must be the same for everything that is compared. To add weights: a function, and a line in
+WEIGHTINGS.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from math import ceil, log2
+from typing import get_args
+
+from anytime_core.config import Normalisation
 
 Weights = list[float]
 
@@ -59,7 +62,7 @@ WEIGHTINGS: dict[str, Callable[[int], Weights]] = {
 PUBLISHED_TOTALS: dict[str, Callable[[int], float]] = {
     "constant": float,
     "linear": lambda size: sum(linear(size)),
-    "sieve": lambda size: float(ceil(log2(size))) or 1.0,
+    "sieve": lambda size: float((size - 1).bit_length()) or 1.0,  # log2, rounded up
     "half_end": lambda size: 2.0,
 }
 
@@ -93,6 +96,8 @@ def loss_weights(name: str, num_predictions: int, normalize: str = "none") -> Se
     """
     if num_predictions < 1:
         raise ValueError(f"num_predictions is {num_predictions}, must be at least 1")
+    if normalize not in get_args(Normalisation):
+        raise ValueError(f"unknown normalize {normalize!r}; allowed: {', '.join(get_args(Normalisation))}")
     weights = _formula(name, num_predictions)
     if normalize == "none" or (normalize == "as_published" and name not in PUBLISHED_TOTALS):
         return weights

@@ -59,9 +59,8 @@ def _download(name: str, root: Path) -> None:
         datasets = optional_module("torchvision.datasets", "torchvision downloads")
         for kind, arguments in DOWNLOADS[name]:
             getattr(datasets, kind)(root, download=True, **arguments)
-    except (
-        Exception
-    ) as error:  # no network, a refused connection, a broken archive, a full disk: any library's own error
+    # No network, a refused connection, a broken archive, a full disk: any library's own error.
+    except Exception as error:
         reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
         files = ", ".join(str(root / file) for file in FILES[name])
         raise DataError(f"{name}: {reason}; download it from {PAGES[name]} and place {files}") from error

@@ -200,9 +200,8 @@ def optional_module(module: str, purpose: str) -> Any:
     """Imports what only some data sets need."""
     try:
         return importlib.import_module(module)
-    except (
-        Exception
-    ) as error:  # a broken install raises more than ImportError: torchvision on another torch, RuntimeError
+    # A broken install raises more than ImportError: torchvision on another torch, RuntimeError.
+    except Exception as error:
         package = module.partition(".")[0]
         raise DataError(f"{purpose}, and {package} cannot be imported: {type(error).__name__}: {error}") from error
 

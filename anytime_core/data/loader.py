@@ -1,10 +1,11 @@
-"""The data set lives on the training device as bytes; batches, crops, mirroring and normalisation are tensor operations.
+"""The data set lives on the training device as bytes; batches, crops and normalisation are tensor operations.
 
 The draws of an epoch depend on the seed and the epoch's number alone, so training can go on at any epoch exactly.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,23 +15,24 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anytime_core.config import DataConfig
-from anytime_core.data.formats import Images
+from anytime_core.data.formats import Images, spec_of
 from anytime_core.errors import DataError
 from anytime_core.randomness import generator
 
 Batch = tuple[Tensor, Tensor]  # images float32 [N,C,H,W], labels int64 [N]
 EVALUATION_BATCH = 500
+COUNTED_AT_ONCE = 10_000
 
 
 def channel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each channel of uint8 [N,C,H,W], from exact integer sums."""
-    values = np.arange(256, dtype=np.float64)
-    mean, std = [], []
-    for channel in range(images.shape[1]):
-        counts = np.bincount(images[:, channel].ravel(), minlength=256)
-        mean.append(counts @ values / counts.sum())
-        std.append(np.sqrt(counts @ (values - mean[-1]) ** 2 / counts.sum()))
-    return np.array(mean), np.array(std)
+    values, counts = np.arange(256, dtype=np.float64), np.zeros((images.shape[1], 256), np.int64)
+    for start in range(0, len(images), COUNTED_AT_ONCE):  # bincount makes 8 bytes of each, 5 GB of one channel of SVHN
+        for channel, pixels in enumerate(images[start : start + COUNTED_AT_ONCE].swapaxes(0, 1)):
+            counts[channel] += np.bincount(pixels.ravel(), minlength=256)
+    share = counts / counts.sum(1, keepdims=True)
+    mean = share @ values
+    return mean, np.sqrt((share * (values - mean[:, None]) ** 2).sum(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,7 @@ class TrainingData:
         self.images, self.labels, self.normalise = images, labels, normalise
         self.config, self.batch_size, self.seed = config, batch_size, seed
         self.steps_per_epoch = len(images) // batch_size
-        if not self.steps_per_epoch:
-            raise DataError(f"{config.name} has {len(images)} training images, fewer than one batch of {batch_size}")
+        assert self.steps_per_epoch, "see to_device"
         self._rows = torch.arange(images.shape[2], device=images.device)
         self._columns = torch.arange(images.shape[3], device=images.device)
 
@@ -108,7 +109,11 @@ class EvaluationData:
 def to_device(
     images: Images, config: DataConfig, batch_size: int, seed: int, device: torch.device
 ) -> tuple[TrainingData, EvaluationData]:
-    """Training batches, and those to evaluate on: the test images, or the last training images held out instead."""
+    """Training batches, and those to evaluate on: the test images, or the last training images held out instead.
+
+    On the CPU they share the memory of ``images``, and so do all processes that map one cache. Raises DataError.
+    """
+    _refuse_unfit(images, config.name)
     kept = len(images.train_images) - config.validation
     if kept < batch_size:
         raise DataError(
@@ -119,10 +124,33 @@ def to_device(
     test = held_out if config.validation else (images.test_images, images.test_labels)
     normalise = Normalisation.of(images.train_images[:kept], device)
 
-    def moved(array: np.ndarray) -> Tensor:
-        return torch.tensor(array, device=device)
-
-    train = TrainingData(
-        moved(images.train_images[:kept]), moved(images.train_labels[:kept]), config, normalise, batch_size, seed
+    pixels, labels = _moved(images.train_images[:kept], device), _moved(images.train_labels[:kept], device)
+    return (
+        TrainingData(pixels, labels, config, normalise, batch_size, seed),
+        EvaluationData(_moved(test[0], device), _moved(test[1], device), normalise),
     )
-    return train, EvaluationData(moved(test[0]), moved(test[1]), normalise)
+
+
+def _moved(array: np.ndarray, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # A mapped cache is read-only, and torch warns of what would happen if it were written to.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.as_tensor(np.ascontiguousarray(array), device=device)
+
+
+def _refuse_unfit(images: Images, name: str) -> None:
+    """Images may come from elsewhere than the readers, and on a GPU a wrong label is an error without a place."""
+    spec = spec_of(name)
+    shape = (spec.channels, spec.size, spec.size)
+    for part in ("train", "test"):
+        pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or not len(pixels):
+            found = f"{pixels.dtype} {list(pixels.shape)}"
+            raise DataError(f"{name}: {part} images are {found}, must be uint8 [N, {', '.join(map(str, shape))}]")
+        if labels.dtype != np.int64 or labels.shape != pixels.shape[:1]:
+            found = f"{labels.dtype} {list(labels.shape)}"
+            raise DataError(f"{name}: {part} labels are {found}, must be int64 [{len(pixels)}]")
+        if labels.min() < 0 or labels.max() >= spec.classes:
+            raise DataError(
+                f"{name}: {part} labels are {labels.min()} to {labels.max()}, must be 0 to {spec.classes - 1}"
+            )
