@@ -2,7 +2,6 @@
 
 A file holds an .npz archive (arrays, and a JSON document under ``META``) followed by the SHA-256 of it. It is written
 under a temporary name, synced and renamed; the two newest are kept, so a damaged one costs one interval, not the run.
-A folder belongs to one run: two that write to it at once would remove each other's files.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ import io
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ NAME = re.compile(r"step-(\d{9,})\.ckpt")
 META = "__meta__"
 DIGEST_SIZE = hashlib.sha256().digest_size
 KEEP = 2
+STALE = 3600.0  # seconds; a file that is still unfinished then has no writer any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +70,24 @@ def _by_step(folder: Path) -> dict[int, Path]:
 
 
 def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
-    """Writes the checkpoint of a step and drops all but the two newest, and what killed writers left behind."""
+    """Writes the checkpoint of a step and drops all but the two newest, and what killed writers left an hour ago."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.ckpt"
     write_atomically(path, pack(checkpoint))
     # Later ones are damaged, or this step would not be done again; they must not be kept in the place of this one.
     kept = [known for known in _by_step(folder) if known <= step][:KEEP]
     outdated = [old for known, old in _by_step(folder).items() if known not in kept]
-    for old in [*outdated, *folder.glob(".step-*.ckpt.*")]:
+    for old in [*outdated, *_leftovers(folder)]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _leftovers(folder: Path) -> Iterator[Path]:
+    """Not the file that another process writes just now: one that was given up for dead may still be at work."""
+    for path in folder.glob(".step-*.ckpt.*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - STALE:
+                yield path
 
 
 def valid(folder: Path) -> Iterator[Checkpoint]:

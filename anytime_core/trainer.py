@@ -19,7 +19,7 @@ from torch import Tensor
 
 from anytime_core import checkpoint, optim
 from anytime_core.config import MILESTONES, Joint, TrialConfig, from_dict, to_dict
-from anytime_core.cost import costs_at, milestone_index
+from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.formats import Images, spec_of
 from anytime_core.data.loader import EvaluationData, TrainingData, to_device
@@ -49,9 +49,8 @@ def train(
 
     ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoint_dir``
     a checkpoint is written after every epoch, before it is reported, and a later call goes on from the newest valid
-    one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted. Two
-    calls must not write to one folder at once. The images are read from ``data_root`` unless given; ``device`` is CUDA
-    where there is one.
+    one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted. The
+    images are read from ``data_root`` unless given; ``device`` is CUDA where there is one.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what ``report`` raises.
@@ -94,19 +93,6 @@ def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bo
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.backends.cudnn.benchmark = benchmark
-
-
-def image_costs(config: TrialConfig) -> list[int]:
-    """Multiply-adds of one image up to each of the trial's predictions."""
-    spec, network = spec_of(config.data.name), config.network
-    return costs_at(
-        network.n,
-        network.c,
-        config.predicting_units,
-        num_classes=spec.classes,
-        in_channels=spec.channels,
-        image_size=spec.size,
-    )
 
 
 def build_network(config: TrialConfig) -> AnytimeResNet:
@@ -156,7 +142,7 @@ class _Run:
 
     @classmethod
     def start(cls, config: TrialConfig, images: Images, device: torch.device) -> _Run:
-        network, costs = build_network(config).to(device), image_costs(config)
+        network, costs = build_network(config).to(device), trial_costs(config)
         train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
         return cls(
             config=config,

@@ -1,0 +1,81 @@
+"""Updates against the formulas, one parameter at a time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anytime_core import optim
+from anytime_core.config import TrainingConfig
+from anytime_core.network import AnytimeResNet
+
+DECAYED = {"stem.weight", "transition.weight", "residual.1.weight", "residual.4.weight", "heads.weight"}
+
+
+def network() -> AnytimeResNet:
+    return AnytimeResNet(1, 2, 5, in_channels=1).double()
+
+
+def gradients(of: AnytimeResNet, step: int) -> dict[str, torch.Tensor]:
+    draws = torch.Generator().manual_seed(step)
+    found = {}
+    for name, parameter in of.named_parameters():
+        parameter.grad = found[name] = torch.randn(parameter.shape, generator=draws, dtype=torch.float64)
+    return found
+
+
+def test_weights_decay_but_norms_and_biases_do_not() -> None:
+    decayed = {name for name, parameter in network().named_parameters() if optim.decays(name, parameter)}
+    others = {name for name, _ in network().named_parameters()} - decayed
+    assert {next(kind for kind in DECAYED if name.endswith(kind)) for name in decayed} == DECAYED
+    kinds = ("residual.0.weight", "residual.2.weight", "residual.5.weight", "bias")
+    assert all(name.endswith(kinds) for name in others)
+
+
+def test_updates_are_the_formulas() -> None:
+    """Momentum without damping or Nesterov: v = m v + g + d w, w = w - rate v."""
+    config = TrainingConfig(learning_rate={0: 0.5, 2: 0.05}, momentum=0.8, weight_decay=0.01)
+    trained = network()
+    optimiser = optim.sgd(trained, config)
+    expected = {name: parameter.detach().clone() for name, parameter in trained.named_parameters()}
+    velocity = {name: torch.zeros_like(parameter) for name, parameter in expected.items()}
+    for step, rate in enumerate([0.5, 0.5, 0.05, 0.05]):
+        optim.set_rate(optimiser, config.rate_at(step))
+        for name, gradient in gradients(trained, step).items():
+            decay = 0.01 if any(name.endswith(kind) for kind in DECAYED) else 0.0
+            velocity[name] = 0.8 * velocity[name] + gradient + decay * expected[name]
+            expected[name] = expected[name] - rate * velocity[name]
+        optimiser.step()
+    for name, parameter in trained.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-12, atol=1e-14)
+    for name, buffer in optim.momentum_buffers(trained, optimiser):
+        torch.testing.assert_close(buffer, velocity[name], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_restored_optimiser_goes_on_to_the_same_bits(memory) -> None:
+    config = TrainingConfig()
+    first = network().to(memory_format=memory)
+    optimiser = optim.sgd(first, config)
+    assert not list(optim.momentum_buffers(first, optimiser))
+    gradients(first, 0)
+    optimiser.step()
+    second = network().to(memory_format=memory)
+    second.load_state_dict(first.state_dict())
+    other = optim.sgd(second, config)
+    saved = {name: buffer.numpy().copy() for name, buffer in optim.momentum_buffers(first, optimiser)}
+    optim.restore_momentum(second, other, {name: torch.tensor(array) for name, array in saved.items()})
+    for (name, buffer), parameter in zip(optim.momentum_buffers(second, other), second.parameters(), strict=True):
+        assert buffer.stride() == parameter.stride(), name
+    for trained, its_optimiser in ((first, optimiser), (second, other)):
+        gradients(trained, 1)
+        its_optimiser.step()
+    for name, parameter in first.named_parameters():
+        assert torch.equal(parameter, dict(second.named_parameters())[name]), name
+
+
+def test_buffers_of_a_first_step_are_not_made_up() -> None:
+    trained = network()
+    optimiser = optim.sgd(trained, TrainingConfig())
+    optim.restore_momentum(trained, optimiser, {})
+    assert not list(optim.momentum_buffers(trained, optimiser))
