@@ -52,6 +52,18 @@ class Attempt:
     began: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Driver:
+    """The process that runs a sweep."""
+
+    host: str
+    pid: int
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
 class SupersededError(Exception):
     """A later attempt at the same trial has begun; this one must not write any more."""
 
@@ -95,10 +107,9 @@ class Ledger:
 
     def failure(self, trial_id: str) -> str | None:
         """Why the last attempt failed; None if it did not."""
-        failure, attempt = _read(self.folder(trial_id) / "failure.json"), _read(self.folder(trial_id) / "attempt.json")
-        if failure is None or attempt is None or failure.get("attempt") != attempt.get("number"):
-            return None
-        return str(failure["error"])
+        failure = _read(self.folder(trial_id) / "failure.json")
+        last = failure is not None and failure.get("attempt") == self.attempts(trial_id)
+        return str(failure.get("error")) if failure and last else None
 
     def state(self, trial_id: str) -> TrialState:
         """A trial that began and has not ended counts as interrupted: whether it runs, only its driver knows."""
@@ -108,8 +119,18 @@ class Ledger:
             return TrialState.FAILED
         return TrialState.INTERRUPTED if self.attempts(trial_id) else TrialState.PENDING
 
+    def attempt(self, trial_id: str) -> Attempt | None:
+        """The last attempt that began."""
+        content = _read(self.folder(trial_id) / "attempt.json")
+        try:
+            return Attempt(**content) if content else None
+        except TypeError as error:
+            log.warning("%s: attempt.json is damaged: %s", trial_id, error)
+            return None
+
     def attempts(self, trial_id: str) -> int:
-        return int((_read(self.folder(trial_id) / "attempt.json") or {}).get("number", 0))
+        attempt = self.attempt(trial_id)
+        return attempt.number if attempt else 0
 
     def step(self, trial_id: str) -> int:
         """The step of the newest checkpoint; 0 without one."""
@@ -148,8 +169,7 @@ class Ledger:
     def check(self, attempt: Attempt) -> None:
         """Raises SupersededError unless this is the last attempt that began and the trial has not ended."""
         folder = self.folder(attempt.trial_id)
-        current = _read(folder / "attempt.json") or {}
-        if current.get("token") != attempt.token or (folder / "result.json").exists():
+        if self.attempt(attempt.trial_id) != attempt or (folder / "result.json").exists():
             raise SupersededError(f"{attempt.trial_id}: attempt {attempt.number} came back after another had begun")
 
     def write_epochs(
@@ -191,11 +211,11 @@ class Ledger:
                 holder = _holder(folder) or "another process"
                 raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}")
             file.truncate(0)
-            json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": now()}, file)
+            json.dump(asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now())), file)
             file.flush()
             yield folder
 
-    def driver(self, sweep: str) -> str | None:
+    def driver(self, sweep: str) -> Driver | None:
         """The process that runs a sweep now; None if none does."""
         folder = self.sweep_folder(sweep)
         try:
@@ -205,7 +225,7 @@ class Ledger:
         except FileNotFoundError:
             return None
         except OSError:
-            return _holder(folder) or "another process"
+            return _holder(folder)
 
 
 def _locked(file: TextIO) -> bool:
@@ -222,9 +242,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _holder(folder: Path) -> str | None:
+def _holder(folder: Path) -> Driver | None:
     content = _read(folder / "driver.json")
-    return f"process {content['pid']} on {content['host']} since {content['since']}" if content else None
+    return Driver(**content) if content else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -50,6 +50,13 @@ def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
     return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
 
 
+def summary(plan: Plan) -> str:
+    """Such as ``28 trials: 20 finished, 7 to run, 1 to resume``."""
+    words: dict[Action, str] = {"keep": "finished", "run": "to run", "resume": "to resume", "retry": "to retry"}
+    counts = ", ".join(f"{plan.actions[action]} {word}" for action, word in words.items() if plan.actions[action])
+    return f"{len(plan.entries)} trials: {counts}"
+
+
 def training_work(trial: Trial, steps: int) -> int:
     """Multiply-adds of the given number of training steps."""
     return TRAINING_PASSES * trial.config.training.batch_size * trial_costs(trial.config)[-1] * steps

@@ -1,4 +1,4 @@
-"""Ray Tune runs the trials: the only module that imports Ray.
+"""Ray Tune runs the trials: the only module that imports Ray, after ``environment.prepare_ray``.
 
 Each round is a fresh Tuner over what the ledger does not hold yet. Tune's own state is never read again: workers write
 results and checkpoints to the ledger themselves, and the ledger decides what is left.
@@ -7,7 +7,6 @@ results and checkpoints to the ledger themselves, and the ledger decides what is
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
@@ -16,18 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import ray
+from ray import tune
+
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import ClusterError
 from orchestrator.trial import Resources, Trial
 from orchestrator.worker import Outcome, Surroundings, run_trial
-
-# Before Ray is imported. Tune's own loggers would write a CSV, a JSON and a TensorBoard file for each trial.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-
-import ray
-from ray import tune
 
 CONNECT_SECONDS = 5.0
 RESTARTS = 3
@@ -52,7 +46,6 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
 
     Raises ClusterError if there is none at the address.
     """
-    _log_to(log_file)
     if address:
         _check_reachable(address)
     try:
@@ -60,6 +53,7 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+    _log_to(log_file)  # not before: Ray's start takes all handlers away
     try:
         yield
     finally:
@@ -90,6 +84,8 @@ def _log_to(path: Path) -> None:
         logger = logging.getLogger(name)
         logger.handlers = [handler] if name == "ray" else []
         logger.propagate = name != "ray"
+    # Would name every trial at the end of a round, for want of the files that we told Tune not to write.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
 
 def slots(resources: Resources) -> int:
@@ -146,11 +142,14 @@ def _run(config: dict[str, str], table: dict[str, Trial], where: Surroundings) -
     return {"outcome": outcome}
 
 
-class _Relay(tune.Callback):
+class _Relay(tune.Callback):  # type: ignore[misc]
     """Hands Tune's events on in our own words."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.Callback, ()  # Tune pickles its callbacks; in another process there is nobody to tell
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._listener.started(trial.config["trial"])

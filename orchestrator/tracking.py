@@ -1,14 +1,13 @@
-"""MLflow, for browsing: an experiment for each sweep, a run for each trial. The only module that imports MLflow.
+"""MLflow, for browsing: one experiment a sweep, one run a trial. The only module that imports MLflow.
 
-All of it is a projection of the ledger by one writer, a thread of the driver, in batches. Where MLflow cannot be reached
-training goes on, and what is missing is written from the ledger once it can; nothing is ever written twice.
+All of it is a projection of the ledger by one writer, a thread of the driver, in batches. Where MLflow cannot be
+reached training goes on, and what is missing is written from the ledger once it can; nothing is ever written twice.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,8 @@ from anytime_core.config import to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
-from orchestrator.errors import UsageError
+from orchestrator.environment import prepare_mlflow
+from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger import Ledger
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
@@ -37,13 +37,9 @@ RETRY_SECONDS = 10.0
 METRICS_PER_REQUEST = 1000
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
-# MLflow's client would otherwise try for minutes before it says that a server is down.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-
 GUIDE = """\
-One run for each trial of the sweep. Good columns: the params `network.n`, `network.c` and `data.name`, the tags `method`
-and `state`, and these metrics, which have one value an epoch:
+One run for each trial. Good columns: the params `network.n`, `network.c`, `data.name`, the tags `method` and `state`,
+and these metrics, which have one value an epoch:
 
 - `error/at_1.00`, `error/at_0.75`, ...: test error in % of the latest prediction at that fraction of the network's cost
 - `error/average`: the mean of the test errors of all predictions (AE)
@@ -245,8 +241,10 @@ class _Store:
     def _open_experiment(self, sweep: Sweep) -> str:
         found = self._client.get_experiment_by_name(sweep.name)
         if found is None:
+            root = artifact_root(self._uri)
+            location = f"{root}/{sweep.name}" if root else None
             tags = {"mlflow.note.content": f"{sweep.description}\n\n{GUIDE}"}
-            return str(self._client.create_experiment(sweep.name, _artifacts(self._uri, sweep.name), tags))
+            return str(self._client.create_experiment(sweep.name, location, tags))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -289,8 +287,7 @@ def client(uri: str) -> MlflowClient:
     """A client of the server or database; a new SQLite file is made ready, which takes seconds."""
     if database := _database(uri):
         database.parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
+    prepare_mlflow()
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
@@ -301,10 +298,10 @@ def _database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def _artifacts(uri: str, sweep: str) -> str | None:
+def artifact_root(uri: str) -> str | None:
     """Beside a SQLite file; a server has a place of its own. MLflow's default would be the working folder."""
     database = _database(uri)
-    return (database.absolute().parent / "artifacts" / sweep).as_uri() if database else None
+    return (database.absolute().parent / "artifacts").as_uri() if database else None
 
 
 def _check_listening(uri: str) -> None:
@@ -315,6 +312,21 @@ def _check_listening(uri: str) -> None:
     if parts.scheme in ("http", "https") and parts.hostname:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         socket.create_connection((parts.hostname, port), timeout=5).close()
+
+
+def experiment_id(uri: str, sweep: str) -> str:
+    """The number of a sweep's experiment. Raises TrackingError if there is none, or nobody answers."""
+    database = _database(uri)
+    if database and not database.exists():
+        raise TrackingError(f"{database}: no runs yet; `orchestrate sweep` makes them")
+    try:
+        _check_listening(uri)
+        found = client(uri).get_experiment_by_name(sweep)
+    except Exception as error:  # whatever MLflow raises
+        raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be reached: {_first_line(error)}") from error
+    if found is None:
+        raise TrackingError(f"MLflow at {safe_uri(uri)} has no runs of a sweep named {sweep}")
+    return str(found.experiment_id)
 
 
 def _tracked(run: Run) -> _TrackedRun:

@@ -1,0 +1,222 @@
+"""``orchestrate``: parses, calls, prints. Whatever is slow to import is imported inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from orchestrator.errors import OrchestratorError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_STORAGE = Path("runs")
+FORMATS = ("table", "json", "csv")
+
+_debugging = False
+
+
+def main() -> NoReturn:
+    """Runs the command line. User errors are one message; exit code 2 for bad usage or input, 1 for a failed run."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _end("interrupted; the same command goes on from here", 130)
+    except OrchestratorError as error:
+        _end(str(error), error.exit_code)
+    except BrokenPipeError:  # such as `orchestrate plan ... | head`
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        _end(f"unexpected {type(error).__name__}: {error}\n(give --debug to see where)", 1)
+
+
+def _end(message: str, exit_code: int) -> NoReturn:
+    if _debugging and sys.exc_info()[0]:
+        import traceback
+
+        traceback.print_exc()
+    click.echo(f"error: {message}", err=True)
+    sys.exit(exit_code)
+
+
+def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    global _debugging
+    _debugging |= value
+
+
+def _common(command: Command) -> Command:
+    """What every command on a sweep takes."""
+    for decorate in (
+        click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."),
+        click.option(
+            "--storage",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=DEFAULT_STORAGE,
+            show_default=True,
+            envvar="ORCHESTRATE_STORAGE",
+            show_envvar=True,
+            help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data.",
+        ),
+        click.argument("sweep_file", metavar="SWEEP.yaml", type=click.Path(path_type=Path)),
+    ):
+        command = decorate(command)
+    return command
+
+
+_tracking_uri = click.option(
+    "--tracking-uri",
+    envvar="MLFLOW_TRACKING_URI",
+    show_envvar=True,
+    help="MLflow server or database.  [default: SQLite in the storage folder]",
+)
+_format = click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="For people or machines."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="anytime-orchestrator", prog_name="orchestrate")
+def cli() -> None:
+    """Runs sweeps of anytime neural networks: every trial once, whatever happens."""
+
+
+@cli.command()
+@_common
+@_tracking_uri
+@click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="ORCHESTRATE_DATA_ROOT",
+    show_envvar=True,
+    help="Folder of the data sets.  [default: data in the storage folder]",
+)
+@click.option("--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]")
+@click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
+@click.option("--gpus", type=click.FloatRange(0, 1), help="Share of a GPU of each trial, instead of the sweep's.")
+@click.option("--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums.")
+def sweep(
+    sweep_file: Path,
+    storage: Path,
+    tracking_uri: str | None,
+    data_root: Path | None,
+    address: str | None,
+    cpus: int | None,
+    gpus: float | None,
+    check_md5: bool,
+) -> None:
+    """Run what is left of a sweep, then show its tables.
+
+    The same command again goes on where it was interrupted, and runs nothing twice.
+    """
+    from rich.console import Console
+
+    from orchestrator import driver, render, report
+    from orchestrator.ledger import Ledger
+    from orchestrator.sweep import load
+    from orchestrator.tracking import check_uri, default_uri
+
+    grid = load(sweep_file)
+    settings = driver.Settings(
+        storage=storage,
+        data_root=data_root or storage / "data",
+        tracking_uri=check_uri(tracking_uri or default_uri(storage)),
+        address=address,
+        check_md5=check_md5,
+        cpus=cpus,
+        gpus=gpus,
+    )
+    troubles = driver.run(grid, settings, Console(stderr=True))
+    click.echo(render.report_text(report.read_tables(grid, Ledger(storage))))
+    click.echo(f"\nBrowse the runs: {_ui_command(sweep_file, storage, tracking_uri)}")
+    if troubles:
+        _end("\n".join(troubles), 1)
+
+
+def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> str:
+    import shlex
+
+    parts = ["orchestrate", "ui", str(sweep_file)]
+    parts += ["--tracking-uri", tracking_uri] if tracking_uri else []
+    parts += ["--storage", str(storage)] if storage != DEFAULT_STORAGE and not tracking_uri else []
+    return shlex.join(parts)
+
+
+@cli.command()
+@_common
+@_format
+def plan(sweep_file: Path, storage: Path, form: str) -> None:
+    """List the trials of a sweep: what would run, in which order, and why."""
+    from orchestrator import plan as planning
+    from orchestrator import render
+    from orchestrator.ledger import Ledger
+    from orchestrator.sweep import load
+
+    entries = planning.make(load(sweep_file).trials, Ledger(storage))
+    _print(render.plan_rows(entries), form, title=f"{sweep_file}: {planning.summary(entries)}")
+
+
+@cli.command()
+@_common
+@_format
+def status(sweep_file: Path, storage: Path, form: str) -> None:
+    """Show where the trials of a sweep stand, also while it runs elsewhere."""
+    from orchestrator import render, report
+    from orchestrator.ledger import Ledger
+    from orchestrator.sweep import load
+
+    grid, ledger = load(sweep_file), Ledger(storage)
+    statuses = report.statuses(grid, ledger)
+    _print(render.status_rows(statuses), form, title=render.status_title(grid.name, statuses, ledger.driver(grid.name)))
+
+
+@cli.command(name="report")
+@_common
+@_format
+@click.option(
+    "--table", type=click.Choice(["errors", "wins"]), default="errors", show_default=True, help="Which one, for csv."
+)
+def report_command(sweep_file: Path, storage: Path, form: str, table: str) -> None:
+    """Show the tables of a sweep: errors, and percentages of wins over the baseline."""
+    from orchestrator import render, report
+    from orchestrator.ledger import Ledger
+    from orchestrator.sweep import load
+
+    tables = report.read_tables(load(sweep_file), Ledger(storage))
+    if form == "csv":
+        rows = render.error_rows(tables.errors) if table == "errors" else render.win_rows(tables.wins)
+        click.echo(render.as_csv(rows))
+    else:
+        click.echo(render.report_json(tables) if form == "json" else render.report_text(tables))
+
+
+def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:
+    from orchestrator import render
+
+    match form:
+        case "json":
+            click.echo(render.as_json(rows))
+        case "csv":
+            click.echo(render.as_csv(rows))
+        case _:
+            click.echo(render.as_text(title, rows))
+
+
+@cli.command()
+@_common
+@_tracking_uri
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=5000, show_default=True)
+def ui(sweep_file: Path, storage: Path, tracking_uri: str | None, host: str, port: int) -> None:
+    """Browse the runs of a sweep in MLflow's UI, until ctrl-C."""
+    from orchestrator import ui as browsing
+    from orchestrator.sweep import load
+    from orchestrator.tracking import check_uri, default_uri
+
+    browsing.serve(load(sweep_file).name, check_uri(tracking_uri or default_uri(storage)), host, port, click.echo)

@@ -1,0 +1,146 @@
+"""What a sweep is doing, while it runs: counts, time left, what each running trial has reached.
+
+A live view on a terminal, plain lines elsewhere; on standard error, so that standard output holds the tables alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from anytime_core.result import EpochMetrics
+from orchestrator.plan import PlannedTrial, training_work
+from orchestrator.trial import Trial, TrialState
+from orchestrator.worker import Outcome
+
+LINE_SECONDS = 30.0
+"""Seconds between two plain lines if no trial ends."""
+SHOWN_RUNNING = 16
+SURE_AFTER = 0.02
+"""The time left is told once this share of the work is done."""
+
+
+@dataclass(slots=True)
+class _Running:
+    step: int
+    error: float | None = None
+
+
+class Progress:
+    """Follows the trials of one round. A context manager."""
+
+    def __init__(self, planned: Sequence[PlannedTrial], kept: int, console: Console) -> None:
+        self._trials = {entry.trial.id: entry.trial for entry in planned}
+        self._steps = {entry.trial.id: entry.step for entry in planned}
+        self._work = sum(entry.work for entry in planned)
+        self._left = self._work
+        self._kept = kept
+        self._running: dict[str, _Running] = {}
+        self._ended: Counter[TrialState] = Counter()
+        self._began = self._last_line = time.monotonic()
+        self._console = console
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    # Events
+
+    def started(self, trial_id: str) -> None:
+        self._running[trial_id] = _Running(self._steps[trial_id])
+
+    def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
+        last = epochs[-1]
+        self._running.setdefault(trial_id, _Running(0)).error = last.test_error[-1]
+        self._advance(trial_id, last.step)
+        if time.monotonic() - self._last_line > LINE_SECONDS:
+            self._line("")
+
+    def ended(self, trial_id: str, outcome: Outcome) -> None:
+        reached = self._running.pop(trial_id, None)
+        trial = self._trials[trial_id]
+        self._ended[outcome.state] += 1
+        self._advance(trial_id, trial.config.training.steps)
+        error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
+        self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
+
+    def lost(self, trial_id: str, *, for_good: bool) -> None:
+        self._running.pop(trial_id, None)
+        self._ended[TrialState.INTERRUPTED] += for_good
+        again = "given up for now" if for_good else "starts again from its last checkpoint"
+        self._line(f"the process of {self._trials[trial_id].cell.label} died; {again}")
+
+    def _advance(self, trial_id: str, step: int) -> None:
+        if step > (before := self._steps[trial_id]):
+            self._left -= training_work(self._trials[trial_id], step - before)
+            self._steps[trial_id] = step
+        if trial_id in self._running:
+            self._running[trial_id].step = self._steps[trial_id]
+
+    # Views
+
+    @property
+    def summary(self) -> str:
+        total = self._kept + len(self._trials)
+        done = self._kept + self._ended[TrialState.FINISHED] + self._ended[TrialState.DIVERGED]
+        failed = self._ended[TrialState.FAILED] + self._ended[TrialState.INTERRUPTED]
+        left = self.seconds_left()
+        time_left = "" if left is None else f", {duration(left)} left"
+        return f"{done}/{total} done, {len(self._running)} running, {failed} failed{time_left}"
+
+    def seconds_left(self) -> float | None:
+        """From the work done so far, and at least what the longest running trial needs by itself; None too early on."""
+        done, elapsed = self._work - self._left, time.monotonic() - self._began
+        if done < SURE_AFTER * self._work or not done:
+            return None
+        rate = done / elapsed
+        longest = max((self._work_left(trial_id) for trial_id in self._running), default=0)
+        return max(self._left / rate, longest * max(len(self._running), 1) / rate)
+
+    def _work_left(self, trial_id: str) -> int:
+        trial = self._trials[trial_id]
+        return training_work(trial, trial.config.training.steps - self._steps[trial_id])
+
+    def _line(self, event: str) -> None:
+        self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            if event:
+                self._live.console.print(Text(event, style="dim"))
+        else:
+            self._console.print(f"[{self.summary}] {event}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+    def _view(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for trial_id, running in list(self._running.items())[:SHOWN_RUNNING]:
+            table.add_row(*self._running_row(self._trials[trial_id], running))
+        bar = ProgressBar(total=self._work or 1, completed=self._work - self._left, width=40)
+        return Group(table, Text.assemble((self.summary, "bold")), bar)
+
+    def _running_row(self, trial: Trial, running: _Running) -> tuple[str, str, str]:
+        error = "" if running.error is None else f"{running.error:.2f} % error"
+        return trial.cell.label, f"step {running.step}/{trial.config.training.steps}", error
+
+
+def duration(seconds: float) -> str:
+    """1:05 or 2:03:07 or 3 d 04 h."""
+    whole = round(seconds)
+    if whole >= 86_400:
+        return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

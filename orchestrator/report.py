@@ -1,0 +1,44 @@
+"""The ledger, seen through a sweep: its tables, and where its trials stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator import tables
+from orchestrator.ledger import Ledger
+from orchestrator.sweep import Sweep
+from orchestrator.trial import Trial, TrialState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialStatus:
+    trial: Trial
+    state: TrialState
+    step: int
+    attempts: int
+    failure: str | None
+
+
+def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
+    records = {trial.id: record for trial in sweep.trials if (record := ledger.record(trial.id))}
+    states = {status.trial.id: status.state for status in statuses(sweep, ledger)}
+    return tables.build(sweep, records, states)
+
+
+def statuses(sweep: Sweep, ledger: Ledger) -> list[TrialStatus]:
+    """Each trial of the sweep. One that its present driver has begun is running."""
+    driver = ledger.driver(sweep.name)
+    return [_status(trial, ledger, driver.since if driver else None) for trial in sweep.trials]
+
+
+def _status(trial: Trial, ledger: Ledger, driven_since: str | None) -> TrialStatus:
+    state, attempt = ledger.state(trial.id), ledger.attempt(trial.id)
+    if state is TrialState.INTERRUPTED and driven_since and attempt and attempt.began >= driven_since:
+        state = TrialState.RUNNING
+    return TrialStatus(
+        trial=trial,
+        state=state,
+        step=trial.config.training.steps if state is TrialState.FINISHED else ledger.step(trial.id),
+        attempts=attempt.number if attempt else 0,
+        failure=ledger.failure(trial.id) if state is TrialState.FAILED else None,
+    )

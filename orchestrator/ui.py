@@ -1,0 +1,86 @@
+"""MLflow's own UI on the runs of a sweep, served from this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from orchestrator import tracking
+from orchestrator.errors import TrackingError, UsageError
+
+START_SECONDS = 120.0
+
+
+def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], object]) -> None:
+    """Serves until ctrl-C; where MLflow is a server already, only says where its runs are.
+
+    Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
+    """
+    experiment = tracking.experiment_id(uri, sweep)
+    if urlsplit(uri).scheme in ("http", "https"):
+        say(f"{sweep}: {uri.rstrip('/')}/#/experiments/{experiment}")
+        return
+    _check_free(host, port)
+    server = subprocess.Popen(_command(uri, host, port), env=_environment(), start_new_session=True)
+    try:
+        _wait(server, f"http://{host}:{port}/health")
+        say(f"{sweep}: http://{host}:{port}/#/experiments/{experiment} (ctrl-C ends it)")
+        server.wait()
+    except KeyboardInterrupt:
+        say("")
+    finally:
+        _end(server)
+
+
+def _command(uri: str, host: str, port: int) -> list[str]:
+    options = {"--backend-store-uri": uri, "--host": host, "--port": str(port), "--workers": "1"}
+    if (artifacts := tracking.artifact_root(uri)) is not None:
+        options["--artifacts-destination"] = artifacts
+    return [sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
+
+
+def _environment() -> dict[str, str]:
+    """The server's job runners, of no use here, would take 230 MB each."""
+    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR", **os.environ}
+
+
+def _check_free(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError(f"{host}:{port} cannot be served on: {error.strerror}; give another --port") from error
+
+
+def _wait(server: subprocess.Popen[bytes], health: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise TrackingError(f"MLflow's server ended with exit code {server.returncode} before it answered")
+        try:
+            urllib.request.urlopen(health, timeout=2).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TrackingError(f"MLflow's server did not answer at {health} for {START_SECONDS:.0f} s")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Ends the server with all that it started."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, sign)
+            server.wait(timeout=10)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
