@@ -107,8 +107,10 @@ class AnytimeResNet(nn.Module):
         regular = NetworkConfig(n=n, c=c, period=period).predicting_units
         self.predicting_units = regular if predicting_units is None else _ascending(predicting_units, BLOCKS * n)
         self.n = n
-        self.stem = conv3x3(in_channels, c)
-        self.blocks = nn.ModuleList(self._block(index, c, num_classes) for index in range(BLOCKS) if self._depth(index))
+        with torch.random.fork_rng(devices=[]):  # torch draws parameters of its own, which are not kept
+            self.stem = conv3x3(in_channels, c)
+            blocks = [self._block(index, c, num_classes) for index in range(BLOCKS) if self._depth(index)]
+            self.blocks = nn.ModuleList(blocks)
         self._initialise(seed)
 
     def _depth(self, block: int) -> int:

@@ -229,7 +229,7 @@ class _Run:
         saved = checkpoint.latest(folder)
         if saved is None:
             return
-        if saved.meta["config"] != to_dict(self.config):
+        if saved.meta.get("config") != to_dict(self.config):
             raise CheckpointError(f"{folder} holds a checkpoint of another trial")
         self.network.load_state_dict(_tensors(saved, "network/"))
         optim.restore_momentum(self.network, self.optimiser, _tensors(saved, "momentum/"))

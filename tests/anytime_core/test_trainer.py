@@ -1,0 +1,474 @@
+"""A trial gives the same bits however often it was killed, and those bits are what the paper's formulas give."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.nn.functional import cross_entropy
+
+from anytime_core import checkpoint, trainer
+from anytime_core.config import (
+    STRATEGIES,
+    Aann,
+    Ann,
+    DataConfig,
+    Exp3,
+    Joint,
+    NetworkConfig,
+    Opt,
+    Regime,
+    TrainingConfig,
+    TrialConfig,
+    WeightingConfig,
+    to_dict,
+)
+from anytime_core.cost import prediction_costs
+from anytime_core.data.formats import Images
+from anytime_core.data.loader import to_device
+from anytime_core.errors import CheckpointError, ConfigError, DataError
+from anytime_core.network import AnytimeResNet
+from anytime_core.randomness import generator
+from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.trainer import load_network, train
+
+REPOSITORY = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+
+
+def small_images(train_count: int = 100, test_count: int = 50) -> Images:
+    """Noise of digits' shape, brighter in the row of its label, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+
+    def part(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = rng.integers(10, size=count)
+        pixels = rng.integers(9, size=(count, 1, 8, 8), dtype=np.uint8)
+        pixels[np.arange(count), 0, labels % 8] += 7
+        return pixels, labels
+
+    train_images, train_labels = part(train_count)
+    test_images, test_labels = part(test_count)
+    return Images(
+        train_images=train_images, train_labels=train_labels, test_images=test_images, test_labels=test_labels
+    )
+
+
+IMAGES = small_images()
+
+
+def trial(regime: Regime | None = None, steps: int = 10, **changes: Any) -> TrialConfig:
+    """Three steps of 32 images an epoch: 10 steps are three epochs and a third of one."""
+    values: dict[str, Any] = {
+        "network": NetworkConfig(n=1, c=4),
+        "data": DataConfig(name="digits", pad=1, flip=True),
+        "regime": regime or Joint(strategy=Aann()),
+        "training": TrainingConfig(steps=steps, batch_size=32, learning_rate={0: 0.1, 5: 0.01}),
+    }
+    return TrialConfig(**values | changes)
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_at(*epochs: int, seen: list[EpochMetrics] | None = None) -> Callable[[EpochMetrics], None]:
+    def report(metrics: EpochMetrics) -> None:
+        if seen is not None:
+            seen.append(metrics)
+        if metrics.epoch in epochs:
+            raise KilledError
+
+    return report
+
+
+def run(config: TrialConfig, folder: Path | None = None, **options: Any) -> tuple[TrialResult, list[EpochMetrics]]:
+    reported: list[EpochMetrics] = []
+    result = train(config, reported.append, folder, images=options.pop("images", IMAGES), **options)
+    return result, reported
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    """All that a run goes on from, bit for bit."""
+    saved = checkpoint.latest(folder)
+    assert saved is not None
+    return {name: array.tobytes() for name, array in saved.arrays.items()}
+
+
+def timeless(metrics: list[EpochMetrics]) -> list[dict[str, Any]]:
+    return [asdict(epoch) | {"seconds": 0, "timestamp": 0} for epoch in metrics]
+
+
+def assert_same_run(
+    first: tuple[TrialResult, list[EpochMetrics]], second: tuple[TrialResult, list[EpochMetrics]]
+) -> None:
+    assert replace(first[0], seconds=0.0) == replace(second[0], seconds=0.0)
+    assert timeless(first[1]) == timeless(second[1])
+
+
+# Killed and resumed
+
+
+REGIMES = [*(Joint(strategy=kind()) for kind in STRATEGIES), Opt(unit=2)]
+NAMES = [*(kind().name for kind in STRATEGIES), "opt"]
+
+
+@pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
+def test_a_run_killed_after_every_epoch_gives_the_same_bits(regime, tmp_path) -> None:
+    config = trial(regime)
+    whole = run(config, tmp_path / "whole")
+    for epoch in range(1, 5):
+        with pytest.raises(KilledError):
+            train(config, killed_at(epoch), tmp_path / "killed", images=IMAGES)
+    assert_same_run(run(config, tmp_path / "killed"), whole)
+    found, expected = state(tmp_path / "killed"), state(tmp_path / "whole")
+    assert any(name.startswith("momentum/") for name in expected)
+    assert "network/blocks.0.units.0.residual.0.running_mean" in expected
+    assert found == expected
+
+
+def test_without_checkpoints_the_bits_are_the_same(tmp_path) -> None:
+    assert_same_run(run(trial()), run(trial(), tmp_path))
+
+
+def test_epochs_are_reported_in_order_and_once(tmp_path) -> None:
+    first: list[EpochMetrics] = []
+    with pytest.raises(KilledError):
+        train(trial(), killed_at(2, seen=first), tmp_path, images=IMAGES)
+    _, second = run(trial(), tmp_path)
+    assert [metrics.epoch for metrics in first] == [1, 2]
+    assert [metrics.epoch for metrics in second] == [1, 2, 3, 4]
+    assert [metrics.step for metrics in second] == [3, 6, 9, 10]
+    assert second[:2] == first  # times too: these epochs were not trained again
+    assert [metrics.learning_rate for metrics in second] == [0.1, 0.01, 0.01, 0.01]
+
+
+def test_a_finished_run_is_reported_again_but_not_trained_again(tmp_path) -> None:
+    first = run(trial(), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert run(trial(), tmp_path) == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_a_kill_within_an_epoch_costs_that_epoch(tmp_path, monkeypatch) -> None:
+    whole = run(trial(), tmp_path / "whole")
+    step = trainer._Run._train_step
+    steps: list[int] = []
+
+    def killed(*arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 8:
+            raise KilledError
+        return step(*arguments)
+
+    monkeypatch.setattr(trainer._Run, "_train_step", killed)
+    with pytest.raises(KilledError):
+        run(trial(), tmp_path / "killed")
+    monkeypatch.undo()
+    assert checkpoint.latest_step(tmp_path / "killed") == 6
+    assert_same_run(run(trial(), tmp_path / "killed"), whole)
+    assert state(tmp_path / "killed") == state(tmp_path / "whole")
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_that_epoch(tmp_path, monkeypatch) -> None:
+    whole = run(trial(), tmp_path / "whole")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    reported: list[EpochMetrics] = []
+
+    def report(metrics: EpochMetrics) -> None:
+        reported.append(metrics)
+        monkeypatch.setattr(checkpoint, "write_atomically", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        train(trial(), report, tmp_path / "full", images=IMAGES)
+    assert [metrics.epoch for metrics in reported] == [1]
+    monkeypatch.undo()
+    assert_same_run(run(trial(), tmp_path / "full"), whole)
+
+
+def test_a_damaged_checkpoint_costs_one_epoch(tmp_path) -> None:
+    whole = run(trial(), tmp_path / "whole")
+    with pytest.raises(KilledError):
+        train(trial(), killed_at(3), tmp_path / "damaged", images=IMAGES)
+    newest = tmp_path / "damaged" / "step-000000009.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert_same_run(run(trial(), tmp_path / "damaged"), whole)
+    assert state(tmp_path / "damaged") == state(tmp_path / "whole")
+
+
+WORKER = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from anytime_core.config import from_dict
+from anytime_core.data.formats import Images
+from anytime_core.trainer import train
+
+folder = Path(sys.argv[1])
+config = from_dict(json.loads((folder / "config.json").read_text()))
+images = Images(**np.load(folder / "images.npz"))
+train(config, checkpoint_dir=folder / "killed", images=images, device="cpu", threads=1)
+"""
+
+
+def test_a_process_killed_at_any_moment_leaves_a_run_that_gives_the_same_bits(tmp_path) -> None:
+    config, folder = trial(Joint(strategy=Exp3()), steps=300), tmp_path / "killed"
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    np.savez(tmp_path / "images.npz", **asdict(IMAGES))
+    rng, reached = random.Random(0), 0
+    for _ in range(3):
+        worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], cwd=REPOSITORY)
+        while (checkpoint.latest_step(folder) or 0) <= reached:
+            assert worker.poll() is None
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        worker.send_signal(signal.SIGKILL)
+        assert worker.wait(timeout=60) == -signal.SIGKILL
+        reached = checkpoint.latest_step(folder) or 0
+    assert 0 < reached < 300
+    assert_same_run(run(config, folder), run(config, tmp_path / "whole"))
+    assert state(folder) == state(tmp_path / "whole")
+
+
+# What else the bits may depend on
+
+
+def test_seeds_differ_and_nothing_else_does() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = run(trial())
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert_same_run(run(trial()), first)
+    other = run(trial(seed=1))
+    assert other[1][0].train_loss != first[1][0].train_loss
+    assert other[0].errors != first[0].errors
+
+
+def test_two_threads_give_the_same_bits_every_time(tmp_path) -> None:
+    network = NetworkConfig(n=1, c=8)
+    first = run(trial(network=network), tmp_path / "first", threads=2)
+    with pytest.raises(KilledError):
+        train(trial(network=network), killed_at(2), tmp_path / "second", images=IMAGES, threads=2)
+    assert_same_run(run(trial(network=network), tmp_path / "second", threads=2), first)
+    assert state(tmp_path / "second") == state(tmp_path / "first")
+
+
+def test_the_settings_of_torch_are_given_back() -> None:
+    def settings() -> tuple[Any, ...]:
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.benchmark,
+        )
+
+    before, within = settings(), []
+
+    def report(metrics: EpochMetrics) -> None:
+        within.append(settings())
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        train(trial(), report, images=IMAGES, threads=2)
+    assert within == [(2, True, True, False)]
+    assert settings() == before
+    assert before[:2] == (1, False)
+
+
+# What a step does
+
+
+def test_training_is_the_formulas() -> None:
+    """An epoch of AANN, written out: the weighted sum of the losses, one of them amplified, and the updates."""
+    config = trial(Joint(weights=WeightingConfig(normalize="none"), strategy=Aann(gamma=0.25)), steps=3)
+    base, total = [2.0, 1.0, 3.0], 6.0  # the sieve of 3 predictions: 1 + nu(2), 1 + nu(1), their sum
+    network = AnytimeResNet(1, 4, 10, in_channels=1, seed=0).to(memory_format=torch.channels_last)
+    parameters = dict(network.named_parameters())
+    velocity = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    data, _ = to_device(IMAGES, config.data, 32, 0, CPU)
+    draws = torch.rand(3, generator=generator(0, "selection", 1)).tolist()
+    amplified, losses_seen = [], []
+    for draw, (images, labels) in zip(draws, data.epoch(1), strict=True):
+        index = 0 if draw < 2 / 6 else 1 if draw < 3 / 6 else 2
+        amplified.append(index)
+        logits = network(images.contiguous(memory_format=torch.channels_last))
+        losses = [cross_entropy(prediction, labels) for prediction in logits]
+        losses_seen.append([loss.item() for loss in losses])
+        loss = sum(b * one for b, one in zip(base, losses, strict=True)) + 0.25 * total * losses[index]
+        for (name, parameter), gradient in zip(
+            parameters.items(), torch.autograd.grad(loss, list(parameters.values())), strict=True
+        ):
+            decay = 1e-4 if parameter.ndim > 1 and "bias" not in name else 0.0
+            velocity[name] = 0.9 * velocity[name] + gradient + decay * parameter.detach()
+            parameter.data -= 0.1 * velocity[name]
+    trained = trainer._Run.start(config, IMAGES, CPU)
+    metrics = trained.epoch()
+    assert len(set(amplified)) > 1
+    assert metrics.train_loss == pytest.approx(np.mean(losses_seen, axis=0), rel=1e-4)
+    assert metrics.probabilities == pytest.approx([2 / 6, 1 / 6, 3 / 6])
+    for name, parameter in trained.network.named_parameters():
+        torch.testing.assert_close(parameter, parameters[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1, 2, 3, 4, 5, 6])
+def test_an_optimum_is_the_full_network_with_all_weight_on_one_prediction(unit, tmp_path) -> None:
+    network = NetworkConfig(n=2, c=4)
+    optimum, _ = run(trial(Opt(unit=unit), network=network), tmp_path / "optimum")
+    one_hot = Joint(weights=WeightingConfig(name=f"opt({unit})"), strategy=Ann())
+    full, _ = run(trial(one_hot, network=network), tmp_path / "full")
+    assert (optimum.units, full.units) == ((unit,), (1, 2, 3, 4, 5, 6))
+    assert optimum.errors == (full.errors[unit - 1],)
+    saved, complete = checkpoint.latest(tmp_path / "optimum"), checkpoint.latest(tmp_path / "full")
+    assert saved is not None
+    assert complete is not None
+    for name, array in saved.arrays.items():
+        if name == "selection":
+            continue
+        shared = complete.arrays[name]
+        if f"blocks.{(unit - 1) // 2}.heads" in name:
+            shared = shared[(unit - 1) % 2 :][:1]
+        assert array.tobytes() == shared.tobytes(), name
+
+
+@pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
+def test_a_step_waits_for_no_device(regime, monkeypatch) -> None:
+    """With fake tensors, which have no content to read."""
+    monkeypatch.setattr(AnytimeResNet, "to", lambda network, *_, **__: network)  # torch cannot convert fake parameters
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        started = trainer._Run.start(trial(regime), IMAGES, CPU)
+        images, labels = torch.zeros(32, 1, 8, 8), torch.zeros(32, dtype=torch.int64)
+        for _ in range(2):
+            losses, wrong = started._train_step(images, labels, torch.rand(()))
+        assert losses.shape == wrong.shape == (len(started.costs),)
+        with pytest.raises(DataDependentOutputException):
+            losses[0].item()
+
+
+# Results
+
+
+def test_a_result_is_that_of_the_last_epoch() -> None:
+    result, reported = run(trial(steps=60))
+    assert (result.state, result.units, result.steps, result.device) == ("finished", (1, 2, 3), 60, "cpu")
+    assert result.errors == reported[-1].test_error
+    assert result.costs == tuple(prediction_costs(1, 4, in_channels=1, image_size=8))
+    assert result.seconds == pytest.approx(sum(metrics.seconds for metrics in reported))
+    for metrics in reported:
+        parts = (metrics.train_loss, metrics.train_error, metrics.test_loss, metrics.test_error)
+        assert [len(part) for part in parts] == [3] * 4
+    assert reported[-1].train_loss < reported[0].train_loss
+
+
+def test_the_probabilities_are_those_of_the_strategy(tmp_path) -> None:
+    assert run(trial(Joint()))[1][0].probabilities == ()
+    _, reported = run(trial(Joint(strategy=Exp3())))
+    assert reported[0].probabilities == pytest.approx([1 / 3] * 3)
+    assert reported[1].probabilities != reported[0].probabilities
+    for metrics in reported:
+        assert sum(metrics.probabilities) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("regime", [Joint(strategy=Aann()), Opt(unit=2)])
+def test_the_network_of_a_checkpoint_gives_the_errors_of_the_result(regime, tmp_path) -> None:
+    config = trial(regime, data=DataConfig(name="digits", validation=30, pad=1))
+    result, _ = run(config, tmp_path)
+    network = load_network(tmp_path)
+    assert not network.training
+    mean, std = IMAGES.train_images[:70].mean(), IMAGES.train_images[:70].std()
+    images = torch.tensor((IMAGES.train_images[70:] - mean) / std, dtype=torch.float32)
+    labels = torch.tensor(IMAGES.train_labels[70:])
+    logits = network(images)
+    assert logits.shape == (len(result.units), 30, 10)
+    errors = [100 * (prediction.argmax(1) != labels).float().mean().item() for prediction in logits]
+    assert result.errors == pytest.approx(errors)
+    assert len(set(errors)) == len(errors)
+
+
+@pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
+def test_a_diverged_run_has_no_errors(regime, tmp_path) -> None:
+    config = trial(regime, training=TrainingConfig(steps=30, batch_size=32, learning_rate={0: 1e30}))
+    result, reported = run(config, tmp_path)
+    assert (result.state, result.errors) == ("diverged", ())
+    assert result.steps == reported[-1].step < 30  # it ends with the epoch in which it diverged
+    assert [metrics.diverged for metrics in reported] == [False] * (len(reported) - 1) + [True]
+    again, repeated = run(config, tmp_path)
+    assert again == result
+    assert repeated[-1].diverged
+    assert len(repeated) == len(reported)
+
+
+# What cannot be
+
+
+def test_a_checkpoint_of_another_trial_is_refused(tmp_path) -> None:
+    run(trial(), tmp_path)
+    before = state(tmp_path)
+    for other in (trial(seed=1), trial(Joint()), trial(steps=11)):
+        with pytest.raises(CheckpointError, match=f"{tmp_path} holds a checkpoint of another trial"):
+            train(other, checkpoint_dir=tmp_path, images=IMAGES)
+    assert state(tmp_path) == before
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path) -> None:
+    checkpoint.save(tmp_path, 1, checkpoint.Checkpoint({}, {}))
+    with pytest.raises(CheckpointError, match="another trial"):
+        train(trial(), checkpoint_dir=tmp_path, images=IMAGES)
+
+
+def test_a_network_is_not_made_up(tmp_path) -> None:
+    with pytest.raises(CheckpointError, match=f"{tmp_path} holds no valid checkpoint"):
+        load_network(tmp_path)
+
+
+def test_a_missing_data_root_is_a_data_error(tmp_path) -> None:
+    config = trial(data=DataConfig(name="cifar10"))
+    with pytest.raises(DataError, match="cifar10 lies in files"):
+        train(config)
+    with pytest.raises(DataError, match=f"orchestrate data fetch cifar10 --root {tmp_path / 'none'}"):
+        train(config, data_root=tmp_path / "none")
+
+
+def test_digits_are_read_without_a_root() -> None:
+    result = train(trial(steps=1))
+    assert len(result.errors) == 3
+
+
+def test_an_unknown_data_set_is_a_data_error() -> None:
+    for images in (None, IMAGES):
+        with pytest.raises(DataError, match="no data set is named 'mnist'"):
+            train(trial(data=DataConfig(name="mnist")), images=images)
+
+
+def test_images_of_another_data_set_are_a_data_error() -> None:
+    with pytest.raises(DataError, match=r"must be uint8 \[N, 3, 32, 32\]"):
+        train(trial(data=DataConfig(name="cifar10")), images=IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("seive", "unknown weights 'seive'"), ("opt(4)", r"opt\(4\): there are only predictions 1 to 3")],
+)
+def test_weights_that_the_network_cannot_have_are_a_config_error(name, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(trial(Joint(weights=WeightingConfig(name=name))), images=IMAGES)
+
+
+def test_more_images_a_batch_than_there_are_is_a_data_error() -> None:
+    config = trial(training=TrainingConfig(batch_size=101))
+    with pytest.raises(DataError, match="leave 100, fewer than one batch of 101"):
+        train(config, images=IMAGES)
