@@ -9,6 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from anytime_core.data.catalog import DATASETS
+from anytime_core.errors import TrainerError
 from orchestrator.errors import OrchestratorError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,6 +32,8 @@ def main() -> NoReturn:
         _end("interrupted; the same command goes on from here", 130)
     except OrchestratorError as error:
         _end(str(error), error.exit_code)
+    except TrainerError as error:  # a data set that is not as it should be
+        _end(str(error), 2)
     except BrokenPipeError:  # such as `orchestrate plan ... | head`
         sys.stderr.close()
         sys.exit(0)
@@ -220,3 +224,45 @@ def ui(sweep_file: Path, storage: Path, tracking_uri: str | None, host: str, por
     from orchestrator.tracking import check_uri, default_uri
 
     browsing.serve(load(sweep_file).name, check_uri(tracking_uri or default_uri(storage)), host, port, click.echo)
+
+
+@cli.group()
+def data() -> None:
+    """Download data sets, and check that their files are as published."""
+
+
+_dataset = click.argument("name", type=click.Choice(list(DATASETS)))
+_root = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="ORCHESTRATE_DATA_ROOT",
+    show_envvar=True,
+    default=DEFAULT_STORAGE / "data",
+    show_default=True,
+    help="Folder of the data sets.",
+)
+
+
+@data.command()
+@_dataset
+@_root
+def fetch(name: str, root: Path) -> None:
+    """Download what is missing of a data set."""
+    from anytime_core.data import fetch as fetching
+
+    fetching.fetch(name, root)
+
+
+@data.command()
+@_dataset
+@_root
+@_format
+def check(name: str, root: Path, form: str) -> None:
+    """Compare the files of a data set with their published md5 sums."""
+    from anytime_core.data import fetch as fetching
+    from anytime_core.data.formats import USABLE
+
+    files = fetching.check(name, root)
+    _print([{"file": str(file.path), "state": file.state} for file in files], form, title=f"{name} below {root}")
+    if any(file.state not in USABLE for file in files):
+        sys.exit(1)

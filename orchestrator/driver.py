@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
             return []
         if plan.to_run:
             _check_data(plan, settings)
-        with Tracker(settings.tracking_uri, sweep, ledger) as tracker:
+        say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             if plan.to_run:
                 _run_round(plan, settings, tracker, folder, console)
         return [*_troubles(planning.make(sweep.trials, ledger)), *_tracking_troubles(tracker, settings)]

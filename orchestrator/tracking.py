@@ -111,14 +111,15 @@ class Tracker:
     """Projects a sweep into MLflow, from a thread of its own.
 
     A context manager: on leaving, everything that the ledger holds is delivered, or ``behind`` says how many trials are
-    not, and ``outage`` why.
+    not, and ``outage`` why. ``say`` is told, from the thread, when an outage begins and ends.
     """
 
-    def __init__(self, uri: str, sweep: Sweep, ledger: Ledger) -> None:
+    def __init__(self, uri: str, sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
         self.outage: str | None = None
         self.behind: list[str] = []
         self._uri, self._sweep, self._ledger = uri, sweep, ledger
         self._trials = {trial.id: trial for trial in sweep.trials}
+        self._say = say
         self._news: dict[str, _News] = {}
         self._live: set[str] = set()
         self._lock = threading.Lock()
@@ -165,13 +166,17 @@ class Tracker:
         self._attempt(self._reconcile)
 
     def _attempt(self, delivery: Callable[[], None]) -> None:
+        before, self.outage = self.outage, None
         try:
             delivery()
-            self.outage = None
         except Exception as error:  # whatever MLflow raises, training goes on
-            log.warning("MLflow at %s: %s", safe_uri(self._uri), error)
+            log.info("MLflow cannot be reached", exc_info=True)
             self.outage = _first_line(error)
             self._next_try = time.monotonic() + RETRY_SECONDS
+        if self.outage and not before:
+            self._say(f"MLflow at {safe_uri(self._uri)} cannot be reached: {self.outage}; training goes on without it")
+        elif before and not self.outage:
+            self._say("MLflow can be reached again")
 
     def _connected(self) -> _Store:
         if self._store is None:
@@ -243,7 +248,10 @@ class _Store:
         if found is None:
             root = artifact_root(self._uri)
             location = f"{root}/{sweep.name}" if root else None
-            tags = {"mlflow.note.content": f"{sweep.description}\n\n{GUIDE}"}
+            tags = {
+                "mlflow.note.content": f"{sweep.description}\n\n{GUIDE}",
+                "mlflow.experimentKind": "custom_model_development",  # or the UI takes it for one about language models
+            }
             return str(self._client.create_experiment(sweep.name, location, tags))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)

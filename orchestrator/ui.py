@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from typing import IO
 from urllib.parse import urlsplit
 
 from orchestrator import tracking
@@ -26,18 +28,22 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
     """
     experiment = tracking.experiment_id(uri, sweep)
     if urlsplit(uri).scheme in ("http", "https"):
-        say(f"{sweep}: {uri.rstrip('/')}/#/experiments/{experiment}")
+        say(f"{sweep}: {uri.rstrip('/')}/#/experiments/{experiment}/runs")
         return
     _check_free(host, port)
-    server = subprocess.Popen(_command(uri, host, port), env=_environment(), start_new_session=True)
-    try:
-        _wait(server, f"http://{host}:{port}/health")
-        say(f"{sweep}: http://{host}:{port}/#/experiments/{experiment} (ctrl-C ends it)")
-        server.wait()
-    except KeyboardInterrupt:
-        say("")
-    finally:
-        _end(server)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server with it
+    with tempfile.TemporaryFile() as output:
+        server = subprocess.Popen(
+            _command(uri, host, port), env=_environment(), stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            _wait(server, f"http://{host}:{port}/health", output)
+            say(f"{sweep}: http://{host}:{port}/#/experiments/{experiment}/runs (ctrl-C ends it)")
+            server.wait()
+        except KeyboardInterrupt:
+            say("")
+        finally:
+            _end(server)
 
 
 def _command(uri: str, host: str, port: int) -> list[str]:
@@ -61,11 +67,13 @@ def _check_free(host: str, port: int) -> None:
             raise UsageError(f"{host}:{port} cannot be served on: {error.strerror}; give another --port") from error
 
 
-def _wait(server: subprocess.Popen[bytes], health: str) -> None:
+def _wait(server: subprocess.Popen[bytes], health: str, output: IO[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise TrackingError(f"MLflow's server ended with exit code {server.returncode} before it answered")
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+            raise TrackingError(f"MLflow's server ended with exit code {server.returncode}; it said:\n{said}")
         try:
             urllib.request.urlopen(health, timeout=2).close()
             return
