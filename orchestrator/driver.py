@@ -124,13 +124,14 @@ class _Listeners:
 
 
 def _troubles(plan: Plan) -> list[str]:
-    """The trials that have not ended, and why."""
-    left = [f"{entry.trial.cell.label} ({entry.trial.id}): {entry.reason}" for entry in plan.to_run]
-    return (
-        [f"{len(left)} of {len(plan.entries)} trials have not ended; the same command goes on with them", *left]
-        if left
-        else []
-    )
+    """What has not ended, and of the trials that began, why."""
+    if not plan.to_run:
+        return []
+    began = [entry for entry in plan.to_run if entry.action != "run"]
+    return [
+        f"{len(plan.to_run)} of {len(plan.entries)} trials have not ended; the same command goes on with them",
+        *(f"  {entry.trial.cell.label} ({entry.trial.id}): {entry.reason}" for entry in began),
+    ]
 
 
 def _tracking_troubles(tracker: Tracker, settings: Settings) -> list[str]:
