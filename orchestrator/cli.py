@@ -123,8 +123,8 @@ def sweep(
 
     from orchestrator import driver, render, report
     from orchestrator.ledger import Ledger
+    from orchestrator.mlflow_store import check_uri, default_uri
     from orchestrator.sweep import load
-    from orchestrator.tracking import check_uri, default_uri
 
     grid = load(sweep_file)
     settings = driver.Settings(
@@ -220,8 +220,8 @@ def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:
 def ui(sweep_file: Path, storage: Path, tracking_uri: str | None, host: str, port: int) -> None:
     """Browse the runs of a sweep in MLflow's UI, until ctrl-C."""
     from orchestrator import ui as browsing
+    from orchestrator.mlflow_store import check_uri, default_uri
     from orchestrator.sweep import load
-    from orchestrator.tracking import check_uri, default_uri
 
     browsing.serve(load(sweep_file).name, check_uri(tracking_uri or default_uri(storage)), host, port, click.echo)
 

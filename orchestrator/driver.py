@@ -21,10 +21,11 @@ from orchestrator import plan as planning
 from orchestrator.environment import prepare_ray
 from orchestrator.errors import UsageError
 from orchestrator.ledger import Ledger
+from orchestrator.mlflow_store import safe_uri
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.sweep import Sweep
-from orchestrator.tracking import Tracker, is_current, safe_uri
+from orchestrator.tracking import Tracker, is_current
 from orchestrator.trial import Trial, TrialState
 from orchestrator.worker import Outcome, Surroundings
 

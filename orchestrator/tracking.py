@@ -1,7 +1,7 @@
-"""MLflow, for browsing: one experiment a sweep, one run a trial. The only module that imports MLflow.
+"""Tells MLflow what happens: a projection of the ledger by one writer, a thread of the driver, in batches.
 
-All of it is a projection of the ledger by one writer, a thread of the driver, in batches. Where MLflow cannot be
-reached training goes on, and what is missing is written from the ledger once it can; nothing is ever written twice.
+Where MLflow cannot be reached training goes on, and what is missing is written from the ledger once it can; nothing is
+ever written twice.
 """
 
 from __future__ import annotations
@@ -10,93 +10,21 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from anytime_core.config import to_dict
-from anytime_core.cost import trial_costs
 from anytime_core.files import write_atomically
-from anytime_core.result import EpochMetrics, average_error, milestone_errors
-from orchestrator.environment import prepare_mlflow
-from orchestrator.errors import TrackingError, UsageError
+from anytime_core.result import EpochMetrics
 from orchestrator.ledger import Ledger
+from orchestrator.mlflow_store import Store, database_file, first_line, safe_uri
 from orchestrator.sweep import Sweep
-from orchestrator.trial import Trial, TrialState
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+from orchestrator.trial import TrialState
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
 RETRY_SECONDS = 10.0
-METRICS_PER_REQUEST = 1000
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
-
-GUIDE = """\
-One run for each trial. Good columns: the params `network.n`, `network.c`, `data.name`, the tags `method` and `state`,
-and these metrics, which have one value an epoch:
-
-- `error/at_1.00`, `error/at_0.75`, ...: test error in % of the latest prediction at that fraction of the network's cost
-- `error/average`: the mean of the test errors of all predictions (AE)
-- `train_error/...`: the same on the training batches of the epoch
-- `loss/test_last`, `loss/train_last`: cross-entropy of the last prediction
-"""
-
-
-def default_uri(storage: Path) -> str:
-    return f"sqlite:///{storage.absolute() / 'mlflow' / 'mlflow.db'}"
-
-
-def check_uri(uri: str) -> str:
-    """Raises UsageError for a URI that no MLflow store answers to."""
-    scheme = urlsplit(uri).scheme.partition("+")[0]
-    if scheme not in SCHEMES:
-        raise UsageError(f"tracking URI {uri!r}: must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}")
-    return uri
-
-
-def epoch_metrics(costs: Sequence[int], epoch: EpochMetrics) -> dict[str, float]:
-    """What is shown of an epoch. A name with a slash is a section in MLflow's UI."""
-    shown = {
-        "epoch": float(epoch.epoch),
-        "progress/step": float(epoch.step),
-        "progress/learning_rate": epoch.learning_rate,
-        "progress/seconds": epoch.seconds,
-        "loss/train_last": epoch.train_loss[-1],
-        "loss/test_last": epoch.test_loss[-1],
-    }
-    for kind, errors in (("error", epoch.test_error), ("train_error", epoch.train_error)):
-        shown[f"{kind}/average"] = average_error(errors)
-        for fraction, error in milestone_errors(costs, errors).items():
-            if error is not None:
-                shown[f"{kind}/at_{float(fraction):.2f}"] = error
-    return shown
-
-
-def params_of(trial: Trial) -> dict[str, str]:
-    """The config with dotted names; MLflow holds strings."""
-    return dict(_flattened(to_dict(trial.config)))
-
-
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and name != "learning_rate":
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-@dataclass(slots=True)
-class _TrackedRun:
-    run_id: str
-    last_epoch: int
-    status: str
-    has_params: bool
 
 
 @dataclass(slots=True)
@@ -124,7 +52,7 @@ class Tracker:
         self._live: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._store: _Store | None = None
+        self._store: Store | None = None
         self._next_try = 0.0
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
 
@@ -171,16 +99,16 @@ class Tracker:
             delivery()
         except Exception as error:  # whatever MLflow raises, training goes on
             log.info("MLflow cannot be reached", exc_info=True)
-            self.outage = _first_line(error)
+            self.outage = first_line(error)
             self._next_try = time.monotonic() + RETRY_SECONDS
         if self.outage and not before:
             self._say(f"MLflow at {safe_uri(self._uri)} cannot be reached: {self.outage}; training goes on without it")
         elif before and not self.outage:
             self._say("MLflow can be reached again")
 
-    def _connected(self) -> _Store:
+    def _connected(self) -> Store:
         if self._store is None:
-            self._store = _Store(self._uri, self._sweep)
+            self._store = Store(self._uri, self._sweep)
         return self._store
 
     def _flush(self) -> None:
@@ -224,143 +152,6 @@ class Tracker:
         return tags
 
 
-STATUS = {
-    TrialState.PENDING: "SCHEDULED",
-    TrialState.RUNNING: "RUNNING",
-    TrialState.INTERRUPTED: "KILLED",
-    TrialState.FAILED: "FAILED",
-    TrialState.DIVERGED: "FAILED",
-    TrialState.FINISHED: "FINISHED",
-}
-
-
-class _Store:
-    """One experiment of an MLflow server or database. Whatever it raises is an outage."""
-
-    def __init__(self, uri: str, sweep: Sweep) -> None:
-        _check_listening(uri)
-        self._client, self._uri = client(uri), uri
-        self._experiment = self._open_experiment(sweep)
-        self._runs = {run.data.tags["trial_id"]: _tracked(run) for run in self._existing()}
-
-    def _open_experiment(self, sweep: Sweep) -> str:
-        found = self._client.get_experiment_by_name(sweep.name)
-        if found is None:
-            root = artifact_root(self._uri)
-            location = f"{root}/{sweep.name}" if root else None
-            tags = {
-                "mlflow.note.content": f"{sweep.description}\n\n{GUIDE}",
-                "mlflow.experimentKind": "custom_model_development",  # or the UI takes it for one about language models
-            }
-            return str(self._client.create_experiment(sweep.name, location, tags))
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
-    def _existing(self) -> Iterator[Run]:
-        page: str | None = ""
-        while page is not None:
-            found = self._client.search_runs([self._experiment], "tags.trial_id != ''", page_token=page or None)
-            yield from found
-            page = found.token or None
-
-    def write(self, trial: Trial, state: TrialState, epochs: Iterable[EpochMetrics], tags: Mapping[str, str]) -> None:
-        """Brings a trial's run up to date; epochs that it has already are passed over."""
-        from mlflow.entities import Param, RunTag
-
-        run = self._runs.get(trial.id) or self._create(trial)
-        if not run.has_params:
-            self._client.log_batch(run.run_id, params=[Param(*param) for param in params_of(trial).items()])
-            run.has_params = True
-        status = STATUS[state]
-        if run.status != status and status == "RUNNING":
-            self._client.update_run(run.run_id, status)
-        costs = trial_costs(trial.config)
-        for batch, last in _batches(costs, [epoch for epoch in epochs if epoch.epoch > run.last_epoch]):
-            self._client.log_batch(run.run_id, metrics=batch)
-            run.last_epoch = last
-        self._client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-        if run.status != status and status != "RUNNING":
-            self._client.set_terminated(run.run_id, status)
-        run.status = status
-
-    def _create(self, trial: Trial) -> _TrackedRun:
-        cell = trial.cell
-        tags = {"trial_id": trial.id, "cell": cell.label, "method": cell.method, "mlflow.source.name": "orchestrate"}
-        self._runs[trial.id] = _tracked(self._client.create_run(self._experiment, run_name=cell.label, tags=tags))
-        return self._runs[trial.id]
-
-
-def client(uri: str) -> MlflowClient:
-    """A client of the server or database; a new SQLite file is made ready, which takes seconds."""
-    if database := _database(uri):
-        database.parent.mkdir(parents=True, exist_ok=True)
-    prepare_mlflow()
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
-def _database(uri: str) -> Path | None:
-    """The file of a SQLite store."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def artifact_root(uri: str) -> str | None:
-    """Beside a SQLite file; a server has a place of its own. MLflow's default would be the working folder."""
-    database = _database(uri)
-    return (database.absolute().parent / "artifacts").as_uri() if database else None
-
-
-def _check_listening(uri: str) -> None:
-    """A closed port is told at once, before the seconds that MLflow's import takes."""
-    import socket
-
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        socket.create_connection((parts.hostname, port), timeout=5).close()
-
-
-def experiment_id(uri: str, sweep: str) -> str:
-    """The number of a sweep's experiment. Raises TrackingError if there is none, or nobody answers."""
-    database = _database(uri)
-    if database and not database.exists():
-        raise TrackingError(f"{database}: no runs yet; `orchestrate sweep` makes them")
-    try:
-        _check_listening(uri)
-        found = client(uri).get_experiment_by_name(sweep)
-    except Exception as error:  # whatever MLflow raises
-        raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be reached: {_first_line(error)}") from error
-    if found is None:
-        raise TrackingError(f"MLflow at {safe_uri(uri)} has no runs of a sweep named {sweep}")
-    return str(found.experiment_id)
-
-
-def _tracked(run: Run) -> _TrackedRun:
-    """``epoch`` goes with every batch, so its latest value is the last epoch that was written."""
-    last_epoch = int(run.data.metrics.get("epoch", 0))
-    return _TrackedRun(run.info.run_id, last_epoch, run.info.status, bool(run.data.params))
-
-
-def _batches(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> Iterator[tuple[list[Metric], int]]:
-    """Whole epochs, as many as one request may hold, and the number of the last of them."""
-    from mlflow.entities import Metric
-
-    batch: list[Metric] = []
-    last = 0
-    for epoch in epochs:
-        time_ms = int(epoch.timestamp * 1000)
-        metrics = [Metric(name, value, time_ms, epoch.epoch) for name, value in epoch_metrics(costs, epoch).items()]
-        if len(batch) + len(metrics) > METRICS_PER_REQUEST:
-            yield batch, last
-            batch = []
-        batch += metrics
-        last = epoch.epoch
-    if batch:
-        yield batch, last
-
-
 # Which trials are delivered, so that a sweep with nothing to do need not ask MLflow.
 
 
@@ -379,7 +170,7 @@ def _marks(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
 
 
 def _delivered(ledger: Ledger, sweep: str, uri: str) -> dict[str, str]:
-    database = _database(uri)
+    database = database_file(uri)
     if database and not database.exists():  # deleted since
         return {}
     try:
@@ -398,14 +189,3 @@ def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
     """Whether MLflow has been told all that the ledger knows of the sweep."""
     delivered = _delivered(ledger, sweep.name, uri)
     return all(delivered.get(trial_id) == mark for trial_id, mark in _marks(ledger, sweep).items())
-
-
-def safe_uri(uri: str) -> str:
-    """The URI without its password, fit to be shown and stored."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
-
-
-def _first_line(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0]

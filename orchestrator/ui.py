@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import IO
 from urllib.parse import urlsplit
 
-from orchestrator import tracking
+from orchestrator import mlflow_store
 from orchestrator.errors import TrackingError, UsageError
 
 START_SECONDS = 120.0
@@ -26,7 +26,7 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
-    experiment = tracking.experiment_id(uri, sweep)
+    experiment = mlflow_store.experiment_id(uri, sweep)
     if urlsplit(uri).scheme in ("http", "https"):
         say(f"{sweep}: {uri.rstrip('/')}/#/experiments/{experiment}/runs")
         return
@@ -48,7 +48,7 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
 
 def _command(uri: str, host: str, port: int) -> list[str]:
     options = {"--backend-store-uri": uri, "--host": host, "--port": str(port), "--workers": "1"}
-    if (artifacts := tracking.artifact_root(uri)) is not None:
+    if (artifacts := mlflow_store.artifact_root(uri)) is not None:
         options["--artifacts-destination"] = artifacts
     return [sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
 
