@@ -295,15 +295,19 @@ def test_the_settings_of_torch_are_given_back() -> None:
 
 def test_training_is_the_formulas() -> None:
     """An epoch of AANN, written out: the weighted sum of the losses, one of them amplified, and the updates."""
-    config = trial(Joint(weights=WeightingConfig(normalize="none"), strategy=Aann(gamma=0.25)), steps=3)
+    config = trial(
+        Joint(weights=WeightingConfig(normalize="none"), strategy=Aann(gamma=0.25)),
+        training=TrainingConfig(steps=3, batch_size=32, learning_rate={0: 0.1, 2: 0.01}),
+        seed=5,
+    )
     base, total = [2.0, 1.0, 3.0], 6.0  # the sieve of 3 predictions: 1 + nu(2), 1 + nu(1), their sum
-    network = AnytimeResNet(1, 4, 10, in_channels=1, seed=0).to(memory_format=torch.channels_last)
+    network = AnytimeResNet(1, 4, 10, in_channels=1, seed=5).to(memory_format=torch.channels_last)
     parameters = dict(network.named_parameters())
     velocity = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    data, _ = to_device(IMAGES, config.data, 32, 0, CPU)
-    draws = torch.rand(3, generator=generator(0, "selection", 1)).tolist()
+    data, _ = to_device(IMAGES, config.data, 32, 5, CPU)
+    draws = torch.rand(3, generator=generator(5, "selection", 1)).tolist()
     amplified, losses_seen = [], []
-    for draw, (images, labels) in zip(draws, data.epoch(1), strict=True):
+    for draw, rate, (images, labels) in zip(draws, [0.1, 0.1, 0.01], data.epoch(1), strict=True):
         index = 0 if draw < 2 / 6 else 1 if draw < 3 / 6 else 2
         amplified.append(index)
         logits = network(images.contiguous(memory_format=torch.channels_last))
@@ -315,7 +319,7 @@ def test_training_is_the_formulas() -> None:
         ):
             decay = 1e-4 if parameter.ndim > 1 and "bias" not in name else 0.0
             velocity[name] = 0.9 * velocity[name] + gradient + decay * parameter.detach()
-            parameter.data -= 0.1 * velocity[name]
+            parameter.data -= rate * velocity[name]
     trained = trainer._Run.start(config, IMAGES, CPU)
     metrics = trained.epoch()
     assert len(set(amplified)) > 1

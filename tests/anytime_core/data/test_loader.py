@@ -128,15 +128,19 @@ def test_every_batch_is_of_padded_crops_mirrored_where_told(name, pad, flip) -> 
     for number, image in enumerate(source.train_images):
         for content, place in crops(image, pad, flip).items():
             known[content] = (number, *place)
-    found = []
+    found, batches = [], set()
     for pixels, _ in raw(source, name=name, pad=pad, flip=flip).epoch(1):
         assert pixels.shape[1:] == (spec.channels, spec.size, spec.size)
-        found += [known[image.tobytes()] for image in pixels.numpy().astype(np.uint8)]
+        batch = [known[image.tobytes()] for image in pixels.numpy().astype(np.uint8)]
+        found += batch
+        batches.add(tuple(place[1:] for place in batch))
     assert len({number for number, *_ in found}) == 40
     assert {mirrored for *_, mirrored in found} == ({False, True} if flip else {False})
     for shifts in ({top for _, top, _, _ in found}, {left for _, _, left, _ in found}):
         assert shifts <= set(range(2 * pad + 1))
         assert len(shifts) > pad  # 40 draws of 1 to 9 values
+    assert len(batches) == (5 if pad else 1 + 4 * flip)  # every batch has draws of its own
+    assert any(top != left for _, top, left, _ in found) == bool(pad)
 
 
 def test_draws_do_not_depend_on_what_is_configured() -> None:
