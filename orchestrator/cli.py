@@ -34,9 +34,6 @@ def main() -> NoReturn:
         _end(str(error), error.exit_code)
     except TrainerError as error:  # a data set that is not as it should be
         _end(str(error), 2)
-    except BrokenPipeError:  # such as `orchestrate plan ... | head`
-        sys.stderr.close()
-        sys.exit(0)
     except Exception as error:
         _end(f"unexpected {type(error).__name__}: {error}\n(give --debug to see where)", 1)
 

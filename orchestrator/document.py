@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,11 @@ import yaml
 from orchestrator.errors import SweepError, UsageError
 
 Key = tuple[str, ...]
+
+MOST_VALUES = 100_000
+"""That a file may stand for once its aliases are written out; a sweep of a thousand networks has a tenth of it."""
+LONGEST_NUMBER = 20
+"""In characters; as many as 64 bits need."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,24 +61,51 @@ def read(path: Path) -> Document:
         raise UsageError(f"{path}: cannot be read: it is not UTF-8 text") from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = Document(path, yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SweepError(f"{path}: is not valid YAML: {_reason(error)}") from error
-    if root is not None:
-        document.refuse(list(_walk(document.lines, root, (), set())))
-    return document
+        lines = _lines(path, root) if root else {}
+        return Document(path, yaml.safe_load(text), lines)
+    except SweepError:
+        raise
+    except Exception as error:  # PyYAML raises of every kind where a value does not fit the tag it is given
+        raise SweepError(f"{path}: is not valid YAML: {_reason(error, text)}") from error
 
 
-def _reason(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
+def _reason(error: Exception, text: str) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"line {line}: the character {chr(error.character)!r} is not allowed"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"a value does not fit its tag ({type(error).__name__}: {error})"
+    mark = error.problem_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return where + (getattr(error, "problem", None) or str(error))
+    return f"{where}{error.problem}"
+
+
+def _lines(path: Path, root: yaml.Node) -> dict[Key, int]:
+    """The line of each key. Raises SweepError for what YAML lets pass and no sweep file should hold."""
+    document = Document(path, None)
+    if _size(root, {}) > MOST_VALUES:
+        message = f"holds more than {MOST_VALUES:,} values with its aliases, or one that holds itself"
+        document.refuse([document.fault((), message)])
+    document.refuse(list(_walk(document.lines, root, (), set())))
+    return document.lines
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for; no end of them if one is the node itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _walk(lines: dict[Key, int], node: yaml.Node, path: Key, seen: set[int]) -> Iterator[Fault]:
-    """Records the line of each key below ``node``; yields a fault for each key given twice, which YAML lets pass."""
+    """Records the line of each key below ``node``; yields a fault for each key given twice and each overlong number."""
     lines.setdefault(path, node.start_mark.line + 1)
-    if id(node) in seen:  # an alias, maybe of a node around it
+    if id(node) in seen:  # an alias
         return
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
@@ -86,3 +119,6 @@ def _walk(lines: dict[Key, int], node: yaml.Node, path: Key, seen: set[int]) -> 
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield from _walk(lines, value, (*path, str(index)), seen)
+    elif node.tag == "tag:yaml.org,2002:int" and len(node.value) > LONGEST_NUMBER:
+        message = f"is a number of {len(node.value)} characters; allowed: {LONGEST_NUMBER}"
+        yield Fault(node.start_mark.line + 1, path, message)

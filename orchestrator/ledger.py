@@ -23,11 +23,11 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 from uuid import uuid4
 
 from anytime_core.checkpoint import latest_step
@@ -62,6 +62,9 @@ class Driver:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
+
+
+Kept = TypeVar("Kept", Attempt, Driver)
 
 
 class SupersededError(Exception):
@@ -100,15 +103,18 @@ class Ledger:
             return None
         try:
             content["result"] = TrialResult(**{name: _frozen(value) for name, value in content["result"].items()})
-            return TrialRecord(**content)
-        except (TypeError, KeyError, AttributeError) as error:
+            record = TrialRecord(**content)
+            if not record.state.ended or record.trial_id != trial_id:
+                raise ValueError(f"it is a {record.state} one of {record.trial_id}")
+            return record
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
             log.warning("%s: result.json is damaged (%s); the trial counts as not ended", trial_id, error)
             return None
 
     def failure(self, trial_id: str) -> str | None:
         """Why the last attempt failed; None if it did not."""
-        failure = _read(self.folder(trial_id) / "failure.json")
-        last = failure is not None and failure.get("attempt") == self.attempts(trial_id)
+        failure, attempt = _read(self.folder(trial_id) / "failure.json"), self.attempt(trial_id)
+        last = failure and attempt and failure.get("token") == attempt.token
         return str(failure.get("error")) if failure and last else None
 
     def state(self, trial_id: str) -> TrialState:
@@ -123,7 +129,7 @@ class Ledger:
         """The last attempt that began."""
         content = _read(self.folder(trial_id) / "attempt.json")
         try:
-            return Attempt(**content) if content else None
+            return _typed(Attempt, content) if content else None
         except TypeError as error:
             log.warning("%s: attempt.json is damaged: %s", trial_id, error)
             return None
@@ -164,6 +170,8 @@ class Ledger:
             began=now(),
         )
         _write(folder / "attempt.json", asdict(attempt))
+        if self.record(trial.id) is None:
+            (folder / "result.json").unlink(missing_ok=True)  # damaged: `check` would take it for the end
         return attempt
 
     def check(self, attempt: Attempt) -> None:
@@ -190,7 +198,13 @@ class Ledger:
 
     def fail(self, attempt: Attempt, error: str, traceback: str) -> None:
         self.check(attempt)
-        failure = {"attempt": attempt.number, "error": error, "traceback": traceback, "time": now()}
+        failure = {
+            "attempt": attempt.number,
+            "token": attempt.token,
+            "error": error,
+            "traceback": traceback,
+            "time": now(),
+        }
         _write(self.folder(attempt.trial_id) / "failure.json", failure)
 
     # The driver's own folder for a sweep
@@ -200,19 +214,23 @@ class Ledger:
 
     @contextmanager
     def drive(self, sweep: str) -> Iterator[Path]:
-        """Holds a sweep: no second driver can. Raises HeldError that names the one that does.
+        """Holds a sweep: no second driver can. Raises HeldError that names the one that does, or StorageError.
 
         The lock is the operating system's and goes with the process, so a dead driver leaves none.
         """
         folder = self.sweep_folder(sweep)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "driver.json", "a+") as file:
-            if not _locked(file):
-                holder = _holder(folder) or "another process"
-                raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}")
-            file.truncate(0)
-            json.dump(asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now())), file)
-            file.flush()
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(open(folder / "driver.json", "a+"))
+                if not _locked(file):
+                    holder = _holder(folder) or "another process"
+                    raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}")
+                file.truncate(0)
+                json.dump(asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now())), file)
+                file.flush()
+            except OSError as error:
+                raise StorageError(f"{folder}: storage cannot be written: {error.strerror}") from error
             yield folder
 
     def driver(self, sweep: str) -> Driver | None:
@@ -222,10 +240,10 @@ class Ledger:
             with open(folder / "driver.json") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return None
-        except FileNotFoundError:
-            return None
-        except OSError:
+        except BlockingIOError:
             return _holder(folder)
+        except OSError:
+            return None
 
 
 def _locked(file: TextIO) -> bool:
@@ -233,7 +251,7 @@ def _locked(file: TextIO) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except OSError:
+        except BlockingIOError:
             time.sleep(pause)
     return False
 
@@ -244,23 +262,40 @@ def now() -> str:
 
 def _holder(folder: Path) -> Driver | None:
     content = _read(folder / "driver.json")
-    return Driver(**content) if content else None
+    try:
+        return _typed(Driver, content) if content else None
+    except TypeError as error:
+        log.warning("%s: driver.json is damaged: %s", folder, error)
+        return None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """A JSON object; None if there is none, or it is damaged, which the log says."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), parse_constant=_no_number)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s is damaged: %s", path, error)
         return None
     return content if isinstance(content, dict) else None
 
 
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _write(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False).encode())
+
+
+def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
+    """Raises TypeError unless the content is as ``asdict`` gave it."""
+    value = kind(**content)
+    for field in fields(value):
+        if (found := type(getattr(value, field.name)).__name__) != field.type:
+            raise TypeError(f"{field.name} is {found}, not {field.type}")
+    return value
 
 
 def _frozen(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The metrics of a trial as a Parquet file: a row for each epoch and prediction, which any tool can read.
 
-``pandas.read_parquet("runs/trials")`` would be all of them.
+``pandas.read_parquet("runs/trials/ID/metrics.parquet")`` is one; a list of such paths gives many.
 """
 
 from __future__ import annotations
@@ -64,8 +64,14 @@ def pack(trial_id: str, units: Sequence[int], costs: Sequence[int], epochs: Sequ
 
 
 def read(path: Path) -> list[EpochMetrics]:
-    """Raises ValueError (pyarrow's errors are) or OSError for a damaged file."""
-    rows = pq.read_table(path, page_checksum_verification=True, partitioning=None).to_pylist()
+    """Raises ValueError or OSError for a damaged file."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+    except pa.ArrowException as error:  # some are ValueErrors, not all
+        raise ValueError(str(error)) from error
+    if not table.schema.equals(SCHEMA):
+        raise ValueError(f"its columns are {', '.join(table.schema.names)}")
+    rows = table.to_pylist()
     return [_epoch(list(group)) for _, group in groupby(rows, key=itemgetter("epoch"))]
 
 

@@ -46,7 +46,9 @@ class Progress:
         self._kept = kept
         self._running: dict[str, _Running] = {}
         self._ended: Counter[TrialState] = Counter()
-        self._began = self._last_line = time.monotonic()
+        self._widest = 0  # the most trials that ran at once
+        self._busy = 0.0  # trial-seconds until `_counted`
+        self._counted = self._last_line = time.monotonic()
         self._console = console
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
 
@@ -63,28 +65,51 @@ class Progress:
     # Events
 
     def started(self, trial_id: str) -> None:
+        self._count_busy()
         self._running[trial_id] = _Running(self._steps[trial_id])
+        self._widest = max(self._widest, len(self._running))
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         last = epochs[-1]
-        self._running.setdefault(trial_id, _Running(0)).error = last.test_error[-1]
+        if trial_id not in self._running:
+            self.started(trial_id)
+        self._running[trial_id].error = last.test_error[-1]
         self._advance(trial_id, last.step)
         if time.monotonic() - self._last_line > LINE_SECONDS:
             self._line("")
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
-        reached = self._running.pop(trial_id, None)
-        trial = self._trials[trial_id]
+        reached, trial = self._leave(trial_id), self._trials[trial_id]
         self._ended[outcome.state] += 1
-        self._advance(trial_id, trial.config.training.steps)
+        if outcome.state is TrialState.FINISHED:
+            self._advance(trial_id, trial.config.training.steps)
+        else:
+            self._give_up(trial_id)
         error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
         self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
 
     def lost(self, trial_id: str, *, for_good: bool) -> None:
-        self._running.pop(trial_id, None)
-        self._ended[TrialState.INTERRUPTED] += for_good
+        self._leave(trial_id)
+        if for_good:
+            self._ended[TrialState.INTERRUPTED] += 1
+            self._give_up(trial_id)
         again = "given up for now" if for_good else "starts again from its last checkpoint"
         self._line(f"the process of {self._trials[trial_id].cell.label} died; {again}")
+
+    def _leave(self, trial_id: str) -> _Running | None:
+        self._count_busy()
+        return self._running.pop(trial_id, None)
+
+    def _count_busy(self) -> None:
+        now = time.monotonic()
+        self._busy += (now - self._counted) * len(self._running)
+        self._counted = now
+
+    def _give_up(self, trial_id: str) -> None:
+        """What a trial will not do counts neither as done nor as left."""
+        rest = self._work_left(trial_id)
+        self._work -= rest
+        self._left -= rest
 
     def _advance(self, trial_id: str, step: int) -> None:
         if step > (before := self._steps[trial_id]):
@@ -106,12 +131,13 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """From the work done so far, and at least what the longest running trial needs by itself; None too early on."""
-        done, elapsed = self._work - self._left, time.monotonic() - self._began
-        if done < SURE_AFTER * self._work or not done:
+        self._count_busy()
+        done = self._work - self._left
+        if done < SURE_AFTER * self._work or not done or not self._busy:
             return None
-        rate = done / elapsed
+        speed = done / self._busy  # of one trial
         longest = max((self._work_left(trial_id) for trial_id in self._running), default=0)
-        return max(self._left / rate, longest * max(len(self._running), 1) / rate)
+        return max(self._left / (speed * self._widest), longest / speed)
 
     def _work_left(self, trial_id: str) -> int:
         trial = self._trials[trial_id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from orchestrator.report import TrialStatus
 from orchestrator.tables import METRICS, ErrorRow, Tables, WinRow
 from orchestrator.trial import Trial, TrialState
 
-WIDTH = 200  # of the text: the same on every terminal, and no table is cut
+WIDTH = 100_000  # of the text at most: no table is cut, whatever the terminal
 ABSENT = "-"
 
 Row = dict[str, Any]
@@ -27,28 +28,34 @@ Row = dict[str, Any]
 
 def as_text(title: str, rows: Sequence[Row]) -> str:
     """An aligned table with the keys of the rows as headings; numbers to the right, floats with two decimals."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, value in (rows[0] if rows else {}).items():
-        numeric = isinstance(value, int | float) or name in METRICS
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0] if rows else ():
+        numeric = name in METRICS or any(isinstance(row[name], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(_shown, row.values()))
-    console = Console(width=WIDTH, file=io.StringIO(), force_terminal=False, highlight=False, markup=False)
+    console = Console(width=WIDTH, file=io.StringIO(), force_terminal=False, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join([title, *lines]).strip("\n")
 
 
 def _shown(value: Any) -> str:
-    if value is None:
+    if (value := _present(value)) is None:
         return ABSENT
     if isinstance(value, int) and value >= 10**7:
         return f"{value:.2e}"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def _present(value: Any) -> Any:
+    """None for what is no number, which neither JSON nor a table has a word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_json(content: Any) -> str:
-    return json.dumps(content, indent=1)
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -113,7 +120,13 @@ def status_title(sweep: str, statuses: Sequence[TrialStatus], driver: Driver | N
 
 def error_rows(rows: Iterable[ErrorRow]) -> list[Row]:
     return [
-        {"dataset": row.dataset, "network": row.network, "method": row.method, "seeds": row.seeds, **row.errors}
+        {
+            "dataset": row.dataset,
+            "network": row.network,
+            "method": row.method,
+            "seeds": row.seeds,
+            **{metric: _present(error) for metric, error in row.errors.items()},
+        }
         for row in rows
     ]
 

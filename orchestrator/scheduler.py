@@ -10,7 +10,7 @@ import logging
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -53,11 +53,11 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
-    _log_to(log_file)  # not before: Ray's start takes all handlers away
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with _logged_to(log_file):  # not before: Ray's start takes all handlers away
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
@@ -76,16 +76,22 @@ def _check_reachable(address: str) -> None:
             raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
-def _log_to(path: Path) -> None:
-    """Sends what Ray logs in this process to a file, not to the user's terminal."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("ray", "ray.tune", "ray.data"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler] if name == "ray" else []
-        logger.propagate = name != "ray"
-    # Would name every trial at the end of a round, for want of the files that we told Tune not to write.
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+@contextmanager
+def _logged_to(path: Path) -> Iterator[None]:
+    """Sends what Ray logs and prints in this process to a file, not to the user's terminal."""
+    with path.open("a") as file, redirect_stdout(file):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger = logging.getLogger("ray")
+        logger.handlers, logger.propagate = [handler], False
+        for below in ("ray.tune", "ray.data"):
+            logging.getLogger(below).handlers = []
+        # Would name every trial at the end of a round, for want of the files that we told Tune not to write.
+        logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.handlers = [logging.NullHandler()]
 
 
 def slots(resources: Resources) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from anytime_core.config import Opt, TrialConfig
+from anytime_core.config import DataConfig, NetworkConfig, Opt, TrialConfig, WeightingConfig
+from anytime_core.data.catalog import DATASETS
 from anytime_core.weighting import loss_weights
+from orchestrator import sweepfile
 from orchestrator.document import Document, Fault, read
-from orchestrator.sweepfile import JointMethod, Report, SweepFile, parsed
+from orchestrator.sweepfile import Report, SweepFile, sound_items, sound_section
 from orchestrator.trial import Cell, Trial, cell_of, trial_id
 
 
@@ -30,8 +32,11 @@ class Sweep:
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
     document = read(path)
-    file = parsed(document)
-    document.refuse(list(_contradictions(document, file)))
+    found = sweepfile.faults(document)
+    if isinstance(document.content, dict):
+        found += _contradictions(document)
+    document.refuse(found)
+    file = sweepfile.parsed(document)
     trials: dict[str, Trial] = {}
     cells: dict[Cell, str] = {}
     for cell, config in _grid(file):
@@ -58,24 +63,49 @@ def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
             yield cell_of(name, network, config), config
 
 
-def _contradictions(document: Document, file: SweepFile) -> Iterator[Fault]:
-    """Faults between parts of a file, each of which is sound alone."""
-    if file.report.baseline not in file.methods:
-        allowed = f"must be one of the methods: {', '.join(file.methods)}"
-        yield document.fault(("report", "baseline"), f"given {file.report.baseline!r}; {allowed}")
-    for index, twin in _repeated(file.networks):
-        yield document.fault(("networks", index), f"is the same network as number {twin}")
-    for index, twin in _repeated([data.name for data in file.datasets]):
-        yield document.fault(("datasets", index), f"is the same data set as number {twin}")
-    for name, method in file.methods.items():
-        for network in file.networks:
-            try:
-                if isinstance(method, JointMethod):
-                    loss_weights((method.weights or file.weights).name, len(network.predicting_units))
-            except ValueError as error:
-                yield document.fault(("methods", name, "weights"), f"network ({network.n},{network.c}): {error}")
+def _contradictions(document: Document) -> Iterator[Fault]:
+    """Faults between parts of a file; a part that has a fault of its own is left out."""
+    networks, datasets = sound_items(document, "networks"), sound_items(document, "datasets")
+    methods, report = document.content.get("methods"), sound_section(document, "report")
+    if isinstance(methods, dict) and report and report.baseline not in methods:
+        allowed = f"must be one of the methods: {', '.join(map(str, methods))}"
+        yield document.fault(("report", "baseline"), f"given {report.baseline!r}; {allowed}")
+    for index, twin in _repeated(networks):
+        yield document.fault(("networks", index), f"is the same as networks.{twin}")
+    for index, twin in _repeated({index: data.name for index, data in datasets.items()}):
+        yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
+    yield from _weight_faults(document, networks.values())
+    yield from _batch_faults(document, datasets.values())
 
 
-def _repeated(values: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """The index of each value that was there before, and the index of its first place."""
-    return ((index, values.index(value)) for index, value in enumerate(values) if values.index(value) < index)
+def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> Iterator[Fault]:
+    """Weights that some network cannot have, such as opt(9) where there are 6 predictions."""
+    common = sound_section(document, "weights")
+    methods = {name: method for name, method in sound_items(document, "methods").items() if method.regime == "joint"}
+    used: dict[tuple[str, ...], WeightingConfig] = {
+        (("methods", str(name), "weights") if method.weights else ("weights",)): weights
+        for name, method in methods.items()
+        if (weights := method.weights or common)
+    }
+    for (key, weights), network in product(used.items(), networks):
+        try:
+            loss_weights(weights.name, len(network.predicting_units))
+        except ValueError as error:
+            yield document.fault(key, f"network ({network.n},{network.c}): {error}")
+
+
+def _batch_faults(document: Document, datasets: Iterable[DataConfig]) -> Iterator[Fault]:
+    training = sound_section(document, "training")
+    for data in datasets if training else ():
+        images = DATASETS[data.name].train_images - data.validation
+        if training.batch_size > images:
+            message = f"given {training.batch_size}; must be at most the {images} training images of {data.name}"
+            yield document.fault(("training", "batch_size"), message)
+
+
+def _repeated(values: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
+    """The key of each value that was there before, and the key of its first place."""
+    first: dict[Any, int] = {}
+    for key, value in values.items():
+        if (place := first.setdefault(value, key)) != key:
+            yield key, place

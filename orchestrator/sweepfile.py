@@ -6,12 +6,14 @@ Unknown keys are refused, and every fault of a file is listed at once, with its 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from anytime_core.config import (
@@ -31,9 +33,16 @@ from anytime_core.config import (
 )
 from anytime_core.data.catalog import DATASETS
 from anytime_core.weighting import WEIGHTINGS, is_known
-from orchestrator.document import Document, Fault
+from orchestrator.document import Document, Fault, Key
 from orchestrator.stats import P_VALUES
 from orchestrator.trial import Resources
+
+MOST_UNITS = 256
+"""In a block; the longest residual network on record, of 1,202 layers, has 200."""
+MOST_CHANNELS = 4096
+MOST_STEPS = 2**31 - 1
+LONGEST_FRACTION = 24
+LONGEST_GIVEN = 80
 
 
 def _named(value: Any) -> Any:
@@ -44,33 +53,68 @@ def _named(value: Any) -> Any:
 def _dataset(value: Any) -> Any:
     """Fills in the augmentation that is usual for the data set (section 4.1)."""
     value = _named(value)
-    if not isinstance(value, dict) or "name" not in value:
+    if not isinstance(value, dict) or not isinstance(name := value.get("name"), str):
         return value
-    if (spec := DATASETS.get(value["name"])) is None:
-        raise ValueError(f"no data set is named {value['name']!r}; allowed: {', '.join(DATASETS)}")
+    if (spec := DATASETS.get(name)) is None:
+        raise ValueError(f"no data set is named {_given(name)}; allowed: {', '.join(DATASETS)}")
     return {"pad": spec.pad, "flip": spec.flip, **value}
 
 
-def _leaves_images(data: DataConfig) -> DataConfig:
-    if data.validation >= (available := DATASETS[data.name].train_images):
-        raise ValueError(f"validation is {data.validation}, must be less than the {available} training images")
+def _fits_images(data: DataConfig) -> DataConfig:
+    spec = DATASETS[data.name]
+    _refuse(
+        f"validation is {data.validation}, must be less than the {spec.train_images} training images"
+        if data.validation >= spec.train_images
+        else None,
+        f"pad is {data.pad}, must be at most the image's {spec.size} pixels" if data.pad > spec.size else None,
+    )
     return data
+
+
+def _feasible(network: NetworkConfig) -> NetworkConfig:
+    """A slip of the keyboard must not fill the memory."""
+    _refuse(
+        f"n is {network.n}, must be at most {MOST_UNITS}" if network.n > MOST_UNITS else None,
+        f"c is {network.c}, must be at most {MOST_CHANNELS}" if network.c > MOST_CHANNELS else None,
+    )
+    return network
+
+
+def _countable(training: TrainingConfig) -> TrainingConfig:
+    _refuse(f"steps is {training.steps}, must be at most {MOST_STEPS}" if training.steps > MOST_STEPS else None)
+    return training
+
+
+def _refuse(*faults: str | None) -> None:
+    """Raises one ValueError that lists every fault."""
+    if present := [fault for fault in faults if fault]:
+        raise ValueError("; ".join(present))
 
 
 def _known_weights(weights: WeightingConfig) -> WeightingConfig:
     if not is_known(weights.name):
-        raise ValueError(f"no weights are named {weights.name!r}; allowed: {', '.join(WEIGHTINGS)}, opt(k)")
+        raise ValueError(f"no weights are named {_given(weights.name)}; allowed: {', '.join(WEIGHTINGS)}, opt(k)")
     return weights
 
 
 def _fraction(value: Any) -> Fraction:
+    text = str(value).replace(" ", "")
     try:
-        fraction = Fraction(str(value).replace(" ", ""))
+        if len(text) > LONGEST_FRACTION or "e" in text.lower():  # 1e999999999 would be worked out
+            raise ValueError
+        fraction = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"{value!r} is not a fraction such as 1/4") from error
+        raise ValueError(f"{_given(value)} is not a fraction such as 1/4") from error
     if not 0 < fraction <= 1:
         raise ValueError(f"{value} is not a fraction of the cost: must be above 0 and at most 1")
     return fraction
+
+
+def _depths(value: Any) -> Any:
+    """``all`` stands as None from here on; what is left empty does not."""
+    if value is None:
+        raise ValueError("is empty; must be fractions of the cost, or all")
+    return None if value == "all" else value
 
 
 def _distinct(values: list[int]) -> list[int]:
@@ -83,11 +127,14 @@ def _regime(value: Any) -> str:
     return str(value.get("regime", "joint")) if isinstance(value, dict) else "joint"
 
 
-Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_leaves_images)]
+Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_images)]
+Network = Annotated[NetworkConfig, AfterValidator(_feasible)]
+Training = Annotated[TrainingConfig, AfterValidator(_countable)]
 Weights = Annotated[WeightingConfig, BeforeValidator(_named), AfterValidator(_known_weights)]
 AnyStrategy = Annotated[Strategy, Field(discriminator="name"), BeforeValidator(_named)]
 CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
 
@@ -106,9 +153,7 @@ class OptMethod(BaseModel):
     """One trial for each depth, which trains only its prediction: ``at`` fractions of the cost, or ``all`` depths."""
 
     regime: Literal["opt"]
-    at: Annotated[AtLeastOneFraction | None, BeforeValidator(lambda value: None if value == "all" else value)] = list(
-        MILESTONES
-    )
+    at: Annotated[AtLeastOneFraction | None, BeforeValidator(_depths)] = list(MILESTONES)
 
     def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
         if self.at is None:
@@ -135,33 +180,72 @@ class SweepFile(BaseModel):
 
     name: Name
     description: str = ""
-    networks: list[NetworkConfig] = Field(min_length=1)
+    networks: list[Network] = Field(min_length=1)
     datasets: list[Dataset] = Field(min_length=1)
     methods: dict[Name, Method] = Field(min_length=1)
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_distinct)] = Field(default=[0], min_length=1)
+    seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field(default=[0], min_length=1)
     weights: Weights = WeightingConfig()
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    training: Training = Field(default_factory=TrainingConfig)
     resources: Resources = Resources()
     report: Report = Report()
 
 
 def parsed(document: Document) -> SweepFile:
-    """The file, if it is sound. Raises SweepError with every fault in it."""
+    """A file without faults."""
+    return SweepFile.model_validate(document.content, extra="forbid")
+
+
+def faults(document: Document) -> list[Fault]:
+    """Every fault of a file but those between its parts."""
     if not isinstance(document.content, dict):
-        document.refuse([document.fault((), f"must be a mapping with the keys {', '.join(SweepFile.model_fields)}")])
-    try:
-        return SweepFile.model_validate(document.content, extra="forbid")
-    except ValidationError as error:
-        document.refuse([_fault(document, details) for details in error.errors()])
-        raise  # unreachable: there is at least one fault
+        return [document.fault((), f"must be a mapping with the keys {', '.join(SweepFile.model_fields)}")]
+    booleans = list(_booleans(document, document.content, ()))
+    known = {fault.key for fault in booleans}
+    return booleans + [fault for fault in _pydantic_faults(document) if fault.key not in known]
+
+
+def sound_items(document: Document, section: str) -> dict[Any, Any]:
+    """The items of a section that have no fault of their own, by index or name."""
+    part = document.content.get(section)
+    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    return {key: value for key, item in items if (value := _sound(section, item))}
+
+
+def sound_section(document: Document, section: str) -> Any:
+    """What a section that holds for all trials says, or its default where it is not given; None if it has a fault."""
+    if section not in document.content:
+        return SweepFile.model_fields[section].get_default(call_default_factory=True)
+    return _sound(section, document.content[section])
+
+
+def _sound(section: str, value: Any) -> Any:
+    with suppress(ValidationError):
+        return TypeAdapter(PARTS[section]).validate_python(value, extra="ignore")
+
+
+def _pydantic_faults(document: Document) -> Iterator[Fault]:
+    for extra in ("forbid", "ignore"):  # an unknown key hides what else is wrong with the mapping that it is in
+        try:
+            SweepFile.model_validate(document.content, extra=extra)
+        except ValidationError as error:
+            yield from (_fault(document, details) for details in error.errors())
+
+
+def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:
+    """Pydantic takes yes for 1."""
+    if isinstance(value, bool) and path[-1] != "flip":
+        yield document.fault(path, f"given {value}; yes and no, true and false are allowed for flip alone")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _booleans(document, item, (*path, str(key)))
 
 
 def _fault(document: Document, details: ErrorDetails) -> Fault:
     """Pydantic's word for a fault, made ours: where it is, what was given, what is allowed."""
     location, context = details["loc"], details.get("ctx", {})
-    key, given = _key(location, document.content), details["input"]
+    key, given = _key(location, document.content), _given(details["input"])
     match details["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
+        case "extra_forbidden" | "unexpected_keyword_argument" | "invalid_key":
             message = f"unknown key{_suggestion(str(location[-1]), _allowed_keys(location))}"
         case "missing" | "missing_argument":
             message = "is missing"
@@ -169,14 +253,22 @@ def _fault(document: Document, details: ErrorDetails) -> Fault:
             message = str(context["error"])
         case "union_tag_invalid":
             kind = "regime" if "regime" in context["discriminator"] else key[-1]
-            message = f"no {kind} is named {context['tag']!r}; allowed: {context['expected_tags']}"
+            message = f"no {kind} is named {_given(context['tag'])}; allowed: {context['expected_tags']}"
         case "union_tag_not_found":
-            message = f"given {given!r}; must have a {context['discriminator']}"
+            message = f"given {given}; must have a {context['discriminator']}"
         case "string_pattern_mismatch":
-            message = f"given {given!r}; must be letters, digits, '.', '_' and '-', a letter or digit first"
-        case _:
-            message = f"given {given!r}; must be {details['msg'].removeprefix('Input should be ')}"
+            message = f"given {given}; must be letters, digits, '.', '_' and '-', a letter or digit first"
+        case "dict_type" | "model_type" | "model_attributes_type" | "dataclass_type":
+            message = f"given {given}; must be a mapping"
+        case _:  # such as "Input should be a valid list"
+            message = f"given {given}; {re.sub('^[A-Z][a-z]+ should ', 'must ', details['msg'])}"
     return document.fault(key, message)
+
+
+def _given(value: Any) -> str:
+    """As Python writes it, as far as a line holds it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
 
 
 def _key(location: Sequence[str | int], content: Any) -> list[str | int]:
@@ -187,7 +279,7 @@ def _key(location: Sequence[str | int], content: Any) -> list[str | int]:
         inside |= isinstance(content, list) and isinstance(part, int) and part < len(content)
         if inside:
             content = content[part]
-        if inside or (place == len(location) - 1 and isinstance(content, dict)):
+        if inside or (place == len(location) - 1 and isinstance(content, dict) and part != "[key]"):
             path.append(part)
     return path
 
@@ -222,6 +314,16 @@ SECTIONS: dict[str, type[Any]] = {
     "resources": Resources,
     "report": Report,
 }
+
+PARTS: dict[str, Any] = {
+    "networks": Network,
+    "datasets": Dataset,
+    "methods": Method,
+    "weights": Weights,
+    "training": Training,
+    "report": Report,
+}
+"""What a section, or each item of it, is read into."""
 
 
 def _suggestion(given: str, allowed: Sequence[str]) -> str:

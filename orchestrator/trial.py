@@ -43,10 +43,11 @@ class Resources:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.cpus < 1:
-            raise ValueError(f"cpus is {self.cpus}, must be at least 1")
+        faults = [f"cpus is {self.cpus}, must be at least 1"] if self.cpus < 1 else []
         if not 0 <= self.gpus <= 1:
-            raise ValueError(f"gpus is {self.gpus}, must be between 0 and 1: a trial trains on one device")
+            faults.append(f"gpus is {self.gpus}, must be between 0 and 1: a trial trains on one device")
+        if faults:
+            raise ValueError("; ".join(faults))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

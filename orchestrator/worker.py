@@ -53,7 +53,10 @@ def run_trial(trial: Trial, where: Surroundings, report: Report) -> Outcome:
     ledger = Ledger(where.storage)
     if record := ledger.record(trial.id):
         return Outcome(record.state)
-    attempt = ledger.begin(trial)
+    try:
+        attempt = ledger.begin(trial)
+    except OSError as error:
+        return Outcome(TrialState.FAILED, f"{ledger.storage}: storage cannot be written: {error.strerror}")
     try:
         record = _train(trial, where, ledger, attempt, report)
         ledger.finish(attempt, record)
@@ -61,9 +64,18 @@ def run_trial(trial: Trial, where: Surroundings, report: Report) -> Outcome:
     except SupersededError as error:
         return Outcome(TrialState.INTERRUPTED, str(error))
     except Exception as error:
-        described = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
-        ledger.fail(attempt, described, traceback.format_exc())
-        return Outcome(TrialState.FAILED, described)
+        return _failed(ledger, attempt, error)
+
+
+def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
+    described = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+    try:
+        ledger.fail(attempt, described, "".join(traceback.format_exception(error)))
+    except SupersededError as late:
+        return Outcome(TrialState.INTERRUPTED, str(late))
+    except OSError as also:  # what failed may be the storage itself
+        return Outcome(TrialState.FAILED, f"{described}; this could not be written down: {also}")
+    return Outcome(TrialState.FAILED, described)
 
 
 def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report) -> TrialRecord:

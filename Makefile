@@ -1,0 +1,50 @@
+# `make quickstart` and `make test` work on a fresh machine: they make .venv and install what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The versions that were tested; `make CONSTRAINTS= ...` lets pip choose others, such as a CUDA build of torch.
+CONSTRAINTS ?= -c constraints.txt
+
+.PHONY: help install quickstart test check unit clean
+
+help:
+	@echo "make quickstart   install, then run a small sweep on this machine"
+	@echo "make test         install, then all checks and all tests that need no GPU"
+	@echo "make check        ruff, mypy and the import contracts alone"
+	@echo "make unit         the fast tests alone"
+	@echo "make clean        remove .venv and caches; never runs/"
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; give PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV): about 2 GB, a few minutes"
+	$(PIP) install --quiet $(CONSTRAINTS) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install --quiet $(CONSTRAINTS) -e '.[test]'
+	@touch $@
+
+install: $(VENV)/.installed
+
+quickstart: $(VENV)/.installed
+	$(BIN)/orchestrate sweep sweeps/quickstart.yaml
+
+test: check
+	$(BIN)/pytest -m "not gpu"
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.installed-test
+	$(BIN)/pytest -m "not gpu and not cluster and not browser and not slow"
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

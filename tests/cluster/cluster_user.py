@@ -1,0 +1,131 @@
+"""Real sweeps on real Ray and real MLflow, as a user runs them: by the command line, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
+SECONDS = 180.0
+"""More than any one command here takes on a slow machine."""
+
+SWEEP = """
+name: small
+networks: [{n: 1, c: 4}, {n: 2, c: 4}]
+datasets: [digits]
+methods:
+  ann: {}
+  aann: {strategy: aann}
+  opt: {regime: opt, at: [1]}
+training: {steps: 154, batch_size: 64, learning_rate: {0: 0.1, 100: 0.01}}
+"""
+TRIALS = 6
+EPOCHS = 7
+STEPS_PER_EPOCH = 22
+
+
+@dataclass(frozen=True)
+class Finished:
+    code: int
+    stdout: str
+    stderr: str
+
+
+class User:
+    """Runs `orchestrate` on one sweep file with one storage folder."""
+
+    def __init__(self, folder: Path, text: str = SWEEP) -> None:
+        self.folder = folder
+        self.storage = folder / "runs"
+        self.sweep_file = folder / "small.yaml"
+        self.sweep_file.write_text(text)
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RAY_", "MLFLOW_", "ORCHESTRATE_"))
+        }
+        self.environment = kept | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+
+    def start(self, command: str, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(ORCHESTRATE), command, str(self.sweep_file), "--storage", str(self.storage), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env=self.environment,
+        )
+
+    def run(self, command: str, *options: str) -> Finished:
+        process = self.start(command, *options)
+        try:
+            stdout, stderr = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+        return Finished(process.returncode, stdout, stderr)
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """What ended, by trial id."""
+        return {path.parent.name: json.loads(path.read_text()) for path in self.storage.glob("trials/*/result.json")}
+
+    def metrics(self) -> pd.DataFrame:
+        """All metrics but times, sorted."""
+        frame = pd.concat(pd.read_parquet(path) for path in sorted(self.storage.glob("trials/*/metrics.parquet")))
+        return frame.drop(columns=["seconds", "timestamp"]).reset_index(drop=True)
+
+    def attempts(self) -> dict[str, int]:
+        return {
+            path.parent.name: json.loads(path.read_text())["number"]
+            for path in self.storage.glob("trials/*/attempt.json")
+        }
+
+    def steps(self) -> list[int]:
+        """The step of each checkpoint there is."""
+        return [int(path.stem.partition("-")[2]) for path in self.storage.glob("trials/*/checkpoints/step-*.ckpt")]
+
+    def database(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self.storage / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        time.sleep(0.02)
+
+
+def tables_of(stdout: str) -> str:
+    """What the sweep command prints before the line that names the storage folder."""
+    return stdout.partition("Browse the runs:")[0]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def ended_with_block(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Sends SIGINT, as ctrl-C does, then waits."""
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=30)
+        finally:
+            process.kill()

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cluster_user import Finished, User
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    return User(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, Finished]:
+    """A sweep that nothing disturbed. To be read, not changed."""
+    user = User(tmp_path_factory.mktemp("undisturbed"))
+    return user, user.run("sweep")

@@ -1,0 +1,175 @@
+"""Sweeps on a Ray cluster and an MLflow server that somebody else runs, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cluster_user import TRIALS, Finished, User, ended_with_block, free_port, tables_of, wait_until
+
+pytestmark = pytest.mark.cluster
+BIN = Path(sys.executable).parent
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def search_runs(server: str, experiment: str) -> list[dict]:
+    query = json.dumps({"experiment_ids": [experiment], "max_results": 1000}).encode()
+    request = urllib.request.Request(
+        f"{server}/api/2.0/mlflow/runs/search", query, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)["runs"]
+
+
+@contextmanager
+def mlflow_server(user: User, port: int) -> Iterator[str]:
+    database = f"sqlite:///{user.folder / 'server.db'}"
+    command = [str(BIN / "mlflow"), "server", "--backend-store-uri", database, "--port", str(port), "--workers", "1"]
+    environment = user.environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server = subprocess.Popen(
+        command, cwd=user.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+    )
+    with ended_with_block(server):
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the MLflow server answers", 120)
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_a_server_that_is_down_harms_no_trial_and_gets_everything_later(
+    finished: tuple[User, Finished], user: User
+) -> None:
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    without = user.run("sweep", "--tracking-uri", uri)
+    assert without.code == 1
+    assert tables_of(without.stdout) == tables_of(finished[1].stdout)
+    assert f"MLflow at {uri} cannot be reached: Connection refused; training goes on without it" in without.stderr
+    assert f"lacks {TRIALS} trials" in without.stderr
+    assert len(user.results()) == TRIALS
+
+    with mlflow_server(user, port):
+        delivered = user.run("sweep", "--tracking-uri", uri)
+        assert delivered.code == 0, delivered.stderr
+        assert delivered.stdout == without.stdout
+        runs = search_runs(uri, "1")
+        shown = user.run("ui", "--tracking-uri", uri)
+    assert set(user.attempts().values()) == {1}
+    assert len(runs) == TRIALS
+    assert {run["info"]["status"] for run in runs} == {"FINISHED"}
+    last_epochs = {metric["value"] for run in runs for metric in run["data"]["metrics"] if metric["key"] == "epoch"}
+    assert last_epochs == {7}
+    assert f"{uri}/#/experiments/1" in shown.stdout
+
+
+def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, Finished]) -> None:
+    user, _ = finished
+    port = free_port()
+    browsing = user.start("ui", "--port", str(port))
+    with ended_with_block(browsing):
+        assert browsing.stdout
+        line = browsing.stdout.readline()
+        found = re.fullmatch(rf"small: (http://127\.0\.0\.1:{port})/#/experiments/(\d+)/runs .*\n", line)
+        assert found, line
+        runs = search_runs(found[1], found[2])
+        assert len(runs) == TRIALS
+        with urllib.request.urlopen(found[1], timeout=30) as page:
+            assert b"MLflow" in page.read()
+        taken = user.run("ui", "--port", str(port))
+    assert browsing.returncode == 0
+    assert taken.code == 2
+    assert f"127.0.0.1:{port} cannot be served on" in taken.stderr
+    assert not answers(f"http://127.0.0.1:{port}/health")
+
+
+def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, Finished], user: User) -> None:
+    port = free_port()
+    environment = user.environment | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    head = subprocess.Popen(
+        [
+            *(str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"),
+            *("--num-cpus=2", "--include-dashboard=false"),
+        ],
+        cwd=user.folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with ended_with_block(head):
+        user.environment |= {"RAY_AUTH_MODE": "disabled"}
+        wait_until(lambda: _listens(port), "Ray's head node listens", 60)
+        done = user.run("sweep", "--address", f"127.0.0.1:{port}")
+        refused = user.run("sweep", "--address", f"127.0.0.1:{port}", "--gpus", "0.5", "--storage", "other")
+    assert done.code == 0, done.stderr
+    assert tables_of(done.stdout) == tables_of(finished[1].stdout)
+    assert refused.code == 1
+    assert "asks for 1 CPUs and 0.5 GPUs, and no node has that" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1: Connection refused"),
+        ("ray://127.0.0.1:1", "no Ray cluster at ray://127.0.0.1:1: Connection refused"),
+        ("here:there", "no Ray cluster at here:there: Port could not be cast"),
+        ("auto", "no Ray cluster at auto: Could not find any running Ray instance"),
+    ],
+)
+def test_where_there_is_no_cluster_one_line_says_so(user: User, address: str, said: str) -> None:
+    done = user.run("sweep", "--address", address)
+    assert done.code == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not user.results()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--tracking-uri", "nowhere"], 2, "tracking URI 'nowhere': must begin with one of sqlite://"),
+        (["--storage", "small.yaml"], 2, "'small.yaml' is a file"),
+        (["--storage", "/proc/none"], 1, "/proc/none: storage cannot be written"),
+        (["--gpus", "2"], 2, "2.0 is not in the range 0<=x<=1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_starts(
+    user: User, options: list[str], code: int, said: str
+) -> None:
+    done = user.run("sweep", *options)
+    assert done.code == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_data_is_told_at_once_for_all_data_sets(tmp_path: Path) -> None:
+    user = User(
+        tmp_path,
+        "name: small\nnetworks: [{n: 1, c: 4}]\ndatasets: [cifar10, svhn, digits]\nmethods: {ann: {}}\n",
+    )
+    done = user.run("sweep", "--data-root", "nowhere")
+    assert done.code == 2
+    assert "cifar10: not found: nowhere/cifar-10-batches-py/data_batch_1" in done.stderr
+    assert "svhn: not found: nowhere/train_32x32.mat" in done.stderr
+    assert "orchestrate data fetch svhn --root nowhere" in done.stderr
+    assert not user.results()

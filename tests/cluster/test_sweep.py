@@ -1,0 +1,217 @@
+"""One command from a YAML file to tables; the same command again is the way on after anything."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from cluster_user import EPOCHS, STEPS_PER_EPOCH, SWEEP, TRIALS, Finished, User, tables_of, wait_until
+
+from anytime_core.trainer import load_network
+
+pytestmark = pytest.mark.cluster
+
+
+def assert_browsable(user: User, runs: int = TRIALS) -> None:
+    """MLflow holds each trial once, ended, with one value for each metric and epoch."""
+    database = user.database()
+    assert database.execute("SELECT status, count(*) FROM runs GROUP BY 1").fetchall() == [("FINISHED", runs)]
+    assert database.execute("SELECT count(DISTINCT value) FROM tags WHERE key = 'trial_id'").fetchone() == (runs,)
+    values = database.execute(
+        "SELECT run_uuid, count(*), count(DISTINCT step), min(step), max(step) FROM metrics "
+        "WHERE key = 'error/at_1.00' GROUP BY 1"
+    ).fetchall()
+    assert [value[1:] for value in values] == [(EPOCHS, EPOCHS, 1, EPOCHS)] * runs
+    repeated = "SELECT run_uuid, key, step FROM metrics GROUP BY 1, 2, 3 HAVING count(*) > 1"
+    assert database.execute(repeated).fetchall() == []
+
+
+def test_a_sweep_prints_its_tables_and_how_to_browse(finished: tuple[User, Finished]) -> None:
+    user, done = finished
+    assert done.code == 0, done.stderr
+    for words in ("ann", "aann", "opt", "(1,4)", "(2,4)", "1/4", "AE", "Wins over ann", "p-value"):
+        assert words in done.stdout
+    assert f"orchestrate ui {user.sweep_file} --storage {user.storage}" in done.stdout
+    assert f"[{TRIALS}/{TRIALS} done, 0 running, 0 failed" in done.stderr
+    assert "left]" in done.stderr
+
+
+def test_the_ledger_holds_each_trial_with_where_it_came_from(finished: tuple[User, Finished]) -> None:
+    user, _ = finished
+    results = user.results()
+    assert len(results) == TRIALS
+    for result in results.values():
+        assert result["result"]["state"] == "finished"
+        assert result["attempts"] == 1
+        assert {"code_version", "data_hash", "host", "threads", "torch"} <= result["provenance"].keys()
+    metrics = user.metrics()
+    assert metrics.groupby("trial_id")["epoch"].nunique().tolist() == [EPOCHS] * TRIALS
+    last = metrics[metrics["epoch"] == EPOCHS]
+    for trial_id, errors in last.groupby("trial_id")["test_error"]:
+        assert errors.tolist() == results[str(trial_id)]["result"]["errors"]
+
+
+def test_a_trained_network_can_be_loaded(finished: tuple[User, Finished]) -> None:
+    user, _ = finished
+    for trial_id, result in user.results().items():
+        network = load_network(user.storage / "trials" / trial_id / "checkpoints")
+        assert len(network.predicting_units) == len(result["result"]["errors"])
+
+
+def test_mlflow_shows_each_trial_once(finished: tuple[User, Finished]) -> None:
+    user, _ = finished
+    assert_browsable(user)
+    database = user.database()
+    params = dict(database.execute("SELECT key, count(DISTINCT run_uuid) FROM params GROUP BY 1").fetchall())
+    assert params["network.n"] == params["data.name"] == params["training.steps"] == TRIALS
+    assert params["regime.strategy.name"] == TRIALS - 2  # OPT has none
+    tags = dict(database.execute("SELECT key, count(DISTINCT run_uuid) FROM tags GROUP BY 1").fetchall())
+    assert tags["trial_id"] == tags["cell"] == tags["method"] == tags["state"] == tags["code_version"] == TRIALS
+    names = {name for (name,) in database.execute("SELECT name FROM runs")}
+    assert "aann (2,4) digits seed 0" in names
+
+
+def test_nothing_is_left_in_the_working_folder(finished: tuple[User, Finished]) -> None:
+    user, _ = finished
+    assert {path.name for path in user.folder.iterdir()} <= {"runs", "small.yaml", "cache"}
+    assert {path.name for path in user.storage.iterdir()} == {"mlflow", "sweeps", "trials"}
+
+
+def test_the_same_command_again_runs_nothing_and_prints_the_same(finished: tuple[User, Finished]) -> None:
+    user, done = finished
+    changed = {path: path.stat().st_mtime_ns for path in user.storage.glob("trials/**/*")}
+    again = user.run("sweep")
+    assert (again.code, again.stdout) == (0, done.stdout)
+    assert f"{TRIALS} finished" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in user.storage.glob("trials/**/*")} == changed
+    assert tables_of(done.stdout).strip() == user.run("report").stdout.strip()
+
+
+def test_a_growing_grid_runs_just_what_is_new(finished: tuple[User, Finished], tmp_path: Path) -> None:
+    user, _ = finished
+    grown = User(
+        tmp_path, SWEEP.replace("methods:", "methods:\n  sieve: {weights: sieve}\n  even: {weights: constant}")
+    )
+    plan = json.loads(grown.run("plan", "--format", "json", "--storage", str(user.storage)).stdout)
+    assert [entry["action"] for entry in plan if entry["method"] == "even"] == ["run", "run"]
+    # `sieve` is another name for what `ann` is: the same trials, which need not run again.
+    assert len(plan) == TRIALS + 2
+    assert sorted(entry["action"] for entry in plan) == ["keep"] * TRIALS + ["run"] * 2
+
+
+def test_killed_again_and_again_a_sweep_ends_as_if_nothing_had_happened(
+    finished: tuple[User, Finished], user: User
+) -> None:
+    """SIGKILL of the driver in training, once two trials have ended, and at a random moment."""
+    _kill_when(user, lambda: len(user.steps()) >= 1)
+    _kill_when(user, lambda: len(user.results()) >= 2)
+    moment = time.monotonic() + random.Random(0).uniform(6, 12)
+    _kill_when(user, lambda: time.monotonic() >= moment)
+    attempts, ended = user.attempts(), user.results()
+
+    done = user.run("sweep")
+    undisturbed, expected = finished
+    assert done.code == 0, done.stderr
+    assert tables_of(done.stdout) == tables_of(expected.stdout)
+    for trial_id in ended:
+        assert user.attempts()[trial_id] == attempts[trial_id], "a finished trial ran again"
+    pd.testing.assert_frame_equal(user.metrics(), undisturbed.metrics(), check_exact=True)
+    assert_browsable(user)
+
+
+def _kill_when(user: User, condition: Callable[[], bool]) -> None:
+    ended, steps = set(user.results()), _steps_by_trial(user)
+    process = user.start("sweep")
+    wait_until(lambda: condition() or process.poll() is not None, "it is time to kill the driver")
+    process.kill()
+    process.communicate()
+    assert ended <= set(user.results()), "a result was lost"
+    now = _steps_by_trial(user)
+    assert all(now[trial_id] >= step for trial_id, step in steps.items()), "a checkpoint was lost"
+
+
+def _steps_by_trial(user: User) -> dict[str, int]:
+    paths = user.storage.glob("trials/*/checkpoints/step-*.ckpt")
+    return {path.parent.parent.name: int(path.stem.partition("-")[2]) for path in sorted(paths)}
+
+
+def test_a_worker_that_is_killed_costs_one_checkpoint_interval(finished: tuple[User, Finished], user: User) -> None:
+    process = user.start("sweep")
+    wait_until(lambda: len(user.steps()) >= 1, "a trial has a checkpoint")
+    worker = next(
+        child for child in psutil.Process(process.pid).children(recursive=True) if "ImplicitFunc" in _title(child)
+    )
+    worker.kill()
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "died; starts again from its last checkpoint" in stderr
+    assert tables_of(stdout) == tables_of(finished[1].stdout)
+    assert 2 in user.attempts().values()
+    assert_browsable(user)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()[:1])
+    except psutil.Error:
+        return ""
+
+
+def test_ctrl_c_stops_and_says_how_to_go_on(user: User) -> None:
+    process = user.start("sweep")
+    wait_until(lambda: len(user.results()) >= 1, "a trial has ended")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "trials have not ended; the same command goes on with them" in stderr
+    assert "Traceback" not in stderr
+    assert "Not in the tables" in stdout
+    states = {row["state"] for row in json.loads(user.run("status", "--format", "json").stdout)}
+    assert "running" not in states
+    assert {"finished"} < states
+    statuses = dict(user.database().execute("SELECT status, count(*) FROM runs GROUP BY 1").fetchall())
+    assert "RUNNING" not in statuses
+
+
+def test_another_shell_sees_what_runs_and_cannot_run_it_too(user: User) -> None:
+    process = user.start("sweep")
+    try:
+        wait_until(lambda: len(user.steps()) >= 1, "a trial has a checkpoint")
+        shown = user.run("status")
+        rows = json.loads(user.run("status", "--format", "json").stdout)
+        second = user.run("sweep")
+    finally:
+        process.kill()
+        process.communicate()
+    assert f"run by process {process.pid}" in shown.stdout
+    assert any(row["state"] == "running" and row["step"] % STEPS_PER_EPOCH == 0 for row in rows)
+    assert second.code == 1
+    assert f"small is already being run by process {process.pid}" in second.stderr
+    assert "no driver runs it" in user.run("status").stdout
+
+
+def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:
+    """Its checkpoint folder is a file at first."""
+    plan = json.loads(user.run("plan", "--format", "json").stdout)
+    broken = plan[0]["id"]
+    checkpoints = user.storage / "trials" / broken / "checkpoints"
+    checkpoints.parent.mkdir(parents=True)
+    checkpoints.touch()
+    done = user.run("sweep")
+    assert done.code == 1
+    assert "1 of 6 trials have not ended" in done.stderr
+    assert broken in done.stderr
+    assert f"failed at step 0 of {EPOCHS * STEPS_PER_EPOCH}: " in done.stderr
+    assert "Not in the tables: 1 failed of 6 trials" in done.stdout
+    checkpoints.unlink()
+    mended = user.run("sweep")
+    assert mended.code == 0, mended.stderr
+    assert user.attempts()[broken] == 2
+    assert_browsable(user)
