@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from anytime_core.data.catalog import DATASETS
+from anytime_core.catalog import DATASETS
 from anytime_core.errors import TrainerError
 from orchestrator.errors import OrchestratorError
 

@@ -22,6 +22,7 @@ def prepare_ray(*, own_cluster: bool) -> None:
 def prepare_mlflow() -> None:
     """Makes MLflow quiet, and quick to say that a server is down: its client would try for minutes."""
     _default("MLFLOW_CONFIGURE_LOGGING", "false")
+    _default("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     _default("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     _default("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 

@@ -101,15 +101,17 @@ class Progress:
         return self._running.pop(trial_id, None)
 
     def _count_busy(self) -> None:
-        now = time.monotonic()
-        self._busy += (now - self._counted) * len(self._running)
-        self._counted = now
+        self._busy, self._counted = self._busy_by_now(), time.monotonic()
+
+    def _busy_by_now(self) -> float:
+        return self._busy + (time.monotonic() - self._counted) * len(self._running)
 
     def _give_up(self, trial_id: str) -> None:
         """What a trial will not do counts neither as done nor as left."""
         rest = self._work_left(trial_id)
         self._work -= rest
         self._left -= rest
+        self._steps[trial_id] = self._trials[trial_id].config.training.steps
 
     def _advance(self, trial_id: str, step: int) -> None:
         if step > (before := self._steps[trial_id]):
@@ -131,12 +133,12 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """From the work done so far, and at least what the longest running trial needs by itself; None too early on."""
-        self._count_busy()
-        done = self._work - self._left
-        if done < SURE_AFTER * self._work or not done or not self._busy:
+        done, busy = self._work - self._left, self._busy_by_now()
+        if done < SURE_AFTER * self._work or not done or not busy:
             return None
-        speed = done / self._busy  # of one trial
-        longest = max((self._work_left(trial_id) for trial_id in self._running), default=0)
+        speed = done / busy  # of one trial
+        running = list(self._running)  # at once: the live view is drawn by another thread
+        longest = max((self._work_left(trial_id) for trial_id in running), default=0)
         return max(self._left / (speed * self._widest), longest / speed)
 
     def _work_left(self, trial_id: str) -> int:

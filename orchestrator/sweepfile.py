@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from anytime_core.catalog import DATASETS
 from anytime_core.config import (
     MILESTONES,
     STRATEGIES,
@@ -31,7 +32,6 @@ from anytime_core.config import (
     by_name,
     opt_unit,
 )
-from anytime_core.data.catalog import DATASETS
 from anytime_core.weighting import WEIGHTINGS, is_known
 from orchestrator.document import Document, Fault, Key
 from orchestrator.stats import P_VALUES

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.data.catalog import DATASETS, DatasetSpec
+from anytime_core.catalog import DATASETS, DatasetSpec
 from anytime_core.errors import DataError
 
 Bytes = NDArray[np.uint8]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anytime_core.catalog import DATASETS
 from anytime_core.data import formats
-from anytime_core.data.catalog import DATASETS
 from anytime_core.data.formats import FILES, READERS, read
 from anytime_core.errors import DataError
 
