@@ -67,6 +67,7 @@ class User:
             text=True,
             cwd=self.folder,
             env=self.environment,
+            preexec_fn=_heed_ctrl_c,
         )
 
     def run(self, command: str, *options: str) -> Finished:
@@ -120,12 +121,17 @@ def free_port() -> int:
 
 @contextmanager
 def ended_with_block(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Sends SIGINT, as ctrl-C does, then waits."""
+    """Sends SIGTERM to a server, then waits."""
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         try:
             process.communicate(timeout=30)
         finally:
             process.kill()
+
+
+def _heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and passes that on to whatever it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
