@@ -13,7 +13,10 @@ def prepare_ray(*, own_cluster: bool) -> None:
     _default("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # Tune's newer output prints failures even where it is told to be quiet.
     _default("RAY_AIR_NEW_OUTPUT", "0")
-    if own_cluster and "RAY_AUTH_MODE" not in os.environ:
+    if not own_cluster:
+        # Ray would try for ten minutes before it says that what listens there is no cluster.
+        _default("RAY_NUM_REDIS_GET_RETRIES", "1")
+    elif "RAY_AUTH_MODE" not in os.environ:
         # By default Ray would write a token to the user's home, which every later cluster there then asks for.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = uuid4().hex

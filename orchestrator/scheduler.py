@@ -52,7 +52,8 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False, "address": "local"}
         ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
     with _logged_to(log_file):  # not before: Ray's start takes all handlers away
         try:
             yield
