@@ -199,9 +199,9 @@ def faults(document: Document) -> list[Fault]:
     """Every fault of a file but those between its parts."""
     if not isinstance(document.content, dict):
         return [document.fault((), f"must be a mapping with the keys {', '.join(SweepFile.model_fields)}")]
-    booleans = list(_booleans(document, document.content, ()))
-    known = {fault.key for fault in booleans}
-    return booleans + [fault for fault in _pydantic_faults(document) if fault.key not in known]
+    found = list(_pydantic_faults(document))
+    known = {fault.key for fault in found}
+    return found + [fault for fault in _booleans(document, document.content, ()) if fault.key not in known]
 
 
 def sound_items(document: Document, section: str) -> dict[Any, Any]:
@@ -243,7 +243,7 @@ def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:
 def _fault(document: Document, details: ErrorDetails) -> Fault:
     """Pydantic's word for a fault, made ours: where it is, what was given, what is allowed."""
     location, context = details["loc"], details.get("ctx", {})
-    key, given = _key(location, document.content), _given(details["input"])
+    key, given = _key(location, document.content, details["type"]), _given(details["input"])
     match details["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument" | "invalid_key":
             message = f"unknown key{_suggestion(str(location[-1]), _allowed_keys(location))}"
@@ -271,7 +271,7 @@ def _given(value: Any) -> str:
     return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
 
 
-def _key(location: Sequence[str | int], content: Any) -> list[str | int]:
+def _key(location: Sequence[str | int], content: Any, kind: str) -> list[str | int]:
     """The path of keys in the file: pydantic's location less the names it gives to the members of unions."""
     path: list[str | int] = []
     for place, part in enumerate(location):
@@ -279,7 +279,7 @@ def _key(location: Sequence[str | int], content: Any) -> list[str | int]:
         inside |= isinstance(content, list) and isinstance(part, int) and part < len(content)
         if inside:
             content = content[part]
-        if inside or (place == len(location) - 1 and isinstance(content, dict) and part != "[key]"):
+        if inside or (place == len(location) - 1 and kind.startswith("missing")):
             path.append(part)
     return path
 
