@@ -1,0 +1,64 @@
+"""The README names every command, and what it shows works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from orchestrator.cli import cli
+from orchestrator.sweep import load
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
+SHELL = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
+COMMANDS = [line.partition("#")[0].strip() for line in SHELL if line.startswith("orchestrate ")]
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        found += leaves(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    return found
+
+
+@pytest.mark.parametrize("command", leaves(cli), ids=" ".join)
+def test_every_command_is_in_the_readme(command: tuple[str, ...]) -> None:
+    assert any(line.startswith(" ".join(("orchestrate", *command))) for line in COMMANDS)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_in_the_readme_is_one(line: str) -> None:
+    words, command, context = shlex.split(line)[1:], cli, click.Context(cli)
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        context = click.Context(command, parent=context, info_name=name)
+    command.make_context(name, list(words), parent=context)  # raises where an option or an argument is not one
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"sweeps/\S+\.yaml", README))))
+def test_every_sweep_in_the_readme_is_there(path: str) -> None:
+    assert load(REPOSITORY / path).trials
+
+
+def test_the_sweep_in_the_readme_is_sound(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    path = tmp_path / "mine.yaml"
+    path.write_text(block)
+    assert len(load(path).trials) == 2 * 3 * (4 + 4)
+
+
+@pytest.mark.parametrize("target", ["quickstart", "test"])
+def test_the_two_commands_of_the_readme_are_in_the_makefile(target: str) -> None:
+    assert f"make {target} " in README
+    assert f"\n{target}: " in (REPOSITORY / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("path", ["CONTRIBUTING.md", "CHANGELOG.md"])
+def test_what_the_readme_links_to_is_there(path: str) -> None:
+    assert f"]({path})" in README
+    assert (REPOSITORY / path).is_file()
