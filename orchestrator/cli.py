@@ -142,8 +142,10 @@ def sweep(
 
 def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> str:
     import shlex
+    import shutil
 
-    parts = ["orchestrate", "ui", str(sweep_file)]
+    on_path = shutil.which("orchestrate") == shutil.which(sys.argv[0])
+    parts = ["orchestrate" if on_path else sys.argv[0], "ui", str(sweep_file)]
     parts += ["--tracking-uri", tracking_uri] if tracking_uri else []
     parts += ["--storage", str(storage)] if storage != DEFAULT_STORAGE and not tracking_uri else []
     return shlex.join(parts)
