@@ -203,19 +203,7 @@ def full(ledger: Ledger, trial: Trial, record: TrialRecord, epochs: list) -> Pat
     return ledger.folder(trial.id)
 
 
-OTHER = [
-    b"",
-    bytes(300),
-    b"null",
-    b"[]",
-    b"3",
-    b'"a"',
-    b"{}",
-    b'{"result": 3}',
-    b'{"a": 1}',
-    b"[" * 50_000,
-    b"\xff\xfe",
-]
+OTHER = [b"", bytes(300), b"null", b"[]", b'"a"', b"{}", b'{"result": 3}', b'{"a": 1}', b"[" * 50_000, b"\xff"]
 NAMES = ["result.json", "attempt.json", "failure.json", "metrics.parquet"]
 
 
