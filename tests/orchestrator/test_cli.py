@@ -191,18 +191,21 @@ def test_storage_is_a_default_an_option_or_a_variable(orchestrate, tmp_path, mak
 # Mistakes
 
 
-@pytest.mark.parametrize("command", ["plan", "status", "report", "sweep"])
-def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, command) -> None:
-    for content, message in (
-        ("a: [1\n", "broken.yaml: is not valid YAML: line 2, column 1: expected ',' or ']'"),
-        ("name: a\nnetwork: 3\n", "broken.yaml: 4 faults\n  line 1: datasets: is missing\n"),
-        ("", "broken.yaml: 1 fault\n  line 1: must be a mapping with the keys name, "),
-    ):
-        (tmp_path / "broken.yaml").write_text(content)
-        done = orchestrate(command, "broken.yaml")
-        assert (done.code, done.out) == (2, "")
-        assert done.err.startswith(f"error: {message}")
-        assert TRACEBACK not in done.err
+@pytest.mark.parametrize(
+    ("command", "content", "message"),
+    [
+        ("plan", "a: [1\n", "is not valid YAML: line 2, column 1: expected ',' or ']'"),
+        ("status", "name: a\nnetwork: 3\n", "4 faults\n  line 1: datasets: is missing\n"),
+        ("report", "", "1 fault\n  line 1: must be a mapping with the keys name, "),
+        ("sweep", "name: a\nname: b\n", "1 fault\n  line 2: name: is given twice, first on line 1\n"),
+    ],
+)
+def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, command, content, message) -> None:
+    (tmp_path / "broken.yaml").write_text(content)
+    done = orchestrate(command, "broken.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: broken.yaml: {message}")
+    assert TRACEBACK not in done.err
 
 
 @pytest.mark.parametrize(
