@@ -181,7 +181,10 @@ def test_metrics_are_written_at_intervals_and_in_the_end(trial, where, ledger, m
 
 @pytest.mark.parametrize("error", [None, RuntimeError("late")], ids=["at work", "failing"])
 def test_an_attempt_that_another_took_over_from_writes_no_more(trial, where, ledger, error) -> None:
+    told: list[int] = []
+
     def report(epochs: list[EpochMetrics]) -> None:
+        told.extend(epoch.epoch for epoch in epochs)
         if epochs[-1].epoch == 2:
             ledger.begin(trial)
             if error:
@@ -189,6 +192,7 @@ def test_an_attempt_that_another_took_over_from_writes_no_more(trial, where, led
 
     outcome = run_trial(trial, where, report)
     assert outcome == Outcome(TrialState.INTERRUPTED, f"{trial.id}: attempt 1 came back after another had begun")
+    assert told == [1, 2]  # and says no more
     assert ledger.attempts(trial.id) == 2
     assert ledger.state(trial.id) is TrialState.INTERRUPTED
     assert ledger.failure(trial.id) is ledger.record(trial.id) is None
