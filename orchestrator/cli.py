@@ -35,7 +35,8 @@ def main() -> NoReturn:
     except TrainerError as error:  # a data set that is not as it should be
         _end(str(error), 2)
     except Exception as error:
-        _end(f"unexpected {type(error).__name__}: {error}\n(give --debug to see where)", 1)
+        hint = "" if _debugging else "\n(give --debug to see where)"
+        _end(f"unexpected {type(error).__name__}: {error}{hint}", 1)
 
 
 def _end(message: str, exit_code: int) -> NoReturn:

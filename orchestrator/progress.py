@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heapreplace
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -31,7 +32,10 @@ SURE_AFTER = 0.02
 
 @dataclass(slots=True)
 class _Running:
+    """``since`` is the moment up to which its work is counted."""
+
     step: int
+    since: float
     error: float | None = None
 
 
@@ -41,14 +45,15 @@ class Progress:
     def __init__(self, planned: Sequence[PlannedTrial], kept: int, console: Console) -> None:
         self._trials = {entry.trial.id: entry.trial for entry in planned}
         self._steps = {entry.trial.id: entry.step for entry in planned}
+        self._work_of_step = {entry.trial.id: training_work(entry.trial, 1) for entry in planned}
         self._work = sum(entry.work for entry in planned)
         self._left = self._work
         self._kept = kept
         self._running: dict[str, _Running] = {}
         self._ended: Counter[TrialState] = Counter()
         self._widest = 0  # the most trials that ran at once
-        self._busy = 0.0  # trial-seconds until `_counted`
-        self._counted = self._last_line = time.monotonic()
+        self._busy = 0.0  # the trial-seconds in which the work that is counted was done
+        self._last_line = time.monotonic()
         self._console = console
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
 
@@ -65,8 +70,7 @@ class Progress:
     # Events
 
     def started(self, trial_id: str) -> None:
-        self._count_busy()
-        self._running[trial_id] = _Running(self._steps[trial_id])
+        self._running[trial_id] = _Running(self._steps[trial_id], time.monotonic())
         self._widest = max(self._widest, len(self._running))
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
@@ -79,32 +83,23 @@ class Progress:
             self._line("")
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
-        reached, trial = self._leave(trial_id), self._trials[trial_id]
+        trial = self._trials[trial_id]
         self._ended[outcome.state] += 1
         if outcome.state is TrialState.FINISHED:
             self._advance(trial_id, trial.config.training.steps)
         else:
             self._give_up(trial_id)
+        reached = self._running.pop(trial_id, None)
         error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
         self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
 
     def lost(self, trial_id: str, *, for_good: bool) -> None:
-        self._leave(trial_id)
+        self._running.pop(trial_id, None)
         if for_good:
             self._ended[TrialState.INTERRUPTED] += 1
             self._give_up(trial_id)
         again = "given up for now" if for_good else "starts again from its last checkpoint"
         self._line(f"the process of {self._trials[trial_id].cell.label} died; {again}")
-
-    def _leave(self, trial_id: str) -> _Running | None:
-        self._count_busy()
-        return self._running.pop(trial_id, None)
-
-    def _count_busy(self) -> None:
-        self._busy, self._counted = self._busy_by_now(), time.monotonic()
-
-    def _busy_by_now(self) -> float:
-        return self._busy + (time.monotonic() - self._counted) * len(self._running)
 
     def _give_up(self, trial_id: str) -> None:
         """What a trial will not do counts neither as done nor as left."""
@@ -115,10 +110,12 @@ class Progress:
 
     def _advance(self, trial_id: str, step: int) -> None:
         if step > (before := self._steps[trial_id]):
-            self._left -= training_work(self._trials[trial_id], step - before)
+            self._left -= (step - before) * self._work_of_step[trial_id]
             self._steps[trial_id] = step
-        if trial_id in self._running:
-            self._running[trial_id].step = self._steps[trial_id]
+            if running := self._running.get(trial_id):
+                now = time.monotonic()
+                self._busy += now - running.since
+                running.step, running.since = step, now
 
     # Views
 
@@ -132,18 +129,23 @@ class Progress:
         return f"{done}/{total} done, {len(self._running)} running, {failed} failed{time_left}"
 
     def seconds_left(self) -> float | None:
-        """From the work done so far, and at least what the longest running trial needs by itself; None too early on."""
-        done, busy = self._work - self._left, self._busy_by_now()
-        if done < SURE_AFTER * self._work or not done or not busy:
+        """As long as the rest takes in that order, at the speed of a trial so far; None too early on."""
+        done, now = self._work - self._left, time.monotonic()
+        if done < SURE_AFTER * self._work or not done or not self._busy:
             return None
-        speed = done / busy  # of one trial
-        running = list(self._running)  # at once: the live view is drawn by another thread
-        longest = max((self._work_left(trial_id) for trial_id in running), default=0)
-        return max(self._left / (speed * self._widest), longest / speed)
+        seconds = self._busy / done  # of a trial for a multiply-add
+        running = dict(self._running)  # at once: the live view is drawn by another thread
+        busy = [max(self._work_left(it) * seconds - (now - reached.since), 0) for it, reached in running.items()]
+        slots = [*busy, *[0.0] * (self._widest - len(busy))]
+        heapify(slots)
+        for trial_id in self._trials:
+            if trial_id not in running:
+                heapreplace(slots, slots[0] + self._work_left(trial_id) * seconds)
+        return max(slots)
 
     def _work_left(self, trial_id: str) -> int:
-        trial = self._trials[trial_id]
-        return training_work(trial, trial.config.training.steps - self._steps[trial_id])
+        steps_left = self._trials[trial_id].config.training.steps - self._steps[trial_id]
+        return steps_left * self._work_of_step[trial_id]
 
     def _line(self, event: str) -> None:
         self._last_line = time.monotonic()

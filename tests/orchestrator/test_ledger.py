@@ -203,19 +203,7 @@ def full(ledger: Ledger, trial: Trial, record: TrialRecord, epochs: list) -> Pat
     return ledger.folder(trial.id)
 
 
-OTHER = [
-    b"",
-    bytes(300),
-    b"null",
-    b"[]",
-    b"3",
-    b'"a"',
-    b"{}",
-    b'{"result": 3}',
-    b'{"a": 1}',
-    b"[" * 50_000,
-    b"\xff\xfe",
-]
+OTHER = [b"", bytes(300), b"null", b"[]", b'"a"', b"{}", b'{"result": 3}', b'{"a": 1}', b"[" * 50_000, b"\xff"]
 NAMES = ["result.json", "attempt.json", "failure.json", "metrics.parquet"]
 
 
@@ -417,10 +405,10 @@ def test_a_sweep_is_free_after_its_driver_whether_it_ended_well_or_not(ledger) -
 def test_damage_to_the_drivers_file_harms_nobody(ledger) -> None:
     folder = ledger.sweep_folder("small")
     folder.mkdir(parents=True)
-    for content in (b"", b"{", b"[]", b'{"host": 3}', b"\0" * 100):
+    for content in (b"{", b'{"host": 3}'):
         (folder / "driver.json").write_bytes(content)
         assert ledger.driver("small") is None
-        with another_driver(ledger) if content == b"" else ledger.drive("small"):
+        with ledger.drive("small"):
             assert ledger.driver("small") is not None
             (folder / "driver.json").write_bytes(content)
             ledger.driver("small")

@@ -1,0 +1,317 @@
+"""What a user types, and sees: fast, one message for each mistake, and output that other programs can read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.ledger import Ledger
+from orchestrator.sweep import load
+
+REPOSITORY = Path(__file__).parents[2]
+ORCHESTRATE = str(Path(sys.executable).with_name("orchestrate"))
+TABLE6 = str(REPOSITORY / "sweeps" / "table6.yaml")
+QUICKSTART = str(REPOSITORY / "sweeps" / "quickstart.yaml")
+
+TRACEBACK = "Traceback (most recent call last)"
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def environment(tmp_path) -> dict[str, str]:
+    """The user's own, less what would lead elsewhere."""
+    own = ("ORCHESTRATE_", "MLFLOW_", "RAY_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
+
+
+@pytest.fixture
+def orchestrate(tmp_path, environment):
+    """Runs a command in an empty folder."""
+
+    def run(*arguments: str, **variables: str) -> Done:
+        done = subprocess.run(
+            [ORCHESTRATE, *arguments],
+            cwd=tmp_path,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def parsed_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+# Fast
+
+
+MODULES = """
+import sys
+from orchestrator import cli
+sys.argv = ["orchestrate", *sys.argv[1:]]
+try:
+    cli.main()
+finally:
+    print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forbidden"),
+    [
+        (["--help"], {"torch", "ray", "mlflow", "pandas", "pydantic", "numpy", "pyarrow", "sklearn"}),
+        (["sweep", "--help"], {"torch", "ray", "mlflow", "pandas", "pydantic"}),
+        (["plan", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
+        (["status", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
+        (["report", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
+    ],
+)
+def test_a_command_that_trains_nothing_imports_nothing_that_trains(tmp_path, environment, arguments, forbidden) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    imported = set(done.stderr.split())
+    assert "click" in imported
+    assert not imported & forbidden
+
+
+def test_a_plan_of_390_trials_takes_less_than_three_seconds(orchestrate) -> None:
+    began = time.monotonic()
+    assert orchestrate("plan", TABLE6, "--format", "json").code == 0
+    assert time.monotonic() - began < 3
+
+
+# Plan
+
+
+def test_a_plan_is_a_json_list_of_390_trials(orchestrate) -> None:
+    done = orchestrate("plan", TABLE6, "--format", "json")
+    trials = json.loads(done.out)
+    assert (done.code, done.err) == (0, "")
+    assert len(trials) == len({trial["id"] for trial in trials}) == 390
+    assert {trial["id"] for trial in trials} == {trial.id for trial in load(Path(TABLE6)).trials}
+    assert sum(trial["method"] == "opt" for trial in trials) == 156
+    assert {(trial["action"], trial["reason"], trial["step"]) for trial in trials} == {("run", "never ran", 0)}
+    works = [trial["multiply_adds"] for trial in trials]
+    assert works == sorted(works, reverse=True)
+
+
+def test_a_plan_is_a_csv_of_390_rows(orchestrate) -> None:
+    done = orchestrate("plan", TABLE6, "--format", "csv")
+    assert done.code == 0
+    rows = parsed_csv(done.out)
+    assert len(rows) == 390
+    assert {row["dataset"] for row in rows} == {"cifar10", "cifar100", "svhn"}
+    assert {row["unit"] for row in rows if row["method"] != "opt"} == {""}
+
+
+def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tmp_path) -> None:
+    done = orchestrate("plan", QUICKSTART)
+    lines = done.out.splitlines()
+    assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run"
+    assert lines[2].split() == [
+        *["id", "dataset", "n", "c", "period", "method", "unit", "seed"],
+        *["action", "reason", "step", "steps", "multiply_adds", "cpus", "gpus"],
+    ]
+    assert len(lines) == 4 + 28
+    assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+# Status and report
+
+
+def one_finished(storage: Path, make_record) -> None:
+    trial = load(Path(QUICKSTART)).trials[0]
+    ledger = Ledger(storage)
+    ledger.make()
+    errors = tuple(float(60 - 10 * index) for index in range(len(trial.config.predicting_units)))
+    ledger.finish(ledger.begin(trial), make_record(trial, errors))
+
+
+def test_what_finished_is_in_plan_status_and_report(orchestrate, tmp_path, make_record) -> None:
+    one_finished(tmp_path / "runs", make_record)
+    plan = json.loads(orchestrate("plan", QUICKSTART, "--format", "json").out)
+    assert sum(trial["action"] == "keep" for trial in plan) == 1
+    assert plan[-1]["reason"] == "finished"
+
+    assert orchestrate("status", QUICKSTART).out.startswith("quickstart: 27 pending, 1 finished; no driver runs it\n")
+    statuses = parsed_csv(orchestrate("status", QUICKSTART, "--format", "csv").out)
+    assert [row["state"] for row in statuses].count("finished") == 1
+
+    report = json.loads(orchestrate("report", QUICKSTART, "--format", "json").out)
+    assert report["states"]["finished"] == 1
+    (row,) = [row for row in report["errors"] if row["seeds"]]
+    assert (row["method"], row["network"], row["1"], row["AE"]) == ("ann", "(2,8)", 10, 35)
+    errors = parsed_csv(orchestrate("report", QUICKSTART, "--format", "csv").out)
+    assert [row["1"] for row in errors if row["seeds"] != "0"] == ["10.0"]
+    wins = parsed_csv(orchestrate("report", QUICKSTART, "--format", "csv", "--table", "wins").out)
+    assert {(row["method"], row["n"], row["dropped"]) for row in wins} == {("aann", "0", "4"), ("exp3", "0", "4")}
+    text = orchestrate("report", QUICKSTART).out
+    assert "Not in the tables: 27 pending of 28 trials; a pair that lacks one is dropped." in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize("place", ["default", "option", "variable", "both"])
+def test_storage_is_a_default_an_option_or_a_variable(orchestrate, tmp_path, make_record, place) -> None:
+    storage = tmp_path / ("runs" if place == "default" else "elsewhere")
+    one_finished(storage, make_record)
+    options = ["--storage", str(storage)] if place in ("option", "both") else []
+    variables = {"variable": str(storage), "both": str(tmp_path / "wrong")}
+    given = {"ORCHESTRATE_STORAGE": variables[place]} if place in variables else {}
+    report = json.loads(orchestrate("report", QUICKSTART, "--format", "json", *options, **given).out)
+    assert report["states"]["finished"] == 1
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "message"),
+    [
+        ("plan", "a: [1\n", "is not valid YAML: line 2, column 1: expected ',' or ']'"),
+        ("status", "name: a\nnetwork: 3\n", "4 faults\n  line 1: datasets: is missing\n"),
+        ("report", "", "1 fault\n  line 1: must be a mapping with the keys name, "),
+        ("sweep", "name: a\nname: b\n", "1 fault\n  line 2: name: is given twice, first on line 1\n"),
+    ],
+)
+def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, command, content, message) -> None:
+    (tmp_path / "broken.yaml").write_text(content)
+    done = orchestrate(command, "broken.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: broken.yaml: {message}")
+    assert TRACEBACK not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "missing.yaml"], "error: missing.yaml: cannot be read: No such file or directory\n"),
+        (["plan", "."], "error: .: cannot be read: Is a directory\n"),
+        (["plan"], "Missing argument 'SWEEP.yaml'"),
+        (["plan", TABLE6, "--format", "xml"], "'xml' is not one of 'table', 'json', 'csv'"),
+        (["plan", TABLE6, "--fromat", "json"], "No such option"),
+        (["plan", TABLE6, "--storage", TABLE6], "is a file"),
+        (["report", TABLE6, "--table", "losses"], "'losses' is not one of 'errors', 'wins'"),
+        (["sweep", QUICKSTART, "--cpus", "0"], "0 is not in the range x>=1"),
+        (["sweep", QUICKSTART, "--gpus", "2"], "2.0 is not in the range 0<=x<=1"),
+        (["ui", QUICKSTART, "--port", "0"], "0 is not in the range 1<=x<=65535"),
+        (["paln", TABLE6], "No such command 'paln'"),
+        (["data", "check", "mnist"], "'mnist' is not one of 'cifar10', "),
+        ([], "Usage: orchestrate"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_code_2(orchestrate, arguments, message) -> None:
+    done = orchestrate(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert TRACEBACK not in done.err
+
+
+def test_a_traceback_is_shown_if_asked_for(orchestrate) -> None:
+    done = orchestrate("plan", "missing.yaml", "--debug")
+    assert done.code == 2
+    assert done.err.startswith(TRACEBACK)
+    assert done.err.endswith("\nerror: missing.yaml: cannot be read: No such file or directory\n")
+
+
+UNEXPECTED = """
+import sys
+from orchestrator import cli, plan
+plan.make = lambda *_: 1 / 0
+sys.argv = ["orchestrate", *sys.argv[1:]]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_a_bug_is_one_message_too_and_exit_code_1(tmp_path, environment, debug) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNEXPECTED, "plan", TABLE6, *debug],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    hint = "" if debug else "\n(give --debug to see where)"
+    assert done.stderr.endswith(f"error: unexpected ZeroDivisionError: division by zero{hint}\n")
+    assert (TRACEBACK in done.stderr) == bool(debug)
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "table"])
+def test_a_reader_that_goes_away_is_no_reason_to_complain(tmp_path, environment, form) -> None:
+    """As in ``orchestrate plan ... | head -1``; the JSON is more than a pipe holds."""
+    with subprocess.Popen(
+        [ORCHESTRATE, "plan", TABLE6, "--format", form],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=0,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        os.read(process.stdout.fileno(), 1)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+# Data
+
+
+def test_the_files_of_a_data_set_are_checked_one_by_one(orchestrate, tmp_path) -> None:
+    done = orchestrate("data", "check", "svhn")
+    assert done.code == 1
+    assert done.out.startswith("svhn below runs/data\n")
+    assert done.out.count(" missing") == 3
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "test_32x32.mat").write_bytes(b"not it")
+    for place in ({"ORCHESTRATE_DATA_ROOT": "images"}, {}):
+        root = [] if place else ["--root", "images"]
+        done = orchestrate("data", "check", "svhn", "--format", "json", *root, **place)
+        assert done.code == 1
+        assert json.loads(done.out) == [
+            {"file": "images/train_32x32.mat", "state": "missing"},
+            {"file": "images/extra_32x32.mat", "state": "missing"},
+            {"file": "images/test_32x32.mat", "state": "wrong md5"},
+        ]
+
+
+def test_a_data_set_without_files_is_as_it_should_be(orchestrate) -> None:
+    done = orchestrate("data", "check", "digits")
+    assert (done.code, done.out) == (0, "digits below runs/data\n")
+
+
+def test_the_version_is_told(orchestrate) -> None:
+    done = orchestrate("--version")
+    assert done.code == 0
+    assert done.out.startswith("orchestrate, version ")
