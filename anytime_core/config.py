@@ -205,7 +205,31 @@ class Opt:
         _refuse(_whole("unit", self.unit, 1))
 
 
-Regime = Joint | Opt
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Midfeat:
+    """The network is trained for its final prediction, then each other head alone on what it computes, which no longer
+    changes (section 4.2). Each of the two phases has the whole schedule."""
+
+    name: Literal["midfeat"] = "midfeat"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoGrad:
+    """The network is trained one prediction at a time, first to last; all before it no longer changes (section 4.2).
+
+    ``stages``, as in the paper's text: each stage has the whole schedule. ``stop_gradient``, as in the authors' code:
+    all at once, in one schedule, and no gradient passes from one unit to the unit before.
+    """
+
+    name: Literal["no_grad"] = "no_grad"
+    variant: Literal["stages", "stop_gradient"] = "stages"
+
+    def __post_init__(self) -> None:
+        allowed = ("stages", "stop_gradient")
+        _refuse(None if self.variant in allowed else f"variant is {self.variant!r}, must be one of {allowed}")
+
+
+Regime = Joint | Opt | Midfeat | NoGrad
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,6 +294,22 @@ class TrialConfig:
     def predicting_units(self) -> tuple[int, ...]:
         """The units whose predictions this trial trains, 1-based and ascending."""
         return (self.regime.unit,) if isinstance(self.regime, Opt) else self.network.predicting_units
+
+    @property
+    def phases(self) -> int:
+        """How often the regime runs through the schedule."""
+        match self.regime:
+            case Midfeat():
+                return min(2, len(self.predicting_units))
+            case NoGrad(variant="stages"):
+                return len(self.predicting_units)
+            case _:
+                return 1
+
+    @property
+    def steps(self) -> int:
+        """The steps of all phases."""
+        return self.phases * self.training.steps
 
 
 def opt_unit(n: int, fraction: Fraction) -> int:

@@ -40,11 +40,13 @@ class Tally:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, data: EvaluationData, predictions: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean loss and error in percent of every prediction over the data, in one pass of the network."""
+def evaluate(
+    network: nn.Module, data: EvaluationData, predictions: int, depth: int | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean loss and error in percent of every prediction, up to unit ``depth``, over the data in one pass."""
     network.eval()
     tally = Tally(predictions, data.images.device)
     for images, labels in data:
-        logits = network(images)
+        logits = network(images, depth)
         tally.add(losses_of(logits, labels), wrong_of(logits, labels), len(labels))
     return tally.read()

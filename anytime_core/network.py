@@ -40,42 +40,55 @@ class Unit(nn.Module):
 
 
 class Heads(nn.Module):
-    """The linear layers of all predictions of one block, as one batched product."""
+    """The linear layers of all predictions of one block, as one batched product. Each has parameters of its own, so
+    that one can be trained without another."""
 
     def __init__(self, count: int, channels: int, classes: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(count, channels, classes))
-        self.bias = nn.Parameter(torch.zeros(count, 1, classes))
+        self.weight = nn.ParameterList(nn.Parameter(torch.empty(channels, classes)) for _ in range(count))
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(classes)) for _ in range(count))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """[U,N,C] -> [U,N,K]"""
-        return torch.baddbmm(self.bias, pooled, self.weight)
+        """[U,N,C] -> [U,N,K], of the first U heads."""
+        heads = len(pooled)
+        weight, bias = torch.stack(list(self.weight)[:heads]), torch.stack(list(self.bias)[:heads])
+        return torch.baddbmm(bias[:, None], pooled, weight)
 
 
 class Block(nn.Module):
     """``depth`` units at one resolution, after a transition (3x3, stride 2, doubling the channels) where there is one.
 
-    ``predicting`` are the 0-based units of this block whose ReLU-ed, globally pooled output is predicted from.
+    ``predicting`` are the 0-based units of this block whose ReLU-ed, globally pooled output is predicted from. If
+    ``isolated``, no gradient passes from a unit to the one before.
     """
 
     def __init__(
-        self, transition: nn.Module, depth: int, channels: int, predicting: Sequence[int], classes: int
+        self,
+        transition: nn.Module,
+        depth: int,
+        channels: int,
+        predicting: Sequence[int],
+        classes: int,
+        isolated: bool = False,
     ) -> None:
         super().__init__()
         self.transition = transition
         self.units = nn.ModuleList(Unit(channels) for _ in range(depth))
-        self.predicting = frozenset(predicting)
+        self.predicting = tuple(sorted(predicting))
         self.heads = Heads(len(predicting), channels, classes) if predicting else None
+        self.isolated = isolated
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[N,C',H',W'] -> features [N,C,H,W] and logits [U,N,K], or None where nothing is predicted."""
-        x = self.transition(x)
+    def forward(self, x: Tensor, depth: int) -> tuple[Tensor, Tensor | None]:
+        """Of the first ``depth`` units: [N,C',H',W'] -> features [N,C,H,W] and logits [U,N,K], or None where nothing is
+        predicted."""
         pooled = []
-        for index, unit in enumerate(self.units):
-            x = unit(x)
+        for index, unit in zip(range(depth), self.units, strict=False):
+            x = x.detach() if self.isolated and index else x
+            x = unit(x if index else self.transition(x))
             if index in self.predicting:
                 pooled.append(torch.relu(x).mean((2, 3)))
-        return x, self.heads(torch.stack(pooled)) if self.heads is not None else None
+        logits = self.heads(torch.stack(pooled)) if self.heads is not None and pooled else None
+        return x.detach() if self.isolated else x, logits
 
 
 def _ascending(units: Sequence[int], last: int) -> tuple[int, ...]:
@@ -88,8 +101,8 @@ class AnytimeResNet(nn.Module):
     """The network of ``NetworkConfig(n, c, period)``; any image size and channel count.
 
     ``predicting_units`` (1-based, ascending) replaces those of the period; units past the last of them are not built,
-    so ``(k,)`` is the network of OPT at depth k. ``seed`` draws the parameters: the same for a unit however deep the
-    network is.
+    so ``(k,)`` is the network of OPT at depth k. ``isolated`` stops the gradient between units (section 4.2, the
+    authors' code). ``seed`` draws the parameters: the same for a unit however deep the network is.
     """
 
     def __init__(
@@ -101,6 +114,7 @@ class AnytimeResNet(nn.Module):
         in_channels: int = 3,
         *,
         predicting_units: Sequence[int] | None = None,
+        isolated: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -109,7 +123,7 @@ class AnytimeResNet(nn.Module):
         self.n = n
         with torch.random.fork_rng(devices=[]):  # torch draws parameters of its own, which are not kept
             self.stem = conv3x3(in_channels, c)
-            blocks = [self._block(index, c, num_classes) for index in range(BLOCKS) if self._depth(index)]
+            blocks = [self._block(index, c, num_classes, isolated) for index in range(BLOCKS) if self._depth(index)]
             self.blocks = nn.ModuleList(blocks)
         self._initialise(seed)
 
@@ -120,10 +134,10 @@ class AnytimeResNet(nn.Module):
         local = (unit - 1 - block * self.n for unit in self.predicting_units)
         return [index for index in local if 0 <= index < self.n]
 
-    def _block(self, index: int, c: int, classes: int) -> Block:
+    def _block(self, index: int, c: int, classes: int, isolated: bool) -> Block:
         channels = c << index
         transition = conv3x3(channels // 2, channels, stride=2) if index else nn.Identity()
-        return Block(transition, self._depth(index), channels, self._predicting(index), classes)
+        return Block(transition, self._depth(index), channels, self._predicting(index), classes, isolated)
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
@@ -133,16 +147,33 @@ class AnytimeResNet(nn.Module):
                 std = math.sqrt(2 / (9 * module.out_channels))
                 module.weight.normal_(0, std, generator=generator(seed, "init", name))
             elif isinstance(module, Block) and module.heads is not None:
-                for weight, local in zip(module.heads.weight, sorted(module.predicting), strict=True):
+                for weight, local in zip(module.heads.weight, module.predicting, strict=True):
                     std = math.sqrt(2 / weight.shape[0])
                     weight.normal_(0, std, generator=generator(seed, "init", name, "head", local))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N,channels,H,W] -> logits [L,N,K]"""
+    def forward(self, x: Tensor, depth: int | None = None) -> Tensor:
+        """[N,channels,H,W] -> logits [L,N,K], or of the predictions up to unit ``depth`` alone."""
         x = self.stem(x)
-        logits = []
+        logits, left = [], depth or self.predicting_units[-1]
         for block in self.blocks:
-            x, predicted = block(x)
-            if predicted is not None:
-                logits.append(predicted)
+            if left > 0:
+                x, predicted = block(x, left)
+                left -= self.n
+                if predicted is not None:
+                    logits.append(predicted)
         return torch.cat(logits)
+
+    def unit_parameters(self, unit: int) -> frozenset[str]:
+        """The names of the parameters of a 1-based unit; those of a stem or transition belong to the unit after it."""
+        block, index = divmod(unit - 1, self.n)
+        before = () if index else (("stem.",) if block == 0 else (f"blocks.{block}.transition.",))
+        return self._below(*before, f"blocks.{block}.units.{index}.")
+
+    def head_parameters(self, unit: int) -> frozenset[str]:
+        """The names of the parameters of the head of a 1-based unit that predicts."""
+        block, index = divmod(unit - 1, self.n)
+        place = self._predicting(block).index(index)
+        return frozenset((f"blocks.{block}.heads.weight.{place}", f"blocks.{block}.heads.bias.{place}"))
+
+    def _below(self, *prefixes: str) -> frozenset[str]:
+        return frozenset(name for name, _ in self.named_parameters() if name.startswith(prefixes))

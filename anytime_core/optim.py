@@ -10,15 +10,17 @@ from torch import Tensor, nn
 from anytime_core.config import TrainingConfig
 
 
-def decays(name: str, parameter: Tensor) -> bool:
+def decays(parameter: Tensor) -> bool:
     """Weight decay acts on convolutions and linear weights, not on batch norms and biases."""
-    return parameter.ndim > 1 and not name.endswith("bias")
+    return parameter.ndim > 1
 
 
 def sgd(network: nn.Module, config: TrainingConfig) -> torch.optim.SGD:
+    """Of the parameters that require a gradient."""
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
-    for name, parameter in network.named_parameters():
-        groups[decays(name, parameter)].append(parameter)
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            groups[decays(parameter)].append(parameter)
     return torch.optim.SGD(
         [
             {"params": groups[True], "weight_decay": config.weight_decay},

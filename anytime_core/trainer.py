@@ -5,9 +5,10 @@ Shapes: N images, L predictions, K classes. CPU and CUDA run the same code.
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anytime_core import checkpoint, optim
-from anytime_core.config import MILESTONES, Joint, TrialConfig, from_dict, to_dict
+from anytime_core import checkpoint, optim, regimes
+from anytime_core.config import MILESTONES, Ann, Joint, NoGrad, TrialConfig, from_dict, to_dict
 from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.formats import Images, spec_of
@@ -27,9 +28,9 @@ from anytime_core.errors import CheckpointError, ConfigError
 from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
+from anytime_core.regimes import Phase
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.selection import Selection
-from anytime_core.weighting import loss_weights
 
 Report = Callable[[EpochMetrics], None]
 
@@ -104,22 +105,19 @@ def build_network(config: TrialConfig) -> AnytimeResNet:
         spec.classes,
         in_channels=spec.channels,
         predicting_units=config.predicting_units,
+        isolated=isinstance(config.regime, NoGrad) and config.regime.variant == "stop_gradient",
         seed=config.seed,
     )
     # A step of (3, 16) on 64 images of 32x32: 0.24 s, else 0.28 s (one CPU core, median of 5).
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def build_selection(config: TrialConfig, costs: list[int], device: torch.device) -> Selection:
-    """The strategy of a trial with its base weights; for OPT the one prediction has all of the weight."""
-    regime = config.regime if isinstance(config.regime, Joint) else Joint()
-    try:
-        weights = loss_weights(regime.weights.name, len(costs), regime.weights.normalize)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+def build_selection(config: TrialConfig, costs: list[int], weights: Sequence[float], device: torch.device) -> Selection:
+    """The strategy of a trial over the losses with these weights, the first ones of its predictions."""
+    strategy = config.regime.strategy if isinstance(config.regime, Joint) else Ann()
     reached = {milestone_index(costs, fraction) for fraction in MILESTONES}
     base = torch.tensor(weights, dtype=torch.float32, device=device)
-    return Selection(regime.strategy, base, [index for index in range(len(costs)) if index in reached])
+    return Selection(strategy, base, [index for index in range(len(weights)) if index in reached])
 
 
 def _channels_last(images: Tensor) -> Tensor:
@@ -128,11 +126,13 @@ def _channels_last(images: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class _Run:
-    """A trial between two steps."""
+    """A trial between two steps. ``phase`` is the one under way, with an optimiser and a strategy of its own."""
 
     config: TrialConfig
     device: torch.device
     network: AnytimeResNet
+    phases: tuple[Phase, ...]
+    phase: Phase
     optimiser: torch.optim.SGD
     selection: Selection
     train_data: TrainingData
@@ -144,17 +144,31 @@ class _Run:
     def start(cls, config: TrialConfig, images: Images, device: torch.device) -> _Run:
         network, costs = build_network(config).to(device), trial_costs(config)
         train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
+        try:
+            phases = regimes.phases(config, network)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        phases[0].apply(network)
         return cls(
             config=config,
             device=device,
             network=network,
+            phases=phases,
+            phase=phases[0],
             optimiser=optim.sgd(network, config.training),
-            selection=build_selection(config, costs, device),
+            selection=build_selection(config, costs, phases[0].weights, device),
             train_data=train_data,
             test_data=test_data,
             costs=costs,
             history=[],
         )
+
+    def enter(self, number: int) -> None:
+        """Begins a phase, 0-based."""
+        self.phase = self.phases[number]
+        self.phase.apply(self.network)
+        self.optimiser = optim.sgd(self.network, self.config.training)
+        self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
 
     @property
     def step(self) -> int:
@@ -166,24 +180,27 @@ class _Run:
 
     @property
     def ended(self) -> bool:
-        return self.diverged or self.step >= self.config.training.steps
+        return self.diverged or self.step >= self.config.steps
 
     def epoch(self) -> EpochMetrics:
-        """One pass over the training images, or what is left of the last one, and an evaluation."""
+        """One pass over the training images, or what of it fits into the phase, and an evaluation."""
         started = time.perf_counter()
         number, first = len(self.history) + 1, self.step
-        last = min(first + self.train_data.steps_per_epoch, self.config.training.steps)
+        phase, done = divmod(first, self.config.training.steps)
+        if phase and not done:
+            self.enter(phase)
+        last = min(first + self.train_data.steps_per_epoch, (phase + 1) * self.config.training.steps)
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
         train_loss, train_error = self._train_steps(number, first, last)
-        test_loss, test_error = evaluate(self.network, self.test_data, len(self.costs))
+        test_loss, test_error = evaluate(self.network, self.test_data, len(self.phase.weights), self.phase.depth)
         metrics = EpochMetrics(
             epoch=number,
             step=last,
-            learning_rate=self.config.training.rate_at(last - 1),
-            train_loss=train_loss,
-            train_error=train_error,
-            test_loss=test_loss,
-            test_error=test_error,
+            learning_rate=self.rate_at(last - 1),
+            train_loss=train_loss + self.guess_losses,
+            train_error=train_error + self.guess_errors,
+            test_loss=test_loss + self.guess_losses,
+            test_error=test_error + self.guess_errors,
             probabilities=tuple(probabilities),
             seconds=time.perf_counter() - started,
             timestamp=time.time(),
@@ -191,20 +208,33 @@ class _Run:
         self.history.append(metrics)
         return metrics
 
+    def rate_at(self, step: int) -> float:
+        """The learning rate of the given step of the trial: each phase runs through the schedule."""
+        return self.config.training.rate_at(step % self.config.training.steps)
+
+    @property
+    def guess_losses(self) -> tuple[float, ...]:
+        """Predictions that are not computed yet count as guesses."""
+        return (math.log(spec_of(self.config.data.name).classes),) * (len(self.costs) - len(self.phase.weights))
+
+    @property
+    def guess_errors(self) -> tuple[float, ...]:
+        return (100 - 100 / spec_of(self.config.data.name).classes,) * len(self.guess_losses)
+
     def _train_steps(self, epoch: int, first: int, last: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Steps ``first`` to ``last - 1``; mean losses and errors of their batches. Waits for the device once."""
-        self.network.train()
-        tally = Tally(len(self.costs), self.device)
+        self.phase.apply(self.network)
+        tally = Tally(len(self.phase.weights), self.device)
         draws = torch.rand(last - first, generator=generator(self.config.seed, "selection", epoch)).to(self.device)
         for step, draw, (images, labels) in zip(range(first, last), draws, self.train_data.epoch(epoch), strict=False):
-            optim.set_rate(self.optimiser, self.config.training.rate_at(step))
+            optim.set_rate(self.optimiser, self.rate_at(step))
             losses, wrong = self._train_step(_channels_last(images), labels, draw)
             tally.add(losses, wrong, len(labels))
         return tally.read()
 
     def _train_step(self, images: Tensor, labels: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """One update; the losses and wrong answers of its batch, both [L]. Does not wait for the device."""
-        logits = self.network(images)
+        logits = self.network(images, self.phase.depth)
         losses = losses_of(logits, labels)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward((self.selection.choose(draw) * losses).sum())
@@ -231,10 +261,11 @@ class _Run:
             return
         if saved.meta.get("config") != to_dict(self.config):
             raise CheckpointError(f"{folder} holds a checkpoint of another trial")
+        self.history = [_metrics(values) for values in saved.meta["history"]]
+        self.enter((self.step - 1) // self.config.training.steps)  # the phase of the last step that was done
         self.network.load_state_dict(_tensors(saved, "network/"))
         optim.restore_momentum(self.network, self.optimiser, _tensors(saved, "momentum/"))
         self.selection.v = torch.tensor(saved.arrays["selection"], device=self.device)
-        self.history = [_metrics(values) for values in saved.meta["history"]]
 
     def result(self) -> TrialResult:
         return TrialResult(

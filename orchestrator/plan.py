@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from anytime_core.config import Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
 from orchestrator.ledger import Ledger
 from orchestrator.trial import Trial, TrialState
@@ -58,22 +59,35 @@ def summary(plan: Plan) -> str:
 
 
 def training_work(trial: Trial, steps: int) -> int:
-    """Multiply-adds of the given number of training steps."""
-    return TRAINING_PASSES * trial.config.training.batch_size * trial_costs(trial.config)[-1] * steps
+    """Multiply-adds of the given number of training steps, phases of different cost evened out."""
+    return round(trial.config.training.batch_size * _image_work(trial.config) * steps)
+
+
+def _image_work(config: TrialConfig) -> float:
+    """Multiply-adds of training on one image."""
+    costs = trial_costs(config)
+    match config.regime:
+        case Midfeat():  # the second phase has no backward pass to speak of
+            return costs[-1] * (TRAINING_PASSES + 1) / 2
+        case NoGrad(variant="stages"):  # a stage runs up to its head, and back through its own units
+            backward = (TRAINING_PASSES - 1) * costs[-1]
+            return (sum(costs) + backward) / len(costs)
+        case _:
+            return TRAINING_PASSES * costs[-1]
 
 
 def _planned(trial: Trial, ledger: Ledger) -> PlannedTrial:
     state = ledger.state(trial.id)
-    step = trial.config.training.steps if state.ended else ledger.step(trial.id)
+    step = trial.config.steps if state.ended else ledger.step(trial.id)
     action, reason = _decision(trial, state, step, ledger)
-    left = trial.config.training.steps - step
+    left = trial.config.steps - step
     return PlannedTrial(
         trial=trial, state=state, action=action, reason=reason, step=step, work=training_work(trial, left)
     )
 
 
 def _decision(trial: Trial, state: TrialState, step: int, ledger: Ledger) -> tuple[Action, str]:
-    steps = trial.config.training.steps
+    steps = trial.config.steps
     match state:
         case TrialState.FINISHED:
             return "keep", "finished"

@@ -86,7 +86,7 @@ class Progress:
         trial = self._trials[trial_id]
         self._ended[outcome.state] += 1
         if outcome.state is TrialState.FINISHED:
-            self._advance(trial_id, trial.config.training.steps)
+            self._advance(trial_id, trial.config.steps)
         else:
             self._give_up(trial_id)
         reached = self._running.pop(trial_id, None)
@@ -106,7 +106,7 @@ class Progress:
         rest = self._work_left(trial_id)
         self._work -= rest
         self._left -= rest
-        self._steps[trial_id] = self._trials[trial_id].config.training.steps
+        self._steps[trial_id] = self._trials[trial_id].config.steps
 
     def _advance(self, trial_id: str, step: int) -> None:
         if step > (before := self._steps[trial_id]):
@@ -144,7 +144,7 @@ class Progress:
         return max(slots)
 
     def _work_left(self, trial_id: str) -> int:
-        steps_left = self._trials[trial_id].config.training.steps - self._steps[trial_id]
+        steps_left = self._trials[trial_id].config.steps - self._steps[trial_id]
         return steps_left * self._work_of_step[trial_id]
 
     def _line(self, event: str) -> None:
@@ -164,7 +164,7 @@ class Progress:
 
     def _running_row(self, trial: Trial, running: _Running) -> tuple[str, str, str]:
         error = "" if running.error is None else f"{running.error:.2f} % error"
-        return trial.cell.label, f"step {running.step}/{trial.config.training.steps}", error
+        return trial.cell.label, f"step {running.step}/{trial.config.steps}", error
 
 
 def duration(seconds: float) -> str:

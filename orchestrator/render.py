@@ -89,7 +89,7 @@ def plan_rows(plan: Plan) -> list[Row]:
             "action": entry.action,
             "reason": entry.reason,
             "step": entry.step,
-            "steps": entry.trial.config.training.steps,
+            "steps": entry.trial.config.steps,
             "multiply_adds": entry.work,
             "cpus": entry.trial.resources.cpus,
             "gpus": entry.trial.resources.gpus,
@@ -104,7 +104,7 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
             **_cell(status.trial),
             "state": str(status.state),
             "step": status.step,
-            "steps": status.trial.config.training.steps,
+            "steps": status.trial.config.steps,
             "attempts": status.attempts,
             "failure": status.failure,
         }

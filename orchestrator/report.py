@@ -38,7 +38,7 @@ def _status(trial: Trial, ledger: Ledger, driven_since: str | None) -> TrialStat
     return TrialStatus(
         trial=trial,
         state=state,
-        step=trial.config.training.steps if state is TrialState.FINISHED else ledger.step(trial.id),
+        step=trial.config.steps if state is TrialState.FINISHED else ledger.step(trial.id),
         attempts=attempt.number if attempt else 0,
         failure=ledger.failure(trial.id) if state is TrialState.FAILED else None,
     )

@@ -54,7 +54,7 @@ def load(path: Path) -> Sweep:
 
 def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
     """Every place of the grid and what is trained for it."""
-    axes = product(file.datasets, file.networks, file.methods.items(), file.seeds)
+    axes = product(file.datasets, file.networks, file.expanded_methods.items(), file.seeds)
     for data, network, (name, method), seed in axes:
         for regime in method.regimes(network, file.weights):
             # An optimum has one prediction whatever the period: written as 1, sweeps that differ in it share the trial.

@@ -9,11 +9,22 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
+from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from anytime_core.catalog import DATASETS
@@ -23,7 +34,9 @@ from anytime_core.config import (
     Ann,
     DataConfig,
     Joint,
+    Midfeat,
     NetworkConfig,
+    NoGrad,
     Opt,
     Regime,
     Strategy,
@@ -139,11 +152,32 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 
 
 class JointMethod(BaseModel):
-    """All predictions are trained together; ``weights`` default to the sweep's."""
+    """All predictions are trained together; ``weights`` default to the sweep's. ``grid`` gives lists of values to
+    parameters of the strategy: each combination of them is a method."""
 
     regime: Literal["joint"] = "joint"
     strategy: AnyStrategy = Ann()
     weights: Weights | None = None
+    grid: dict[str, Annotated[list[float], Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _grid_is_of_the_strategy(self) -> JointMethod:
+        allowed = [field.name for field in fields(self.strategy) if field.name != "name"]
+        if unknown := [name for name in self.grid if name not in allowed]:
+            raise ValueError(
+                f"grid: {self.strategy.name} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}"
+            )
+        self.variants("")  # raises for values that the strategy refuses
+        return self
+
+    def variants(self, name: str) -> dict[str, JointMethod]:
+        """The method itself, or one for each point of its grid, named by it."""
+        found = {}
+        for point in product(*self.grid.values()):
+            values: dict[str, Any] = dict(zip(self.grid, point, strict=True))
+            suffix = "".join(f" {parameter}={value:g}" for parameter, value in values.items())
+            found[name + suffix] = self.model_copy(update={"strategy": replace(self.strategy, **values), "grid": {}})
+        return found
 
     def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
         return [Joint(weights=self.weights or weights, strategy=self.strategy)]
@@ -162,8 +196,36 @@ class OptMethod(BaseModel):
         return [Opt(unit=unit) for unit in units]
 
 
+class MidfeatMethod(BaseModel):
+    """The final prediction first, then the other heads on the frozen network."""
+
+    regime: Literal["midfeat"]
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+        return [Midfeat()]
+
+
+class NoGradMethod(BaseModel):
+    """One prediction after the other; or, as a ``variant``, all at once with no gradient between units."""
+
+    regime: Literal["no_grad"]
+    variant: Literal["stages", "stop_gradient"] = "stages"
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+        return [NoGrad(variant=self.variant)]
+
+
+METHODS: dict[str, type[BaseModel]] = {
+    "joint": JointMethod,
+    "opt": OptMethod,
+    "midfeat": MidfeatMethod,
+    "no_grad": NoGradMethod,
+}
 Method = Annotated[
-    Annotated[JointMethod, Tag("joint")] | Annotated[OptMethod, Tag("opt")],
+    Annotated[JointMethod, Tag("joint")]
+    | Annotated[OptMethod, Tag("opt")]
+    | Annotated[MidfeatMethod, Tag("midfeat")]
+    | Annotated[NoGradMethod, Tag("no_grad")],
     Discriminator(_regime),
 ]
 
@@ -188,6 +250,14 @@ class SweepFile(BaseModel):
     training: Training = Field(default_factory=TrainingConfig)
     resources: Resources = Resources()
     report: Report = Report()
+
+    @property
+    def expanded_methods(self) -> dict[str, Method]:
+        """The methods, grids worked out."""
+        found: dict[str, Method] = {}
+        for name, method in self.methods.items():
+            found |= method.variants(name) if isinstance(method, JointMethod) else {name: method}
+        return found
 
 
 def parsed(document: Document) -> SweepFile:
@@ -299,7 +369,7 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
         case ["methods", _, "joint", "weights"]:
             return WeightingConfig
         case ["methods", _, regime]:
-            return OptMethod if regime == "opt" else JointMethod
+            return METHODS[str(regime)]
         case [section, *_]:
             return SECTIONS[str(section)]
         case _:

@@ -22,8 +22,10 @@ from anytime_core.config import (
     DataConfig,
     Exp3,
     Joint,
+    Midfeat,
     Milestone,
     NetworkConfig,
+    NoGrad,
     Opt,
     Rwm,
     TrainingConfig,
@@ -148,6 +150,7 @@ def positive(most: float) -> st.SearchStrategy[float]:
 
 
 LEARNING = {"gamma": positive(10), "exploration": positive(1), "final_reward": positive(10)}
+NO_GRAD = st.builds(NoGrad, variant=st.sampled_from(["stages", "stop_gradient"]))
 STRATEGY = st.one_of(
     st.builds(Ann),
     st.builds(Aann, gamma=positive(10)),
@@ -183,7 +186,7 @@ def trials(draw: st.DrawFn) -> TrialConfig:
         data=DataConfig(
             name=draw(st.text()), validation=draw(st.integers(0)), pad=draw(st.integers(0)), flip=draw(st.booleans())
         ),
-        regime=draw(st.one_of(JOINT, st.builds(Opt, unit=st.integers(1, 3 * n)))),
+        regime=draw(st.one_of(JOINT, st.builds(Opt, unit=st.integers(1, 3 * n)), st.just(Midfeat()), NO_GRAD)),
         training=draw(TRAINING),
         seed=draw(st.integers(0)),
     )
@@ -202,7 +205,7 @@ def test_every_config_survives_json(config) -> None:
 def test_the_strategies_of_the_json_test_are_all_there_are() -> None:
     drawn = {"ann", "aann", "milestone", "exp3", "rwm", "avgl"}
     assert by_name(STRATEGIES).keys() == drawn
-    assert by_name(REGIMES).keys() == {"joint", "opt"}
+    assert by_name(REGIMES).keys() == {"joint", "opt", "midfeat", "no_grad"}
 
 
 def test_unknown_names_are_refused_with_all_that_are_allowed() -> None:
@@ -260,6 +263,7 @@ def test_unknown_names_are_refused_with_all_that_are_allowed() -> None:
             ["gamma is '1', must be a finite number", "momentum is 1.1, must be between 0 and 1"],
         ),
         (lambda: Opt(unit=0), ["unit is 0, must be at least 1"]),
+        (lambda: NoGrad(variant="greedy"), ["variant is 'greedy', must be one of ('stages', 'stop_gradient')"]),
         (
             lambda: TrainingConfig(
                 steps=0, batch_size=1, learning_rate={5: -0.1, -3: 0.1}, momentum=2, weight_decay=math.inf

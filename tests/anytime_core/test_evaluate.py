@@ -61,7 +61,8 @@ class Twice(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(0.9)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, depth: int | None = None) -> Tensor:
+        assert depth is None
         assert not torch.is_grad_enabled()
         logits = self.dropout(x).flatten(1)
         return torch.stack([logits, -logits])

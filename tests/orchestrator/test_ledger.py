@@ -320,11 +320,25 @@ def test_storage_that_a_link_leads_away_from_is_a_storage_error(tmp_path) -> Non
         Ledger(tmp_path / "runs").make()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_storage_without_the_right_to_write_is_a_storage_error(tmp_path) -> None:
+@pytest.fixture
+def without_rights() -> Iterator[None]:
+    """Root may write anywhere, so for once it is nobody."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    yield
+    os.seteuid(user)
+
+
+@pytest.fixture
+def read_only(tmp_path) -> Path:
     (tmp_path / "runs").mkdir(mode=0o500)
+    return tmp_path / "runs"
+
+
+def test_storage_without_the_right_to_write_is_a_storage_error(read_only, without_rights) -> None:
     with pytest.raises(StorageError, match="Permission denied"):
-        Ledger(tmp_path / "runs").make()
+        Ledger(read_only).make()
 
 
 def test_a_sweep_whose_folder_cannot_be_made_is_a_storage_error(ledger) -> None:

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytime_core.config import Aann, Joint
+from anytime_core.config import Aann, Joint, Midfeat, NoGrad
 from orchestrator.errors import SweepError
 from orchestrator.sweep import Sweep
 
@@ -87,7 +87,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "{strategy: ann}",
             "{strateg: ann}",
-            "line 7: methods.ann.strateg: unknown key; allowed: regime, strategy, weights (did you mean strategy?)",
+            "line 7: methods.ann.strateg: unknown key; allowed: regime, strategy, weights, grid (did you mean",
         ),
         (
             "gamma: 0.5",
@@ -456,3 +456,49 @@ def loaded_or_refused(load_text: Load, content: Any) -> None:
         assert {*sweep.cells.values()} == {trial.id for trial in sweep.trials}
         return
     assert ": 1 fault\n" in message or " faults\n" in message or ": is not valid YAML: " in message
+
+
+# Grids and regimes
+
+
+def test_a_grid_makes_a_method_of_each_combination(load_text) -> None:
+    text = with_changes(
+        ("{strategy: ann}", "{strategy: ann}\n  exp3: {strategy: exp3, grid: {gamma: [1, 2], exploration: [0, 0.5]}}")
+    )
+    sweep = load_text(text)
+    points = {
+        cell.method: (trial.config.regime.strategy.gamma, trial.config.regime.strategy.exploration)
+        for trial in sweep.trials
+        for cell in [trial.cell]
+        if cell.method.startswith("exp3")
+    }
+    assert points == {
+        "exp3 gamma=1 exploration=0": (1.0, 0.0),
+        "exp3 gamma=1 exploration=0.5": (1.0, 0.5),
+        "exp3 gamma=2 exploration=0": (2.0, 0.0),
+        "exp3 gamma=2 exploration=0.5": (2.0, 0.5),
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("{strategy: aann, grid: {lambda: [1]}}", "grid: aann has no lambda; allowed: gamma"),
+        ("{grid: {gamma: [1]}}", "grid: ann has no gamma; allowed: nothing"),
+        ("{strategy: aann, grid: {gamma: []}}", "given []; must have at least 1 item"),
+        ("{strategy: aann, grid: {gamma: [-1]}}", "gamma is -1.0, must be at least 0"),
+        ("{regime: no_grad, variant: greedy}", "given 'greedy'; must be 'stages' or 'stop_gradient'"),
+        ("{regime: midfeat, weights: sieve}", "unknown key; allowed: regime"),
+    ],
+)
+def test_faults_of_grids_and_regimes(load_text, method, message) -> None:
+    (line,) = faults(load_text, with_changes(("{strategy: ann}", f"{{strategy: ann}}\n  other: {method}")))
+    assert message in line
+
+
+def test_the_regimes_of_section_4_2(load_text) -> None:
+    more = ["mid: {regime: midfeat}", "cascade: {regime: no_grad}", "stop: {regime: no_grad, variant: stop_gradient}"]
+    sweep = load_text(with_changes(("{strategy: ann}", "\n  ".join(["{strategy: ann}", *more]))))
+    regimes = {trial.cell.method: trial.config.regime for trial in sweep.trials}
+    assert (regimes["mid"], regimes["cascade"]) == (Midfeat(), NoGrad(variant="stages"))
+    assert regimes["stop"] == NoGrad(variant="stop_gradient")
