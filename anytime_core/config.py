@@ -39,19 +39,34 @@ def _as_floats(config: object, *names: str) -> None:
         object.__setattr__(config, name, float(getattr(config, name)))
 
 
+Transition = Literal["convolution", "pooling"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkConfig:
     """An anytime ResNet (section 4.1): ``n`` units in each of 3 blocks, ``c`` initial channels, a prediction every
-    ``period`` units counted back from the last one."""
+    ``period`` units counted back from the last one.
+
+    Between blocks channels double and images shrink by a 3x3 ``convolution``, as in the paper's text, or in the first
+    unit, around which images are averaged by ``pooling`` and channels filled up with zeros, as in the authors' code.
+    """
 
     n: int
     c: int
     period: int = 1
+    transition: Transition = "convolution"
 
     def __post_init__(self) -> None:
         n, c, period = _whole("n", self.n, 1), _whole("c", self.c, 1), _whole("period", self.period, 1)
         too_long = not n and not period and self.period > self.units
-        _refuse(n, c, period, f"period is {self.period}, must be at most 3n = {self.units}" if too_long else None)
+        allowed = get_args(Transition)
+        _refuse(
+            n,
+            c,
+            period,
+            f"period is {self.period}, must be at most 3n = {self.units}" if too_long else None,
+            None if self.transition in allowed else f"transition is {self.transition!r}, must be one of {allowed}",
+        )
 
     @property
     def units(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from anytime_core.catalog import DATASETS
-from anytime_core.config import TrialConfig
+from anytime_core.config import Transition, TrialConfig
 
 BLOCKS = 3
 KERNEL = 9  # 3x3
@@ -21,7 +21,9 @@ def downsampled(size: int) -> int:
     return (size - 1) // 2 + 1
 
 
-def unit_costs(n: int, c: int, *, in_channels: int = 3, image_size: int = 32) -> list[int]:
+def unit_costs(
+    n: int, c: int, *, in_channels: int = 3, image_size: int = 32, transition: Transition = "convolution"
+) -> list[int]:
     """Multiply-adds of one image in each of the 3n units; a stem or transition belongs to the unit that follows it."""
     costs = []
     size, before = image_size, KERNEL * in_channels * c * image_size**2
@@ -30,8 +32,10 @@ def unit_costs(n: int, c: int, *, in_channels: int = 3, image_size: int = 32) ->
         if block:
             size = downsampled(size)
             before = KERNEL * (channels // 2) * channels * size**2
-        unit = 2 * KERNEL * channels**2 * size**2
-        costs += [before + unit] + [unit] * (n - 1)
+        convolution = KERNEL * channels**2 * size**2
+        # The pooling transition's one is the first of the two convolutions of its unit.
+        first = convolution if block and transition == "pooling" else 2 * convolution
+        costs += [before + first] + [2 * convolution] * (n - 1)
     return costs
 
 
@@ -41,10 +45,17 @@ def head_cost(n: int, c: int, unit: int, num_classes: int) -> int:
 
 
 def costs_at(
-    n: int, c: int, units: Sequence[int], *, num_classes: int = 10, in_channels: int = 3, image_size: int = 32
+    n: int,
+    c: int,
+    units: Sequence[int],
+    *,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    image_size: int = 32,
+    transition: Transition = "convolution",
 ) -> list[int]:
     """Multiply-adds up to and including the prediction of each of the given ascending, 1-based units."""
-    body = unit_costs(n, c, in_channels=in_channels, image_size=image_size)
+    body = unit_costs(n, c, in_channels=in_channels, image_size=image_size, transition=transition)
     costs, heads = [], 0
     for unit in units:
         heads += head_cost(n, c, unit, num_classes)
@@ -70,6 +81,7 @@ def trial_costs(config: TrialConfig) -> list[int]:
         num_classes=spec.classes,
         in_channels=spec.channels,
         image_size=spec.size,
+        transition=network.transition,
     )
 
 

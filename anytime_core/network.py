@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
 
-from anytime_core.config import NetworkConfig
+from anytime_core.config import NetworkConfig, Transition
 from anytime_core.cost import BLOCKS
 from anytime_core.randomness import generator
 
@@ -21,13 +22,18 @@ def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
 
 
 class Unit(nn.Module):
-    """BN - 3x3 - BN - ReLU - 3x3 - BN plus the identity; no ReLU after the sum (Han et al. 2017)."""
+    """BN - 3x3 - BN - ReLU - 3x3 - BN plus the identity; no ReLU after the sum (Han et al. 2017).
 
-    def __init__(self, channels: int) -> None:
+    One that ``shrinks`` takes images of twice the side and half the channels, and adds their 2x2 averages among zeros.
+    """
+
+    def __init__(self, channels: int, shrinks: bool = False) -> None:
         super().__init__()
+        before = channels // 2 if shrinks else channels
+        self.shrinks = shrinks
         self.residual = nn.Sequential(
-            nn.BatchNorm2d(channels),
-            conv3x3(channels, channels),
+            nn.BatchNorm2d(before),
+            conv3x3(before, channels, stride=2 if shrinks else 1),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
             conv3x3(channels, channels),
@@ -36,7 +42,14 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual: Tensor = self.residual(x)
-        return x + residual
+        return (shrunk(x) if self.shrinks else x) + residual
+
+
+def shrunk(x: Tensor) -> Tensor:
+    """[N,C,H,W] -> [N,2C,H/2,W/2], rounded up: averages, with zeros for half of the channels on either side."""
+    channels = x.shape[1]
+    before = channels // 2
+    return pad(avg_pool2d(x, 2, ceil_mode=True), (0, 0, 0, 0, before, channels - before))
 
 
 class Heads(nn.Module):
@@ -56,7 +69,7 @@ class Heads(nn.Module):
 
 
 class Block(nn.Module):
-    """``depth`` units at one resolution, after a transition (3x3, stride 2, doubling the channels) where there is one.
+    """``depth`` units at one resolution, after a transition; without one, the first unit shrinks.
 
     ``predicting`` are the 0-based units of this block whose ReLU-ed, globally pooled output is predicted from. If
     ``isolated``, no gradient passes from a unit to the one before.
@@ -64,7 +77,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        transition: nn.Module,
+        transition: nn.Module | None,
         depth: int,
         channels: int,
         predicting: Sequence[int],
@@ -72,8 +85,8 @@ class Block(nn.Module):
         isolated: bool = False,
     ) -> None:
         super().__init__()
-        self.transition = transition
-        self.units = nn.ModuleList(Unit(channels) for _ in range(depth))
+        self.transition = transition or nn.Identity()
+        self.units = nn.ModuleList(Unit(channels, shrinks=transition is None and not i) for i in range(depth))
         self.predicting = tuple(sorted(predicting))
         self.heads = Heads(len(predicting), channels, classes) if predicting else None
         self.isolated = isolated
@@ -114,13 +127,15 @@ class AnytimeResNet(nn.Module):
         in_channels: int = 3,
         *,
         predicting_units: Sequence[int] | None = None,
+        transition: Transition = "convolution",
         isolated: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        regular = NetworkConfig(n=n, c=c, period=period).predicting_units
+        regular = NetworkConfig(n=n, c=c, period=period, transition=transition).predicting_units
         self.predicting_units = regular if predicting_units is None else _ascending(predicting_units, BLOCKS * n)
         self.n = n
+        self.pools = transition == "pooling"
         with torch.random.fork_rng(devices=[]):  # torch draws parameters of its own, which are not kept
             self.stem = conv3x3(in_channels, c)
             blocks = [self._block(index, c, num_classes, isolated) for index in range(BLOCKS) if self._depth(index)]
@@ -136,7 +151,9 @@ class AnytimeResNet(nn.Module):
 
     def _block(self, index: int, c: int, classes: int, isolated: bool) -> Block:
         channels = c << index
-        transition = conv3x3(channels // 2, channels, stride=2) if index else nn.Identity()
+        transition: nn.Module | None = conv3x3(channels // 2, channels, stride=2) if index else nn.Identity()
+        if index and self.pools:
+            transition = None
         return Block(transition, self._depth(index), channels, self._predicting(index), classes, isolated)
 
     @torch.no_grad()

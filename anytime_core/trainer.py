@@ -105,6 +105,7 @@ def build_network(config: TrialConfig) -> AnytimeResNet:
         spec.classes,
         in_channels=spec.channels,
         predicting_units=config.predicting_units,
+        transition=config.network.transition,
         isolated=isinstance(config.regime, NoGrad) and config.regime.variant == "stop_gradient",
         seed=config.seed,
     )

@@ -28,9 +28,7 @@ class Experiment:
     """What two methods must share to be compared."""
 
     dataset: str
-    n: int
-    c: int
-    period: int
+    network: str
     seed: int
 
 
@@ -95,7 +93,7 @@ def _errors(cell: Cell, record: TrialRecord) -> Errors:
 
 
 def _experiment(cell: Cell) -> Experiment:
-    return Experiment(cell.dataset, cell.n, cell.c, cell.period, cell.seed)
+    return Experiment(cell.dataset, cell.network, cell.seed)
 
 
 def _error_rows(cells: Iterable[Cell], measured: Mapping[tuple[str, Experiment], Errors]) -> Iterable[ErrorRow]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from anytime_core.config import NetworkConfig, Opt, TrialConfig, to_dict
+from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, to_dict
 from anytime_core.result import TrialResult
 
 ID_LENGTH = 16
@@ -61,11 +61,13 @@ class Cell:
     method: str
     seed: int
     unit: int | None = None
+    transition: Transition = "convolution"
 
     @property
     def network(self) -> str:
-        """As the paper writes it, (n, c), with the period where it is not 1."""
-        return f"({self.n},{self.c})" if self.period == 1 else f"({self.n},{self.c})/{self.period}"
+        """As the paper writes it, (n, c), with the period and the transition where they are not the usual ones."""
+        period = "" if self.period == 1 else f"/{self.period}"
+        return f"({self.n},{self.c}){period}" + ("" if self.transition == "convolution" else f" {self.transition}")
 
     @property
     def label(self) -> str:
@@ -93,6 +95,7 @@ def cell_of(method: str, network: NetworkConfig, config: TrialConfig) -> Cell:
         method=method,
         seed=config.seed,
         unit=config.regime.unit if isinstance(config.regime, Opt) else None,
+        transition=network.transition,
     )
 
 

@@ -95,3 +95,13 @@ def test_there_is_none_before_the_first_prediction() -> None:
     assert milestone_index([26, 100], Fraction(1, 4)) is None
     assert milestone_index(prediction_costs(5, 16, period=15), Fraction(3, 4)) is None
     assert milestone_index(prediction_costs(5, 16, period=15), Fraction(1)) == 0
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 32), (3, 8), (2, 9)])
+def test_costs_with_pooling_are_those_that_torch_counts(n, size) -> None:
+    """Its average pooling is not counted, as sums are not."""
+    network = {"image_size": size, "transition": "pooling"}
+    costs = costs_at(n, 4, range(1, 3 * n + 1), **network)
+    for unit in range(1, 3 * n + 1):
+        built = AnytimeResNet(n, 4, 10, predicting_units=range(1, unit + 1), transition="pooling")
+        assert costs[unit - 1] == counted(built, 3, size)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from anytime_core.network import AnytimeResNet, Heads
+from anytime_core.network import AnytimeResNet, Heads, Unit
 
 State = dict[str, Tensor]
 
@@ -202,3 +202,35 @@ def test_a_seed_gives_the_same_bits_and_another_seed_others() -> None:
     drawn = [name for name in first if "residual.1" in name or "heads.weight" in name or "stem" in name]
     assert len(drawn) == 6 + 6 + 1
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
+
+
+# The transition of the authors' code
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_with_pooling_there_are_6n_plus_1_convolutions(n) -> None:
+    network = AnytimeResNet(n, 4, 10, transition="pooling")
+    assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == 6 * n + 1
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_the_unit_that_shrinks_adds_averages_among_zeros(size) -> None:
+    unit = Unit(8, shrinks=True).double()
+    with torch.no_grad():
+        unit.residual[5].weight.zero_()  # leaves nothing of the residual
+    x = images(2, 4, size)
+    found = unit(x)
+    side = -(-size // 2)
+    expected = torch.zeros(2, 8, side, side, dtype=torch.float64)
+    for row in range(side):
+        for column in range(side):
+            window = x[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            expected[:, 2:6, row, column] = window.mean((2, 3))
+    torch.testing.assert_close(found, expected)
+
+
+def test_pooling_gives_predictions_of_the_same_shape() -> None:
+    network = AnytimeResNet(2, 4, 10, transition="pooling")
+    assert network(images(3, 3, 16).float()).shape == (6, 3, 10)
+    with pytest.raises(ValueError, match="transition is 'stride', must be one of"):
+        AnytimeResNet(2, 4, 10, transition="stride")

@@ -76,7 +76,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "period: 2",
             "perod: 2",
-            "line 4: networks.1.perod: unknown key; allowed: n, c, period (did you mean period?)",
+            "line 4: networks.1.perod: unknown key; allowed: n, c, period, transition (did you mean period?)",
         ),
         ("period: 2", "3: 2", "line 4: networks.1.3: unknown key; allowed: n, c, period"),
         (

@@ -63,8 +63,9 @@ def changed(*changes: tuple[str, str]) -> str:
 NETWORK = NetworkConfig(n=9, c=32)
 DATA = DataConfig(name="cifar100", pad=4, flip=True)
 SURROUNDINGS = (
-    '{"data":{"flip":true,"name":"cifar100","pad":4,"validation":0},"network":{"c":32,"n":9,"period":1},"regime":%s,'
-    '"seed":3,"training":{"batch_size":128,"learning_rate":{"0":0.1,"32000":0.01,"48000":0.001},"momentum":0.9,'
+    '{"data":{"flip":true,"name":"cifar100","pad":4,"validation":0},'
+    '"network":{"c":32,"n":9,"period":1,"transition":"convolution"},"regime":%s,"seed":3,'
+    '"training":{"batch_size":128,"learning_rate":{"0":0.1,"32000":0.01,"48000":0.001},"momentum":0.9,'
     '"steps":64000,"weight_decay":0.0001}}'
 )
 
@@ -75,9 +76,9 @@ SURROUNDINGS = (
         (
             Joint(strategy=Aann(gamma=0.5)),
             '{"name":"joint","strategy":{"gamma":0.5,"name":"aann"},"weights":{"name":"sieve","normalize":"sum_to_one"}}',
-            "e8709d5d80d9c775",
+            "32fac55d8edbabb1",
         ),
-        (Opt(unit=14), '{"name":"opt","unit":14}', "4440e303acdf127c"),
+        (Opt(unit=14), '{"name":"opt","unit":14}', "eca6693b4476a4a8"),
     ],
 )
 def test_the_identity_of_trials_is_pinned(regime, written, identity) -> None:
