@@ -40,6 +40,7 @@ def train(
     report: Report = lambda metrics: None,
     checkpoint_dir: Path | None = None,
     *,
+    before_save: Callable[[], None] = lambda: None,
     data_root: Path | None = None,
     images: Images | None = None,
     device: str | torch.device | None = None,
@@ -50,11 +51,12 @@ def train(
 
     ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoint_dir``
     a checkpoint is written after every epoch, before it is reported, and a later call goes on from the newest valid
-    one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted. The
-    images are read from ``data_root`` unless given; ``device`` is CUDA where there is one.
+    one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted.
+    ``before_save`` is called before each checkpoint, and can forbid it by raising. The images are read from
+    ``data_root`` unless given; ``device`` is CUDA where there is one.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
-    before; and what ``report`` raises.
+    before; and what ``report`` and ``before_save`` raise.
     """
     with _reproducible(threads):
         if images is None:
@@ -67,6 +69,7 @@ def train(
         while not run.ended:
             metrics = run.epoch()
             if checkpoint_dir is not None:
+                before_save()
                 run.save(checkpoint_dir)
             report(metrics)
         return run.result()

@@ -88,6 +88,7 @@ def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, 
         trial.config,
         epochs.add,
         ledger.checkpoints(trial.id),
+        before_save=epochs.begin_new,
         images=images,
         device="cuda" if trial.resources.gpus else "cpu",
         threads=trial.resources.cpus,
@@ -111,16 +112,20 @@ class _Epochs:
     def __init__(self, trial: Trial, ledger: Ledger, attempt: Attempt, report: Report) -> None:
         self._ledger, self._attempt, self._report = ledger, attempt, report
         self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
-        self._began = time.time()
+        self._restoring = True
         self._all: list[EpochMetrics] = []
         self._unreported: list[EpochMetrics] = []
         self._written = 0.0
 
+    def begin_new(self) -> None:
+        """From here on epochs are new. Raises SupersededError where this attempt must not write any more."""
+        self._restoring = False
+        self._ledger.check(self._attempt)
+
     def add(self, epoch: EpochMetrics) -> None:
         self._all.append(epoch)
         self._unreported.append(epoch)
-        if epoch.timestamp >= self._began:
-            self._ledger.check(self._attempt)
+        if not self._restoring:
             self._hand_on()
             if time.monotonic() - self._written >= METRICS_INTERVAL:
                 self._write()

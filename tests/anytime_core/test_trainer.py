@@ -480,3 +480,19 @@ def test_more_images_a_batch_than_there_are_is_a_data_error() -> None:
     config = trial(training=TrainingConfig(batch_size=101))
     with pytest.raises(DataError, match="leave 100, fewer than one batch of 101"):
         train(config, images=IMAGES)
+
+
+def test_nothing_is_saved_where_it_is_forbidden(tmp_path) -> None:
+    """And what is there stays."""
+    calls = []
+
+    def forbidding() -> None:
+        calls.append(state(tmp_path) if calls else None)
+        if len(calls) == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(trial(), checkpoint_dir=tmp_path, before_save=forbidding, images=IMAGES)
+    assert len(calls) == 3
+    assert state(tmp_path) == calls[2]
+    assert checkpoint.latest_step(tmp_path) == 6
