@@ -49,7 +49,7 @@ def test_the_sweep_in_the_readme_is_sound(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
     path = tmp_path / "mine.yaml"
     path.write_text(block)
-    assert len(load(path).trials) == 2 * 3 * (4 + 4)
+    assert len(load(path).trials) == 2 * 3 * (6 + 4)
 
 
 @pytest.mark.parametrize("target", ["quickstart", "test"])
