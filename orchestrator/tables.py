@@ -75,12 +75,17 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
 
 
 def measured_errors(sweep: Sweep, records: Mapping[str, TrialRecord]) -> dict[tuple[str, Experiment], Errors]:
-    """The errors by metric of each method in each experiment."""
+    """The errors by metric of each method in each experiment. Optima have an average only if every depth has one."""
     measured: dict[tuple[str, Experiment], Errors] = defaultdict(dict)
+    depths: dict[tuple[str, Experiment], dict[int, float]] = defaultdict(dict)
     for cell, trial_id in sweep.cells.items():
-        record = records.get(trial_id)
+        record, place = records.get(trial_id), (cell.method, _experiment(cell))
         if record and record.state is TrialState.FINISHED:
-            measured[cell.method, _experiment(cell)] |= _errors(cell, record)
+            measured[place] |= _errors(cell, record)
+            if cell.unit is not None:
+                depths[place][cell.unit] = record.result.errors[-1]
+                if depths[place].keys() == {*range(1, 3 * cell.n + 1)}:
+                    measured[place][AVERAGE] = average_error(tuple(depths[place].values()))
     return dict(measured)
 
 

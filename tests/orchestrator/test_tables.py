@@ -79,6 +79,7 @@ def measured_by_hand(sweep: Sweep, records: Mapping[str, TrialRecord]) -> Measur
     for dataset, network, method, seed in product(["digits", "cifar10"], NETWORKS, [*STRATEGIES, "opt"], SEEDS):
         n, period = NETWORKS[network]
         found: dict[str, float | None] = {}
+        optima: list[float] = []
         for cell, identity in sweep.cells.items():
             if (cell.dataset, cell.n, cell.period, cell.method, cell.seed) != (dataset, n, period, method, seed):
                 continue
@@ -87,10 +88,13 @@ def measured_by_hand(sweep: Sweep, records: Mapping[str, TrialRecord]) -> Measur
                 continue
             if method == "opt":
                 (error,) = record.result.errors
+                optima.append(error)
                 nearest = {name: (6 * n * quarters + 4) // 8 for name, quarters in QUARTERS.items()}  # floor(3nf + 1/2)
                 found |= {name: error for name, unit in nearest.items() if unit == cell.unit}
             else:
                 found |= by_hand(record.result)
+        if len(optima) == 3 * n:
+            found["AE"] = sum(optima) / len(optima)
         measured[dataset, network, method, seed] = found
     return measured
 
@@ -143,7 +147,15 @@ def test_an_optimum_stands_for_each_fraction_that_rounds_to_its_depth(sweep, mak
     found = built(sweep, {trial.id: make_record(trial, (errors[trial.cell.unit],)) for trial in optima})
     (row,) = [row for row in found.errors if row.seeds]
     assert (row.dataset, row.network, row.method, row.seeds) == ("digits", "(1,8)", "opt", 1)
-    assert row.errors == {"1/4": 30, "1/2": 20, "3/4": 20, "1": 10, "AE": None}
+    assert row.errors == {"1/4": 30, "1/2": 20, "3/4": 20, "1": 10, "AE": 20}  # as every depth has an optimum
+
+
+def test_optima_have_no_average_if_a_depth_has_none(sweep, make_record) -> None:
+    optima = [t for t in sweep.trials if t.cell.unit in (1, 2) and t.cell.n == 1]
+    found = built(sweep, {trial.id: make_record(trial, (30.0,)) for trial in optima})
+    rows = [row for row in found.errors if row.seeds]
+    assert rows
+    assert all(row.errors["AE"] is None for row in rows)
 
 
 def test_an_optimum_shared_by_two_networks_is_in_the_rows_of_both(sweep, make_record) -> None:
