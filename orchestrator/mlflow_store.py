@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -166,12 +169,25 @@ class Store:
 
 def client(uri: str) -> MlflowClient:
     """A client of the server or database; a new SQLite file is made ready, which takes seconds."""
-    if database := database_file(uri):
-        database.parent.mkdir(parents=True, exist_ok=True)
     prepare_mlflow()
     from mlflow import MlflowClient
 
+    database = database_file(uri)
+    if database and not database.exists():
+        _create(database)
     return MlflowClient(tracking_uri=uri)
+
+
+def _create(database: Path) -> None:
+    """Makes a new SQLite file under another name: one that was left half made could never be used."""
+    from mlflow import MlflowClient
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
+        made = Path(folder) / database.name
+        MlflowClient(tracking_uri=f"sqlite:///{made.absolute()}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another process was first; its file may have runs already
+            os.link(made, database)
 
 
 def database_file(uri: str) -> Path | None:
