@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anytime_core import checkpoint, optim, regimes
 from anytime_core.config import MILESTONES, Ann, Joint, NoGrad, TrialConfig, from_dict, to_dict
 from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.formats import Images, spec_of
-from anytime_core.data.loader import EvaluationData, TrainingData, to_device
+from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError
 from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
 from anytime_core.network import AnytimeResNet
@@ -253,6 +253,8 @@ class _Run:
             **{f"network/{name}": value for name, value in self.network.state_dict().items()},
             **{f"momentum/{name}": value for name, value in momentum},
             "selection": self.selection.v,
+            "normalisation/mean": self.train_data.normalise.mean,
+            "normalisation/std": self.train_data.normalise.std,
         }
         meta = {"config": to_dict(self.config), "history": [asdict(metrics) for metrics in self.history]}
         content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
@@ -302,14 +304,37 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def load_network(checkpoint_dir: Path) -> AnytimeResNet:
-    """The trained network of a trial, in evaluation mode, on the CPU: ``network(images)`` gives logits [L,N,K].
+class TrainedNetwork(nn.Module):
+    """A network with the normalisation it was trained with. ``predicting_units`` are its predictions, first to last."""
 
-    Images are float32 [N,C,H,W], normalised by the mean and deviation of the training images. Raises CheckpointError.
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: AnytimeResNet, normalise: Normalisation) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", normalise.mean)
+        self.register_buffer("std", normalise.std)
+
+    @property
+    def predicting_units(self) -> tuple[int, ...]:
+        return self.network.predicting_units
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pixels [N,C,H,W] as the data set has them, such as bytes from 0 to 255 -> logits [L,N,K]"""
+        logits: Tensor = self.network(Normalisation(self.mean, self.std)(images))
+        return logits
+
+
+def load_network(folder: Path | str) -> TrainedNetwork:
+    """The trained network in a trial's folder, or its folder of checkpoints: in evaluation mode, on the CPU.
+
+    ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError.
     """
-    saved = checkpoint.latest(checkpoint_dir)
+    checkpoints = Path(folder) / "checkpoints"
+    saved = checkpoint.latest(checkpoints if checkpoints.is_dir() else Path(folder))
     if saved is None:
-        raise CheckpointError(f"{checkpoint_dir} holds no valid checkpoint")
+        raise CheckpointError(f"{folder} holds no valid checkpoint")
     network = build_network(from_dict(saved.meta["config"]))
     network.load_state_dict(_tensors(saved, "network/"))
-    return network.eval()
+    return TrainedNetwork(network, Normalisation(**_tensors(saved, "normalisation/"))).eval()

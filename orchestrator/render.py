@@ -172,9 +172,11 @@ def report_text(tables: Tables) -> str:
     parts = [
         as_text("Error in % at fractions of the cost; AE is the mean of all predictions", error_rows(tables.errors))
     ]
+    if tables.optima:
+        parts.append(f"{', '.join(tables.optima)}: trained for the depth nearest to each fraction alone, not for all.")
     if tables.wins:
         row = tables.wins[0]
-        title = f"Wins over {row.baseline} in %, ties counting half; p-value: {row.test}"
+        title = f"Wins over {row.baseline} in %, ties counting half; p-value: {row.test}, one-sided"
         parts.append(as_text(title, _wins_by_method(tables.wins)))
     if unfinished := states_text(tables):
         parts.append(unfinished)

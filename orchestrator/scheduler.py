@@ -110,7 +110,7 @@ def slots(resources: Resources) -> int:
         raise ClusterError(
             f"a trial asks for {resources.cpus} CPUs and {resources.gpus:g} GPUs, and no node has that: the cluster's "
             f"total is {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change the sweep's resources, or "
-            f"give --cpus or --gpus"
+            f"give {'--cpus or --gpus' if have.get('GPU') else '--gpus 0 to train on CPUs'}"
         )
     return count
 

@@ -55,9 +55,10 @@ class WinRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tables:
-    """All tables of a sweep, and in which state its trials are."""
+    """All tables of a sweep, and the states of its trials. ``optima`` are the methods trained for one depth each."""
 
     sweep: str
+    optima: tuple[str, ...]
     errors: tuple[ErrorRow, ...]
     wins: tuple[WinRow, ...]
     states: Counter[TrialState]
@@ -68,6 +69,7 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
     measured = measured_errors(sweep, records)
     return Tables(
         sweep=sweep.name,
+        optima=tuple(dict.fromkeys(cell.method for cell in sweep.cells if cell.unit is not None)),
         errors=tuple(_error_rows(sweep.cells, measured)),
         wins=tuple(_win_rows(sweep, measured)),
         states=Counter(states[trial.id] for trial in sweep.trials),

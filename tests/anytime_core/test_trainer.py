@@ -395,12 +395,14 @@ def test_the_probabilities_are_those_of_the_strategy(tmp_path) -> None:
 def test_the_network_of_a_checkpoint_gives_the_errors_of_the_result(regime, tmp_path) -> None:
     config = trial(regime, data=DataConfig(name="digits", validation=30, pad=1))
     result, _ = run(config, tmp_path)
-    network = load_network(tmp_path)
+    network = load_network(str(tmp_path))
     assert not network.training
-    mean, std = IMAGES.train_images[:70].mean(), IMAGES.train_images[:70].std()
-    images = torch.tensor((IMAGES.train_images[70:] - mean) / std, dtype=torch.float32)
+    assert network.predicting_units == result.units
     labels = torch.tensor(IMAGES.train_labels[70:])
-    logits = network(images)
+    logits = network(torch.tensor(IMAGES.train_images[70:]))
+    mean, std = IMAGES.train_images[:70].mean(), IMAGES.train_images[:70].std()
+    normalised = torch.tensor((IMAGES.train_images[70:] - mean) / std, dtype=torch.float32)
+    torch.testing.assert_close(logits, network.network(normalised))
     assert logits.shape == (len(result.units), 30, 10)
     errors = [100 * (prediction.argmax(1) != labels).float().mean().item() for prediction in logits]
     assert result.errors == pytest.approx(errors)

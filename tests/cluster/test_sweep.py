@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import torch
 from cluster_user import EPOCHS, STEPS_PER_EPOCH, SWEEP, TRIALS, Finished, User, tables_of, wait_until
 
+from anytime_core.data.cache import load
 from anytime_core.trainer import load_network
 
 pytestmark = pytest.mark.cluster
@@ -60,9 +62,12 @@ def test_the_ledger_holds_each_trial_with_where_it_came_from(finished: tuple[Use
 
 def test_a_trained_network_can_be_loaded(finished: tuple[User, Finished]) -> None:
     user, _ = finished
+    digits = load("digits", None)
+    images, labels = torch.tensor(digits.test_images), torch.tensor(digits.test_labels)
     for trial_id, result in user.results().items():
-        network = load_network(user.storage / "trials" / trial_id / "checkpoints")
-        assert len(network.predicting_units) == len(result["result"]["errors"])
+        network = load_network(user.storage / "trials" / trial_id)
+        wrong = network(images).argmax(2) != labels
+        assert (100 * wrong.double().mean(1)).tolist() == pytest.approx(result["result"]["errors"])
 
 
 def test_mlflow_shows_each_trial_once(finished: tuple[User, Finished]) -> None:

@@ -28,6 +28,7 @@ def win(metric: str, wins: WinPercentage) -> WinRow:
 
 
 TABLES = Tables(
+    optima=("opt",),
     sweep="small",
     errors=(
         ErrorRow(dataset="digits", network="(2,8)", method="ann", seeds=2, errors=ERRORS),
@@ -139,6 +140,8 @@ def test_json_never_holds_what_json_has_no_word_for() -> None:
 
 def test_the_report_as_text_is_three_tables_and_what_they_lack() -> None:
     errors, rest = render.report_text(TABLES).split("\n\nWins ")
+    errors, note = errors.split("\n\nopt: ")
+    assert note == "trained for the depth nearest to each fraction alone, not for all."
     wins, lacks = rest.split("\n\nNot ")
     assert [cells(line) for line in errors.splitlines()[2:]] == [
         ["dataset", "network", "method", "seeds", "1/4", "1/2", "3/4", "1", "AE"],
@@ -146,7 +149,7 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack() -> None:
         ["digits", "(2,8)", "ann", "2", "50.00", "12.35", "-", "0.00", "-"],
         ["digits", "(2,8)", "opt", "0", "-", "-", "-", "-", "-"],
     ]
-    assert wins.splitlines()[0] == "over ann in %, ties counting half; p-value: hoeffding"
+    assert wins.splitlines()[0] == "over ann in %, ties counting half; p-value: hoeffding, one-sided"
     assert [cells(line) for line in wins.splitlines()[4:]] == [
         ["aann", "wins %", "62.50", "100.00", "-", "50.00", "100.00"],
         ["p-value", "0.882", "<0.001", "-", "1.000", "0.607"],  # exp(-2 4 / 64), exp(-2 39 / 4), none, 1, exp(-2 / 4)
@@ -156,7 +159,7 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack() -> None:
 
 
 def test_a_whole_report_says_nothing_of_what_it_lacks() -> None:
-    whole = Tables(sweep="small", errors=TABLES.errors, wins=(), states=Counter({TrialState.FINISHED: 8}))
+    whole = Tables(sweep="small", optima=(), errors=TABLES.errors, wins=(), states=Counter({TrialState.FINISHED: 8}))
     assert "Not in the tables" not in render.report_text(whole)
     assert "Wins" not in render.report_text(whole)
 
