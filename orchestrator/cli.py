@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from anytime_core.catalog import DATASETS
 from anytime_core.errors import TrainerError
 from orchestrator.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    from orchestrator.sweep import Sweep
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -125,6 +128,7 @@ def sweep(
     from orchestrator.sweep import load
 
     grid = load(sweep_file)
+    _note(grid)
     settings = driver.Settings(
         storage=storage,
         data_root=data_root or storage / "data",
@@ -139,6 +143,11 @@ def sweep(
     click.echo(f"\nBrowse the runs: {_ui_command(sweep_file, storage, tracking_uri)}")
     if troubles:
         _end("\n".join(troubles), 1)
+
+
+def _note(grid: Sweep) -> None:
+    for note in grid.notes:
+        click.echo(f"note: {grid.path}: {note}", err=True)
 
 
 def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> str:
@@ -162,7 +171,9 @@ def plan(sweep_file: Path, storage: Path, form: str) -> None:
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
 
-    entries = planning.make(load(sweep_file).trials, Ledger(storage))
+    grid = load(sweep_file)
+    _note(grid)
+    entries = planning.make(grid.trials, Ledger(storage))
     _print(render.plan_rows(entries), form, title=f"{sweep_file}: {planning.summary(entries)}")
 
 

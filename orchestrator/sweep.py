@@ -28,6 +28,13 @@ class Sweep:
     cells: Mapping[Cell, str]
     report: Report
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is allowed but seldom meant."""
+        training = self.trials[0].config.training
+        late = ", ".join(str(step) for step in training.learning_rate if step >= training.steps)
+        return (f"learning_rate changes at step {late}, which {training.steps} steps never reach",) if late else ()
+
 
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""

@@ -146,3 +146,9 @@ def test_a_larger_grid_keeps_the_trials_of_the_smaller(load_text) -> None:
     large = load_text(sweep_of("[{n: 3, c: 8}, {n: 2, c: 8}]", "{aann: {strategy: aann}, ann: {}}", "[2, 1, 0]"))
     assert {trial.id for trial in small.trials} < {trial.id for trial in large.trials}
     assert len(large.trials) == 12
+
+
+def test_a_rate_that_is_never_reached_is_noted(load_text) -> None:
+    text = "name: a\nnetworks: [{n: 1, c: 4}]\ndatasets: [digits]\nmethods: {ann: {}}\ntraining: {steps: 100%s}\n"
+    assert load_text(text % "").notes == ("learning_rate changes at step 32000, 48000, which 100 steps never reach",)
+    assert load_text(text % ", learning_rate: {0: 0.1, 50: 0.01}").notes == ()
