@@ -188,7 +188,9 @@ def status(sweep_file: Path, storage: Path, form: str) -> None:
 
     grid, ledger = load(sweep_file), Ledger(storage)
     statuses = report.statuses(grid, ledger)
-    _print(render.status_rows(statuses), form, title=render.status_title(grid.name, statuses, ledger.driver(grid.name)))
+    title = render.status_title(grid.name, statuses, ledger.driver(grid.name))
+    title += "" if storage.exists() else f"; there is no folder {storage} yet"
+    _print(render.status_rows(statuses), form, title=title)
 
 
 @cli.command(name="report")

@@ -315,3 +315,7 @@ def test_the_version_is_told(orchestrate) -> None:
     done = orchestrate("--version")
     assert done.code == 0
     assert done.out.startswith("orchestrate, version ")
+
+
+def test_a_mistyped_storage_folder_is_told(orchestrate) -> None:
+    assert "; there is no folder nowhere yet\n" in orchestrate("status", QUICKSTART, "--storage", "nowhere").out
