@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from anytime_core.catalog import DATASETS
-from anytime_core.config import Transition, TrialConfig
+from anytime_core.config import NetworkConfig, Transition, TrialConfig
 
 BLOCKS = 3
 KERNEL = 9  # 3x3
@@ -67,7 +67,7 @@ def prediction_costs(
     n: int, c: int, period: int = 1, num_classes: int = 10, *, in_channels: int = 3, image_size: int = 32
 ) -> list[int]:
     """Multiply-adds of one image up to and including each prediction of AnytimeResNet(n, c, period)."""
-    units = range(BLOCKS * n, 0, -period)[::-1]
+    units = NetworkConfig(n=n, c=c, period=period).predicting_units
     return costs_at(n, c, units, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
 
 

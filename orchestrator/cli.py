@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from anytime_core.catalog import DATASETS
 from anytime_core.errors import TrainerError
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.sweep import Sweep
@@ -133,7 +134,7 @@ def sweep(
         storage=storage,
         data_root=data_root or storage / "data",
         tracking_uri=check_uri(tracking_uri or default_uri(storage)),
-        address=address,
+        address=_checked_address(address),
         check_md5=check_md5,
         cpus=cpus,
         gpus=gpus,
@@ -143,6 +144,13 @@ def sweep(
     click.echo(f"\nBrowse the runs: {_ui_command(sweep_file, storage, tracking_uri)}")
     if troubles:
         _end("\n".join(troubles), 1)
+
+
+def _checked_address(address: str | None) -> str | None:
+    """An empty one, as an unset variable may be, is none."""
+    if address and address.startswith("ray://"):
+        raise UsageError(f"address {address}: Ray Tune needs the cluster itself; allowed: auto, HOST:PORT")
+    return address or None
 
 
 def _note(grid: Sweep) -> None:
@@ -156,7 +164,9 @@ def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> st
 
     on_path = shutil.which("orchestrate") == shutil.which(sys.argv[0])
     parts = ["orchestrate" if on_path else sys.argv[0], "ui", str(sweep_file)]
-    parts += ["--tracking-uri", tracking_uri] if tracking_uri else []
+    from orchestrator.mlflow_store import safe_uri
+
+    parts += ["--tracking-uri", safe_uri(tracking_uri)] if tracking_uri else []
     parts += ["--storage", str(storage)] if storage != DEFAULT_STORAGE and not tracking_uri else []
     return shlex.join(parts)
 
@@ -250,8 +260,8 @@ _root = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="ORCHESTRATE_DATA_ROOT",
     show_envvar=True,
-    default=DEFAULT_STORAGE / "data",
-    show_default=True,
+    default=lambda: Path(os.environ.get("ORCHESTRATE_STORAGE", DEFAULT_STORAGE)) / "data",
+    show_default="data in the storage folder",
     help="Folder of the data sets.",
 )
 

@@ -145,9 +145,13 @@ def _tracking_troubles(tracker: Tracker, settings: Settings) -> list[str]:
 def code_version() -> str:
     """The commit of the code that trains, with ``-dirty`` if it was changed since; else the package's version."""
     folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        return found.stdout.strip()
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # or the repository is somebody else's
+        return _git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return version("anytime-orchestrator")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

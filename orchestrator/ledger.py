@@ -10,8 +10,8 @@
                       result.json        how it ended: once this is there, the trial never runs again
     STORAGE/sweeps/NAME/                 the driver's lock and log
 
-Every file appears whole, by a rename. An attempt writes only while it is the last one that began, so a worker that was
-given up and comes back late changes nothing.
+Every file but the lock appears whole, by a rename. An attempt writes only while it is the last one that began, so a
+worker that was given up and comes back late changes nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import os
 import socket
 import time
@@ -97,13 +98,16 @@ class Ledger:
     # Reading
 
     def record(self, trial_id: str) -> TrialRecord | None:
-        """How a trial ended; None if it has not."""
+        """How a trial ended; None if it has not. Raises StorageError where that cannot be read."""
         content = _read(self.folder(trial_id) / "result.json")
         if content is None:
             return None
         try:
-            content["result"] = TrialResult(**{name: _frozen(value) for name, value in content["result"].items()})
-            record = TrialRecord(**content)
+            # A later version may write more than this one knows.
+            result = {name: _frozen(value) for name, value in _known(TrialResult, content["result"]).items()}
+            if not all(_finite(number) for name in ("units", "costs", "errors") for number in result[name]):
+                raise ValueError("it holds what is no number")
+            record = TrialRecord(**_known(TrialRecord, content) | {"result": TrialResult(**result)})
             if not record.state.ended or record.trial_id != trial_id:
                 raise ValueError(f"it is a {record.state} one of {record.trial_id}")
             return record
@@ -170,8 +174,9 @@ class Ledger:
             began=now(),
         )
         _write(folder / "attempt.json", asdict(attempt))
-        if self.record(trial.id) is None:
-            (folder / "result.json").unlink(missing_ok=True)  # damaged: `check` would take it for the end
+        if (folder / "result.json").exists() and self.record(trial.id) is None:
+            # Damaged, and `check` would take it for the end.
+            os.replace(folder / "result.json", folder / "result.json.damaged")
         return attempt
 
     def check(self, attempt: Attempt) -> None:
@@ -275,7 +280,11 @@ def _read(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_bytes(), parse_constant=_no_number)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        if not isinstance(error, IsADirectoryError):  # there may be a sound one that cannot be read now
+            raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+        return None
+    except (ValueError, RecursionError) as error:
         log.warning("%s is damaged: %s", path, error)
         return None
     return content if isinstance(content, dict) else None
@@ -296,6 +305,14 @@ def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
         if (found := type(getattr(value, field.name)).__name__) != field.type:
             raise TypeError(f"{field.name} is {found}, not {field.type}")
     return value
+
+
+def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _frozen(value: Any) -> Any:

@@ -49,9 +49,22 @@ def default_uri(storage: Path) -> str:
 
 def check_uri(uri: str) -> str:
     """Raises UsageError for a URI that no MLflow store answers to."""
-    scheme = urlsplit(uri).scheme.partition("+")[0]
+    try:
+        parts = urlsplit(uri)
+        scheme, port = parts.scheme.partition("+")[0], parts.port
+    except ValueError as error:
+        raise UsageError(f"tracking URI {safe_uri(uri)!r}: {error}") from error
+    fault = None
     if scheme not in SCHEMES:
-        raise UsageError(f"tracking URI {uri!r}: must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}")
+        fault = f"must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}"
+    elif scheme == "sqlite" and not parts.path.strip("/"):
+        fault = "must name a file, such as sqlite:////folder/mlflow.db"
+    elif scheme == "sqlite" and set("?%") & set(uri):
+        fault = "a path with ? or % cannot be a SQLite store; give another --storage or --tracking-uri"
+    elif scheme != "sqlite" and (not parts.hostname or port == 0):
+        fault = "must name a host"
+    if fault:
+        raise UsageError(f"tracking URI {safe_uri(uri)!r}: {fault}")
     return uri
 
 
@@ -118,6 +131,10 @@ class Store:
         self._client, self._uri = client(uri), uri
         self._experiment = self._open_experiment(sweep)
         self._runs = {run.data.tags["trial_id"]: _tracked(run) for run in self._existing()}
+        wanted = {trial.id for trial in sweep.trials}
+        for trial_id, run in self._runs.items():
+            if trial_id not in wanted and run.status == "RUNNING":  # left by a driver that died, and out of the sweep
+                self._client.set_terminated(run.run_id, "KILLED")
 
     def _open_experiment(self, sweep: Sweep) -> str:
         found = self._client.get_experiment_by_name(sweep.name)
@@ -175,6 +192,8 @@ def client(uri: str) -> MlflowClient:
     database = database_file(uri)
     if database and not database.exists():
         _create(database)
+    elif database:
+        database.open("rb").close()  # MLflow would try for minutes to open what cannot be
     return MlflowClient(tracking_uri=uri)
 
 

@@ -67,9 +67,7 @@ def _check_reachable(address: str) -> None:
     try:
         target = (parts.hostname, parts.port) if parts.hostname and parts.port else None
     except ValueError as error:
-        raise ClusterError(
-            f"no Ray cluster at {address}: {error}; allowed: auto, HOST:PORT, ray://HOST:PORT"
-        ) from error
+        raise ClusterError(f"no Ray cluster at {address}: {error}; allowed: auto, HOST:PORT") from error
     if target:
         try:
             socket.create_connection(target, timeout=CONNECT_SECONDS).close()

@@ -50,18 +50,18 @@ class WinPercentage:
 def win_percentage(method_errors: Sequence[float | None], baseline_errors: Sequence[float | None]) -> WinPercentage:
     """Compares the errors of two methods, experiment by experiment (section 4.4); a lower error wins.
 
-    None and NaN stand for a missing error. Raises ValueError if the lengths differ.
+    None, NaN and infinities stand for a missing error. Raises ValueError if the lengths differ.
     """
     if len(method_errors) != len(baseline_errors):
         raise ValueError(f"{len(method_errors)} errors against {len(baseline_errors)}: they must come in pairs")
     pairs = [
         (own, other)
         for own, other in zip(method_errors, baseline_errors, strict=True)
-        if own is not None and other is not None and not math.isnan(own) and not math.isnan(other)
+        if own is not None and other is not None and math.isfinite(own) and math.isfinite(other)
     ]
     return WinPercentage(
-        wins=sum(own < other for own, other in pairs),
-        ties=sum(own == other for own, other in pairs),
+        wins=sum(bool(own < other) for own, other in pairs),
+        ties=sum(bool(own == other) for own, other in pairs),
         n=len(pairs),
         dropped=len(method_errors) - len(pairs),
     )

@@ -34,7 +34,7 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorRow:
-    """Errors in percent, the mean over ``seeds`` of those that there are."""
+    """Errors in percent, the mean over those ``seeds`` that have the most errors, all at the same fractions."""
 
     dataset: str
     network: str
@@ -86,7 +86,7 @@ def measured_errors(sweep: Sweep, records: Mapping[str, TrialRecord]) -> dict[tu
             measured[place] |= _errors(cell, record)
             if cell.unit is not None:
                 depths[place][cell.unit] = record.result.errors[-1]
-                if depths[place].keys() == {*range(1, 3 * cell.n + 1)}:
+                if depths[place].keys() == {*range(3 * cell.n, 0, -cell.period)}:
                     measured[place][AVERAGE] = average_error(tuple(depths[place].values()))
     return dict(measured)
 
@@ -111,8 +111,11 @@ def _error_rows(cells: Iterable[Cell], measured: Mapping[tuple[str, Experiment],
         if errors := measured.get((method, experiment)):
             found.append(errors)
     for (dataset, network, method), found in seeds.items():
-        means = {metric: _mean(errors.get(metric) for errors in found) for metric in METRICS}
-        yield ErrorRow(dataset=dataset, network=network, method=method, seeds=len(found), errors=means)
+        # A seed with fewer metrics than another would enter the mean of some columns and not of others.
+        most = max(found, key=len, default={}).keys()
+        whole = [errors for errors in found if errors.keys() == most]
+        means = {metric: _mean(errors.get(metric) for errors in whole) for metric in METRICS}
+        yield ErrorRow(dataset=dataset, network=network, method=method, seeds=len(whole), errors=means)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

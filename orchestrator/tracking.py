@@ -100,6 +100,7 @@ class Tracker:
         except Exception as error:  # whatever MLflow raises, training goes on
             log.info("MLflow cannot be reached", exc_info=True)
             self.outage = first_line(error)
+            self._store = None  # what it knows of runs may be out of date
             self._next_try = time.monotonic() + RETRY_SECONDS
         if self.outage and not before:
             self._say(f"MLflow at {safe_uri(self._uri)} cannot be reached: {self.outage}; training goes on without it")

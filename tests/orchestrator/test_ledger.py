@@ -250,7 +250,8 @@ def test_a_folder_in_the_place_of_a_file_is_as_good_as_none(ledger, trial, recor
         result_rewritten(errors=[1.0]),
         result_rewritten(errors=[1.0, 2.0, math.nan]),
         result_rewritten(units=3),
-        result_rewritten(colour="red"),
+        result_rewritten(errors=["1", "2", "3"]),
+        result_rewritten(costs=[None, None, None]),
         result_rewritten(state="running", errors=[]),
         result_rewritten(state="done", errors=[]),
         rewritten("attempt.json", number="two"),
@@ -428,3 +429,37 @@ def test_damage_to_the_drivers_file_harms_nobody(ledger) -> None:
             ledger.driver("small")
             with pytest.raises(HeldError, match="already being run by another process"), ledger.drive("small"):
                 pass
+
+
+def test_what_a_later_version_adds_to_a_result_is_passed_over(ledger, trial, record, make_epochs) -> None:
+    folder = full(ledger, trial, record, make_epochs(2, 3))
+    before = ledger.record(trial.id)
+    for damage in (result_rewritten(colour="red"), rewritten("result.json", format=2)):
+        damage(folder)
+    assert ledger.record(trial.id) == before
+
+
+def test_a_result_that_cannot_be_read_now_is_not_taken_for_none(
+    ledger, trial, record, make_epochs, monkeypatch
+) -> None:
+    folder = full(ledger, trial, record, make_epochs(2, 3))
+    content = (folder / "result.json").read_bytes()
+
+    def stale(path: Path) -> bytes:
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", stale)
+        with pytest.raises(StorageError, match="Stale file handle"):
+            ledger.record(trial.id)
+        with pytest.raises(StorageError, match="Stale file handle"):
+            ledger.begin(trial)
+    assert (folder / "result.json").read_bytes() == content
+
+
+def test_a_damaged_result_is_put_aside(ledger, trial, record, make_epochs) -> None:
+    folder = full(ledger, trial, record, make_epochs(2, 3))
+    (folder / "result.json").write_bytes(b"{")
+    ledger.begin(trial)
+    assert not (folder / "result.json").exists()
+    assert (folder / "result.json.damaged").read_bytes() == b"{"
