@@ -119,8 +119,8 @@ class _Listeners:
         self._progress.ended(trial_id, outcome)
         self._tracker.ended(trial_id, outcome.state)
 
-    def lost(self, trial_id: str, *, for_good: bool) -> None:
-        self._progress.lost(trial_id, for_good=for_good)
+    def lost(self, trial_id: str, reason: str, *, for_good: bool) -> None:
+        self._progress.lost(trial_id, reason, for_good=for_good)
         self._tracker.ended(trial_id, TrialState.INTERRUPTED)
 
 

@@ -93,13 +93,13 @@ class Progress:
         error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
         self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
 
-    def lost(self, trial_id: str, *, for_good: bool) -> None:
+    def lost(self, trial_id: str, reason: str, *, for_good: bool) -> None:
         self._running.pop(trial_id, None)
         if for_good:
             self._ended[TrialState.INTERRUPTED] += 1
             self._give_up(trial_id)
-        again = "given up for now" if for_good else "starts again from its last checkpoint"
-        self._line(f"the process of {self._trials[trial_id].cell.label} died; {again}")
+        again = "given up for now, see ray.log" if for_good else "starts again from its last checkpoint"
+        self._line(f"lost {self._trials[trial_id].cell.label}: {reason}; {again}")
 
     def _give_up(self, trial_id: str) -> None:
         """What a trial will not do counts neither as done nor as left."""

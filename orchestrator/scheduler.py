@@ -37,7 +37,7 @@ class Listener(Protocol):
 
     def ended(self, trial_id: str, outcome: Outcome) -> None: ...
 
-    def lost(self, trial_id: str, *, for_good: bool) -> None: ...
+    def lost(self, trial_id: str, reason: str, *, for_good: bool) -> None: ...
 
 
 @contextmanager
@@ -166,7 +166,16 @@ class _Relay(tune.Callback):  # type: ignore[misc]
             self._listener.ended(trial.config["trial"], outcome)
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._listener.lost(trial.config["trial"], for_good=False)
+        self._listener.lost(trial.config["trial"], _reason(trial), for_good=False)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._listener.lost(trial.config["trial"], for_good=True)
+        self._listener.lost(trial.config["trial"], _reason(trial), for_good=True)
+
+
+def _reason(trial: Any) -> str:
+    """Why Tune lost a trial, in a line: the last of a traceback, or the first of Ray's own explanations."""
+    error = trial.get_error()
+    if error is None or isinstance(error, ray.exceptions.RayActorError):
+        return "its process died"
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__

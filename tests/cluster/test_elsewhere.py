@@ -131,7 +131,6 @@ def _listens(port: int) -> bool:
     ("address", "said"),
     [
         ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1: Connection refused"),
-        ("ray://127.0.0.1:1", "no Ray cluster at ray://127.0.0.1:1: Connection refused"),
         ("here:there", "no Ray cluster at here:there: Port could not be cast"),
     ],
 )
@@ -147,6 +146,11 @@ def test_where_there_is_no_cluster_one_line_says_so(user: User, address: str, sa
     ("options", "code", "said"),
     [
         (["--tracking-uri", "nowhere"], 2, "tracking URI 'nowhere': must begin with one of sqlite://"),
+        (["--tracking-uri", "http://me:secret@host:port"], 2, "tracking URI 'http://me:***@host:port': Port could not"),
+        (["--tracking-uri", "http://"], 2, "tracking URI 'http://': must name a host"),
+        (["--tracking-uri", "sqlite://"], 2, "tracking URI 'sqlite://': must name a file"),
+        (["--storage", "50%"], 2, "a path with ? or % cannot be a SQLite store"),
+        (["--address", "ray://127.0.0.1:1"], 2, "address ray://127.0.0.1:1: Ray Tune needs the cluster itself"),
         (["--storage", "small.yaml"], 2, "'small.yaml' is a file"),
         (["--storage", "/proc/none"], 1, "/proc/none: storage cannot be written"),
         (["--gpus", "2"], 2, "2.0 is not in the range 0<=x<=1"),
@@ -172,3 +176,15 @@ def test_missing_data_is_told_at_once_for_all_data_sets(tmp_path: Path) -> None:
     assert "svhn: not found: nowhere/train_32x32.mat" in done.stderr
     assert "orchestrate data fetch svhn --root nowhere" in done.stderr
     assert not user.results()
+
+
+def test_no_password_is_shown_and_what_cannot_be_opened_is_told_at_once(finished: tuple[User, Finished]) -> None:
+    """On a sweep that is done, so that there is nothing but the delivery to do."""
+    user, _ = finished
+    secret = user.run("sweep", "--tracking-uri", "http://me:secret@127.0.0.1:1")
+    assert secret.code == 1
+    assert "http://me:***@127.0.0.1:1" in secret.stdout
+    assert "secret" not in secret.stdout + secret.stderr
+    folder = user.run("sweep", "--tracking-uri", f"sqlite:///{user.folder}")
+    assert folder.code == 1
+    assert f"lacks {TRIALS} trials: Is a directory" in folder.stderr

@@ -156,7 +156,7 @@ def test_a_worker_that_is_killed_costs_one_checkpoint_interval(finished: tuple[U
     worker.kill()
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
-    assert "died; starts again from its last checkpoint" in stderr
+    assert "its process died; starts again from its last checkpoint" in stderr
     assert tables_of(stdout) == tables_of(finished[1].stdout)
     assert 2 in user.attempts().values()
     assert_browsable(user)

@@ -73,11 +73,11 @@ def test_it_counts_what_is_done_running_and_failed(some, plain, clock, make_epoc
     progress.ended(third, Outcome(TrialState.DIVERGED))
     assert progress.summary.startswith("5/7 done, 0 running, 1 failed")
     progress.started(fourth)
-    progress.lost(fourth, for_good=False)
+    progress.lost(fourth, "its process died", for_good=False)
     assert progress.summary.startswith("5/7 done, 0 running, 1 failed")
     progress.started(fourth)
     assert progress.summary.startswith("5/7 done, 1 running, 1 failed")
-    progress.lost(fourth, for_good=True)
+    progress.lost(fourth, "its process died", for_good=True)
     assert progress.summary.startswith("5/7 done, 0 running, 2 failed")
     assert progress.seconds_left() == 0
 
@@ -94,13 +94,13 @@ def test_off_a_terminal_every_event_is_one_plain_line(some, plain, output, clock
         progress.progressed(first, at_step(44, 9.5, make_epochs))
         progress.ended(first, FINISHED)
         progress.ended(second, Outcome(TrialState.FAILED, "no [memory]"))
-        progress.lost(third, for_good=False)
+        progress.lost(third, "its process died", for_good=False)
     assert output.getvalue().splitlines() == [
         "[0/4 done, 3 running, 0 failed, 1:00 left]",  # two run as long as the first did; then comes the fourth
         "[1/4 done, 2 running, 0 failed, 1:00 left] finished ann (1,2) digits seed 0: 9.50 % error",
         "[1/4 done, 1 running, 1 failed, 1:00 left] failed ann (1,2) digits seed 1: no [memory]",
-        "[1/4 done, 0 running, 1 failed, 1:00 left] the process of ann (1,2) digits seed 2 died; starts again from its "
-        "last checkpoint",
+        "[1/4 done, 0 running, 1 failed, 1:00 left] lost ann (1,2) digits seed 2: its process died; "
+        "starts again from its last checkpoint",
     ]
 
 
