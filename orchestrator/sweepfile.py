@@ -294,11 +294,33 @@ def _sound(section: str, value: Any) -> Any:
 
 
 def _pydantic_faults(document: Document) -> Iterator[Fault]:
+    found = []
     for extra in ("forbid", "ignore"):  # an unknown key hides what else is wrong with the mapping that it is in
-        try:
-            SweepFile.model_validate(document.content, extra=extra)
-        except ValidationError as error:
-            yield from (_fault(document, details) for details in error.errors())
+        found += _refused(document, extra)
+    # And so does a value of a wrong kind: without those there are, what else is there?
+    known = {fault.key for fault in found}
+    rest = Document(document.path, _without(document.content, known, ()), document.lines)
+    return iter([*found, *(fault for fault in _refused(rest, "ignore") if fault.key not in known)])
+
+
+def _refused(document: Document, extra: Literal["forbid", "ignore"]) -> list[Fault]:
+    try:
+        SweepFile.model_validate(document.content, extra=extra)
+    except ValidationError as error:
+        return [_fault(document, details) for details in error.errors()]
+    return []
+
+
+def _without(value: Any, keys: set[Key], path: Key) -> Any:
+    """The content less what stands at these keys of mappings; a network cannot be without two of them."""
+    if isinstance(value, dict):
+        inner = {key: (*path, str(key)) for key in value}
+        kept = {key: _without(item, keys, inner[key]) for key, item in value.items() if inner[key] not in keys}
+        needed = {"n": MOST_UNITS, "c": 1} if path[:1] == ("networks",) else {}
+        return {key: stand_in for key, stand_in in needed.items() if inner.get(key) in keys} | kept
+    if isinstance(value, list):
+        return [_without(item, keys, (*path, str(index))) for index, item in enumerate(value)]
+    return value
 
 
 def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:

@@ -502,3 +502,18 @@ def test_the_regimes_of_section_4_2(load_text) -> None:
     regimes = {trial.cell.method: trial.config.regime for trial in sweep.trials}
     assert (regimes["mid"], regimes["cascade"]) == (Midfeat(), NoGrad(variant="stages"))
     assert regimes["stop"] == NoGrad(variant="stop_gradient")
+
+
+def test_a_value_of_a_wrong_kind_hides_no_other_beside_it(load_text) -> None:
+    text = """
+name: a
+networks: [{n: x, c: 0}]
+datasets: [{name: digits, validation: 5000, pad: 99, flip: 3}]
+methods: {ann: {}, aann: {strategy: {name: aann, gamma: -1, gama: 2}}}
+training: {steps: x, batch_size: 0, momentum: 7}
+"""
+    said = " ".join(faults(load_text, text))
+    for word in ("networks.0.n", "c is 0", "validation is 5000", "pad is 99", "flip", "gamma is -1", "gama"):
+        assert word in said, word
+    for word in ("training.steps", "batch_size is 0", "momentum is 7"):
+        assert word in said, word
