@@ -1,0 +1,40 @@
+"""A table to be read, in whatever form: what ``render`` and the page show, and ``tables`` makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One place of a table. ``spread`` is the standard deviation across seeds; ``best`` values stand in bold; ``mark``
+    says in a word what is to know of the value, or why there is none."""
+
+    value: float | int | str | None = None
+    digits: int = 2
+    spread: float | None = None
+    best: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """``group`` is what stands above neighbouring columns together, such as a data set above its metrics."""
+
+    name: str
+    group: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """``rows`` have one entry for each column. ``name`` is short, fit for a file; ``notes`` stand below."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.columns) for row in self.rows), f"{self.name}: rows of different lengths"
