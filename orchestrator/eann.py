@@ -53,7 +53,7 @@ def _points(members: Sequence[Member]) -> Iterator[Point]:
         spent += before
 
 
-def error_at(curve: Sequence[Point], budget: float) -> float | None:
+def error_at(curve: Sequence[Point], budget: Fraction | float) -> float | None:
     """The error of what is answered when the budget is spent; None before the first prediction."""
     reached = [point.error for point in curve if point.cost <= budget]
     return reached[-1] if reached else None

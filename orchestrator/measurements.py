@@ -35,12 +35,14 @@ class Experiment:
 class Measurements:
     """Errors in percent, ``errors[experiment, method, metric]``, NaN where there is none: in the order of
     ``experiments``, ``methods`` and ``METRICS``. ``optima`` are those methods that were trained for one depth at a time
-    (OPT): they win unfairly. ``missing`` says in a word why an experiment of a method lacks errors."""
+    (OPT): they win unfairly. ``places`` are those that should have errors; ``missing`` says in a word why one lacks
+    some."""
 
     experiments: tuple[Experiment, ...]
     methods: tuple[str, ...]
     optima: tuple[str, ...]
     errors: NDArray[np.float64]
+    places: frozenset[tuple[Experiment, str]]
     missing: Mapping[tuple[Experiment, str], str]
 
     def __post_init__(self) -> None:
@@ -72,7 +74,12 @@ def collect(
             value = found.get(metric, math.nan)
             place[index] = value if math.isfinite(value) else math.nan
     return Measurements(
-        experiments=tuple(experiments), methods=tuple(methods), optima=tuple(optima), errors=errors, missing=missing
+        experiments=tuple(experiments),
+        methods=tuple(methods),
+        optima=tuple(optima),
+        errors=errors,
+        places=frozenset(places),
+        missing=missing,
     )
 
 
@@ -84,7 +91,7 @@ def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[st
     values: dict[tuple[Experiment, str], dict[str, float]] = defaultdict(dict)
     depths: dict[tuple[Experiment, str], dict[int, float]] = defaultdict(dict)
     missing: dict[tuple[Experiment, str], str] = {}
-    places = {}
+    places: dict[tuple[Experiment, str], None] = {}
     for cell, trial_id in sweep.cells.items():
         record, place = records.get(trial_id), (experiment_of(cell), cell.method)
         places[place] = None

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 METRICS_PER_REQUEST = 1000
+SUMMARY = "summary"
+"""The name of the run that holds the tables and figures of a sweep."""
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 
 GUIDE = """\
-One run for each trial. Good columns: the params `network.n`, `network.c`, `data.name`, the tags `method` and `state`,
-and these metrics, which have one value an epoch:
+One run for each trial, and one named `summary`, whose artifacts are the tables and figures. Good columns: the params
+`network.n`, `network.c`, `data.name`, the tags `method` and `state`, and these metrics, which have one value an epoch:
 
 - `error/at_1.00`, `error/at_0.75`, ...: test error in % of the latest prediction at that fraction of the network's cost
 - `error/average`: the mean of the test errors of all predictions (AE)
@@ -130,7 +133,7 @@ class Store:
         _check_listening(uri)
         self._client, self._uri = client(uri), uri
         self._experiment = self._open_experiment(sweep)
-        self._runs = {run.data.tags["trial_id"]: _tracked(run) for run in self._existing()}
+        self._runs = {run.data.tags["trial_id"]: _tracked(run) for run in self._existing("tags.trial_id != ''")}
         wanted = {trial.id for trial in sweep.trials}
         for trial_id, run in self._runs.items():
             if trial_id not in wanted and run.status == "RUNNING":  # left by a driver that died, and out of the sweep
@@ -150,10 +153,20 @@ class Store:
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def _existing(self) -> Iterator[Run]:
+    @property
+    def experiment(self) -> str:
+        """Its number."""
+        return self._experiment
+
+    @property
+    def run_ids(self) -> dict[str, str]:
+        """MLflow's id of each trial's run."""
+        return {trial_id: run.run_id for trial_id, run in self._runs.items()}
+
+    def _existing(self, condition: str) -> Iterator[Run]:
         page: str | None = ""
         while page is not None:
-            found = self._client.search_runs([self._experiment], "tags.trial_id != ''", page_token=page or None)
+            found = self._client.search_runs([self._experiment], condition, page_token=page or None)
             yield from found
             page = found.token or None
 
@@ -176,6 +189,22 @@ class Store:
         if run.status != status and status != "RUNNING":
             self._client.set_terminated(run.run_id, status)
         run.status = status
+
+    def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Makes the summary run of the sweep hold these files, and no older ones of the same names."""
+        from mlflow.entities import Metric, RunTag
+
+        tags = {"kind": SUMMARY, "mlflow.source.name": "orchestrate", **tags}
+        existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
+        run = existing or self._client.create_run(self._experiment, run_name=SUMMARY, tags=tags)
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in metrics.items() if math.isfinite(value)],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+        self._client.log_artifacts(run.info.run_id, str(folder))
+        self._client.set_terminated(run.info.run_id, "FINISHED")
 
     def _create(self, trial: Trial) -> _TrackedRun:
         cell = trial.cell

@@ -6,18 +6,23 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, groupby
 from typing import Any
 
+import rich.table
 from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from orchestrator.layouts import arrange
 from orchestrator.ledger import Driver
+from orchestrator.measurements import METRICS
 from orchestrator.plan import Plan
 from orchestrator.report import TrialStatus
-from orchestrator.tables import METRICS, ErrorRow, Tables, WinRow
+from orchestrator.table import Column, Entry, Table
+from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow
 from orchestrator.trial import Trial, TrialState
 
 WIDTH = 100_000  # of the text at most: no table is cut, whatever the terminal
@@ -28,30 +33,166 @@ Row = dict[str, Any]
 
 def as_text(title: str, rows: Sequence[Row]) -> str:
     """An aligned table with the keys of the rows as headings; numbers to the right, floats with two decimals."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0] if rows else ():
-        numeric = name in METRICS or any(isinstance(row[name], int | float) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(_shown, row.values()))
+    names = list(rows[0]) if rows else []
+    numeric = (name in METRICS or any(isinstance(row[name], int | float) for row in rows) for name in names)
+    return table_text(
+        Table(
+            name="",
+            title=title,
+            columns=tuple(Column(name=name, numeric=right) for name, right in zip(names, numeric, strict=True)),
+            rows=tuple(tuple(Entry(value=value) for value in row.values()) for row in rows),
+        )
+    )
+
+
+def table_text(table: Table) -> str:
+    """For a terminal: nothing is cut, whatever its width."""
+    shown = rich.table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    above = group_headings(table)
+    for column, group in zip(table.columns, above, strict=True):
+        heading = f"{group}\n{column.name}" if any(above) else column.name
+        shown.add_column(heading, justify="right" if column.numeric else "left", no_wrap=True)
+    starred = [any(entry.best for entry in entries) for entries in zip(*table.rows, strict=True)]
+    for row in table.rows:
+        shown.add_row(*(_starred(entry, wide) for entry, wide in zip(row, starred, strict=True)))
     console = Console(width=WIDTH, file=io.StringIO(), force_terminal=False, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
-        console.print(table)
+        console.print(shown)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([title, *lines]).strip("\n")
+    return "\n".join([table.title, *lines, *(f" {note}" for note in table.notes)]).strip("\n")
 
 
-def _shown(value: Any) -> str:
+def _starred(entry: Entry, wide: bool) -> str:
+    return entry_text(entry) + ("*" if entry.best else " " if wide else "")
+
+
+def group_headings(table: Table) -> list[str]:
+    """What stands above each column: the name of its group above the first of the group, nothing above the others."""
+    groups = [column.group for column in table.columns]
+    return [group if index == 0 or groups[index - 1] != group else "" for index, group in enumerate(groups)]
+
+
+def entry_text(entry: Entry) -> str:
+    """Such as ``5.31 ±0.12 (1 failed)``; what is not there is why, or ``-``."""
+    value = _shown(entry.value, entry.digits)
+    if value == ABSENT:
+        return entry.mark or ABSENT
+    spread = "" if entry.spread is None else f" ±{_shown(entry.spread, entry.digits)}"
+    mark = f" ({entry.mark})" if len(entry.mark) > 1 else entry.mark  # a symbol, which a note explains
+    return f"{value}{spread}{mark}"
+
+
+def _shown(value: Any, digits: int = 2) -> str:
     if (value := _present(value)) is None:
         return ABSENT
     if isinstance(value, int) and value >= 10**7:
         return f"{value:.2e}"
-    return f"{value:.2f}" if isinstance(value, float) else " ".join(str(value).split())
+    return f"{value:.{digits}f}" if isinstance(value, float) else " ".join(str(value).split())
 
 
 def _present(value: Any) -> Any:
     """None for what is no number, which neither JSON nor a table has a word for."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table_markdown(table: Table) -> str:
+    """As GitHub shows it; the name of a group goes before that of its column."""
+    headings = [f"{column.group} {column.name}".strip() for column in table.columns]
+    rules = ["---:" if column.numeric else ":---" for column in table.columns]
+    bodies = [[_markdown(entry) for entry in row] for row in table.rows]
+    lines = [f"| {' | '.join(line)} |" for line in (map(_escaped_markdown, headings), rules, *bodies)]
+    return "\n".join([f"**{_escaped_markdown(table.title)}**", "", *lines, *("\n" + note for note in table.notes)])
+
+
+def _markdown(entry: Entry) -> str:
+    text = _escaped_markdown(entry_text(entry))
+    return f"**{text}**" if entry.best else text
+
+
+def _escaped_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
+
+
+def table_latex(table: Table) -> str:
+    """A ``table`` that needs the package booktabs."""
+    columns = "".join("r" if column.numeric else "l" for column in table.columns)
+    above = [*_latex_groups(table)] if any(group_headings(table)) else []
+    body = [_latex_line(_latex(entry) for entry in row) for row in table.rows]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escaped_latex('. '.join([table.title, *(note.rstrip('.') for note in table.notes)]))}.}}",
+            rf"\label{{tab:{table.name}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            *above,
+            _latex_line(_escaped_latex(column.name) for column in table.columns),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _latex_line(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_groups(table: Table) -> Iterator[str]:
+    spans = [(group, len(list(columns))) for group, columns in groupby(column.group for column in table.columns)]
+    yield _latex_line(rf"\multicolumn{{{width}}}{{c}}{{{_escaped_latex(group)}}}" for group, width in spans)
+    ends = list(accumulate(width for _, width in spans))
+    yield "".join(
+        rf"\cmidrule(lr){{{end - width + 1}-{end}}}" for (group, width), end in zip(spans, ends, strict=True) if group
+    )
+
+
+def _latex(entry: Entry) -> str:
+    text = _escaped_latex(entry_text(entry))
+    return rf"\textbf{{{text}}}" if entry.best else text
+
+
+LATEX = {
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "†": r"\textdagger{}",
+}
+
+
+def _escaped_latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def table_rows(table: Table) -> list[Row]:
+    """For machines: plain values by heading, the group's name before that of its column."""
+    headings = [f"{column.group} {column.name}".strip() for column in table.columns]
+    return [
+        {heading: _present(entry.value) for heading, entry in zip(headings, row, strict=True)} for row in table.rows
+    ]
+
+
+def show(tables: Sequence[Table], form: str) -> str:
+    """Tables one after the other; as CSV each under a line with its name, and as JSON by name."""
+    match form:
+        case "json":
+            content = [
+                {"name": table.name, "title": table.title, "rows": table_rows(table), "notes": list(table.notes)}
+                for table in tables
+            ]
+            return as_json(content)
+        case "csv":
+            return "\n\n".join(f"# {table.name}\n{as_csv(table_rows(table))}" for table in tables)
+        case _:
+            shown = {"table": table_text, "markdown": table_markdown, "latex": table_latex}[form]
+            return "\n\n".join(map(shown, tables))
 
 
 def as_json(content: Any) -> str:
@@ -119,6 +260,7 @@ def status_title(sweep: str, statuses: Sequence[TrialStatus], driver: Driver | N
 
 
 def error_rows(rows: Iterable[ErrorRow]) -> list[Row]:
+    """One for each data set, network and method: ``1/4 sd`` and so on are the spreads across seeds."""
     return [
         {
             "dataset": row.dataset,
@@ -126,6 +268,8 @@ def error_rows(rows: Iterable[ErrorRow]) -> list[Row]:
             "method": row.method,
             "seeds": row.seeds,
             **{metric: _present(error) for metric, error in row.errors.items()},
+            **{f"{metric} sd": _present(spread) for metric, spread in row.spreads.items()},
+            "missing": ", ".join(f"{count} {reason}" for reason, count in row.missing.items()),
         }
         for row in rows
     ]
@@ -142,62 +286,63 @@ def win_rows(rows: Iterable[WinRow]) -> list[Row]:
             "ties": row.wins.ties,
             "n": row.wins.n,
             "dropped": row.wins.dropped,
-            "p_value": row.p_value,
-            "test": row.test,
+            "interval_low": row.interval.low if row.interval else None,
+            "interval_high": row.interval.high if row.interval else None,
+            **{f"p {test}": value for test, value in row.p_values.items()},
+            **{f"p {test} holm": value for test, value in row.adjusted.items()},
         }
         for row in rows
     ]
 
 
-def _wins_by_method(rows: Sequence[WinRow]) -> list[Row]:
-    """For people: a line of percentages and a line of p-values for each method."""
-    lines: list[Row] = []
-    for method in dict.fromkeys(row.method for row in rows):
-        own = {row.metric: row for row in rows if row.method == method}
-        lines.append({"method": method, "": "wins %", **{metric: row.wins.percent for metric, row in own.items()}})
-        lines.append({"method": "", "": "p-value", **{metric: _p(row.p_value) for metric, row in own.items()}})
-        lines.append({"method": "", "": "pairs", **{metric: _pairs(row) for metric, row in own.items()}})
-    return lines
-
-
-def _p(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}" if value >= 0.001 else "<0.001"
-
-
-def _pairs(row: WinRow) -> str:
-    return f"{row.wins.n}" + (f" (-{row.wins.dropped})" if row.wins.dropped else "")
-
-
-def report_text(tables: Tables) -> str:
-    parts = [
-        as_text("Error in % at fractions of the cost; AE is the mean of all predictions", error_rows(tables.errors))
+def increase_rows(rows: Iterable[IncreaseRow]) -> list[Row]:
+    return [
+        {
+            "method": row.method,
+            "optimum": row.optimum,
+            "metric": row.metric,
+            "increase_percent": row.increase.percent,
+            "n": row.increase.n,
+            "dropped": row.increase.dropped,
+        }
+        for row in rows
     ]
-    if tables.optima:
-        parts.append(f"{', '.join(tables.optima)}: trained for the depth nearest to each fraction alone, not for all.")
-    if tables.wins:
-        row = tables.wins[0]
-        title = f"Wins over {row.baseline} in %, ties counting half; p-value: {row.test}, one-sided"
-        parts.append(as_text(title, _wins_by_method(tables.wins)))
-    if unfinished := states_text(tables):
-        parts.append(unfinished)
-    return "\n\n".join(parts)
 
 
-def states_text(tables: Tables) -> str:
-    """What the tables lack; empty if nothing."""
-    missing = {state: count for state, count in tables.states.items() if state is not TrialState.FINISHED}
-    if not missing:
-        return ""
-    states = ", ".join(f"{missing[state]} {state}" for state in TrialState if state in missing)
-    return f"Not in the tables: {states} of {tables.states.total()} trials; a pair that lacks one is dropped."
+def sequence_rows(rows: Iterable[SequenceRow]) -> list[Row]:
+    return [
+        {
+            "dataset": row.dataset,
+            "method": row.method,
+            "networks": " ".join(row.networks),
+            "seed": row.seed,
+            **{metric: _present(error) for metric, error in row.errors.items()},
+        }
+        for row in rows
+    ]
+
+
+LONG: dict[str, Callable[[Tables], list[Row]]] = {
+    "errors": lambda tables: error_rows(tables.errors),
+    "wins": lambda tables: win_rows(tables.wins),
+    "increases": lambda tables: increase_rows(tables.increases),
+    "sequences": lambda tables: sequence_rows(tables.sequences),
+}
+"""The numbers of a sweep for machines: a row for each, not arranged."""
+
+
+def report_text(tables: Tables, form: str = "table") -> str:
+    """The tables of a sweep for people: in a terminal, as markdown or as LaTeX; what is to know of them last."""
+    notes = tables.notes if form != "latex" else [f"% {note}" for note in tables.notes]
+    return "\n\n".join([show(arrange(tables), form), *(["\n".join(notes)] if notes else [])])
 
 
 def report_json(tables: Tables) -> str:
     return as_json(
         {
-            "sweep": tables.sweep,
+            "sweep": tables.sweep.name,
             "states": {str(state): tables.states[state] for state in TrialState},
-            "errors": error_rows(tables.errors),
-            "wins": win_rows(tables.wins),
+            "notes": list(tables.notes),
+            **{name: rows(tables) for name, rows in LONG.items()},
         }
     )

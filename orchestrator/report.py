@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator import tables
 from orchestrator.ledger import Ledger
+from orchestrator.measurements import Measurements, measure
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
 
@@ -23,6 +24,12 @@ def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
     records = {trial.id: record for trial in sweep.trials if (record := ledger.record(trial.id))}
     states = {status.trial.id: status.state for status in statuses(sweep, ledger)}
     return tables.build(sweep, records, states)
+
+
+def measurements(sweep: Sweep, ledger: Ledger) -> Measurements:
+    records = {trial.id: record for trial in sweep.trials if (record := ledger.record(trial.id))}
+    states = {status.trial.id: status.state for status in statuses(sweep, ledger)}
+    return measure(sweep, records, states)
 
 
 def statuses(sweep: Sweep, ledger: Ledger) -> list[TrialStatus]:

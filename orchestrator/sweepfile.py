@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from fractions import Fraction
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -47,8 +47,10 @@ from anytime_core.config import (
 )
 from anytime_core.weighting import WEIGHTINGS, is_known
 from orchestrator.document import Document, Fault, Key
-from orchestrator.stats import P_VALUES
+from orchestrator.stats import TESTS
 from orchestrator.trial import Resources
+
+T = TypeVar("T")
 
 MOST_UNITS = 256
 """In a block; the longest residual network on record, of 1,202 layers, has 200."""
@@ -130,7 +132,7 @@ def _depths(value: Any) -> Any:
     return None if value == "all" else value
 
 
-def _distinct(values: list[int]) -> list[int]:
+def _distinct(values: list[T]) -> list[T]:
     if len(set(values)) < len(values):
         raise ValueError(f"{values} holds one value twice")
     return values
@@ -230,11 +232,20 @@ Method = Annotated[
 ]
 
 
+Layout = Literal["errors", "methods", "periods", "sequence", "wins", "increases"]
+"""Tables of a report: ``layouts`` makes them."""
+FigureName = Literal["units", "last_units", "cost", "train_loss", "sequence", "weights", "periods", "choices"]
+"""Figures of a report: ``figures`` draws them."""
+
+
 class Report(BaseModel):
-    """How the tables are made: against which method percentages of wins are taken, and by which test."""
+    """What is made of the trials: against which method percentages of wins are taken, by which test, and which tables
+    and figures are shown, or those that suit the sweep."""
 
     baseline: str = "ann"
-    p_value: Literal[tuple(P_VALUES)] = "hoeffding"  # type: ignore[valid-type]
+    tables: Annotated[list[Layout], AfterValidator(_distinct)] = []
+    figures: Annotated[list[FigureName], AfterValidator(_distinct)] = []
+    p_value: Literal[tuple(TESTS)] = "hoeffding"  # type: ignore[valid-type]
 
 
 class SweepFile(BaseModel):

@@ -6,43 +6,46 @@ import csv
 import io
 import json
 import math
-from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import plan as planning
-from orchestrator import render
+from orchestrator import render, tables
 from orchestrator.ledger import Driver
+from orchestrator.measurements import METRICS
 from orchestrator.report import TrialStatus
-from orchestrator.stats import WinPercentage
-from orchestrator.tables import METRICS, ErrorRow, Tables, WinRow
+from orchestrator.table import Column, Entry, Table
+from orchestrator.tables import Tables
 from orchestrator.trial import TrialState
 
-ERRORS = dict(zip(METRICS, [50.0, 12.345, None, 0.0, math.nan], strict=True))
+TEXT = """
+name: small
+networks: [{n: 2, c: 8}]
+datasets: [digits, cifar10]
+methods: {ann: {}, aann: {strategy: aann}, opt: {regime: opt}}
+seeds: [0, 1]
+training: {batch_size: 64}
+"""
+FAILED = {("ann", "cifar10", 1): TrialState.FAILED, ("aann", "cifar10", 0): TrialState.DIVERGED}
 
 
-def win(metric: str, wins: WinPercentage) -> WinRow:
-    return WinRow(method="aann", baseline="ann", metric=metric, wins=wins, p_value=wins.p_value(), test="hoeffding")
-
-
-TABLES = Tables(
-    optima=("opt",),
-    sweep="small",
-    errors=(
-        ErrorRow(dataset="digits", network="(2,8)", method="ann", seeds=2, errors=ERRORS),
-        ErrorRow(dataset="digits", network="(2,8)", method="opt", seeds=0, errors=dict.fromkeys(METRICS)),
-    ),
-    wins=(
-        win("1/4", WinPercentage(wins=2, ties=1, n=4, dropped=0)),
-        win("1/2", WinPercentage(wins=39, ties=0, n=39, dropped=3)),
-        win("3/4", WinPercentage(wins=0, ties=0, n=0, dropped=4)),
-        win("1", WinPercentage(wins=1, ties=0, n=2, dropped=0)),
-        win("AE", WinPercentage(wins=1, ties=0, n=1, dropped=3)),
-    ),
-    states=Counter({TrialState.FINISHED: 5, TrialState.FAILED: 2, TrialState.DIVERGED: 1}),
-)
+@pytest.fixture(scope="module")
+def made(load_text, make_record) -> Tables:
+    """Errors of ann: 60, 50, 40, 30, 20, 10 and with seed 1 one more; of aann half as much; of opt 5 at every depth. Of
+    cifar10 a trial failed and another diverged."""
+    sweep = load_text(TEXT)
+    records, states = {}, {trial.id: TrialState.FINISHED for trial in sweep.trials}
+    for trial in sweep.trials:
+        cell = trial.cell
+        if state := FAILED.get((cell.method, cell.dataset, cell.seed)):
+            states[trial.id] = state
+            continue
+        full = tuple(10.0 * left + cell.seed for left in (6, 5, 4, 3, 2, 1))
+        errors = {"ann": full, "aann": tuple(error / 2 for error in full), "opt": (5.0,)}[cell.method]
+        records[trial.id] = make_record(trial, errors)
+    return tables.build(sweep, records, states)
 
 
 def cells(line: str) -> list[str]:
@@ -135,79 +138,148 @@ def test_json_never_holds_what_json_has_no_word_for() -> None:
         render.as_json([{"error": math.nan}])
 
 
+# Tables
+
+
+SMALL = Table(
+    name="small",
+    title="Errors & more",
+    columns=(
+        Column(name="method", numeric=False),
+        Column(name="1/4", group="svhn"),
+        Column(name="AE", group="svhn"),
+        Column(name="1/4", group="cifar_10"),
+    ),
+    rows=(
+        (Entry(value="ann"), Entry(value=5.256), Entry(value=7.0, best=True), Entry(mark="failed")),
+        (Entry(value="a_b"), Entry(value=math.nan), Entry(value=8.5, spread=0.25), Entry(value=1.0, mark="1 pending")),
+    ),
+    notes=("AE: the mean.",),
+)
+
+
+def test_a_table_as_text_has_groups_above_and_the_best_starred() -> None:
+    assert render.table_text(SMALL).splitlines() == [
+        "Errors & more",
+        "",
+        "          svhn                         cifar_10",
+        " method    1/4            AE                1/4",
+        " ──────────────────────────────────────────────",
+        " ann      5.26         7.00*             failed",
+        " a_b         -    8.50 ±0.25   1.00 (1 pending)",
+        "",
+        " AE: the mean.",
+    ]
+
+
+def test_a_table_as_markdown_has_the_best_in_bold() -> None:
+    assert render.table_markdown(SMALL).splitlines() == [
+        "**Errors & more**",
+        "",
+        "| method | svhn 1/4 | svhn AE | cifar\\_10 1/4 |",
+        "| :--- | ---: | ---: | ---: |",
+        "| ann | 5.26 | **7.00** | failed |",
+        "| a\\_b | - | 8.50 ±0.25 | 1.00 (1 pending) |",
+        "",
+        "AE: the mean.",
+    ]
+
+
+def test_a_table_as_latex_has_rules_spans_and_nothing_unescaped() -> None:
+    text = render.table_latex(SMALL)
+    assert r"\caption{Errors \& more. AE: the mean.}" in text
+    assert r" & \multicolumn{2}{c}{svhn} & \multicolumn{1}{c}{cifar\_10} \\" in text
+    assert r"\cmidrule(lr){2-3}\cmidrule(lr){4-4}" in text
+    assert r"ann & 5.26 & \textbf{7.00} & failed \\" in text
+    assert r"a\_b & - & 8.50 $\pm$0.25 & 1.00 (1 pending) \\" in text
+    assert text.count("{") == text.count("}")
+
+
+def test_tables_for_machines_hold_plain_values() -> None:
+    (content,) = json.loads(render.show([SMALL], "json"))
+    assert content["rows"] == [
+        {"method": "ann", "svhn 1/4": 5.256, "svhn AE": 7, "cifar_10 1/4": None},
+        {"method": "a_b", "svhn 1/4": None, "svhn AE": 8.5, "cifar_10 1/4": 1},
+    ]
+    title, *lines = render.show([SMALL], "csv").splitlines()
+    assert title == "# small"
+    assert [row["svhn AE"] for row in csv.DictReader(lines)] == ["7.0", "8.5"]
+
+
 # The report
 
 
-def test_the_report_as_text_is_three_tables_and_what_they_lack() -> None:
-    errors, rest = render.report_text(TABLES).split("\n\nWins ")
-    errors, note = errors.split("\n\nopt: ")
-    assert note == "trained for the depth nearest to each fraction alone, not for all."
-    wins, lacks = rest.split("\n\nNot ")
-    assert [cells(line) for line in errors.splitlines()[2:]] == [
-        ["dataset", "network", "method", "seeds", "1/4", "1/2", "3/4", "1", "AE"],
-        [errors.splitlines()[3].strip()],
-        ["digits", "(2,8)", "ann", "2", "50.00", "12.35", "-", "0.00", "-"],
-        ["digits", "(2,8)", "opt", "0", "-", "-", "-", "-", "-"],
+def test_the_report_as_text_is_three_tables_and_what_they_lack(made) -> None:
+    errors, wins, increases, notes = _parts(render.report_text(made))
+    lines = [cells(line) for line in errors.splitlines()]
+    assert lines[2:5] == [
+        ["digits", "cifar10"],
+        ["network", "method", *METRICS, *METRICS],
+        [errors.splitlines()[4].strip()],
     ]
-    assert wins.splitlines()[0] == "over ann in %, ties counting half; p-value: hoeffding, one-sided"
-    assert [cells(line) for line in wins.splitlines()[4:]] == [
-        ["aann", "wins %", "62.50", "100.00", "-", "50.00", "100.00"],
-        ["p-value", "0.882", "<0.001", "-", "1.000", "0.607"],  # exp(-2 4 / 64), exp(-2 39 / 4), none, 1, exp(-2 / 4)
-        ["pairs", "4", "39 (-3)", "0 (-4)", "2", "1 (-3)"],
+    half = ["30.25 ±0.35*", "25.25 ±0.35*", "15.25 ±0.35*", "5.25 ±0.35*", "17.75 ±0.35*"]
+    assert lines[6][:7] == ["(2,8)", "aann", *half]
+    assert lines[5][7:] == [f"{value:.2f}†" for value in (60, 50, 30, 10, 35)]
+    assert lines[7] == ["(2,8)", "opt", *["5.00 ±0.00"] * 4, "-", *["5.00 ±0.00"] * 4, "-"]
+    assert "†: mean of fewer seeds: ann (2,8) cifar10 1 failed; aann (2,8) cifar10 1 diverged." in errors
+    assert "opt: trained for the depth nearest to each fraction alone, not for all." in errors
+    lines = [cells(line) for line in wins.splitlines()]
+    assert lines[0][0].startswith("Wins over ann in %")
+    assert lines[4:9] == [
+        ["aann", "wins %", *["100.00"] * 5],
+        ["aann", "p", *["0.368"] * 5],  # exp(-2 2 / 4)
+        ["aann", "p Holm", *["1.000"] * 5],
+        ["aann", "95 %", *["100-100"] * 5],
+        ["aann", "pairs", *["2 (-2)"] * 5],
     ]
-    assert lacks == "in the tables: 2 failed, 1 diverged of 8 trials; a pair that lacks one is dropped."
+    lines = [cells(line) for line in increases.splitlines()]
+    assert lines[5][:3] == ["aann", "opt", "506.67 (of 3)"]
+    assert notes.splitlines()[0] == (
+        "Not in the tables: 1 failed, 1 diverged of 24 trials; a pair that lacks one is dropped."
+    )
 
 
-def test_a_whole_report_says_nothing_of_what_it_lacks() -> None:
-    whole = Tables(sweep="small", optima=(), errors=TABLES.errors, wins=(), states=Counter({TrialState.FINISHED: 8}))
-    assert "Not in the tables" not in render.report_text(whole)
-    assert "Wins" not in render.report_text(whole)
+def _parts(text: str) -> list[str]:
+    """The tables, and what stands below them."""
+    starts = [text.index(start) for start in ("Error in %", "Wins over", "Mean relative", "Not in the")]
+    return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
-def test_the_report_as_json_has_every_number_and_count() -> None:
-    content = json.loads(render.report_json(TABLES), parse_constant=pytest.fail)
+def test_a_whole_report_says_nothing_of_what_it_lacks(load_text, make_record) -> None:
+    sweep = load_text(TEXT.replace("aann: {strategy: aann}, opt: {regime: opt}", ""))
+    records = {trial.id: make_record(trial, (1.0,) * 6) for trial in sweep.trials}
+    whole = tables.build(sweep, records, dict.fromkeys(records, TrialState.FINISHED))
+    text = render.report_text(whole)
+    assert "Not in the tables" not in text
+    assert "Wins" not in text
+
+
+def test_the_report_as_json_has_every_number_and_count(made) -> None:
+    content = json.loads(render.report_json(made), parse_constant=pytest.fail)
     assert content["sweep"] == "small"
-    assert content["states"] == {
-        "pending": 0,
-        "running": 0,
-        "interrupted": 0,
-        "failed": 2,
+    assert {state: count for state, count in content["states"].items() if count} == {
+        "failed": 1,
         "diverged": 1,
-        "finished": 5,
+        "finished": 22,
     }
-    first, second = content["errors"]
-    assert first == {
-        "dataset": "digits",
-        "network": "(2,8)",
-        "method": "ann",
-        "seeds": 2,
-        "1/4": 50,
-        "1/2": 12.345,
-        "3/4": None,
-        "1": 0,
-        "AE": None,
-    }
-    assert {second[metric] for metric in METRICS} == {None}
-    assert content["wins"][0] == {
-        "method": "aann",
-        "baseline": "ann",
-        "metric": "1/4",
-        "win_percent": 62.5,
-        "wins": 2,
-        "ties": 1,
-        "n": 4,
-        "dropped": 0,
-        "p_value": pytest.approx(math.exp(-0.125)),
-        "test": "hoeffding",
-    }
-    assert (content["wins"][2]["win_percent"], content["wins"][2]["p_value"]) == (None, None)
+    rows = {(row["dataset"], row["method"]): row for row in content["errors"]}
+    assert rows["digits", "ann"]["1/4"] == 60.5
+    assert rows["digits", "ann"]["1/4 sd"] == pytest.approx(math.sqrt(0.5))
+    assert (rows["cifar10", "aann"]["seeds"], rows["cifar10", "aann"]["missing"]) == (1, "1 diverged")
+    assert rows["digits", "opt"]["AE"] is None
+    win = content["wins"][0]
+    assert (win["method"], win["baseline"], win["metric"]) == ("aann", "ann", "1/4")
+    assert (win["win_percent"], win["wins"], win["ties"], win["n"], win["dropped"]) == (100, 2, 0, 2, 2)
+    assert win["p hoeffding"] == pytest.approx(math.exp(-1))
+    assert win["p sign-test"] == 0.25
+    assert content["notes"] == list(made.notes)
 
 
-def test_the_report_as_csv_has_no_nan() -> None:
-    errors = list(csv.DictReader(io.StringIO(render.as_csv(render.error_rows(TABLES.errors)))))
-    assert [errors[0][metric] for metric in METRICS] == ["50.0", "12.345", "", "0.0", ""]
-    wins = list(csv.DictReader(io.StringIO(render.as_csv(render.win_rows(TABLES.wins)))))
-    assert [row["win_percent"] for row in wins] == ["62.5", "100.0", "", "50.0", "100.0"]
+def test_the_report_as_csv_has_a_row_for_each_number(made) -> None:
+    counts = {
+        name: len(list(csv.DictReader(io.StringIO(render.as_csv(rows(made)))))) for name, rows in render.LONG.items()
+    }
+    assert counts == {"errors": 6, "wins": 5, "increases": 10, "sequences": 0}
 
 
 # Plan and status
