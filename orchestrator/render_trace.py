@@ -9,7 +9,10 @@ from anytime_core.config import to_dict
 from orchestrator.render import ABSENT, as_json, as_text
 from orchestrator.trace import Comparison, Difference, Trace, flat
 
-PROVENANCE = ("code_version", "data_hash", "network_hash", "host", "device_name", "threads", "python", "torch", "numpy")
+PROVENANCE = (
+    *("code_version", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
+    *("python", "torch", "numpy"),
+)
 """What is shown of every trial that ended, ``-`` where an older version did not write it down."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
 
@@ -22,9 +25,10 @@ def trace_json(trace: Trace) -> str:
 
 def trace_text(trace: Trace) -> str:
     groups = _groups(trace)
-    errors, failure = groups.pop("errors"), groups.pop("failure")
+    errors, milestones, failure = (groups.pop(name) for name in ("errors", "milestones", "failure"))
     parts = [f"{trace.trial.cell.label}: {trace.state}", _group("trial", groups.pop("trial"))]
     parts.append(as_text("errors in %, cost in multiply-adds", errors))
+    parts.append(as_text("errors in % at fractions of the cost, and their mean", [milestones]))
     parts += [_group(title, values) for title, values in groups.items()]
     if failure:
         parts.append(_group("failure", {**failure, "traceback": ""}) + "\n" + _indented(failure["traceback"]))
@@ -40,7 +44,7 @@ def _groups(trace: Trace) -> dict[str, Any]:
             {"prediction": it.number, "unit": it.unit, "cost": it.cost, "relative": it.share, "error": it.error}
             for it in trace.predictions
         ],
-        "errors at fractions of the cost": dict(trace.metrics),
+        "milestones": dict(trace.metrics),
         "times": _times(trace),
         "provenance": _provenance(trace),
         "config": to_dict(trace.trial.config),
@@ -70,7 +74,7 @@ def _times(trace: Trace) -> dict[str, Any]:
     known = {**begun, **(record.provenance if record else {})}
     return {
         **{name: known.get(name) or None for name in TIMES},
-        "training_seconds": record.result.seconds if record else None,
+        "training_seconds": round(record.result.seconds, 2) if record else None,
     }
 
 
@@ -78,7 +82,7 @@ def _provenance(trace: Trace) -> dict[str, Any]:
     if trace.record is None:
         return {}
     known = {name: value for name, value in trace.record.provenance.items() if name not in TIMES}
-    return {**dict.fromkeys(PROVENANCE), **known, "device": trace.record.result.device}
+    return {**dict.fromkeys(PROVENANCE), "device": trace.record.result.device, **known}
 
 
 def comparison_json(comparison: Comparison) -> str:
@@ -146,13 +150,7 @@ def _group(title: str, values: Group) -> str:
 
 def _lines(name: str, value: Any) -> list[tuple[str, str]]:
     values = value if isinstance(value, list) else [value]
-    return [("" if index else name, _shown(item)) for index, item in enumerate(values)]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ABSENT
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return [("" if index else name, _full(item)) for index, item in enumerate(values)]
 
 
 def _indented(text: str) -> str:

@@ -62,7 +62,8 @@ def _resources(trial: Trial, record: TrialRecord) -> Resources:
 
 def _rerun(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Run:
     ledger.make()
-    device = "a GPU" if trial.resources.gpus else f"{trial.resources.cpus} CPU threads"
+    threads = "1 thread" if trial.resources.cpus == 1 else f"{trial.resources.cpus} threads"
+    device = f"{threads} and a GPU" if trial.resources.gpus else threads
     said = f"training {trial.cell.label} again: {trial.config.steps} steps, {device}"
     console.print(said, highlight=False, markup=False, soft_wrap=True)
     outcome = _train(trial, ledger, settings, console)
