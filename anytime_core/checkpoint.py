@@ -63,6 +63,16 @@ def unpack(content: bytes) -> Checkpoint:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """Identifies the bits of named arrays, with their types and shapes, whatever order they come in: 16 hex digits of a
+    SHA-256."""
+    hashed = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        hashed.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()[:16]
+
+
 def _by_step(folder: Path) -> dict[int, Path]:
     """The checkpoints of a folder, newest first, undamaged or not."""
     named = ((NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))

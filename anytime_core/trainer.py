@@ -331,10 +331,22 @@ def load_network(folder: Path | str) -> TrainedNetwork:
 
     ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError.
     """
-    checkpoints = Path(folder) / "checkpoints"
-    saved = checkpoint.latest(checkpoints if checkpoints.is_dir() else Path(folder))
-    if saved is None:
-        raise CheckpointError(f"{folder} holds no valid checkpoint")
+    saved = _newest(Path(folder))
     network = build_network(from_dict(saved.meta["config"]))
     network.load_state_dict(_tensors(saved, "network/"))
     return TrainedNetwork(network, Normalisation(**_tensors(saved, "normalisation/"))).eval()
+
+
+def network_hash(folder: Path | str) -> str:
+    """Identifies the bits of the trained network that ``load_network`` gives: its weights and the statistics of its
+    normalisation layers, and nothing that only training needs. Raises CheckpointError."""
+    arrays = _newest(Path(folder)).arrays
+    return checkpoint.digest({name: array for name, array in arrays.items() if name.startswith("network/")})
+
+
+def _newest(folder: Path) -> checkpoint.Checkpoint:
+    checkpoints = folder / "checkpoints"
+    saved = checkpoint.latest(checkpoints if checkpoints.is_dir() else folder)
+    if saved is None:
+        raise CheckpointError(f"{folder} holds no valid checkpoint")
+    return saved

@@ -82,6 +82,16 @@ _tracking_uri = click.option(
     show_envvar=True,
     help="MLflow server or database.  [default: SQLite in the storage folder]",
 )
+_data_root = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="ORCHESTRATE_DATA_ROOT",
+    show_envvar=True,
+    help="Folder of the data sets.  [default: data in the storage folder]",
+)
+_md5 = click.option(
+    "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."
+)
 _format = click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="For people or machines."
 )
@@ -96,17 +106,11 @@ def cli() -> None:
 @cli.command()
 @_common
 @_tracking_uri
-@click.option(
-    "--data-root",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="ORCHESTRATE_DATA_ROOT",
-    show_envvar=True,
-    help="Folder of the data sets.  [default: data in the storage folder]",
-)
+@_data_root
 @click.option("--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]")
 @click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
 @click.option("--gpus", type=click.FloatRange(0, 1), help="Share of a GPU of each trial, instead of the sweep's.")
-@click.option("--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums.")
+@_md5
 def sweep(
     sweep_file: Path,
     storage: Path,
@@ -221,6 +225,68 @@ def report_command(sweep_file: Path, storage: Path, form: str, table: str) -> No
         click.echo(render.as_csv(rows))
     else:
         click.echo(render.report_json(tables) if form == "json" else render.report_text(tables))
+
+
+_cell = click.argument("cell", nargs=-1, required=True)
+_trace_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or machines.",
+)
+
+
+@cli.command()
+@_common
+@_cell
+@_trace_format
+def show(sweep_file: Path, storage: Path, cell: tuple[str, ...], form: str) -> None:
+    """Show all that is known of one trial, and where its numbers come from.
+
+    CELL is a trial's id, its first digits, or words of its place in the tables: "aann (7,16) cifar10 seed 1".
+    """
+    from orchestrator import render_trace, trace
+    from orchestrator.ledger import Ledger
+    from orchestrator.sweep import load
+
+    grid = load(sweep_file)
+    found = trace.trace(grid, trace.find(grid, " ".join(cell)), Ledger(storage))
+    click.echo(render_trace.trace_json(found) if form == "json" else render_trace.trace_text(found))
+
+
+@cli.command()
+@_common
+@_cell
+@_data_root
+@_md5
+@_trace_format
+def reproduce(
+    sweep_file: Path, storage: Path, cell: tuple[str, ...], data_root: Path | None, check_md5: bool, form: str
+) -> None:
+    """Train one trial again, and say whether it gives the same bits.
+
+    CELL is as for `show`. The results in the storage folder stay as they are. Exit code 1 if the bits differ.
+    """
+    from rich.console import Console
+
+    from orchestrator import render_trace, trace
+    from orchestrator import reproduce as reproducing
+    from orchestrator.ledger import Ledger
+    from orchestrator.sweep import load
+
+    grid = load(sweep_file)
+    trial = trace.find(grid, " ".join(cell))
+    settings = reproducing.Settings(data_root=data_root or storage / "data", check_md5=check_md5)
+    try:
+        comparison = reproducing.reproduce(trial, Ledger(storage), settings, Console(stderr=True))
+    except KeyboardInterrupt:
+        _end("interrupted; nothing was compared", 130)
+    shown = render_trace.comparison_json if form == "json" else render_trace.comparison_text
+    click.echo(shown(comparison))
+    if not comparison.same_bits:
+        sys.exit(1)
 
 
 def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:

@@ -5,11 +5,9 @@ The same command again is how a sweep goes on after anything: it starts from the
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +22,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.mlflow_store import safe_uri
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
+from orchestrator.provenance import code_version
 from orchestrator.sweep import Sweep
 from orchestrator.tracking import Tracker, is_current
 from orchestrator.trial import Trial, TrialState
@@ -140,18 +139,3 @@ def _tracking_troubles(tracker: Tracker, settings: Settings) -> list[str]:
         return []
     uri = safe_uri(settings.tracking_uri)
     return [f"MLflow at {uri} lacks {len(tracker.behind)} trials: {tracker.outage}; the same command delivers them"]
-
-
-def code_version() -> str:
-    """The commit of the code that trains, with ``-dirty`` if it was changed since; else the package's version."""
-    folder = Path(__file__).parent
-    try:
-        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # or the repository is somebody else's
-        return _git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return version("anytime-orchestrator")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

@@ -43,7 +43,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One try at a trial. ``number`` counts from 1; ``token`` is its own."""
+    """One try at a trial. ``number`` counts from 1; ``token`` is its own. ``first_began`` is when the first try at the
+    trial began, empty where that was not written down."""
 
     trial_id: str
     number: int
@@ -51,6 +52,17 @@ class Attempt:
     host: str
     pid: int
     began: str
+    first_began: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why an attempt failed. ``error`` is a line for the user."""
+
+    attempt: int
+    error: str
+    traceback: str
+    time: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,9 +129,20 @@ class Ledger:
 
     def failure(self, trial_id: str) -> str | None:
         """Why the last attempt failed; None if it did not."""
-        failure, attempt = _read(self.folder(trial_id) / "failure.json"), self.attempt(trial_id)
-        last = failure and attempt and failure.get("token") == attempt.token
-        return str(failure.get("error")) if failure and last else None
+        failure = self.last_failure(trial_id)
+        return failure.error if failure else None
+
+    def last_failure(self, trial_id: str) -> Failure | None:
+        """Of the last attempt; None if it did not fail."""
+        content, attempt = _read(self.folder(trial_id) / "failure.json"), self.attempt(trial_id)
+        if not content or not attempt or content.get("token") != attempt.token:
+            return None
+        return Failure(
+            attempt=attempt.number,
+            error=str(content.get("error")),
+            traceback=str(content.get("traceback", "")),
+            time=str(content.get("time", "")),
+        )
 
     def state(self, trial_id: str) -> TrialState:
         """A trial that began and has not ended counts as interrupted: whether it runs, only its driver knows."""
@@ -128,6 +151,12 @@ class Ledger:
         if self.failure(trial_id) is not None:
             return TrialState.FAILED
         return TrialState.INTERRUPTED if self.attempts(trial_id) else TrialState.PENDING
+
+    def state_under(self, driver: Driver | None, trial_id: str) -> TrialState:
+        """As ``state``, but a trial that its sweep's present driver has begun is running."""
+        state, attempt = self.state(trial_id), self.attempt(trial_id)
+        begun = driver and attempt and attempt.began >= driver.since
+        return TrialState.RUNNING if state is TrialState.INTERRUPTED and begun else state
 
     def attempt(self, trial_id: str) -> Attempt | None:
         """The last attempt that began."""
@@ -165,13 +194,15 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
             _write(folder / "config.json", to_dict(trial.config))
+        before, began = self.attempt(trial.id), now()
         attempt = Attempt(
             trial_id=trial.id,
-            number=self.attempts(trial.id) + 1,
+            number=before.number + 1 if before else 1,
             token=uuid4().hex,
             host=socket.gethostname(),
             pid=os.getpid(),
-            began=now(),
+            began=began,
+            first_began=_first_began(before) if before else began,
         )
         _write(folder / "attempt.json", asdict(attempt))
         if (folder / "result.json").exists() and self.record(trial.id) is None:
@@ -249,6 +280,10 @@ class Ledger:
             return _holder(folder)
         except OSError:
             return None
+
+
+def _first_began(attempt: Attempt) -> str:
+    return attempt.first_began or (attempt.began if attempt.number == 1 else "")
 
 
 def _locked(file: TextIO) -> bool:

@@ -98,7 +98,7 @@ def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[st
         if record is None or record.state is not TrialState.FINISHED:
             missing[place] = str(states[trial_id])
             continue
-        values[place] |= _errors(cell, record)
+        values[place] |= errors_of(cell, record)
         if cell.unit is not None:
             depths[place][cell.unit] = record.result.errors[-1]
             if depths[place].keys() == {*range(3 * cell.n, 0, -cell.period)}:
@@ -111,7 +111,8 @@ def experiment_of(cell: Cell) -> Experiment:
     return Experiment(cell.dataset, cell.network, cell.seed)
 
 
-def _errors(cell: Cell, record: TrialRecord) -> dict[str, float]:
+def errors_of(cell: Cell, record: TrialRecord) -> dict[str, float]:
+    """The errors in percent that a finished trial has by itself, by metric; those it does not reach are left out."""
     costs, errors = record.result.costs, record.result.errors
     if cell.unit is not None:  # an optimum stands for each fraction of the cost that rounds to its depth
         return {str(f): errors[-1] for f in MILESTONES if opt_unit(cell.n, f) == cell.unit}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator import tables
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Driver, Ledger
 from orchestrator.measurements import Measurements, measure
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
@@ -35,17 +35,15 @@ def measurements(sweep: Sweep, ledger: Ledger) -> Measurements:
 def statuses(sweep: Sweep, ledger: Ledger) -> list[TrialStatus]:
     """Each trial of the sweep. One that its present driver has begun is running."""
     driver = ledger.driver(sweep.name)
-    return [_status(trial, ledger, driver.since if driver else None) for trial in sweep.trials]
+    return [_status(trial, ledger, driver) for trial in sweep.trials]
 
 
-def _status(trial: Trial, ledger: Ledger, driven_since: str | None) -> TrialStatus:
-    state, attempt = ledger.state(trial.id), ledger.attempt(trial.id)
-    if state is TrialState.INTERRUPTED and driven_since and attempt and attempt.began >= driven_since:
-        state = TrialState.RUNNING
+def _status(trial: Trial, ledger: Ledger, driver: Driver | None) -> TrialStatus:
+    state = ledger.state_under(driver, trial.id)
     return TrialStatus(
         trial=trial,
         state=state,
         step=trial.config.steps if state is TrialState.FINISHED else ledger.step(trial.id),
-        attempts=attempt.number if attempt else 0,
+        attempts=ledger.attempts(trial.id),
         failure=ledger.failure(trial.id) if state is TrialState.FAILED else None,
     )

@@ -5,15 +5,12 @@ What goes wrong inside a trial is its outcome, not an exception: the worker live
 
 from __future__ import annotations
 
-import platform
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from anytime_core.config import to_dict
 from anytime_core.cost import trial_costs
@@ -21,6 +18,7 @@ from anytime_core.data.formats import Images
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.ledger import Attempt, Ledger, SupersededError, now
+from orchestrator.provenance import machine
 from orchestrator.trial import Trial, TrialRecord, TrialState
 
 METRICS_INTERVAL = 1.0
@@ -80,7 +78,7 @@ def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
 
 def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report) -> TrialRecord:
     from anytime_core.data.cache import content_hash
-    from anytime_core.trainer import train
+    from anytime_core.trainer import network_hash, train
 
     images = _images(trial.config.data.name, where.data_root, where.check_md5)
     epochs = _Epochs(trial, ledger, attempt, report)
@@ -94,7 +92,8 @@ def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, 
         threads=trial.resources.cpus,
     )
     epochs.flush()
-    return _record(trial, where, attempt, result, content_hash(images))
+    hashes = {"data_hash": content_hash(images), "network_hash": network_hash(ledger.checkpoints(trial.id))}
+    return _record(trial, where, attempt, result, hashes)
 
 
 @lru_cache(maxsize=4)
@@ -144,7 +143,9 @@ class _Epochs:
         self._written = time.monotonic()
 
 
-def _record(trial: Trial, where: Surroundings, attempt: Attempt, result: TrialResult, data_hash: str) -> TrialRecord:
+def _record(
+    trial: Trial, where: Surroundings, attempt: Attempt, result: TrialResult, hashes: dict[str, str]
+) -> TrialRecord:
     return TrialRecord(
         trial_id=trial.id,
         config=to_dict(trial.config),
@@ -152,15 +153,12 @@ def _record(trial: Trial, where: Surroundings, attempt: Attempt, result: TrialRe
         attempts=attempt.number,
         provenance={
             "code_version": where.code_version,
-            "data_hash": data_hash,
+            **hashes,
             "host": attempt.host,
             "threads": trial.resources.cpus,
+            "first_attempt_began": attempt.first_began,
             "last_attempt_began": attempt.began,
             "ended": now(),
-            **_versions(),
+            **machine(gpu=trial.resources.gpus > 0),
         },
     )
-
-
-def _versions() -> dict[str, Any]:
-    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}

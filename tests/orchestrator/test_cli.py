@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator.ledger import Ledger
 from orchestrator.sweep import load
+from orchestrator.worker import Surroundings, run_trial
 
 REPOSITORY = Path(__file__).parents[2]
 ORCHESTRATE = str(Path(sys.executable).with_name("orchestrate"))
@@ -83,6 +84,7 @@ finally:
         (["plan", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
         (["status", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
         (["report", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
+        (["show", TABLE6, "aann (7,16) cifar10"], {"torch", "ray", "mlflow", "pandas"}),
     ],
 )
 def test_a_command_that_trains_nothing_imports_nothing_that_trains(tmp_path, environment, arguments, forbidden) -> None:
@@ -181,6 +183,50 @@ def test_storage_is_a_default_an_option_or_a_variable(orchestrate, tmp_path, mak
     assert report["states"]["finished"] == 1
 
 
+# Show and reproduce
+
+
+def test_a_trial_is_shown_by_words_of_its_cell_or_digits_of_its_id(orchestrate, tmp_path, make_record) -> None:
+    one_finished(tmp_path / "runs", make_record)
+    trial = load(Path(QUICKSTART)).trials[0]
+    words = orchestrate("show", QUICKSTART, "ann", "2,8", "seed", "0")
+    assert (words.code, words.err) == (0, "")
+    assert words.out.startswith("ann (2,8) digits seed 0: finished\n")
+    assert words.out == orchestrate("show", QUICKSTART, trial.id[:8]).out
+    content = json.loads(orchestrate("show", QUICKSTART, "digits ann (2,8) seed 0", "--format", "json").out)
+    assert content["trial"]["id"] == trial.id
+    assert [row["error"] for row in content["errors"]] == [60, 50, 40, 30, 20, 10]
+    assert content["provenance"]["code_version"] is None  # not written down
+
+
+ONE = """
+name: one
+networks: [{n: 1, c: 2}]
+datasets: [digits]
+methods: {ann: {}}
+training: {steps: 22, batch_size: 64, learning_rate: {0: 0.1}}
+report: {baseline: ann}
+"""
+
+
+def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestrate, tmp_path) -> None:
+    (tmp_path / "one.yaml").write_text(ONE)
+    (trial,) = load(tmp_path / "one.yaml").trials
+    ledger = Ledger(tmp_path / "runs")
+    run_trial(trial, Surroundings(storage=ledger.storage, data_root=tmp_path / "data"), lambda epochs: None)
+    done = orchestrate("reproduce", "one.yaml", "ann", "--no-md5", "--format", "json")
+    assert (done.code, json.loads(done.out)["same_bits"]) == (0, True)
+    assert "training ann (1,2) digits seed 0 again: 22 steps, 1 thread\n" in done.err
+    assert "[1/1 done, 0 running, 0 failed" in done.err
+
+    result = ledger.folder(trial.id) / "result.json"
+    result.write_text(result.read_text().replace('"seed": 0', '"seed": 3'))
+    done = orchestrate("reproduce", "one.yaml", "ann")
+    assert done.code == 1
+    assert done.out.startswith(f"other bits: ann (1,2) digits seed 0 ({trial.id})\n")
+    assert ["config:", "seed", "3", "0"] in [line.split() for line in done.out.splitlines()]
+
+
 # Mistakes
 
 
@@ -210,6 +256,11 @@ def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, co
         (["plan", TABLE6, "--format", "xml"], "'xml' is not one of 'table', 'json', 'csv'"),
         (["plan", TABLE6, "--fromat", "json"], "No such option"),
         (["plan", TABLE6, "--storage", TABLE6], "is a file"),
+        (["show", TABLE6], "Missing argument 'CELL...'"),
+        (["show", TABLE6, "abcd", "--format", "csv"], "'csv' is not one of 'table', 'json'"),
+        (["show", TABLE6, "aann (7,16)"], "'aann (7,16)' may be 3 trials; give more words, or the id, of one:\n"),
+        (["show", TABLE6, "aann (7,16) mnist"], "no cell is 'aann (7,16) mnist'; words of cells are:\n"),
+        (["reproduce", TABLE6, "aann (7,16) cifar10"], "has not finished: it is pending in "),
         (["report", TABLE6, "--table", "losses"], "'losses' is not one of 'errors', 'wins'"),
         (["sweep", QUICKSTART, "--cpus", "0"], "0 is not in the range x>=1"),
         (["sweep", QUICKSTART, "--gpus", "2"], "2.0 is not in the range 0<=x<=1"),
