@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator import tables
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, Standing
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
 
@@ -20,25 +21,26 @@ class TrialStatus:
 
 
 def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
-    records = {trial.id: record for trial in sweep.trials if (record := ledger.record(trial.id))}
-    states = {status.trial.id: status.state for status in statuses(sweep, ledger)}
+    standings = ledger.standings(trial.id for trial in sweep.trials)
+    records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
+    states = {status.trial.id: status.state for status in _statuses(sweep, ledger, standings)}
     return tables.build(sweep, records, states)
 
 
 def statuses(sweep: Sweep, ledger: Ledger) -> list[TrialStatus]:
     """Each trial of the sweep. One that its present driver has begun is running."""
+    return _statuses(sweep, ledger, ledger.standings(trial.id for trial in sweep.trials))
+
+
+def _statuses(sweep: Sweep, ledger: Ledger, standings: Mapping[str, Standing]) -> list[TrialStatus]:
     driver = ledger.driver(sweep.name)
-    return [_status(trial, ledger, driver.since if driver else None) for trial in sweep.trials]
+    return [_status(trial, standings[trial.id], driver.since if driver else None) for trial in sweep.trials]
 
 
-def _status(trial: Trial, ledger: Ledger, driven_since: str | None) -> TrialStatus:
-    state, attempt = ledger.state(trial.id), ledger.attempt(trial.id)
-    if state is TrialState.INTERRUPTED and driven_since and attempt and attempt.began >= driven_since:
+def _status(trial: Trial, standing: Standing, driven_since: str | None) -> TrialStatus:
+    state = standing.state
+    if state is TrialState.INTERRUPTED and driven_since and standing.began and standing.began >= driven_since:
         state = TrialState.RUNNING
     return TrialStatus(
-        trial=trial,
-        state=state,
-        step=trial.config.steps if state is TrialState.FINISHED else ledger.step(trial.id),
-        attempts=attempt.number if attempt else 0,
-        failure=ledger.failure(trial.id) if state is TrialState.FAILED else None,
+        trial=trial, state=state, step=standing.step, attempts=standing.attempts, failure=standing.failure
     )
