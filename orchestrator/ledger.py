@@ -9,6 +9,7 @@
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
     STORAGE/sweeps/NAME/                 the driver's lock and log
+    STORAGE/index.arrow                  a copy of many results, made where it is missing
 
 Every file but the lock appears whole, by a rename. An attempt writes only while it is the last one that began, so a
 worker that was given up and comes back late changes nothing.
@@ -23,12 +24,12 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from uuid import uuid4
 
 from anytime_core.checkpoint import latest_step
@@ -38,7 +39,15 @@ from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.errors import HeldError, StorageError
 from orchestrator.trial import Trial, TrialRecord, TrialState
 
+if TYPE_CHECKING:
+    from orchestrator.index import Stamp
+
 log = logging.getLogger(__name__)
+
+FEW = 256
+"""So many files are read sooner than pyarrow is imported, which the index needs."""
+SETTLED = 2_000_000_000
+"""In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +84,27 @@ class Driver:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a trial stands. ``record`` is there once it has ended; until then ``began`` says when the last of its
+    ``attempts`` did, and ``failure`` why that one failed. ``step`` is that of the end, or of the newest checkpoint.
+
+    One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
+    """
+
+    state: TrialState = TrialState.PENDING
+    attempts: int = 0
+    began: str | None = None
+    step: int = 0
+    failure: str | None = None
+    record: TrialRecord | None = None
+
+    def under(self, driver: Driver | None) -> TrialState:
+        """As ``state``, but a trial that its sweep's present driver has begun is running."""
+        begun = driver and self.began and self.began >= driver.since
+        return TrialState.RUNNING if self.state is TrialState.INTERRUPTED and begun else self.state
 
 
 Kept = TypeVar("Kept", Attempt, Driver)
@@ -127,14 +157,80 @@ class Ledger:
             log.warning("%s: result.json is damaged (%s); the trial counts as not ended", trial_id, error)
             return None
 
+    def records(self, trial_ids: Iterable[str]) -> dict[str, TrialRecord]:
+        """How those of the trials ended that did, by id, in the order given. They share parts: not to be changed.
+
+        What the index holds is not read again, and it is brought up to date where more than a few were not in it.
+        Raises StorageError where a result cannot be read.
+        """
+        stamps = self._stamps(trial_ids)
+        found = self._indexed(stamps) if len(stamps) > FEW else {name: self.record(name) for name in stamps}
+        return {name: record for name in stamps if (record := found[name])}
+
+    def _stamps(self, trial_ids: Iterable[str]) -> dict[str, Stamp]:
+        """What tells one ``result.json`` from another, of all trials that have one."""
+        begun, folder = self._begun(), str(self.storage / "trials")
+        found = ((name, _stamp(f"{folder}/{name}/result.json")) for name in trial_ids if name in begun)
+        return {name: stamp for name, stamp in found if stamp}
+
+    def _begun(self) -> Collection[str]:
+        """The trials that have a folder."""
+        folder = self.storage / "trials"
+        try:
+            return set(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be read: {error.strerror}") from error
+
+    def _indexed(self, stamps: Mapping[str, Stamp]) -> dict[str, TrialRecord | None]:
+        from orchestrator.index import Entry, Index
+
+        settled = time.time_ns() - SETTLED
+        index = Index(self.storage / "index.arrow")
+        held = index.records(stamps)
+        read = {name: self.record(name) for name in stamps if name not in held}
+        new = {n: Entry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
+        if len(new) > FEW:
+            index.update(new, self._begun())
+        return held | read
+
+    def standing(self, trial_id: str) -> Standing:
+        """Where a trial stands. Raises StorageError where its result cannot be read."""
+        record = self.record(trial_id)
+        return _ended(record) if record else self._unended(trial_id)
+
+    def standings(self, trial_ids: Iterable[str]) -> dict[str, Standing]:
+        """The same of many, by id, with the help of the index."""
+        names = list(trial_ids)
+        records, begun = self.records(names), self._begun()
+        return {
+            name: _ended(records[name]) if name in records else self._unended(name) if name in begun else Standing()
+            for name in names
+        }
+
+    def _unended(self, trial_id: str) -> Standing:
+        attempt = self.attempt(trial_id)
+        failure = self._failure_of(attempt)
+        state = TrialState.FAILED if failure else TrialState.INTERRUPTED if attempt else TrialState.PENDING
+        return Standing(
+            state=state,
+            attempts=attempt.number if attempt else 0,
+            began=attempt.began if attempt else None,
+            step=self.step(trial_id),
+            failure=failure.error if failure else None,
+        )
+
     def failure(self, trial_id: str) -> str | None:
         """Why the last attempt failed; None if it did not."""
-        failure = self.last_failure(trial_id)
-        return failure.error if failure else None
+        return self.standing(trial_id).failure
 
     def last_failure(self, trial_id: str) -> Failure | None:
         """Of the last attempt; None if it did not fail."""
-        content, attempt = _read(self.folder(trial_id) / "failure.json"), self.attempt(trial_id)
+        return self._failure_of(self.attempt(trial_id))
+
+    def _failure_of(self, attempt: Attempt | None) -> Failure | None:
+        content = attempt and _read(self.folder(attempt.trial_id) / "failure.json")
         if not content or not attempt or content.get("token") != attempt.token:
             return None
         return Failure(
@@ -145,18 +241,7 @@ class Ledger:
         )
 
     def state(self, trial_id: str) -> TrialState:
-        """A trial that began and has not ended counts as interrupted: whether it runs, only its driver knows."""
-        if record := self.record(trial_id):
-            return record.state
-        if self.failure(trial_id) is not None:
-            return TrialState.FAILED
-        return TrialState.INTERRUPTED if self.attempts(trial_id) else TrialState.PENDING
-
-    def state_under(self, driver: Driver | None, trial_id: str) -> TrialState:
-        """As ``state``, but a trial that its sweep's present driver has begun is running."""
-        state, attempt = self.state(trial_id), self.attempt(trial_id)
-        begun = driver and attempt and attempt.began >= driver.since
-        return TrialState.RUNNING if state is TrialState.INTERRUPTED and begun else state
+        return self.standing(trial_id).state
 
     def attempt(self, trial_id: str) -> Attempt | None:
         """The last attempt that began."""
@@ -340,6 +425,21 @@ def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
         if (found := type(getattr(value, field.name)).__name__) != field.type:
             raise TypeError(f"{field.name} is {found}, not {field.type}")
     return value
+
+
+def _ended(record: TrialRecord) -> Standing:
+    return Standing(state=record.state, attempts=record.attempts, step=record.result.steps, record=record)
+
+
+def _stamp(path: str) -> Stamp | None:
+    """None if there is no such file."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from anytime_core.config import Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, Standing
 from orchestrator.trial import Trial, TrialState
 
 Action = Literal["keep", "run", "resume", "retry"]
@@ -47,7 +48,9 @@ class Plan:
 
 
 def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
-    entries = [_planned(trial, ledger) for trial in trials]
+    trials = list(trials)
+    standings = ledger.standings(trial.id for trial in trials)
+    entries = [_planned(trial, standings[trial.id]) for trial in trials]
     return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
 
 
@@ -60,9 +63,13 @@ def summary(plan: Plan) -> str:
 
 def training_work(trial: Trial, steps: int) -> int:
     """Multiply-adds of the given number of training steps, phases of different cost evened out."""
-    return round(trial.config.training.batch_size * _image_work(trial.config) * steps)
+    if not steps:
+        return 0
+    per_image = _image_work(replace(trial.config, seed=0))  # a seed changes no cost
+    return round(trial.config.training.batch_size * per_image * steps)
 
 
+@lru_cache(maxsize=1024)
 def _image_work(config: TrialConfig) -> float:
     """Multiply-adds of training on one image."""
     costs = trial_costs(config)
@@ -76,25 +83,23 @@ def _image_work(config: TrialConfig) -> float:
             return TRAINING_PASSES * costs[-1]
 
 
-def _planned(trial: Trial, ledger: Ledger) -> PlannedTrial:
-    state = ledger.state(trial.id)
-    step = trial.config.steps if state.ended else ledger.step(trial.id)
-    action, reason = _decision(trial, state, step, ledger)
+def _planned(trial: Trial, standing: Standing) -> PlannedTrial:
+    step = trial.config.steps if standing.state.ended else standing.step
+    action, reason = _decision(standing, step, trial.config.steps)
     left = trial.config.steps - step
     return PlannedTrial(
-        trial=trial, state=state, action=action, reason=reason, step=step, work=training_work(trial, left)
+        trial=trial, state=standing.state, action=action, reason=reason, step=step, work=training_work(trial, left)
     )
 
 
-def _decision(trial: Trial, state: TrialState, step: int, ledger: Ledger) -> tuple[Action, str]:
-    steps = trial.config.steps
-    match state:
+def _decision(standing: Standing, step: int, steps: int) -> tuple[Action, str]:
+    match standing.state:
         case TrialState.FINISHED:
             return "keep", "finished"
         case TrialState.DIVERGED:
             return "keep", "diverged: its loss is no longer a number, and would be so again"
         case TrialState.FAILED:
-            return "retry", f"failed at step {step} of {steps}: {ledger.failure(trial.id)}"
+            return "retry", f"failed at step {step} of {steps}: {standing.failure}"
         case TrialState.INTERRUPTED:
             return "resume", f"interrupted; goes on from step {step} of {steps}"
         case _:

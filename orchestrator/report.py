@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator import tables
-from orchestrator.ledger import Driver, Ledger
+from orchestrator.ledger import Driver, Ledger, Standing
 from orchestrator.measurements import Measurements, measure
 from orchestrator.sweep import Sweep
-from orchestrator.trial import Trial, TrialState
+from orchestrator.trial import Trial, TrialRecord, TrialState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,29 +22,34 @@ class TrialStatus:
 
 
 def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
-    records = {trial.id: record for trial in sweep.trials if (record := ledger.record(trial.id))}
-    states = {status.trial.id: status.state for status in statuses(sweep, ledger)}
-    return tables.build(sweep, records, states)
+    standings = ledger.standings(trial.id for trial in sweep.trials)
+    return tables.build(sweep, *_split(standings, ledger.driver(sweep.name)))
 
 
 def measurements(sweep: Sweep, ledger: Ledger) -> Measurements:
-    records = {trial.id: record for trial in sweep.trials if (record := ledger.record(trial.id))}
-    states = {status.trial.id: status.state for status in statuses(sweep, ledger)}
-    return measure(sweep, records, states)
+    standings = ledger.standings(trial.id for trial in sweep.trials)
+    return measure(sweep, *_split(standings, ledger.driver(sweep.name)))
+
+
+def _split(
+    standings: Mapping[str, Standing], driver: Driver | None
+) -> tuple[dict[str, TrialRecord], dict[str, TrialState]]:
+    """The records of the trials that ended, and the states of all."""
+    records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
+    return records, {trial_id: standing.under(driver) for trial_id, standing in standings.items()}
 
 
 def statuses(sweep: Sweep, ledger: Ledger) -> list[TrialStatus]:
     """Each trial of the sweep. One that its present driver has begun is running."""
-    driver = ledger.driver(sweep.name)
-    return [_status(trial, ledger, driver) for trial in sweep.trials]
+    standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
+    return [_status(trial, standings[trial.id], driver) for trial in sweep.trials]
 
 
-def _status(trial: Trial, ledger: Ledger, driver: Driver | None) -> TrialStatus:
-    state = ledger.state_under(driver, trial.id)
+def _status(trial: Trial, standing: Standing, driver: Driver | None) -> TrialStatus:
     return TrialStatus(
         trial=trial,
-        state=state,
-        step=trial.config.steps if state is TrialState.FINISHED else ledger.step(trial.id),
-        attempts=ledger.attempts(trial.id),
-        failure=ledger.failure(trial.id) if state is TrialState.FAILED else None,
+        state=standing.under(driver),
+        step=standing.step,
+        attempts=standing.attempts,
+        failure=standing.failure,
     )

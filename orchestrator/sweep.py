@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from anytime_core.catalog import DATASETS
-from anytime_core.config import DataConfig, NetworkConfig, Opt, TrialConfig, WeightingConfig
+from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrialConfig, WeightingConfig
 from anytime_core.weighting import loss_weights
 from orchestrator import sweepfile
 from orchestrator.document import Document, Fault, read
 from orchestrator.sweepfile import Report, SweepFile, sound_items, sound_section
-from orchestrator.trial import Cell, Trial, cell_of, trial_id
+from orchestrator.trial import Cell, Identities, Trial, cell_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +46,9 @@ def load(path: Path) -> Sweep:
     file = sweepfile.parsed(document)
     trials: dict[str, Trial] = {}
     cells: dict[Cell, str] = {}
+    identities = Identities()
     for cell, config in _grid(file):
-        identity = cells[cell] = trial_id(config)
+        identity = cells[cell] = identities.of(config)
         trials.setdefault(identity, Trial(id=identity, config=config, cell=cell, resources=file.resources))
     return Sweep(
         name=file.name,
@@ -61,13 +62,16 @@ def load(path: Path) -> Sweep:
 
 def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
     """Every place of the grid and what is trained for it."""
-    axes = product(file.datasets, file.networks, file.expanded_methods.items(), file.seeds)
-    for data, network, (name, method), seed in axes:
-        for regime in method.regimes(network, file.weights):
-            # An optimum has one prediction whatever the period: written as 1, sweeps that differ in it share the trial.
-            built = replace(network, period=1) if isinstance(regime, Opt) else network
+    for data, network, (name, method) in product(file.datasets, file.networks, file.expanded_methods.items()):
+        regimes = [(_built(network, regime), regime) for regime in method.regimes(network, file.weights)]
+        for seed, (built, regime) in product(file.seeds, regimes):
             config = TrialConfig(network=built, data=data, regime=regime, training=file.training, seed=seed)
             yield cell_of(name, network, config), config
+
+
+def _built(network: NetworkConfig, regime: Regime) -> NetworkConfig:
+    """An optimum has one prediction whatever the period: written as 1, sweeps that differ in it share the trial."""
+    return replace(network, period=1) if isinstance(regime, Opt) else network
 
 
 def _contradictions(document: Document) -> Iterator[Fault]:

@@ -143,19 +143,18 @@ class Trace:
 
 def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
     """Reads what the ledger holds of a trial, ended or not. Raises StorageError."""
-    record, state = ledger.record(trial.id), ledger.state_under(ledger.driver(sweep.name), trial.id)
-    cells = cells_of(sweep, trial)
+    standing, cells = ledger.standing(trial.id), cells_of(sweep, trial)
     return Trace(
         sweep=sweep.name,
         trial=trial,
         cells=cells,
-        state=state,
-        step=record.result.steps if record else ledger.step(trial.id),
+        state=standing.under(ledger.driver(sweep.name)),
+        step=standing.step,
         attempt=ledger.attempt(trial.id),
-        record=record,
-        failure=ledger.last_failure(trial.id) if state is TrialState.FAILED else None,
-        predictions=tuple(_predictions(trial, record)),
-        metrics=_metrics(cells[0], record),
+        record=standing.record,
+        failure=ledger.last_failure(trial.id) if standing.state is TrialState.FAILED else None,
+        predictions=tuple(_predictions(trial, standing.record)),
+        metrics=_metrics(cells[0], standing.record),
         files=_files(ledger, trial),
     )
 

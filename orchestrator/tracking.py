@@ -16,7 +16,7 @@ from pathlib import Path
 
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, Standing
 from orchestrator.mlflow_store import Store, database_file, first_line, safe_uri
 from orchestrator.sweep import Sweep
 from orchestrator.trial import TrialState
@@ -120,7 +120,8 @@ class Tracker:
         try:
             for trial_id in list(news):
                 new = news[trial_id]
-                store.write(self._trials[trial_id], new.state, new.epochs, self._tags(trial_id, new.state))
+                tags = _tags(new.state, self._ledger.standing(trial_id))
+                store.write(self._trials[trial_id], new.state, new.epochs, tags)
                 del news[trial_id]
         finally:
             with self._lock:
@@ -136,21 +137,23 @@ class Tracker:
         self.behind = [trial_id for trial_id, mark in marks.items() if delivered.get(trial_id) != mark]
         try:
             for trial_id in [trial_id for trial_id in self.behind if trial_id not in self._live]:
-                state, epochs = self._ledger.state(trial_id), self._ledger.epochs(trial_id)
-                self._connected().write(self._trials[trial_id], state, epochs, self._tags(trial_id, state))
+                standing, epochs = self._ledger.standing(trial_id), self._ledger.epochs(trial_id)
+                tags = _tags(standing.state, standing)
+                self._connected().write(self._trials[trial_id], standing.state, epochs, tags)
                 delivered[trial_id] = marks[trial_id]
                 self.behind.remove(trial_id)
         finally:
             _remember(self._ledger, self._sweep.name, self._uri, delivered)
 
-    def _tags(self, trial_id: str, state: TrialState) -> dict[str, str]:
-        tags = {"state": str(state), "attempts": str(self._ledger.attempts(trial_id))}
-        if state is TrialState.FAILED:
-            tags["failure"] = (self._ledger.failure(trial_id) or "")[:4000]
-        if record := self._ledger.record(trial_id):
-            tags |= {name: str(value) for name, value in record.provenance.items()}
-            tags["device"] = record.result.device
-        return tags
+
+def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
+    tags = {"state": str(state), "attempts": str(standing.attempts)}
+    if state is TrialState.FAILED:
+        tags["failure"] = (standing.failure or "")[:4000]
+    if record := standing.record:
+        tags |= {name: str(value) for name, value in record.provenance.items()}
+        tags["device"] = record.result.device
+    return tags
 
 
 # Which trials are delivered, so that a sweep with nothing to do need not ask MLflow.
@@ -162,11 +165,11 @@ def _tracked_file(ledger: Ledger, sweep: str) -> Path:
 
 def _marks(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
     """What the ledger knows of each trial that began, in a word: it changes when there is something to tell."""
-    states = {trial.id: ledger.state(trial.id) for trial in sweep.trials}
+    standings = ledger.standings(trial.id for trial in sweep.trials)
     return {
-        trial_id: str(state) if state.ended else f"{state} {ledger.attempts(trial_id)} {ledger.step(trial_id)}"
-        for trial_id, state in states.items()
-        if state is not TrialState.PENDING
+        trial_id: str(found.state) if found.state.ended else f"{found.state} {found.attempts} {found.step}"
+        for trial_id, found in standings.items()
+        if found.state is not TrialState.PENDING
     }
 
 

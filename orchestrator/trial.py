@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, to_dict
+from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig
 from anytime_core.result import TrialResult
 
 ID_LENGTH = 16
@@ -31,8 +31,33 @@ class TrialState(StrEnum):
 def trial_id(config: TrialConfig) -> str:
     """The identity of a trial: a hash of its fully resolved config, seed included. Key order and explicit defaults do
     not change it; nor does anything that cannot change the numbers, such as paths and resources, as it is not there."""
-    canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
+    return Identities().of(config)
+
+
+class Identities:
+    """``trial_id`` of many configs that share their parts, as those of a sweep do: each part is written out once.
+
+    Parts are known by being the same object: equal ones may differ as JSON, as 0.0 and -0.0 do.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[int, tuple[object, str]] = {}  # with the part, whose address is another's once it is gone
+
+    def of(self, config: TrialConfig) -> str:
+        """A hash of ``to_dict(config)`` as JSON, with its keys in order and no spaces."""
+        part = self._part
+        canonical = (
+            f'{{"data":{part(config.data)},"network":{part(config.network)},"regime":{part(config.regime)},'
+            f'"seed":{config.seed:d},"training":{part(config.training)}}}'
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
+
+    def _part(self, part: Any) -> str:
+        if (known := self._written.get(id(part))) is None:
+            plain = json.loads(json.dumps(asdict(part)))  # only as text are the keys in the order that they have there
+            text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+            known = self._written[id(part)] = part, text
+        return known[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

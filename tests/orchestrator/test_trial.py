@@ -29,7 +29,7 @@ from anytime_core.config import (
     to_dict,
 )
 from orchestrator.sweep import Sweep
-from orchestrator.trial import Cell, Resources, TrialState, cell_of, trial_id
+from orchestrator.trial import Cell, Identities, Resources, TrialState, cell_of, trial_id
 
 Load = Callable[[str], Sweep]
 
@@ -231,6 +231,36 @@ def test_an_id_is_16_hexadecimal_digits_and_the_same_for_the_same_json(config) -
     int(trial_id(config), 16)
     again = from_dict(reordered(json.loads(json.dumps(to_dict(config)))))  # type: ignore[arg-type]
     assert trial_id(again) == trial_id(config)
+
+
+def plain_id(config: TrialConfig) -> str:
+    canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CONFIGS, min_size=1, max_size=4), st.data())
+def test_an_id_is_the_hash_of_the_whole_config_whatever_was_written_out_before(configs, data) -> None:
+    identities = Identities()
+    for _ in range(4):
+        parts = {name: getattr(data.draw(st.sampled_from(configs)), name) for name in ("data", "regime", "training")}
+        config = replace(data.draw(st.sampled_from(configs)), **parts)
+        assert identities.of(config) == trial_id(config) == plain_id(config)
+
+
+def test_configs_that_are_equal_and_not_the_same_json_keep_their_own_ids(make_trial) -> None:
+    identities = Identities()
+    for gamma in (0.0, -0.0, 0.0):
+        config = make_trial(Joint(strategy=Aann(gamma=gamma))).config
+        assert identities.of(config) == plain_id(config)
+
+
+def test_parts_that_are_gone_are_not_taken_for_new_ones_at_their_address() -> None:
+    identities = Identities()
+    for n in range(1, 200):
+        config = TrialConfig(network=NetworkConfig(n=n, c=2), data=DataConfig(name="digits"))
+        assert identities.of(config) == plain_id(config)
+        del config
 
 
 # Cells, resources, states
