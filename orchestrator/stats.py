@@ -1,9 +1,9 @@
-"""How sure a win is: percentages of wins over a baseline, tests of whether luck explains them, corrections and intervals.
+"""How sure a win is: percentages of wins over a baseline, tests of whether luck explains them, intervals.
 
-All tests are one-sided and paired: the alternative is that the method's errors are lower than the baseline's, experiment
-by experiment, and a p-value is (at most, for Hoeffding's bounds) the chance of so clear a result if neither is better.
-They take pairs for independent; ``dependence`` says where they are not. None, NaN and infinities stand for a missing
-error, which drops its pair and no other.
+All tests are one-sided and paired, experiment by experiment: the alternative is that the method's errors are lower than
+the baseline's, and a p-value is the chance of so clear a result if neither is better, or Hoeffding's bound on it. They
+take pairs for independent; ``dependence`` says where they are not. None, NaN and infinities stand for a missing error,
+which drops its pair and no other.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class WinPercentage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RelativeIncrease:
-    """The mean over ``n`` pairs, None where there is none; ``dropped`` ones have no error to compare or to divide by."""
+    """The mean over ``n`` pairs, None where there is none; ``dropped`` ones lack an error, or one to divide by."""
 
     percent: float | None
     n: int
@@ -166,7 +166,7 @@ TESTS: dict[str, Callable[[NDArray[np.float64]], float]] = {
     **{name: partial(_counted, name) for name in _COUNTING},
     "wilcoxon": _wilcoxon,
 }
-"""P-values of at least one paired difference, method's error less baseline's. To add one: a function, and a line here."""
+"""P-values of one paired difference or more, method's error less baseline's. To add one: a function and a line here."""
 
 
 def p_value(method_errors: Errors, baseline_errors: Errors, test: str = "hoeffding") -> float | None:

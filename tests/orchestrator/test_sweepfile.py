@@ -129,7 +129,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "baseline: ann",
             "basline: ann",
-            "line 17: report.basline: unknown key; allowed: baseline, p_value (did you mean baseline?)",
+            "line 17: report.basline: unknown key; allowed: baseline, tables, figures, p_value "
+            "(did you mean baseline?)",
         ),
         # Unknown names
         (
@@ -160,7 +161,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "{baseline: ann}",
             "{p_value: bonferroni}",
-            "line 17: report.p_value: given 'bonferroni'; must be 'hoeffding' or 'hoeffding-as-published'",
+            "line 17: report.p_value: given 'bonferroni'; must be 'hoeffding', 'hoeffding-as-published', "
+            "'sign-test' or 'wilcoxon'",
         ),
         ("baseline: ann", "baseline: an", "line 17: report.baseline: given 'an'; must be one of the methods: ann, aan"),
         # Impossible networks
