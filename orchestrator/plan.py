@@ -11,7 +11,9 @@ from typing import Literal
 
 from anytime_core.config import Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
+from orchestrator import stats
 from orchestrator.ledger import Ledger, Standing
+from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
 
 Action = Literal["keep", "run", "resume", "retry"]
@@ -59,6 +61,14 @@ def summary(plan: Plan) -> str:
     words: dict[Action, str] = {"keep": "finished", "run": "to run", "resume": "to resume", "retry": "to retry"}
     counts = ", ".join(f"{plan.actions[action]} {word}" for action, word in words.items() if plan.actions[action])
     return f"{len(plan.entries)} trials: {counts}"
+
+
+def power(sweep: Sweep) -> str:
+    """What the finished sweep will be able to tell: the wins over the baseline that are needed to be sure at 5 %."""
+    n = len({(cell.dataset, cell.network, cell.seed) for cell in sweep.cells if cell.unit is None})
+    wins = {test: stats.wins_needed(n, test) for test in ("hoeffding", "sign-test")}
+    needed = ", ".join(f"{count or 'more than all'} by {test}" for test, count in wins.items())
+    return f"To be better than {sweep.report.baseline} at 5 %, a method must win, of {n} experiments: {needed}."
 
 
 def training_work(trial: Trial, steps: int) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from anytime_core.config import MILESTONES, opt_unit
 from anytime_core.result import TrialResult
-from orchestrator import eann, stats
+from orchestrator import eann, stats, trace
 from orchestrator.measurements import AVERAGE, METRICS, Experiment, Measurements, measure
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Cell, TrialRecord, TrialState
@@ -233,7 +233,8 @@ def _notes(
     if hidden := _without_column(sweep):
         yield f"{hidden} optima are of depths that are nearest to none of the fractions: they have no column."
     if compared and (warning := stats.dependence(_triples(measured.experiments))):
-        yield warning
+        yield f"{warning}."
+    yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
 
 
 def _without_column(sweep: Sweep) -> int:
