@@ -176,7 +176,7 @@ def increases(tables: Tables) -> Table:
     """Table 2b: how far each method is from training for one depth alone."""
     lines: dict[tuple[str, str], dict[str, Entry]] = {}
     for row in tables.increases:
-        dropped = f"of {row.increase.n}" if row.increase.dropped else ""
+        dropped = f"of {row.increase.n}" if row.increase.n and row.increase.dropped else ""
         lines.setdefault((row.method, row.optimum), {})[row.metric] = Entry(value=row.increase.percent, mark=dropped)
     return Table(
         name="increases",
