@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby, pairwise
 from operator import mul
 from pathlib import Path
 from textwrap import wrap
@@ -33,13 +33,13 @@ __all__ = ["FIGURES", "FORMATS", "as_svg", "draw", "reason", "save", "suited"]
 
 FORMATS = ("png", "svg")
 DPI = 300
-COLUMN, PAGE = 3.35, 7.0
-"""Widths in inches, of a column and of both."""
+COLUMN, PAGE, HEIGHT = 3.35, 7.0, 9.2
+"""In inches: the widths of one column and of both, and what a page holds from top to bottom."""
 MOST_PANELS = 15
 """On one page, in three columns."""
 
-# Okabe and Ito's colours, less the yellow, which paper swallows; black is for what the others are held against.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's colours, grey for the yellow, which paper swallows; black is for what the others are held against.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DEPTHS = "viridis"
@@ -157,12 +157,11 @@ def _dataset(panel: Panel) -> str:
 
 
 def _packed(found: Sequence[Panel]) -> list[list[Panel]]:
-    parts: list[list[Panel]] = [[]]
-    for _, some in groupby(found, key=lambda panel: panel.group):
-        group = list(some)
-        if parts[-1] and len(parts[-1]) + len(group) > MOST_PANELS:
-            parts.append([])
-        parts[-1] += group
+    """As few pages as hold them, about equally full."""
+    groups = [list(some) for _, some in groupby(found, key=lambda panel: panel.group)]
+    most = max(1, MOST_PANELS // max(map(len, groups)))
+    each = math.ceil(len(groups) / math.ceil(len(groups) / most))
+    parts = [list(chain(*groups[start : start + each])) for start in range(0, len(groups), each)]
     return [part[start : start + MOST_PANELS] for part in parts for start in range(0, len(part), MOST_PANELS)]
 
 
@@ -174,13 +173,14 @@ def _page(found: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     width = COLUMN if columns == 1 else PAGE
     legend = _Legend.of(found, looks, width)
     figure = Figure(
-        figsize=(width, rows * _height(found, width / columns) + LINE * legend.rows),
+        figsize=(width, min(rows * _height(found, width / columns), HEIGHT) + LINE * legend.rows),
         layout="constrained",
     )
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, panel in enumerate(found):
-        _panel(places[place], panel, looks, width / columns)
+        _panel(places[place], panel, looks)
         _share_labels(places[place], found, place, columns)
+        _annotate(places[place], _note(panel, width / columns))
     for empty in places[len(found) :]:
         empty.remove()
     legend.draw(figure, looks)
@@ -197,13 +197,16 @@ def _height(found: Sequence[Panel], width: float) -> float:
 
 
 def _share_labels(axes: Axes, found: Sequence[Panel], place: int, columns: int) -> None:
-    """A label that the panel to the left, or the one below, has too stands there alone."""
+    """A label that the panel to the left, or the one below, has too stands there alone; that of the second axis on top
+    of the page."""
     panel, left = found[place], found[place - 1]
     below = found[place + columns] if place + columns < len(found) else None
     if place % columns and left.y_label == panel.y_label:
         axes.set_ylabel("")
     if below and below.x_label == panel.x_label:
         axes.set_xlabel("")
+    if panel.full_cost and panel.curves:
+        _multiply_adds(axes, panel, labelled=place < columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,38 +246,38 @@ class _Legend:
 
 
 def _colour_bar(figure: Figure, places: list[Axes], found: Sequence[Panel]) -> None:
-    """Which prediction a layer of a stack is."""
+    """Which prediction a layer of a stack is: by number, or where panels differ in theirs, by its place among them."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.ticker import MaxNLocator
 
-    size = max(len(panel.curves) for panel in found)
+    sizes = {len(panel.curves) for panel in found if panel.curves}
+    size = max(sizes)
     scale = BoundaryNorm([index + 0.5 for index in range(size + 1)], size)
-    bar = figure.colorbar(
-        ScalarMappable(scale, ListedColormap(_depth_colours(size))),
-        ax=places,
-        label="prediction",
-        ticks=MaxNLocator(integer=True),
-        aspect=40,
-    )
+    colours = ScalarMappable(scale, ListedColormap(_depth_colours(size)))
+    bar = figure.colorbar(colours, ax=places, label="prediction", aspect=40, ticks=MaxNLocator(integer=True))
+    if len(sizes) > 1:
+        bar.set_ticks([1, size], labels=["first", "last"])
     bar.ax.minorticks_off()
 
 
 # Panels
 
 
-def _panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], width: float) -> None:
+def _panel(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     PAINTERS[panel.kind](axes, panel, looks)
     if panel.y_top:
         axes.set_ylim(top=panel.y_top)
     if not panel.curves:
         axes.text(0.5, 0.5, "no results yet", transform=axes.transAxes, ha="center", va="center", **NOTE)
-    elif panel.full_cost:
-        _multiply_adds(axes, panel)
-    if note := _note(panel, width):
-        below: dict[str, Any] = {"xytext": (0, -30), "textcoords": "offset points", "ha": "center", "va": "top"}
-        axes.annotate("\n".join(note), (0.5, 0), xycoords="axes fraction", **below, **NOTE)
+
+
+def _annotate(axes: Axes, note: Sequence[str]) -> None:
+    """Below the axis and its label, if it has one."""
+    below: dict[str, Any] = {"xytext": (0, -30 if axes.get_xlabel() else -18), "textcoords": "offset points"}
+    if note:
+        axes.annotate("\n".join(note), (0.5, 0), xycoords="axes fraction", ha="center", va="top", **below, **NOTE)
 
 
 def _note(panel: Panel, width: float) -> list[str]:
@@ -282,12 +285,12 @@ def _note(panel: Panel, width: float) -> list[str]:
     return [line for note in panel.notes for line in wrap(note, int(20 * width - 10))]
 
 
-def _multiply_adds(axes: Axes, panel: Panel) -> None:
+def _multiply_adds(axes: Axes, panel: Panel, *, labelled: bool) -> None:
     """A second axis above: what the relative cost is in absolute terms."""
     assert panel.full_cost
     millions = panel.full_cost / 1e6
     above = axes.secondary_xaxis("top", functions=(partial(mul, millions), partial(mul, 1 / millions)))
-    above.set_xlabel("multiply-adds (millions)", fontsize=7)
+    above.set_xlabel("multiply-adds (millions)" if labelled else "", fontsize=7)
     above.tick_params(labelsize=6)
     if panel.log_x:
         above.xaxis.set_major_formatter("{x:g}")
@@ -307,6 +310,8 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
 
 def _steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     """An answer stands until the next prediction, the last one to the right edge."""
+    if panel.log_x:
+        axes.set_xscale("log")
     end = 1.03 * max((x for curve in panel.curves for x in curve.x), default=1)
     for curve in panel.curves:
         look, x, y = looks[curve.label], (*curve.x, end), (*curve.y, curve.y[-1])
@@ -314,10 +319,9 @@ def _steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         if curve.spread:
             low, high = ((*edge, edge[-1]) for edge in _band(curve))
             axes.fill_between(x, low, high, step="post", color=look.colour, alpha=0.2, linewidth=0)
-    axes.set_xlim(None if panel.log_x else 0, end)
     if panel.log_x:
-        axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlim(None if panel.log_x else 0, end)
 
 
 def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
@@ -329,12 +333,18 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
 
 
 def _stack(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
-    """As pixels: its layers leave no seams between them, and the file stays small."""
+    """As pixels: its layers leave no seams between them, and the file stays small. What holds at the start of the last
+    epoch stands to its end."""
+    import numpy as np
+    from matplotlib.collections import PolyCollection
+
     if panel.curves:
-        x, layers = panel.curves[0].x, [curve.y for curve in panel.curves]
-        for layer in axes.stackplot(x, layers, colors=_depth_colours(len(layers))):
-            layer.set(rasterized=True, linewidth=0, antialiased=False)
-        axes.set(xlim=(x[0], x[-1]) if len(x) > 1 else None, ylim=(0, 1))
+        x = [*panel.curves[0].x, panel.curves[0].x[-1] + 1]
+        edges = np.cumsum([[0.0] * len(x), *([*curve.y, curve.y[-1]] for curve in panel.curves)], axis=0)
+        layers = [np.column_stack([x + x[::-1], [*low, *high[::-1]]]) for low, high in pairwise(edges)]
+        colours = _depth_colours(len(layers))
+        axes.add_collection(PolyCollection(layers, facecolors=colours, lw=0, antialiased=False, rasterized=True))
+        axes.set(xlim=(x[0], x[-1]), ylim=(0, 1))
     axes.grid(False)
     _whole_numbers(axes)
 
@@ -350,7 +360,7 @@ PAINTERS: dict[Kind, Callable[[Axes, Panel, Mapping[str, Look]], None]] = {
 def _whole_numbers(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]))
 
 
 def _marked(curve: Curve) -> list[int]:
@@ -375,7 +385,7 @@ def _looks(curves: Iterable[Curve]) -> dict[str, Look]:
 def _look(place: int) -> Look:
     return Look(
         colour=COLOURS[place % len(COLOURS)],
-        dashes=DASHES[(place + place // len(COLOURS)) % len(DASHES)],
+        dashes=DASHES[(place + 2 * (place // len(COLOURS))) % len(DASHES)],
         marker=MARKERS[place % len(MARKERS)],
     )
 
