@@ -51,6 +51,7 @@ MOST_MARKERS = 12
 
 STYLE: dict[str, Any] = {
     "font.size": 8,
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
@@ -180,12 +181,17 @@ def _page(found: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     for place, panel in enumerate(found):
         _panel(places[place], panel, looks)
         _share_labels(places[place], found, place, columns)
+        if panel.full_cost and panel.curves:
+            _multiply_adds(places[place], panel.full_cost, labelled=place < columns)
         _annotate(places[place], _note(panel, width / columns))
     for empty in places[len(found) :]:
         empty.remove()
     legend.draw(figure, looks)
-    if found[0].kind == "stack":
+    if any(panel.kind == "stack" and panel.curves for panel in found):
         _colour_bar(figure, places[: len(found)], found)
+    # Laid out once: each time would start from the last, and end a hair beside it.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     return figure
 
 
@@ -197,16 +203,13 @@ def _height(found: Sequence[Panel], width: float) -> float:
 
 
 def _share_labels(axes: Axes, found: Sequence[Panel], place: int, columns: int) -> None:
-    """A label that the panel to the left, or the one below, has too stands there alone; that of the second axis on top
-    of the page."""
+    """A label that the panel to the left, or the one below, has too stands there alone."""
     panel, left = found[place], found[place - 1]
     below = found[place + columns] if place + columns < len(found) else None
     if place % columns and left.y_label == panel.y_label:
         axes.set_ylabel("")
     if below and below.x_label == panel.x_label:
         axes.set_xlabel("")
-    if panel.full_cost and panel.curves:
-        _multiply_adds(axes, panel, labelled=place < columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,14 +288,13 @@ def _note(panel: Panel, width: float) -> list[str]:
     return [line for note in panel.notes for line in wrap(note, int(20 * width - 10))]
 
 
-def _multiply_adds(axes: Axes, panel: Panel, *, labelled: bool) -> None:
+def _multiply_adds(axes: Axes, full_cost: int, *, labelled: bool) -> None:
     """A second axis above: what the relative cost is in absolute terms."""
-    assert panel.full_cost
-    millions = panel.full_cost / 1e6
+    millions = full_cost / 1e6
     above = axes.secondary_xaxis("top", functions=(partial(mul, millions), partial(mul, 1 / millions)))
     above.set_xlabel("multiply-adds (millions)" if labelled else "", fontsize=7)
     above.tick_params(labelsize=6)
-    if panel.log_x:
+    if axes.get_xscale() == "log":
         above.xaxis.set_major_formatter("{x:g}")
 
 

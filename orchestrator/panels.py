@@ -178,7 +178,7 @@ def _zoomed(panel: Panel) -> Panel:
     top = ZOOM * min((y for curve in panel.curves for y in curve.y), default=math.inf)
     above = [curve.label for curve in panel.curves if min(curve.y) > top]
     cut = any(max(curve.y) > top for curve in panel.curves)
-    notes = (f"above {top:.3g}: {', '.join(above)}",) if above else ()
+    notes = (f"above the axis: {', '.join(above)}",) if above else ()
     return replace(panel, y_top=top if cut else None, notes=panel.notes + notes)
 
 
