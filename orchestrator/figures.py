@@ -46,7 +46,7 @@ DEPTHS = "viridis"
 SPREAD = "± s.d. over seeds"
 LINE = 0.15
 """Height of a line of text, in inches."""
-MOST_MARKERS = 12
+MOST_MARKERS = 15
 """On one curve; more would hide its line."""
 
 STYLE: dict[str, Any] = {
