@@ -7,11 +7,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The versions that were tested; `make CONSTRAINTS= ...` lets pip choose others, such as a CUDA build of torch.
 CONSTRAINTS ?= -c constraints.txt
 
-.PHONY: help install quickstart test check unit clean
+# Debian's browser and its driver, for tests/browser.
+BROWSER := chromium chromium-driver
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
+
+.PHONY: help install quickstart test browser check unit clean
 
 help:
 	@echo "make quickstart   install, then run a small sweep on this machine"
-	@echo "make test         install, then all checks and all tests that need no GPU"
+	@echo "make test         install, Debian's chromium too, then all checks and all tests that need no GPU"
 	@echo "make check        ruff, mypy and the import contracts alone"
 	@echo "make unit         the fast tests alone"
 	@echo "make clean        remove .venv and caches; never runs/"
@@ -34,8 +38,18 @@ install: $(VENV)/.installed
 quickstart: $(VENV)/.installed
 	$(BIN)/orchestrate sweep sweeps/quickstart.yaml
 
-test: check
+test: check browser
 	$(BIN)/pytest -m "not gpu"
+
+browser:
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
+	if command -v apt-get >/dev/null && $(ROOT) true 2>/dev/null; then \
+		echo "installing $(BROWSER)"; \
+		log=$$({ $(ROOT) apt-get -qq update && $(ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --no-install-recommends $(BROWSER); } 2>&1) && exit 0; \
+		echo "$$log" >&2; \
+	fi; \
+	echo "no browser: install $(BROWSER) (Debian's names), or tests/browser is skipped, and fails where CI is set" >&2
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -1,0 +1,132 @@
+"""Writes all that a sweep has to show into one folder: tables, numbers, figures, and one page that holds everything."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anytime_core.files import write_atomically
+from orchestrator import figures, layouts, render, report
+from orchestrator.ledger import Ledger, now
+from orchestrator.measurements import AVERAGE, errors_of
+from orchestrator.page import PageContent, TrialRow, page
+from orchestrator.sweep import Sweep
+from orchestrator.tables import Tables
+from orchestrator.trial import TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write(sweep: Sweep, ledger: Ledger, folder: Path, links: Mapping[str, str]) -> Tables:
+    """Fills the folder, whose older files are written over, and returns what it shows. ``links`` lead to MLflow's runs,
+    by trial id."""
+    tables = report.read_tables(sweep, ledger)
+    drawn = draw(sweep, ledger)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _texts(tables).items():
+        write_atomically(folder / name, f"{content}\n".encode())
+    figures.save(drawn, folder / "figures")
+    write_atomically(folder / "report.html", html(sweep, ledger, tables, drawn, links).encode())
+    return tables
+
+
+def draw(sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
+    """The figures that the sweep asks for, or those that suit it."""
+    names = sweep.report.figures or figures.suited(sweep)
+    return {stem: figure for name in names for stem, figure in figures.draw(name, sweep, ledger).items()}
+
+
+def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figure], links: Mapping[str, str]) -> str:
+    """One page with everything, which needs no network."""
+    records = ledger.records(trial.id for trial in sweep.trials)
+    return page(
+        PageContent(
+            title=sweep.name,
+            description=sweep.description,
+            tables=layouts.arrange(tables),
+            figures={stem: figures.as_svg(figure) for stem, figure in drawn.items()},
+            provenance=tuple(_provenance(records.values())),
+            trials=tuple(_trial_rows(sweep, records, ledger, links)),
+            notes=tables.notes,
+            made=now(),
+            command=shlex.join(["orchestrate", "report", str(sweep.path), "--html", "report.html"]),
+        )
+    )
+
+
+def headline(tables: Tables) -> dict[str, float]:
+    """Numbers of the whole sweep, such as ``wins/aann/at_0.75``, by which sweeps can be compared."""
+    found = {"trials/" + state: float(tables.states[state]) for state in TrialState}
+    for wins in tables.wins:
+        if wins.wins.percent is not None:
+            found[f"wins/{wins.method}/{_at(wins.metric)}"] = wins.wins.percent
+    for increase in tables.increases:
+        if increase.increase.percent is not None:
+            found[f"increase/{increase.method}/{_at(increase.metric)}"] = increase.increase.percent
+    return {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in found.items()}  # all that MLflow takes
+
+
+def _at(metric: str) -> str:
+    return "average" if metric == AVERAGE else f"at_{float(Fraction(metric)):.2f}"
+
+
+def _trial_rows(
+    sweep: Sweep, records: Mapping[str, TrialRecord], ledger: Ledger, links: Mapping[str, str]
+) -> Iterator[TrialRow]:
+    for status in report.statuses(sweep, ledger):
+        trial, record = status.trial, records.get(status.trial.id)
+        ended = record.provenance if record else {}
+        yield TrialRow(
+            id=trial.id,
+            cell=trial.cell.label,
+            state=str(status.state),
+            errors=errors_of(trial.cell, record) if record and status.state is TrialState.FINISHED else {},
+            code=str(ended.get("code_version", "")),
+            device=str(ended.get("device_name") or (record.result.device if record else "")),
+            seconds=record.result.seconds if record else None,
+            attempts=status.attempts,
+            url=links.get(trial.id),
+            failure=status.failure,
+        )
+
+
+ORIGINS = {
+    "code_version": "code",
+    "device_name": "device",
+    "torch": "torch",
+    "numpy": "numpy",
+    "python": "Python",
+    "host": "host",
+}
+
+
+def _provenance(records: Iterable[TrialRecord]) -> Iterator[tuple[str, str]]:
+    """What made the numbers, and how many trials each where there are several."""
+    records = list(records)
+    for key, word in ORIGINS.items():
+        counts = Counter(str(record.provenance.get(key, "unknown")) for record in records)
+        yield word, _counted(counts)
+    data = Counter(f"{record.config['data']['name']} {record.provenance.get('data_hash', '')}" for record in records)
+    yield "data", _counted(data)
+    yield "training", f"{sum(record.result.seconds for record in records) / 3600:.2f} hours in {len(records)} trials"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(
+        value if len(counts) == 1 else f"{value} ({count} trials)" for value, count in counts.most_common()
+    )
+
+
+def _texts(tables: Tables) -> dict[str, str]:
+    arranged = {"report.md": "markdown", "report.tex": "latex", "report.txt": "table"}
+    return {
+        **{name: render.report_text(tables, form) for name, form in arranged.items()},
+        **{f"{name}.csv": render.as_csv(rows(tables)) for name, rows in render.LONG.items()},
+        "report.json": render.report_json(tables),
+    }
