@@ -21,6 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORAGE = Path("runs")
 FORMATS = ("table", "json", "csv")
+TABLE_FORMATS = (*FORMATS, "markdown", "latex")
 
 _debugging = False
 
@@ -286,6 +287,26 @@ def reproduce(
     shown = render_trace.comparison_json if form == "json" else render_trace.comparison_text
     click.echo(shown(comparison))
     if not comparison.same_bits:
+        sys.exit(1)
+
+
+@cli.command()
+@click.option(
+    "--format", "form", type=click.Choice(TABLE_FORMATS), default="table", show_default=True, help="Where it goes."
+)
+def paper(form: str) -> None:
+    """Compute the paper's Tables 2a, 2b and 5 from its Table 6, and test what it claims of them.
+
+    Exit code 1 if a number is not the printed one.
+    """
+    from orchestrator import paper as computing
+    from orchestrator import render
+
+    found = computing.build()
+    click.echo(render.show(found.tables, form))
+    if form == "table":
+        click.echo(f"\n{found.agreeing} of {found.printed} numbers are those that the paper prints.")
+    if found.agreeing < found.printed:
         sys.exit(1)
 
 

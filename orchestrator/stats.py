@@ -110,7 +110,7 @@ def hoeffding_as_published(win_fraction: float, n: int) -> float:
     return _hoeffding("hoeffding-as-published", win_fraction, n)
 
 
-_SCALES = {"hoeffding": 1, "hoeffding-as-published": 2}
+BOUNDS = {"hoeffding": 1, "hoeffding-as-published": 2}
 """By how much each bound stretches the distance from one half."""
 
 
@@ -119,7 +119,7 @@ def _hoeffding(name: str, win_fraction: float, n: int) -> float:
         raise ValueError(f"win_fraction is {win_fraction}, must be between 0 and 1")
     if n < 1:
         raise ValueError(f"n is {n}, must be at least 1")
-    return math.exp(-2 * n * (_SCALES[name] * max(win_fraction - 0.5, 0.0)) ** 2)
+    return math.exp(-2 * n * (BOUNDS[name] * max(win_fraction - 0.5, 0.0)) ** 2)
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -149,7 +149,7 @@ def _wilcoxon(differences: NDArray[np.float64]) -> float:
     return float(wilcoxon(rounded, alternative="less").pvalue)
 
 
-_COUNTING: dict[str, Callable[[int, int, int], float]] = {
+COUNTING: dict[str, Callable[[int, int, int], float]] = {
     "hoeffding": lambda wins, ties, n: hoeffding((wins + ties / 2) / n, n),
     "hoeffding-as-published": lambda wins, ties, n: hoeffding_as_published((wins + ties / 2) / n, n),
     "sign-test": lambda wins, ties, n: sign_test(wins, n - wins - ties),
@@ -159,11 +159,11 @@ _COUNTING: dict[str, Callable[[int, int, int], float]] = {
 
 def _counted(name: str, differences: NDArray[np.float64]) -> float:
     wins, ties = int((differences < 0).sum()), int((differences == 0).sum())
-    return _COUNTING[name](wins, ties, len(differences))
+    return COUNTING[name](wins, ties, len(differences))
 
 
 TESTS: dict[str, Callable[[NDArray[np.float64]], float]] = {
-    **{name: partial(_counted, name) for name in _COUNTING},
+    **{name: partial(_counted, name) for name in COUNTING},
     "wilcoxon": _wilcoxon,
 }
 """P-values of one paired difference or more, method's error less baseline's. To add one: a function and a line here."""
@@ -191,10 +191,10 @@ def threshold(n: int, test: str = "hoeffding", level: float = 0.05) -> float:
     """The fraction of ``n`` experiments to win for a Hoeffding bound to be exactly ``level``; above 1 where all of them
     do not suffice."""
     _check_level(level)
-    _check_test(test, _SCALES)
+    _check_test(test, BOUNDS)
     if n < 1:
         raise ValueError(f"n is {n}, must be at least 1")
-    return 0.5 + math.sqrt(-math.log(level) / (2 * n)) / _SCALES[test]
+    return 0.5 + math.sqrt(-math.log(level) / (2 * n)) / BOUNDS[test]
 
 
 def wins_needed(n: int, test: str = "hoeffding", level: float = 0.05) -> int | None:
@@ -204,10 +204,10 @@ def wins_needed(n: int, test: str = "hoeffding", level: float = 0.05) -> int | N
     Raises ValueError for wilcoxon, which depends on the sizes of the differences and not on their number alone.
     """
     _check_level(level)
-    _check_test(test, _COUNTING)
+    _check_test(test, COUNTING)
     if n < 0:
         raise ValueError(f"n is {n}, must be at least 0")
-    wins = bisect_left(range(n + 1), True, key=lambda wins: n > 0 and _COUNTING[test](wins, 0, n) <= level)
+    wins = bisect_left(range(n + 1), True, key=lambda wins: n > 0 and COUNTING[test](wins, 0, n) <= level)
     return wins if wins <= n else None
 
 
