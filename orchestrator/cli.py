@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -12,9 +12,11 @@ import click
 
 from anytime_core.catalog import DATASETS
 from anytime_core.errors import TrainerError
+from anytime_core.files import write_atomically
 from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.ledger import Ledger
     from orchestrator.sweep import Sweep
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,6 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULT_STORAGE = Path("runs")
 FORMATS = ("table", "json", "csv")
 TABLE_FORMATS = (*FORMATS, "markdown", "latex")
+LONG_TABLES = ("errors", "wins", "increases", "sequences")
 
 _debugging = False
 
@@ -146,7 +149,8 @@ def sweep(
     )
     troubles = driver.run(grid, settings, Console(stderr=True))
     click.echo(render.report_text(report.read_tables(grid, Ledger(storage))))
-    click.echo(f"\nBrowse the runs: {_ui_command(sweep_file, storage, tracking_uri)}")
+    click.echo(f"\nThe whole report: {driver.report_folder(Ledger(storage), grid) / 'report.html'}")
+    click.echo(f"Browse the runs: {_ui_command(sweep_file, storage, tracking_uri)}")
     if troubles:
         _end("\n".join(troubles), 1)
 
@@ -190,6 +194,8 @@ def plan(sweep_file: Path, storage: Path, form: str) -> None:
     _note(grid)
     entries = planning.make(grid.trials, Ledger(storage))
     _print(render.plan_rows(entries), form, title=f"{sweep_file}: {planning.summary(entries)}")
+    if form == "table" and len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
+        click.echo(f"\n{planning.power(grid)}")
 
 
 @cli.command()
@@ -210,22 +216,72 @@ def status(sweep_file: Path, storage: Path, form: str) -> None:
 
 @cli.command(name="report")
 @_common
-@_format
+@_tracking_uri
 @click.option(
-    "--table", type=click.Choice(["errors", "wins"]), default="errors", show_default=True, help="Which one, for csv."
+    "--format",
+    "form",
+    type=click.Choice(TABLE_FORMATS),
+    default="table",
+    show_default=True,
+    help="On standard output.",
 )
-def report_command(sweep_file: Path, storage: Path, form: str, table: str) -> None:
-    """Show the tables of a sweep: errors, and percentages of wins over the baseline."""
+@click.option("--table", type=click.Choice(LONG_TABLES), default="errors", show_default=True, help="Which, for csv.")
+@click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page with everything.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), help="Write tables and figures into a folder."
+)
+def report_command(
+    sweep_file: Path,
+    storage: Path,
+    tracking_uri: str | None,
+    form: str,
+    table: str,
+    compare: str | None,
+    html: Path | None,
+    output: Path | None,
+) -> None:
+    """Show the tables of a sweep: errors, wins over the baseline, increases over the optimum."""
     from orchestrator import render, report
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
 
-    tables = report.read_tables(load(sweep_file), Ledger(storage))
-    if form == "csv":
-        rows = render.error_rows(tables.errors) if table == "errors" else render.win_rows(tables.wins)
-        click.echo(render.as_csv(rows))
+    grid, ledger = load(sweep_file), Ledger(storage)
+    if html or output:
+        for path in _published(grid, ledger, tracking_uri, html, output):
+            click.echo(f"written: {path}")
+    elif compare:
+        from orchestrator import comparison
+
+        found = comparison.compare_tables(report.read_tables(grid, ledger))
+        if form in ("json", "csv"):
+            _print(comparison.comparison_rows(found), form, title="")
+        else:
+            click.echo(render.show([comparison.comparison_table(found)], form))
+    elif form == "csv":
+        click.echo(render.as_csv(render.LONG[table](report.read_tables(grid, ledger))))
+    elif form == "json":
+        click.echo(render.report_json(report.read_tables(grid, ledger)))
     else:
-        click.echo(render.report_json(tables) if form == "json" else render.report_text(tables))
+        click.echo(render.report_text(report.read_tables(grid, ledger), form))
+
+
+def _published(
+    grid: Sweep, ledger: Ledger, tracking_uri: str | None, page: Path | None, folder: Path | None
+) -> Iterator[Path]:
+    from orchestrator import publish, report
+    from orchestrator.mlflow_store import check_uri, default_uri
+    from orchestrator.tracking import run_links
+
+    links = run_links(ledger, grid.name, check_uri(tracking_uri or default_uri(ledger.storage)))
+    if folder:
+        publish.write(grid, ledger, folder, links)
+        yield folder
+    if page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        text = publish.html(grid, ledger, report.read_tables(grid, ledger), publish.draw(grid, ledger), links)
+        write_atomically(page, text.encode())
+        yield page
 
 
 _cell = click.argument("cell", nargs=-1, required=True)

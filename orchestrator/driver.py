@@ -16,6 +16,7 @@ from anytime_core.data import cache
 from anytime_core.errors import DataError
 from anytime_core.result import EpochMetrics
 from orchestrator import plan as planning
+from orchestrator import publish
 from orchestrator.environment import prepare_ray
 from orchestrator.errors import UsageError
 from orchestrator.ledger import Ledger
@@ -24,7 +25,7 @@ from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.provenance import code_version
 from orchestrator.sweep import Sweep
-from orchestrator.tracking import Tracker, is_current
+from orchestrator.tracking import Tracker, is_current, run_links
 from orchestrator.trial import Trial, TrialState
 from orchestrator.worker import Outcome, Surroundings
 
@@ -62,7 +63,15 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             if plan.to_run:
                 _run_round(plan, settings, tracker, folder, console)
+        links = run_links(ledger, sweep.name, settings.tracking_uri)
+        tables = publish.write(sweep, ledger, report_folder(ledger, sweep), links)
+        tracker.summarise(report_folder(ledger, sweep), publish.headline(tables))
         return [*_troubles(planning.make(sweep.trials, ledger)), *_tracking_troubles(tracker, settings)]
+
+
+def report_folder(ledger: Ledger, sweep: Sweep) -> Path:
+    """Where a sweep leaves its tables and figures."""
+    return ledger.sweep_folder(sweep.name) / "report"
 
 
 def _sized(trials: Sequence[Trial], settings: Settings) -> list[Trial]:

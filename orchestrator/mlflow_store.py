@@ -194,13 +194,13 @@ class Store:
         """Makes the summary run of the sweep hold these files, and no older ones of the same names."""
         from mlflow.entities import Metric, RunTag
 
-        tags = {"kind": SUMMARY, "mlflow.source.name": "orchestrate", **tags}
         existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
-        run = existing or self._client.create_run(self._experiment, run_name=SUMMARY, tags=tags)
-        now = int(time.time() * 1000)
+        run = existing or self._client.create_run(self._experiment, run_name=SUMMARY, tags={"kind": SUMMARY})
+        version, now = int(run.data.tags.get("version", 0)) + 1, int(time.time() * 1000)
+        tags = {"mlflow.source.name": "orchestrate", "version": str(version), **tags}
         self._client.log_batch(
             run.info.run_id,
-            metrics=[Metric(name, value, now, 0) for name, value in metrics.items() if math.isfinite(value)],
+            metrics=[Metric(name, value, now, version) for name, value in metrics.items() if math.isfinite(value)],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         self._client.log_artifacts(run.info.run_id, str(folder))

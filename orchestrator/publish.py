@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+STATISTICS = ("wins", "increases")
+"""Tables that are about others."""
+
+
 def write(sweep: Sweep, ledger: Ledger, folder: Path, links: Mapping[str, str]) -> Tables:
     """Fills the folder, whose older files are written over, and returns what it shows. ``links`` lead to MLflow's runs,
     by trial id."""
@@ -45,11 +49,13 @@ def draw(sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
 def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figure], links: Mapping[str, str]) -> str:
     """One page with everything, which needs no network."""
     records = ledger.records(trial.id for trial in sweep.trials)
+    arranged = layouts.arrange(tables)
     return page(
         PageContent(
             title=sweep.name,
             description=sweep.description,
-            tables=layouts.arrange(tables),
+            tables=[table for table in arranged if table.name not in STATISTICS],
+            statistics=[table for table in arranged if table.name in STATISTICS],
             figures={stem: figures.as_svg(figure) for stem, figure in drawn.items()},
             provenance=tuple(_provenance(records.values())),
             trials=tuple(_trial_rows(sweep, records, ledger, links)),

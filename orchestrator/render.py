@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, groupby
 from typing import Any
 
-import rich.table
-from rich import box
-from rich.console import Console
+from rich.cells import cell_len
 
 from orchestrator.layouts import arrange
 from orchestrator.ledger import Driver
@@ -25,7 +23,6 @@ from orchestrator.table import Column, Entry, Table
 from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow
 from orchestrator.trial import Trial, TrialState
 
-WIDTH = 100_000  # of the text at most: no table is cut, whatever the terminal
 ABSENT = "-"
 
 Row = dict[str, Any]
@@ -47,19 +44,25 @@ def as_text(title: str, rows: Sequence[Row]) -> str:
 
 def table_text(table: Table) -> str:
     """For a terminal: nothing is cut, whatever its width."""
-    shown = rich.table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
     above = group_headings(table)
-    for column, group in zip(table.columns, above, strict=True):
-        heading = f"{group}\n{column.name}" if any(above) else column.name
-        shown.add_column(heading, justify="right" if column.numeric else "left", no_wrap=True)
-    starred = [any(entry.best for entry in entries) for entries in zip(*table.rows, strict=True)]
-    for row in table.rows:
-        shown.add_row(*(_starred(entry, wide) for entry, wide in zip(row, starred, strict=True)))
-    console = Console(width=WIDTH, file=io.StringIO(), force_terminal=False, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(shown)
-    lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([table.title, *lines, *(f" {note}" for note in table.notes)]).strip("\n")
+    columns = [_text_column(table, index, above[index]) for index in range(len(table.columns))]
+    rows = [" " + "   ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    first = 0 if any(above) else 1
+    rule = " " + "─" * (sum(cell_len(column[0]) + 3 for column in columns) - 3)
+    lines = ["", *rows[first:2], rule, *rows[2:]] if rows else []
+    return "\n".join(
+        [table.title, *lines, *([""] if table.notes else []), *(f" {note}" for note in table.notes)]
+    ).strip("\n")
+
+
+def _text_column(table: Table, index: int, above: str) -> list[str]:
+    """The group's name, the heading and the entries of a column, all of one width."""
+    column, entries = table.columns[index], [row[index] for row in table.rows]
+    starred = any(entry.best for entry in entries)
+    texts = [above, column.name, *(_starred(entry, starred) for entry in entries)]
+    width = max(map(cell_len, texts))
+    pads = [" " * (width - cell_len(text)) for text in texts]
+    return [pad + text if column.numeric else text + pad for pad, text in zip(pads, texts, strict=True)]
 
 
 def _starred(entry: Entry, wide: bool) -> str:

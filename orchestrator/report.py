@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator import tables
 from orchestrator.ledger import Driver, Ledger, Standing
-from orchestrator.measurements import Measurements, measure
 from orchestrator.sweep import Sweep
-from orchestrator.trial import Trial, TrialRecord, TrialState
+from orchestrator.trial import Trial, TrialState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,21 +20,9 @@ class TrialStatus:
 
 
 def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
-    standings = ledger.standings(trial.id for trial in sweep.trials)
-    return tables.build(sweep, *_split(standings, ledger.driver(sweep.name)))
-
-
-def measurements(sweep: Sweep, ledger: Ledger) -> Measurements:
-    standings = ledger.standings(trial.id for trial in sweep.trials)
-    return measure(sweep, *_split(standings, ledger.driver(sweep.name)))
-
-
-def _split(
-    standings: Mapping[str, Standing], driver: Driver | None
-) -> tuple[dict[str, TrialRecord], dict[str, TrialState]]:
-    """The records of the trials that ended, and the states of all."""
+    standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
-    return records, {trial_id: standing.under(driver) for trial_id, standing in standings.items()}
+    return tables.build(sweep, records, {name: standing.under(driver) for name, standing in standings.items()})
 
 
 def statuses(sweep: Sweep, ledger: Ledger) -> list[TrialStatus]:

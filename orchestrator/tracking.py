@@ -6,12 +6,14 @@ ever written twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 from anytime_core.files import write_atomically
@@ -63,6 +65,17 @@ class Tracker:
     def __exit__(self, *exception: object) -> None:
         self._closing.set()
         self._thread.join()
+
+    def summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
+        """Puts the files of a folder into the sweep's summary run. To be called after leaving."""
+        self._attempt(partial(self._summarise, folder, metrics))
+
+    def _summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
+        self._connected().summarise(folder, metrics, {"sweep_file": str(self._sweep.path)})
+        delivered = _delivered(self._ledger, self._sweep.name, self._uri)
+        _remember(
+            self._ledger, self._sweep.name, self._uri, replace(delivered, summary=_summary_mark(delivered.trials))
+        )
 
     # What the driver says; returns at once
 
@@ -134,16 +147,19 @@ class Tracker:
         """Makes the run of every trial that is not running now say what the ledger says."""
         marks = _marks(self._ledger, self._sweep)
         delivered = _delivered(self._ledger, self._sweep.name, self._uri)
-        self.behind = [trial_id for trial_id, mark in marks.items() if delivered.get(trial_id) != mark]
+        trials = dict(delivered.trials)
+        self.behind = [trial_id for trial_id, mark in marks.items() if trials.get(trial_id) != mark]
         try:
             for trial_id in [trial_id for trial_id in self.behind if trial_id not in self._live]:
                 standing, epochs = self._ledger.standing(trial_id), self._ledger.epochs(trial_id)
                 tags = _tags(standing.state, standing)
                 self._connected().write(self._trials[trial_id], standing.state, epochs, tags)
-                delivered[trial_id] = marks[trial_id]
+                trials[trial_id] = marks[trial_id]
                 self.behind.remove(trial_id)
         finally:
-            _remember(self._ledger, self._sweep.name, self._uri, delivered)
+            if self._store:
+                delivered = replace(delivered, experiment=self._store.experiment, runs=self._store.run_ids)
+            _remember(self._ledger, self._sweep.name, self._uri, replace(delivered, trials=trials))
 
 
 def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
@@ -156,7 +172,17 @@ def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
     return tags
 
 
-# Which trials are delivered, so that a sweep with nothing to do need not ask MLflow.
+# What is delivered, so that a sweep with nothing to do need not ask MLflow, and a report can say where its runs are.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Delivered:
+    """``trials`` holds a mark for each, ``summary`` one for what it was made of; ``runs`` are MLflow's ids."""
+
+    trials: Mapping[str, str] = field(default_factory=dict)
+    summary: str = ""
+    experiment: str = ""
+    runs: Mapping[str, str] = field(default_factory=dict)
 
 
 def _tracked_file(ledger: Ledger, sweep: str) -> Path:
@@ -173,23 +199,39 @@ def _marks(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
     }
 
 
-def _delivered(ledger: Ledger, sweep: str, uri: str) -> dict[str, str]:
+def _summary_mark(marks: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()
+
+
+def _delivered(ledger: Ledger, sweep: str, uri: str) -> _Delivered:
     database = database_file(uri)
     if database and not database.exists():  # deleted since
-        return {}
+        return _Delivered()
     try:
         content = json.loads(_tracked_file(ledger, sweep).read_bytes())
-        return dict(content["trials"]) if content["uri"] == safe_uri(uri) else {}
+        known = {part.name: content[part.name] for part in fields(_Delivered) if part.name in content}
+        return _Delivered(**known) if content["uri"] == safe_uri(uri) else _Delivered()
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return _Delivered()
 
 
-def _remember(ledger: Ledger, sweep: str, uri: str, trials: Mapping[str, str]) -> None:
-    content = {"uri": safe_uri(uri), "trials": dict(sorted(trials.items()))}
+def _remember(ledger: Ledger, sweep: str, uri: str, delivered: _Delivered) -> None:
+    content = {"uri": safe_uri(uri), **asdict(delivered), "trials": dict(sorted(delivered.trials.items()))}
     write_atomically(_tracked_file(ledger, sweep), json.dumps(content, indent=1).encode())
 
 
 def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
     """Whether MLflow has been told all that the ledger knows of the sweep."""
-    delivered = _delivered(ledger, sweep.name, uri)
-    return all(delivered.get(trial_id) == mark for trial_id, mark in _marks(ledger, sweep).items())
+    delivered, marks = _delivered(ledger, sweep.name, uri), _marks(ledger, sweep)
+    told = all(delivered.trials.get(trial_id) == mark for trial_id, mark in marks.items())
+    return told and (not marks or delivered.summary == _summary_mark(delivered.trials))
+
+
+def run_links(ledger: Ledger, sweep: str, uri: str) -> dict[str, str]:
+    """Where the run of each trial is in MLflow's UI; of a database, as `orchestrate ui` serves it."""
+    delivered = _delivered(ledger, sweep, uri)
+    base = safe_uri(uri).rstrip("/") if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+    return {
+        trial_id: f"{base}/#/experiments/{delivered.experiment}/runs/{run_id}"
+        for trial_id, run_id in delivered.runs.items()
+    }

@@ -110,7 +110,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) ->
 
 def tables_of(stdout: str) -> str:
     """What the sweep command prints before the line that names the storage folder."""
-    return stdout.partition("Browse the runs:")[0]
+    return stdout.partition("The whole report:")[0]
 
 
 def free_port() -> int:

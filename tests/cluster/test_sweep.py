@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -21,10 +22,13 @@ from anytime_core.trainer import load_network
 pytestmark = pytest.mark.cluster
 
 
+OF_TRIALS = "FROM runs WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'trial_id')"
+
+
 def assert_browsable(user: User, runs: int = TRIALS) -> None:
     """MLflow holds each trial once, ended, with one value for each metric and epoch."""
     database = user.database()
-    assert database.execute("SELECT status, count(*) FROM runs GROUP BY 1").fetchall() == [("FINISHED", runs)]
+    assert database.execute(f"SELECT status, count(*) {OF_TRIALS} GROUP BY 1").fetchall() == [("FINISHED", runs)]
     assert database.execute("SELECT count(DISTINCT value) FROM tags WHERE key = 'trial_id'").fetchone() == (runs,)
     values = database.execute(
         "SELECT run_uuid, count(*), count(DISTINCT step), min(step), max(step) FROM metrics "
@@ -38,7 +42,7 @@ def assert_browsable(user: User, runs: int = TRIALS) -> None:
 def test_a_sweep_prints_its_tables_and_how_to_browse(finished: tuple[User, Finished]) -> None:
     user, done = finished
     assert done.code == 0, done.stderr
-    for words in ("ann", "aann", "opt", "(1,4)", "(2,4)", "1/4", "AE", "Wins over ann", "p-value"):
+    for words in ("ann", "aann", "opt", "(1,4)", "(2,4)", "1/4", "AE", "Wins over ann", "p-values"):
         assert words in done.stdout
     assert f"orchestrate ui {user.sweep_file} --storage {user.storage}" in done.stdout
     assert f"[{TRIALS}/{TRIALS} done, 0 running, 0 failed" in done.stderr
@@ -79,8 +83,28 @@ def test_mlflow_shows_each_trial_once(finished: tuple[User, Finished]) -> None:
     assert params["regime.strategy.name"] == TRIALS - 2  # OPT has none
     tags = dict(database.execute("SELECT key, count(DISTINCT run_uuid) FROM tags GROUP BY 1").fetchall())
     assert tags["trial_id"] == tags["cell"] == tags["method"] == tags["state"] == tags["code_version"] == TRIALS
-    names = {name for (name,) in database.execute("SELECT name FROM runs")}
+    names = {name for (name,) in database.execute(f"SELECT name {OF_TRIALS}")}
     assert "aann (2,4) digits seed 0" in names
+
+
+def test_tables_and_figures_are_in_the_sweeps_folder_and_in_a_summary_run(finished: tuple[User, Finished]) -> None:
+    user, done = finished
+    folder = user.storage / "sweeps" / "small" / "report"
+    assert f"The whole report: {folder / 'report.html'}" in done.stdout
+    assert (folder / "report.txt").read_text().strip() == tables_of(done.stdout).strip()
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {"report.html", "report.md", "report.tex", "errors.csv", "figures/cost.svg", "figures/cost.png"} <= names
+    database = user.database()
+    (run,) = database.execute("SELECT run_uuid, status FROM runs WHERE name = 'summary'").fetchall()
+    assert run[1] == "FINISHED"
+    logged = user.storage / "mlflow" / "artifacts" / "small" / run[0] / "artifacts"
+    assert {str(path.relative_to(logged)) for path in logged.rglob("*") if path.is_file()} == names
+    wins = json.loads((folder / "report.json").read_text())["wins"]
+    kept = dict(database.execute("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", (run[0],)).fetchall())
+    assert kept["wins/aann/at_0.25"] == next(row["win_percent"] for row in wins if row["metric"] == "1/4")
+    assert kept["trials/finished"] == TRIALS
+    trial_runs = {row[0] for row in database.execute(f"SELECT run_uuid {OF_TRIALS}")}
+    assert set(re.findall(r"/runs/([0-9a-f]{32})", (folder / "report.html").read_text())) == trial_runs
 
 
 def test_nothing_is_left_in_the_working_folder(finished: tuple[User, Finished]) -> None:
@@ -181,7 +205,7 @@ def test_ctrl_c_stops_and_says_how_to_go_on(user: User) -> None:
     states = {row["state"] for row in json.loads(user.run("status", "--format", "json").stdout)}
     assert "running" not in states
     assert {"finished"} < states
-    statuses = dict(user.database().execute("SELECT status, count(*) FROM runs GROUP BY 1").fetchall())
+    statuses = dict(user.database().execute(f"SELECT status, count(*) {OF_TRIALS} GROUP BY 1").fetchall())
     assert "RUNNING" not in statuses
 
 

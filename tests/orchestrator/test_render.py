@@ -166,7 +166,7 @@ def test_a_table_as_text_has_groups_above_and_the_best_starred() -> None:
         " method    1/4            AE                1/4",
         " ──────────────────────────────────────────────",
         " ann      5.26         7.00*             failed",
-        " a_b         -    8.50 ±0.25   1.00 (1 pending)",
+        " a_b         -   8.50 ±0.25    1.00 (1 pending)",
         "",
         " AE: the mean.",
     ]
