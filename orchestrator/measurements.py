@@ -84,7 +84,7 @@ def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[st
     values: dict[tuple[Experiment, str], dict[str, float]] = defaultdict(dict)
     depths: dict[tuple[Experiment, str], dict[int, float]] = defaultdict(dict)
     missing: dict[tuple[Experiment, str], str] = {}
-    places = {}
+    places: dict[tuple[Experiment, str], None] = {}
     for cell, trial_id in sweep.cells.items():
         record, place = records.get(trial_id), (experiment_of(cell), cell.method)
         places[place] = None
@@ -108,11 +108,11 @@ def _errors(cell: Cell, record: TrialRecord) -> dict[str, float]:
     costs, errors = record.result.costs, record.result.errors
     if cell.unit is not None:  # an optimum stands for each fraction of the cost that rounds to its depth
         return {str(f): errors[-1] for f in MILESTONES if opt_unit(cell.n, f) == cell.unit}
-    reached = {str(f): errors[index] for f, index in _milestones(costs) if index is not None}
-    return {**reached, AVERAGE: average_error(errors)}
+    return {metric: errors[index] for metric, index in _milestones(costs)} | {AVERAGE: average_error(errors)}
 
 
 @lru_cache(maxsize=1024)
-def _milestones(costs: tuple[int, ...]) -> list[tuple[object, int | None]]:
-    """The same for all trials of a network."""
-    return [(fraction, milestone_index(costs, fraction)) for fraction in MILESTONES]
+def _milestones(costs: tuple[int, ...]) -> list[tuple[str, int]]:
+    """The predictions at the fractions of the cost that one reaches: the same for all trials of a network."""
+    indices = ((str(fraction), milestone_index(costs, fraction)) for fraction in MILESTONES)
+    return [(metric, index) for metric, index in indices if index is not None]
