@@ -63,8 +63,8 @@ class Index:
         names = _values(self._table, "trial_id")
         held = zip(*(_values(self._table, name) for name in ("mtime_ns", "size", "inode")), strict=True)
         rows = [row for row, (name, stamp) in enumerate(zip(names, held, strict=True)) if stamps.get(name) == stamp]
-        whole = len(rows) == len(self._table)
-        return {record.trial_id: record for record in _records(self._table if whole else self._table.take(rows))}
+        table = self._table if len(rows) == len(self._table) else self._table.take(pa.array(rows, pa.int64()))
+        return {record.trial_id: record for record in _records(table)}
 
     def update(self, entries: Mapping[str, Entry], existing: Collection[str]) -> None:
         """Writes the file anew, with these entries and those that it held of other ``existing`` trials. Of several

@@ -147,13 +147,13 @@ class Ledger:
         try:
             # A later version may write more than this one knows.
             result = {name: _frozen(value) for name, value in _known(TrialResult, content["result"]).items()}
-            if not all(_finite(number) for name in ("units", "costs", "errors") for number in result[name]):
+            if not all(_finite(result[name]) for name in ("units", "costs", "errors")):
                 raise ValueError("it holds what is no number")
             record = TrialRecord(**_known(TrialRecord, content) | {"result": TrialResult(**result)})
             if not record.state.ended or record.trial_id != trial_id:
                 raise ValueError(f"it is a {record.state} one of {record.trial_id}")
             return record
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
             log.warning("%s: result.json is damaged (%s); the trial counts as not ended", trial_id, error)
             return None
 
@@ -446,8 +446,8 @@ def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     return {field.name: values[field.name] for field in fields(kind) if field.name in values}
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _finite(values: Collection[Any]) -> bool:
+    return {type(value) for value in values} <= {int, float} and all(map(math.isfinite, values))
 
 
 def _frozen(value: Any) -> Any:

@@ -116,11 +116,11 @@ def errors_of(cell: Cell, record: TrialRecord) -> dict[str, float]:
     costs, errors = record.result.costs, record.result.errors
     if cell.unit is not None:  # an optimum stands for each fraction of the cost that rounds to its depth
         return {str(f): errors[-1] for f in MILESTONES if opt_unit(cell.n, f) == cell.unit}
-    reached = {str(f): errors[index] for f, index in _milestones(costs) if index is not None}
-    return {**reached, AVERAGE: average_error(errors)}
+    return {metric: errors[index] for metric, index in _milestones(costs)} | {AVERAGE: average_error(errors)}
 
 
 @lru_cache(maxsize=1024)
-def _milestones(costs: tuple[int, ...]) -> list[tuple[object, int | None]]:
-    """The same for all trials of a network."""
-    return [(fraction, milestone_index(costs, fraction)) for fraction in MILESTONES]
+def _milestones(costs: tuple[int, ...]) -> list[tuple[str, int]]:
+    """The predictions at the fractions of the cost that one reaches: the same for all trials of a network."""
+    indices = ((str(fraction), milestone_index(costs, fraction)) for fraction in MILESTONES)
+    return [(metric, index) for metric, index in indices if index is not None]

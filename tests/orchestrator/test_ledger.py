@@ -251,6 +251,8 @@ def test_a_folder_in_the_place_of_a_file_is_as_good_as_none(ledger, trial, recor
         result_rewritten(errors=[1.0, 2.0, math.nan]),
         result_rewritten(units=3),
         result_rewritten(errors=["1", "2", "3"]),
+        result_rewritten(errors=[1.0, 2.0, 10**400]),
+        result_rewritten(errors=[1.0, 2.0, True]),
         result_rewritten(costs=[None, None, None]),
         result_rewritten(state="running", errors=[]),
         result_rewritten(state="done", errors=[]),
