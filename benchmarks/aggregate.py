@@ -133,23 +133,10 @@ def from_ledger(folder: Path) -> tuple[Steps, Wins]:
     clock = Clock()
     sweep = load(folder / "sweep.yaml")
     clock.lap("expand the sweep")
-    standings = Ledger(folder).standings(trial.id for trial in sweep.trials)
-    clock.lap("read the ledger")
-    records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
-    errors = measure(sweep, records, {trial_id: standing.state for trial_id, standing in standings.items()})
-    clock.lap("measure")
-    columns = {(method, metric): errors.of(method, metric).tolist() for method in METHODS for metric in METRICS}
-    compared = {place: win_percentage(own, columns["ann", place[1]]) for place, own in columns.items()}
-    wins = {f"{method} {metric}": _certain(compared[method, metric]) for method in METHODS[1:] for metric in METRICS}
-    clock.lap("compare")
+    tables = read_tables(sweep, Ledger(folder))
+    clock.lap("read the ledger, all tables and tests")
+    wins = {f"{row.method} {row.metric}": (row.wins.percent or 0.0, row.p_values["hoeffding"] or 0.0) for row in tables.wins}
     return clock.steps, wins
-
-
-def _certain(found: WinPercentage) -> tuple[float, float]:
-    percent, p_value = found.percent, found.p_value()
-    assert percent is not None, "every trial has finished"
-    assert p_value is not None
-    return percent, p_value
 
 
 def from_cold_ledger(folder: Path) -> tuple[Steps, Wins]:

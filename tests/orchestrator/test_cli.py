@@ -135,7 +135,11 @@ def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tm
         *["id", "dataset", "n", "c", "period", "method", "unit", "seed"],
         *["action", "reason", "step", "steps", "multiply_adds", "cpus", "gpus"],
     ]
-    assert len(lines) == 4 + 28
+    assert len(lines) == 4 + 28 + 2
+    assert lines[-1] == (
+        "To be better than ann at 5 %, a method must win, of 4 experiments: more than all by hoeffding, "
+        "more than all by sign-test."
+    )
     assert list(tmp_path.iterdir()) == []  # looking writes nothing
 
 
