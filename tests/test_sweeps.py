@@ -137,7 +137,7 @@ IDENTITIES = {
 
 @pytest.mark.parametrize("name", IDENTITIES)
 def test_no_trial_of_a_sweep_has_moved(name) -> None:
-    """A hash of all ids. If this fails, all that was trained for the sweep would be trained again: see ``config.ADDED``."""
+    """A hash of all ids. If this fails, all of the sweep would be trained again: see ``config.ADDED``."""
     assert hashlib.sha256("\n".join(sorted(ids(name))).encode()).hexdigest()[:16] == IDENTITIES[name]
 
 
