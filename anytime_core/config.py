@@ -9,15 +9,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
 
-def _refuse(*faults: str | None) -> None:
+def refuse(*faults: str | None) -> None:
     """Raises one ValueError that lists every fault."""
     if present := [fault for fault in faults if fault]:
         raise ValueError("; ".join(present))
+
+
+ADDED = {"added": True}
+"""The metadata of a field that was not always there. ``plain`` leaves it out at its default, which must mean what was
+done before there was the field: so every trial keeps its identity."""
 
 
 def _whole(name: str, value: object, bound: int) -> str | None:
@@ -60,7 +65,7 @@ class NetworkConfig:
         n, c, period = _whole("n", self.n, 1), _whole("c", self.c, 1), _whole("period", self.period, 1)
         too_long = not n and not period and self.period > self.units
         allowed = get_args(Transition)
-        _refuse(
+        refuse(
             n,
             c,
             period,
@@ -84,15 +89,25 @@ class DataConfig:
 
     ``validation`` holds out that many images at the end of the training set and evaluates on them instead of the test
     set (section 4.1 uses 5,000). ``pad`` zeros are added to each side before a random crop back to the image's size.
+    As in the authors' code for SVHN, before that each image's ``contrast`` is multiplied by up to 1 plus or minus this,
+    and up to plus or minus ``brightness``, of 255, is added to all of its pixels.
     """
 
     name: str
     validation: int = 0
     pad: int = 4
     flip: bool = False
+    brightness: float = field(default=0.0, metadata=ADDED)
+    contrast: float = field(default=0.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        _refuse(_whole("validation", self.validation, 0), _whole("pad", self.pad, 0))
+        refuse(
+            _whole("validation", self.validation, 0),
+            _whole("pad", self.pad, 0),
+            _within("brightness", self.brightness, 0, 255),
+            _within("contrast", self.contrast, 0, 1),
+        )
+        _as_floats(self, "brightness", "contrast")
 
 
 Normalisation = Literal["sum_to_one", "as_published", "none"]
@@ -107,7 +122,7 @@ class WeightingConfig:
 
     def __post_init__(self) -> None:
         allowed = get_args(Normalisation)
-        _refuse(None if self.normalize in allowed else f"normalize is {self.normalize!r}, must be one of {allowed}")
+        refuse(None if self.normalize in allowed else f"normalize is {self.normalize!r}, must be one of {allowed}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,16 +134,21 @@ class Ann:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Amplifying:
-    """Each step the weight of one chosen loss grows by ``gamma`` times the sum of all weights."""
+    """Each step the weight of one chosen loss grows by ``gamma`` times the sum of all weights.
+
+    In the first ``warm_up_epochs`` the last loss is always chosen, and nothing is learned from any; the authors' code
+    has one such epoch.
+    """
 
     gamma: float = 0.5
+    warm_up_epochs: int = field(default=0, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        _refuse(*self._faults())
-        _as_floats(self, *(name for name in self.__dataclass_fields__ if name != "name"))
+        refuse(*self._faults())
+        _as_floats(self, *(name for name in self.__dataclass_fields__ if name not in ("name", "warm_up_epochs")))
 
     def _faults(self) -> list[str | None]:
-        return [_within("gamma", self.gamma, 0)]
+        return [_within("gamma", self.gamma, 0), _whole("warm_up_epochs", self.warm_up_epochs, 0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,14 +186,25 @@ class _Learning(_Amplifying):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exp3(_Learning):
+class _Exponential(_Learning):
+    """After each update ``mixing`` times ``exploration`` of the weights is shared out evenly, so that none vanishes;
+    none in the paper, 0.001 in the authors' code."""
+
+    mixing: float = field(default=0.0, metadata=ADDED)
+
+    def _faults(self) -> list[str | None]:
+        return [*_Learning._faults(self), _within("mixing", self.mixing, 0, 1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exp3(_Exponential):
     """Exponential weights for bandits: only the drawn loss is updated (appendix D.3)."""
 
     name: Literal["exp3"] = "exp3"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rwm(_Learning):
+class Rwm(_Exponential):
     """Randomised weighted majority: every loss is updated each step (appendix D.3).
 
     The paper gives no rate; ``rate`` times ``exploration`` is the exponent's, 0.5 in the authors' code.
@@ -183,7 +214,7 @@ class Rwm(_Learning):
     name: Literal["rwm"] = "rwm"
 
     def _faults(self) -> list[str | None]:
-        return [*_Learning._faults(self), _within("rate", self.rate, 0)]
+        return [*_Exponential._faults(self), _within("rate", self.rate, 0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +248,7 @@ class Opt:
     unit: int
 
     def __post_init__(self) -> None:
-        _refuse(_whole("unit", self.unit, 1))
+        refuse(_whole("unit", self.unit, 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,7 +264,7 @@ class NoGrad:
     """The network is trained one prediction at a time, first to last; all before it no longer changes (section 4.2).
 
     ``stages``, as in the paper's text: each stage has the whole schedule. ``stop_gradient``, as in the authors' code:
-    all at once, in one schedule, and no gradient passes from one unit to the unit before.
+    all at once, in one schedule, and no gradient passes a unit that predicts.
     """
 
     name: Literal["no_grad"] = "no_grad"
@@ -241,10 +272,13 @@ class NoGrad:
 
     def __post_init__(self) -> None:
         allowed = ("stages", "stop_gradient")
-        _refuse(None if self.variant in allowed else f"variant is {self.variant!r}, must be one of {allowed}")
+        refuse(None if self.variant in allowed else f"variant is {self.variant!r}, must be one of {allowed}")
 
 
 Regime = Joint | Opt | Midfeat | NoGrad
+
+
+HeadDecay = Literal["uniform", "loss_weight"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,7 +286,8 @@ class TrainingConfig:
     """Stochastic gradient descent and its schedule. The defaults are the paper's text, "as the original ResNet".
 
     ``learning_rate`` maps the first step of each phase to its rate, and must begin at step 0; the steps may be text, as
-    JSON has them. Weight decay acts on convolutions and linear weights, not on batch norms and biases.
+    JSON has them. Weight decay acts on convolutions and linear weights, not on batch norms and biases. With a
+    ``head_decay`` of ``loss_weight``, as in the authors' code, that of each head is multiplied by its loss's weight.
     """
 
     steps: int = 64_000
@@ -263,10 +298,12 @@ class TrainingConfig:
     )
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    head_decay: HeadDecay = field(default="uniform", metadata=ADDED)
 
     def __post_init__(self) -> None:
         rates = {_step(step): rate for step, rate in self.learning_rate.items()}
-        _refuse(
+        allowed = get_args(HeadDecay)
+        refuse(
             _whole("steps", self.steps, 1),
             _whole("batch_size", self.batch_size, 2),
             *(_whole("a step of learning_rate", step, 0) for step in rates),
@@ -274,6 +311,7 @@ class TrainingConfig:
             *(_within(f"learning_rate at step {step}", rate, 0) for step, rate in rates.items()),
             _within("momentum", self.momentum, 0, 1),
             _within("weight_decay", self.weight_decay, 0),
+            None if self.head_decay in allowed else f"head_decay is {self.head_decay!r}, must be one of {allowed}",
         )
         _as_floats(self, "momentum", "weight_decay")
         # In one order, and no longer the caller's own.
@@ -300,7 +338,7 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         unit, units = getattr(self.regime, "unit", 1), self.network.units
-        _refuse(
+        refuse(
             f"regime.unit is {unit}, must be at most 3n = {units}" if unit > units else None,
             _whole("seed", self.seed, 0),
         )
@@ -337,8 +375,20 @@ MILESTONES: tuple[Fraction, ...] = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 
 
 
 def to_dict(config: TrialConfig) -> dict[str, Any]:
-    """The config as JSON holds it; every value explicit."""
-    return json.loads(json.dumps(asdict(config)))  # type: ignore[no-any-return]
+    """The config as JSON holds it; every value explicit, but of fields that were added later at their default."""
+    return plain(config)
+
+
+def plain(part: Any) -> dict[str, Any]:
+    """A config, or a part of one, as JSON holds it."""
+    return json.loads(json.dumps(_values(part)))  # type: ignore[no-any-return]
+
+
+def _values(value: Any) -> Any:
+    if not is_dataclass(value):
+        return value
+    named = ((field, getattr(value, field.name)) for field in fields(value))
+    return {field.name: _values(own) for field, own in named if not (field.metadata == ADDED and own == field.default)}
 
 
 def from_dict(values: Mapping[str, Any]) -> TrialConfig:

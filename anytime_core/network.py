@@ -72,7 +72,7 @@ class Block(nn.Module):
     """``depth`` units at one resolution, after a transition; without one, the first unit shrinks.
 
     ``predicting`` are the 0-based units of this block whose ReLU-ed, globally pooled output is predicted from. If
-    ``isolated``, no gradient passes from a unit to the one before.
+    ``isolated``, no gradient comes back to any of them from the units after it.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class Block(nn.Module):
         predicted."""
         pooled = []
         for index, unit in zip(range(depth), self.units, strict=False):
-            x = x.detach() if self.isolated and index else x
             x = unit(x if index else self.transition(x))
             if index in self.predicting:
                 pooled.append(torch.relu(x).mean((2, 3)))
+                x = x.detach() if self.isolated else x
         logits = self.heads(torch.stack(pooled)) if self.heads is not None and pooled else None
-        return x.detach() if self.isolated else x, logits
+        return x, logits
 
 
 def _ascending(units: Sequence[int], last: int) -> tuple[int, ...]:
@@ -114,8 +114,8 @@ class AnytimeResNet(nn.Module):
     """The network of ``NetworkConfig(n, c, period)``; any image size and channel count.
 
     ``predicting_units`` (1-based, ascending) replaces those of the period; units past the last of them are not built,
-    so ``(k,)`` is the network of OPT at depth k. ``isolated`` stops the gradient between units (section 4.2, the
-    authors' code). ``seed`` draws the parameters: the same for a unit however deep the network is.
+    so ``(k,)`` is the network of OPT at depth k. ``isolated`` stops the gradient behind each unit that predicts
+    (section 4.2, the authors' code). ``seed`` draws the parameters: the same for a unit however deep the network is.
     """
 
     def __init__(

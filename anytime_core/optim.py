@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,21 +15,24 @@ def decays(parameter: Tensor) -> bool:
     return parameter.ndim > 1
 
 
-def sgd(network: nn.Module, config: TrainingConfig) -> torch.optim.SGD:
-    """Of the parameters that require a gradient."""
-    groups: dict[bool, list[Tensor]] = {True: [], False: []}
-    for parameter in network.parameters():
+def sgd(network: nn.Module, config: TrainingConfig, loss_weights: Mapping[str, float]) -> torch.optim.SGD:
+    """Of the parameters that require a gradient. ``loss_weights`` are the heads', by the names of their parameters."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            groups[decays(parameter)].append(parameter)
+            groups.setdefault(_decay(name, parameter, config, loss_weights), []).append(parameter)
     return torch.optim.SGD(
-        [
-            {"params": groups[True], "weight_decay": config.weight_decay},
-            {"params": groups[False], "weight_decay": 0.0},
-        ],
+        [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()],
         lr=config.rate_at(0),
         momentum=config.momentum,
         foreach=True,
     )
+
+
+def _decay(name: str, parameter: Tensor, config: TrainingConfig, loss_weights: Mapping[str, float]) -> float:
+    if not decays(parameter):
+        return 0.0
+    return config.weight_decay * (loss_weights.get(name, 1.0) if config.head_decay == "loss_weight" else 1.0)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -10,6 +10,7 @@ soon be 0 in float32, from where no reward leads back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,15 +83,24 @@ def averaged(config: Avgl, v: Tensor) -> Tensor:
     return explored(normalised(v.clamp_min(0)), config.exploration)
 
 
+def mixed(config: Exp3 | Rwm, v: Tensor) -> Tensor:
+    """Logarithms of weights, scaled to sum to one, and of these with a share of the uniform ones."""
+    share, v = config.mixing * config.exploration, torch.log_softmax(v, 0)
+    if not share:
+        return v
+    rest = math.log1p(-share) if share < 1 else -math.inf
+    return torch.logaddexp(v + rest, torch.full_like(v, math.log(share / len(v))))
+
+
 def exp3(config: Exp3, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
     """Only the chosen loss: v_i exp(g r_i / (p_i L)), with the exploration g as rate (appendix D.3)."""
     reward = rewards(losses, config.final_reward)
-    return torch.log_softmax(v + chosen * config.exploration * reward / (p * len(v)), 0)
+    return mixed(config, v + chosen * config.exploration * reward / (p * len(v)))
 
 
 def rwm(config: Rwm, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
     """Every loss: v_j exp(rate g r_j)."""
-    return torch.log_softmax(v + config.rate * config.exploration * rewards(losses, config.final_reward), 0)
+    return mixed(config, v + config.rate * config.exploration * rewards(losses, config.final_reward))
 
 
 def avgl(config: Avgl, v: Tensor, p: Tensor, chosen: Tensor, losses: Tensor) -> Tensor:
@@ -120,6 +130,9 @@ class Selection:
         self.base = base
         self.bonus = getattr(strategy, "gamma", 0.0) * base.sum()
         self.v = self.rule.start(base, milestones)
+        self.last = torch.zeros_like(base)
+        self.last[-1] = 1
+        self.warms_up = False
         self.p = self.probabilities()
         self.chosen = torch.zeros_like(base)
 
@@ -127,9 +140,13 @@ class Selection:
     def amplifies(self) -> bool:
         return not isinstance(self.strategy, Ann)
 
+    def begin(self, epoch: int) -> None:
+        """Each epoch, counted from 1, begins with this: it may be one of the warm-up."""
+        self.warms_up = epoch <= getattr(self.strategy, "warm_up_epochs", 0)
+
     def probabilities(self) -> Tensor:
         """[L], of the next draw."""
-        return self.rule.probabilities(self.strategy, self.v)
+        return self.last if self.warms_up else self.rule.probabilities(self.strategy, self.v)
 
     def choose(self, draw: Tensor) -> Tensor:
         """The step's weights [L]: B, plus gamma sum(B) on the loss that the uniform ``draw`` in [0, 1) falls on."""
@@ -142,4 +159,5 @@ class Selection:
 
     def learn(self, losses: Tensor) -> None:
         """Updates the state from the step's unweighted losses [L]."""
-        self.v = self.rule.update(self.strategy, self.v, self.p, self.chosen, losses)
+        if not self.warms_up:
+            self.v = self.rule.update(self.strategy, self.v, self.p, self.chosen, losses)

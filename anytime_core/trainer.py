@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.formats import Images, spec_of
 from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
-from anytime_core.errors import CheckpointError, ConfigError
+from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
@@ -136,13 +136,13 @@ class _Run:
     device: torch.device
     network: AnytimeResNet
     phases: tuple[Phase, ...]
-    phase: Phase
-    optimiser: torch.optim.SGD
-    selection: Selection
     train_data: TrainingData
     test_data: EvaluationData
     costs: list[int]
     history: list[EpochMetrics]
+    phase: Phase = field(init=False)
+    optimiser: torch.optim.SGD = field(init=False)
+    selection: Selection = field(init=False)
 
     @classmethod
     def start(cls, config: TrialConfig, images: Images, device: torch.device) -> _Run:
@@ -152,27 +152,30 @@ class _Run:
             phases = regimes.phases(config, network)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        phases[0].apply(network)
-        return cls(
+        run = cls(
             config=config,
             device=device,
             network=network,
             phases=phases,
-            phase=phases[0],
-            optimiser=optim.sgd(network, config.training),
-            selection=build_selection(config, costs, phases[0].weights, device),
             train_data=train_data,
             test_data=test_data,
             costs=costs,
             history=[],
         )
+        run.enter(0)
+        return run
 
     def enter(self, number: int) -> None:
         """Begins a phase, 0-based."""
         self.phase = self.phases[number]
         self.phase.apply(self.network)
-        self.optimiser = optim.sgd(self.network, self.config.training)
+        self.optimiser = optim.sgd(self.network, self.config.training, self._head_weights())
         self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
+
+    def _head_weights(self) -> dict[str, float]:
+        """The weight of each head's loss, by the names of the head's parameters."""
+        weighed = zip(self.network.predicting_units, self.phase.weights, strict=False)  # a stage has the first ones
+        return {name: weight for unit, weight in weighed for name in self.network.head_parameters(unit)}
 
     @property
     def step(self) -> int:
@@ -193,6 +196,7 @@ class _Run:
         phase, done = divmod(first, self.config.training.steps)
         if phase and not done:
             self.enter(phase)
+        self.selection.begin(number)
         last = min(first + self.train_data.steps_per_epoch, (phase + 1) * self.config.training.steps)
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
         train_loss, train_error = self._train_steps(number, first, last)
@@ -326,15 +330,33 @@ class TrainedNetwork(nn.Module):
         return logits
 
 
-def load_network(folder: Path | str) -> TrainedNetwork:
+def load_network(folder: Path | str, *, unfinished: bool = False) -> TrainedNetwork:
     """The trained network in a trial's folder, or its folder of checkpoints: in evaluation mode, on the CPU.
 
-    ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError.
+    ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError, also for a trial that
+    has not finished, whose predictions may not be trained at all yet, unless ``unfinished``.
     """
     saved = _newest(Path(folder))
-    network = build_network(from_dict(saved.meta["config"]))
-    network.load_state_dict(_tensors(saved, "network/"))
-    return TrainedNetwork(network, Normalisation(**_tensors(saved, "normalisation/"))).eval()
+    try:
+        config, history = from_dict(saved.meta["config"]), [_metrics(values) for values in saved.meta["history"]]
+        network = build_network(config)
+        network.load_state_dict(_tensors(saved, "network/"))
+        trained = TrainedNetwork(network, Normalisation(**_tensors(saved, "normalisation/"))).eval()
+        state = _state(config, history)
+    except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error
+    if state != "finished" and not unfinished:
+        raise CheckpointError(
+            f"{folder} holds a trial that {state}; load_network(..., unfinished=True) takes it as it is"
+        )
+    return trained
+
+
+def _state(config: TrialConfig, history: list[EpochMetrics]) -> str:
+    last = history[-1]
+    if last.diverged:
+        return f"diverged by step {last.step}"
+    return "finished" if last.step >= config.steps else f"is at step {last.step} of {config.steps}"
 
 
 def network_hash(folder: Path | str) -> str:

@@ -14,16 +14,24 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """One network: the cost up to each prediction, ascending, and its error."""
+    """One network: the unit and the cost of each prediction, both ascending, and its error."""
 
+    units: tuple[int, ...]
     costs: tuple[float, ...]
     errors: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.costs or len(self.costs) != len(self.errors):
-            raise ValueError(f"{len(self.costs)} costs and {len(self.errors)} errors: must be as many, at least one")
-        if list(self.costs) != sorted(set(self.costs)):
-            raise ValueError(f"costs are {self.costs}, must be ascending")
+        counts = {name: len(getattr(self, name)) for name in ("units", "costs", "errors")}
+        if not self.costs or len(set(counts.values())) > 1:
+            found = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise ValueError(f"{found}: must be as many, at least one")
+        for name, values in (("units", self.units), ("costs", self.costs)):
+            if list(values) != sorted(set(values)):
+                raise ValueError(f"{name} are {values}, must be ascending")
+
+    @property
+    def depth(self) -> int:
+        return self.units[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +43,22 @@ class Point:
 
 
 def sequence_curve(members: Sequence[Member]) -> tuple[Point, ...]:
-    """Error against the cost of all that was run so far. Raises ValueError unless each member costs more than the one
+    """Error against the cost of all that was run so far. Raises ValueError unless each member is deeper than the one
     before."""
-    totals = [member.costs[-1] for member in members]
-    if totals != sorted(set(totals)):
-        raise ValueError(f"members cost {totals}, must be ascending")
+    depths = [member.depth for member in members]
+    if depths != sorted(set(depths)):
+        raise ValueError(f"members are {depths} units deep, must be ascending")
     return tuple(_points(members))
 
 
 def _points(members: Sequence[Member]) -> Iterator[Point]:
-    spent = before = 0.0
+    spent, reported = 0.0, 0
     for member in members:
-        for cost, error in zip(member.costs, member.errors, strict=True):
-            if cost > before:
+        for unit, cost, error in zip(member.units, member.costs, member.errors, strict=True):
+            if unit > reported:
                 yield Point(spent + cost, error)
-        before = member.costs[-1]
-        spent += before
+        reported = member.depth
+        spent += member.costs[-1]
 
 
 def error_at(curve: Sequence[Point], budget: Fraction | float) -> float | None:

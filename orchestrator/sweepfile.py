@@ -44,6 +44,7 @@ from anytime_core.config import (
     WeightingConfig,
     by_name,
     opt_unit,
+    refuse,
 )
 from anytime_core.weighting import WEIGHTINGS, is_known
 from orchestrator.document import Document, Fault, Key
@@ -77,18 +78,19 @@ def _dataset(value: Any) -> Any:
 
 def _fits_images(data: DataConfig) -> DataConfig:
     spec = DATASETS[data.name]
-    _refuse(
+    refuse(
         f"validation is {data.validation}, must be less than the {spec.train_images} training images"
         if data.validation >= spec.train_images
         else None,
         f"pad is {data.pad}, must be at most the image's {spec.size} pixels" if data.pad > spec.size else None,
+        f"flip is true, must be false: {data.name} is never mirrored" if data.flip and spec.never_flips else None,
     )
     return data
 
 
 def _feasible(network: NetworkConfig) -> NetworkConfig:
     """A slip of the keyboard must not fill the memory."""
-    _refuse(
+    refuse(
         f"n is {network.n}, must be at most {MOST_UNITS}" if network.n > MOST_UNITS else None,
         f"c is {network.c}, must be at most {MOST_CHANNELS}" if network.c > MOST_CHANNELS else None,
     )
@@ -96,14 +98,8 @@ def _feasible(network: NetworkConfig) -> NetworkConfig:
 
 
 def _countable(training: TrainingConfig) -> TrainingConfig:
-    _refuse(f"steps is {training.steps}, must be at most {MOST_STEPS}" if training.steps > MOST_STEPS else None)
+    refuse(f"steps is {training.steps}, must be at most {MOST_STEPS}" if training.steps > MOST_STEPS else None)
     return training
-
-
-def _refuse(*faults: str | None) -> None:
-    """Raises one ValueError that lists every fault."""
-    if present := [fault for fault in faults if fault]:
-        raise ValueError("; ".join(present))
 
 
 def _known_weights(weights: WeightingConfig) -> WeightingConfig:
@@ -176,7 +172,9 @@ class JointMethod(BaseModel):
         """The method itself, or one for each point of its grid, named by it."""
         found = {}
         for point in product(*self.grid.values()):
-            values: dict[str, Any] = dict(zip(self.grid, point, strict=True))
+            # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
+            numbers = (int(value) if value.is_integer() else value for value in point)
+            values: dict[str, Any] = dict(zip(self.grid, numbers, strict=True))
             suffix = "".join(f" {parameter}={value:g}" for parameter, value in values.items())
             found[name + suffix] = self.model_copy(update={"strategy": replace(self.strategy, **values), "grid": {}})
         return found

@@ -209,7 +209,8 @@ def _sequence_errors(cells: list[Cell], finished: Mapping[Cell, TrialResult]) ->
     """None where a member is missing, or two are equally deep."""
     if len(finished) < len(cells) or len({cell.n for cell in cells}) < len(cells):
         return dict.fromkeys(METRICS)
-    members = [eann.Member(costs=finished[cell].costs, errors=finished[cell].errors) for cell in cells]
+    results = [finished[cell] for cell in cells]
+    members = [eann.Member(units=result.units, costs=result.costs, errors=result.errors) for result in results]
     curve, total = eann.sequence_curve(members), sum(member.costs[-1] for member in members)
     at = {str(fraction): eann.error_at(curve, total * fraction) for fraction in MILESTONES}
     return at | {AVERAGE: fmean(point.error for point in curve)}

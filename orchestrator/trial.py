@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig
+from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, plain
 from anytime_core.result import TrialResult
 
 ID_LENGTH = 16
@@ -54,8 +54,7 @@ class Identities:
 
     def _part(self, part: Any) -> str:
         if (known := self._written.get(id(part))) is None:
-            plain = json.loads(json.dumps(asdict(part)))  # only as text are the keys in the order that they have there
-            text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+            text = json.dumps(plain(part), sort_keys=True, separators=(",", ":"), allow_nan=False)
             known = self._written[id(part)] = part, text
         return known[1]
 

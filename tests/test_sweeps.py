@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from anytime_core.config import Joint, NoGrad, TrialConfig
+from anytime_core.config import (
+    STRATEGIES,
+    Aann,
+    Ann,
+    Avgl,
+    DataConfig,
+    Exp3,
+    Joint,
+    Milestone,
+    NoGrad,
+    Opt,
+    Rwm,
+    TrainingConfig,
+    TrialConfig,
+    WeightingConfig,
+)
 from orchestrator.sweep import Sweep, load
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
@@ -67,7 +83,66 @@ def test_table_1_has_every_weighting_and_every_depth() -> None:
     assert stages == 15 * 64_000
 
 
+PAPERS = sorted(TRIALS.keys() - {"quickstart", "table6_authors"})
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_sweep_of_the_paper_trains_as_its_text_says(name) -> None:
+    assert {repr(config.training) for config in configs(name)} == {repr(TrainingConfig())}
+    assert {config.network.transition for config in configs(name)} == {"convolution"}
+    weights = {config.regime.weights for config in configs(name) if isinstance(config.regime, Joint)}
+    others = [WeightingConfig(name=way) for way in ("constant", "expb0.5", "expb2", "half_end", "linear")]
+    assert weights == {WeightingConfig(), *(others if name == "table1" else [])}
+    for data in {config.data for config in configs(name)}:
+        validation = 5000 if name in ("table1", "select_gamma", "select_exp3") else 0
+        assert data == DataConfig(name=data.name, validation=validation, pad=4, flip=data.name != "svhn")
+
+
+@pytest.mark.parametrize("name", set(PAPERS) - {"select_gamma", "select_exp3"})
+def test_strategies_of_the_paper_have_their_defaults(name) -> None:
+    assert all(strategy == type(strategy)() for strategy in strategies(name))
+
+
+MODELS = [
+    *((7, 16, 1), (7, 32, 1), (9, 16, 1), (9, 32, 1), (9, 64, 1), (9, 128, 1)),
+    *((13, 16, 1), (13, 32, 1), (13, 64, 1), (17, 16, 1), (17, 32, 1), (25, 16, 3), (25, 32, 3)),
+]
+
+
+@pytest.mark.parametrize(("name", "datasets"), [("table6", 3), ("table6_authors", 2)])
+def test_table_6_has_the_13_models_of_the_paper(name, datasets) -> None:
+    found = Counter((cell.n, cell.c, cell.period) for cell in sweep(name).cells)
+    assert found == Counter(dict.fromkeys(MODELS, datasets * (6 + 4)))
+    assert {cell.dataset for cell in sweep(name).cells} == {"cifar10", "cifar100", *(["svhn"] if datasets == 3 else [])}
+    assert {cell.method for cell in sweep(name).cells} == {kind().name for kind in STRATEGIES} | {"opt"}
+
+
+def test_the_sequence_has_the_members_of_the_paper() -> None:
+    found = {(cell.n, cell.c, cell.period) for cell in sweep("eann").cells}
+    assert found == {(1, 32, 1), (3, 32, 1), (7, 32, 1), (13, 32, 1), (25, 32, 3)}
+    assert {(cell.n, cell.c, cell.dataset) for cell in sweep("figure4").cells} == {(7, 32, "cifar100")}
+
+
+IDENTITIES = {
+    "eann": "db0f338b44fb4d70",
+    "figure4": "a0384ab0418a3ab7",
+    "quickstart": "210c9bcfeb4fde5f",
+    "select_exp3": "59cd1c372590ebb9",
+    "select_gamma": "7de61f6e42402d3f",
+    "table1": "fabdd4b72c948046",
+    "table4": "3cb86b24056bd81f",
+    "table6": "7eb86c75646b4276",
+}
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_no_trial_of_a_sweep_has_moved(name) -> None:
+    """A hash of all ids. If this fails, all of the sweep would be trained again: see ``config.ADDED``."""
+    assert hashlib.sha256("\n".join(sorted(ids(name))).encode()).hexdigest()[:16] == IDENTITIES[name]
+
+
 def test_table_4_has_the_periods_of_the_paper() -> None:
+    assert {(config.network.c, config.data.name) for config in configs("table4")} == {(16, "cifar100")}
     periods = {(config.network.n, config.network.period) for config in configs("table4")}
     expected = {7: [1, 2, 3, 5], 9: [1, 2, 3, 5, 7], 13: [1, 2, 3, 4, 5, 8, 10]}
     assert periods == {(n, period) for n in expected for period in expected[n]}
@@ -96,3 +171,24 @@ def test_the_authors_schedule_is_300_epochs_of_390_steps() -> None:
     assert [training.rate_at(390 * epoch) for epoch in (0, 1, 81, 82, 122, 123, 249, 250, 299)] == [
         *(0.01, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.0002, 0.0002)
     ]
+
+
+def test_the_authors_code_is_told_by_its_options() -> None:
+    found = configs("table6_authors")
+    assert {(c.training.head_decay, c.training.weight_decay, c.training.batch_size) for c in found} == {
+        ("loss_weight", 2e-4, 128)
+    }
+    assert {config.network.transition for config in found} == {"pooling"}
+    assert {config.data for config in found} == {DataConfig(name=name, flip=True) for name in ("cifar10", "cifar100")}
+    joint = [config.regime for config in found if isinstance(config.regime, Joint)]
+    assert {regime.weights for regime in joint} == {WeightingConfig(normalize="as_published")}
+    assert {regime.strategy for regime in joint} == {
+        Ann(),
+        Aann(warm_up_epochs=1),
+        Milestone(warm_up_epochs=1),
+        Exp3(warm_up_epochs=1, mixing=0.001),
+        Rwm(warm_up_epochs=1, mixing=0.001),
+        Avgl(warm_up_epochs=1),
+    }
+    assert all(isinstance(config.regime, Joint | Opt) for config in found)
+    assert 25 * (604_388 // 128) == 118_025  # what the file says of SVHN

@@ -20,22 +20,22 @@ import numpy as np
 from anytime_core.data import formats
 from anytime_core.data.formats import Images, SourceFile
 
-FORMAT = 1  # to be raised when a reader, or what lies in a cache, changes
+FORMAT = 2  # to be raised when a reader, or what lies in a cache, or what is checked, changes
 ARRAYS = tuple(field.name for field in fields(Images))
 MANIFEST = "manifest.json"
 
 
-def load(name: str, root: Path | None, *, check_md5: bool = True, cache: Path | None = None) -> Images:
+def load(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
     """The data set below ``root``, memory-mapped and read-only where it could be cached.
 
-    The cache is ROOT/.cache, or if nothing can be written there ``cache``, or without that the user's own. The md5 sums
-    of the files are compared when they are converted.
+    The cache is ROOT/.cache, or the user's own if nothing can be written there. The md5 sums of the files are compared
+    when they are converted.
     """
     files = formats.located(name, root)
     if root is None or not files:
         return formats.read(name, root)
     key = f"{name}-{_fingerprint(name, root, files, check_md5)}"
-    folders = [parent / key for parent in _parents(root, cache)]
+    folders = [parent / key for parent in _parents(root)]
     for folder in folders:
         if cached := _opened(folder):
             return cached
@@ -58,11 +58,11 @@ def _fingerprint(name: str, root: Path, files: list[SourceFile], check_md5: bool
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
-def _parents(root: Path, cache: Path | None) -> list[Path]:
+def _parents(root: Path) -> list[Path]:
     """Where caches may lie, best first."""
     user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "anytime_core"
     # Not absolute: there is no home, as in some containers.
-    return [root / ".cache", *([cache] if cache else [user] if user.is_absolute() else [])]
+    return [root / ".cache", *([user] if user.is_absolute() else [])]
 
 
 def _opened(folder: Path) -> Images | None:

@@ -75,8 +75,10 @@ them."""
 FOLDERS: dict[str, tuple[str, ...]] = {"fashion_mnist": ("FashionMNIST/raw", "fashion_mnist", "")}
 """The folders below the root that are searched, where that is not the root alone."""
 
-State = Literal["ok", "missing", "wrong md5", "unreadable", "no published md5"]
-USABLE: tuple[State, ...] = ("ok", "no published md5")
+State = Literal[
+    "ok", "missing", "wrong md5", "unreadable", "unpacked, no published md5: keep the .gz, or give --no-md5"
+]
+USABLE: tuple[State, ...] = ("ok",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +93,7 @@ class SourceFile:
         if not self.path.is_file():
             return "missing"
         if self.md5 is None:
-            return "no published md5"
+            return "unpacked, no published md5: keep the .gz, or give --no-md5"
         try:
             with self.path.open("rb") as stream:
                 return "ok" if hashlib.file_digest(stream, "md5").hexdigest() == self.md5 else "wrong md5"
@@ -148,10 +150,13 @@ def read(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
     files = located(name, root)
     if check_md5 and root is not None:
         states = [(file, file.state()) for file in files]
-        faults = [f"{file.path}: {state} (published: {file.md5})" for file, state in states if state not in USABLE]
-        if faults:
+        if faults := [f"{file.path}: {state}{_published(file)}" for file, state in states if state not in USABLE]:
             raise DataError(f"{name}: not as published: {', '.join(faults)}; {_advice(name, root)}")
     return READERS[name]([file.path for file in files])
+
+
+def _published(file: SourceFile) -> str:
+    return f" (published: {file.md5})" if file.md5 else ""
 
 
 def cifar10(paths: Sequence[Path]) -> Images:

@@ -71,14 +71,25 @@ class TrainingData:
         order = torch.randperm(count, generator=draws).to(device)
         shift = torch.randint(margin + 1, (2, count), generator=draws).to(device)
         mirror = (torch.rand(count, generator=draws) < 0.5).to(device)
+        light = (2 * torch.rand(2, count, generator=draws) - 1).to(device)  # of brightness and contrast, -1 to 1
         for start in range(0, self.steps_per_epoch * self.batch_size, self.batch_size):
             batch = slice(start, start + self.batch_size)
             chosen = order[batch]
-            images = self._augmented(self.images[chosen], shift[:, batch], mirror[batch])
+            images = self._cropped(self._lit(self.images[chosen], light[:, batch]), shift[:, batch], mirror[batch])
             yield self.normalise(images), self.labels[chosen]
 
-    def _augmented(self, images: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
-        """uint8 [N,C,H,W], shift [2,N], mirror [N] -> the crop of each zero-padded image, mirrored where told."""
+    def _lit(self, images: Tensor, light: Tensor) -> Tensor:
+        """uint8 [N,C,H,W], light [2,N] -> float32: contrast about the mean of each image's channels, then brightness,
+        within 0 to 255; the images themselves where neither is configured."""
+        if not self.config.brightness and not self.config.contrast:
+            return images
+        added, factor = self.config.brightness * light[0], 1 + self.config.contrast * light[1]
+        pixels = images.float()
+        mean = pixels.mean((2, 3), keepdim=True)
+        return (mean + (pixels - mean) * factor.view(-1, 1, 1, 1) + added.view(-1, 1, 1, 1)).clamp(0, 255)
+
+    def _cropped(self, images: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
+        """[N,C,H,W], shift [2,N], mirror [N] -> the crop of each zero-padded image, mirrored where told."""
         if self.config.pad:
             images = pad(images, (self.config.pad,) * 4)
         columns = self._columns.expand(len(images), -1)
@@ -114,6 +125,8 @@ def to_device(
     On the CPU they share the memory of ``images``, and so do all processes that map one cache. Raises DataError.
     """
     _refuse_unfit(images, config.name)
+    if config.flip and spec_of(config.name).never_flips:
+        raise DataError(f"{config.name}: flip is true, must be false: its images are never mirrored")
     kept = len(images.train_images) - config.validation
     if kept < batch_size:
         raise DataError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import FrozenInstanceError, fields, replace
+import re
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytime_core.config import (
+    ADDED,
     MILESTONES,
     REGIMES,
     STRATEGIES,
@@ -149,14 +151,15 @@ def positive(most: float) -> st.SearchStrategy[float]:
     return st.floats(0, most)
 
 
-LEARNING = {"gamma": positive(10), "exploration": positive(1), "final_reward": positive(10)}
+AMPLIFYING = {"gamma": positive(10), "warm_up_epochs": st.integers(0, 9)}
+LEARNING = AMPLIFYING | {"exploration": positive(1), "final_reward": positive(10)}
 NO_GRAD = st.builds(NoGrad, variant=st.sampled_from(["stages", "stop_gradient"]))
 STRATEGY = st.one_of(
     st.builds(Ann),
-    st.builds(Aann, gamma=positive(10)),
-    st.builds(Milestone, gamma=positive(10)),
-    st.builds(Exp3, **LEARNING),
-    st.builds(Rwm, rate=positive(10), **LEARNING),
+    st.builds(Aann, **AMPLIFYING),
+    st.builds(Milestone, **AMPLIFYING),
+    st.builds(Exp3, mixing=positive(1), **LEARNING),
+    st.builds(Rwm, mixing=positive(1), rate=positive(10), **LEARNING),
     st.builds(Avgl, momentum=positive(1), **LEARNING),
 )
 JOINT = st.builds(
@@ -175,6 +178,7 @@ TRAINING = st.builds(
     learning_rate=st.dictionaries(st.integers(0, 10**6), positive(10)).map(lambda rates: {0: 0.1, **rates}),
     momentum=positive(1),
     weight_decay=positive(1),
+    head_decay=st.sampled_from(["uniform", "loss_weight"]),
 )
 
 
@@ -184,7 +188,12 @@ def trials(draw: st.DrawFn) -> TrialConfig:
     return TrialConfig(
         network=NetworkConfig(n=n, c=draw(st.integers(1, 256)), period=draw(st.integers(1, 3 * n))),
         data=DataConfig(
-            name=draw(st.text()), validation=draw(st.integers(0)), pad=draw(st.integers(0)), flip=draw(st.booleans())
+            name=draw(st.text()),
+            validation=draw(st.integers(0)),
+            pad=draw(st.integers(0)),
+            flip=draw(st.booleans()),
+            brightness=draw(positive(255)),
+            contrast=draw(positive(1)),
         ),
         regime=draw(st.one_of(JOINT, st.builds(Opt, unit=st.integers(1, 3 * n)), st.just(Midfeat()), NO_GRAD)),
         training=draw(TRAINING),
@@ -237,14 +246,27 @@ def test_unknown_names_are_refused_with_all_that_are_allowed() -> None:
             ["n is 2.5, must be a whole number", "c is '16', must be a", "period is True, must be a whole number"],
         ),
         (
-            lambda: DataConfig(name="digits", validation=-1, pad=-2),
-            ["validation is -1, must be at least 0", "pad is -2, must be at least 0"],
+            lambda: DataConfig(name="digits", validation=-1, pad=-2, brightness=256, contrast=1.5),
+            [
+                *("validation is -1, must be at least 0", "pad is -2, must be at least 0"),
+                *("brightness is 256, must be between 0 and 255", "contrast is 1.5, must be between 0 and 1"),
+            ],
         ),
         (
             lambda: WeightingConfig(normalize="sum"),  # type: ignore[arg-type]
             ["normalize is 'sum', must be one of ('sum_to_one', 'as_published', 'none')"],
         ),
         (lambda: Aann(gamma=-0.1), ["gamma is -0.1, must be at least 0"]),
+        (
+            lambda: Aann(gamma=-0.1, warm_up_epochs=-1),
+            ["gamma is -0.1, must be at least 0", "warm_up_epochs is -1, must be at least 0"],
+        ),
+        (lambda: Milestone(warm_up_epochs=1.0), ["warm_up_epochs is 1.0, must be a whole number"]),  # type: ignore[arg-type]
+        (lambda: Exp3(mixing=1.5), ["mixing is 1.5, must be between 0 and 1"]),
+        (
+            lambda: TrainingConfig(head_decay="none"),  # type: ignore[arg-type]
+            ["head_decay is 'none', must be one of ('uniform', 'loss_weight')"],
+        ),
         (lambda: Milestone(gamma=math.inf), ["gamma is inf, must be a finite number"]),
         (
             lambda: Exp3(gamma=math.nan, exploration=1.5, final_reward=-1),
@@ -301,3 +323,61 @@ def test_impossible_values_are_refused_with_every_fault(make, faults) -> None:
 def test_a_changed_copy_is_checked_too() -> None:
     with pytest.raises(ValueError, match=r"regime.unit is 6, must be at most 3n = 3"):
         replace(trial(regime=Opt(unit=6)), network=NetworkConfig(n=1, c=4))
+
+
+# Defaults
+
+DRAWN = {"gamma": 0.5, "warm_up_epochs": 0}
+LEARNER = DRAWN | {"exploration": 0.3, "final_reward": 0.8}
+DEFAULTS: dict[type, dict[str, object]] = {
+    Ann: {"name": "ann"},
+    Aann: {"name": "aann", **DRAWN},
+    Milestone: {"name": "milestone", **DRAWN},
+    Exp3: {"name": "exp3", "mixing": 0.0, **LEARNER},
+    Rwm: {"name": "rwm", "mixing": 0.0, "rate": 0.5, **LEARNER},
+    Avgl: {"name": "avgl", "momentum": 0.9, **LEARNER},
+}
+
+
+@pytest.mark.parametrize("kind", STRATEGIES)
+def test_the_defaults_of_strategies_are_the_papers(kind) -> None:
+    assert {field.name: field.default for field in fields(kind)} == DEFAULTS[kind]
+
+
+def test_the_other_defaults_are_the_papers() -> None:
+    assert asdict(TrainingConfig()) == {
+        "steps": 64_000,
+        "batch_size": 128,
+        "learning_rate": {0: 0.1, 32_000: 0.01, 48_000: 0.001},
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "head_decay": "uniform",
+    }
+    assert asdict(WeightingConfig()) == {"name": "sieve", "normalize": "sum_to_one"}
+    assert asdict(NetworkConfig(n=1, c=1)) == {"n": 1, "c": 1, "period": 1, "transition": "convolution"}
+    plain_data = {"validation": 0, "pad": 4, "flip": False, "brightness": 0.0, "contrast": 0.0}
+    assert asdict(DataConfig(name="svhn")) == {"name": "svhn", **plain_data}
+    assert (Joint().strategy, NoGrad().variant) == (Ann(), "stages")
+
+
+# Fields that were added
+
+
+def test_fields_that_were_added_are_written_only_where_they_are_set() -> None:
+    found = {
+        field.name: field.default
+        for kind in (NetworkConfig, DataConfig, WeightingConfig, TrainingConfig, *REGIMES, *STRATEGIES)
+        for field in fields(kind)
+        if field.metadata == ADDED
+    }
+    assert found == {"brightness": 0.0, "contrast": 0.0, "head_decay": "uniform", "warm_up_epochs": 0, "mixing": 0.0}
+    assert not found.keys() & set(re.findall(r"\w+", json.dumps(to_dict(trial(regime=Joint(strategy=Exp3()))))))
+    written = to_dict(trial(regime=Joint(strategy=Exp3(mixing=0.001)), data=DataConfig(name="digits", contrast=1)))
+    assert written["regime"]["strategy"] == {
+        "name": "exp3",
+        "gamma": 0.5,
+        "exploration": 0.3,
+        "final_reward": 0.8,
+        "mixing": 0.001,
+    }
+    assert written["data"] == {"name": "digits", "validation": 0, "pad": 4, "flip": False, "contrast": 1.0}

@@ -86,6 +86,29 @@ def test_milestones_are_the_latest_within_the_cost(n, period) -> None:
         assert milestone_index(costs, fraction) == expected
 
 
+UNITS = {
+    (1, 1): [None, 1, 2, 3],
+    (3, 1): [2, 4, 6, 9],
+    (5, 1): [3, 7, 11, 15],
+    (7, 1): [5, 10, 15, 21],
+    (9, 1): [6, 13, 20, 27],
+    (13, 1): [9, 19, 29, 39],
+    (17, 1): [12, 25, 38, 51],
+    (25, 1): [18, 37, 56, 75],
+    (25, 3): [18, 36, 54, 75],
+}
+
+
+@pytest.mark.parametrize(("n", "period"), UNITS)
+@pytest.mark.parametrize("c", [16, 32])
+@pytest.mark.parametrize("classes", [10, 100])
+def test_milestones_of_the_papers_networks(n, period, c, classes) -> None:
+    units = NetworkConfig(n=n, c=c, period=period).predicting_units
+    costs = prediction_costs(n, c, period, classes)
+    indices = [milestone_index(costs, fraction) for fraction in MILESTONES]
+    assert [None if index is None else units[index] for index in indices] == UNITS[n, period]
+
+
 def test_milestones_of_known_costs() -> None:
     costs = [25, 49, 50, 76, 100]
     assert [milestone_index(costs, fraction) for fraction in MILESTONES] == [0, 2, 2, 4]

@@ -36,7 +36,7 @@ def test_updates_are_the_formulas() -> None:
     """Momentum without damping or Nesterov: v = m v + g + d w, w = w - rate v."""
     config = TrainingConfig(learning_rate={0: 0.5, 2: 0.05}, momentum=0.8, weight_decay=0.01)
     trained = network()
-    optimiser = optim.sgd(trained, config)
+    optimiser = optim.sgd(trained, config, {})
     expected = {name: parameter.detach().clone() for name, parameter in trained.named_parameters()}
     velocity = {name: torch.zeros_like(parameter) for name, parameter in expected.items()}
     for step, rate in enumerate([0.5, 0.5, 0.05, 0.05]):
@@ -56,13 +56,13 @@ def test_updates_are_the_formulas() -> None:
 def test_a_restored_optimiser_goes_on_to_the_same_bits(memory) -> None:
     config = TrainingConfig()
     first = network().to(memory_format=memory)
-    optimiser = optim.sgd(first, config)
+    optimiser = optim.sgd(first, config, {})
     assert not list(optim.momentum_buffers(first, optimiser))
     gradients(first, 0)
     optimiser.step()
     second = network().to(memory_format=memory)
     second.load_state_dict(first.state_dict())
-    other = optim.sgd(second, config)
+    other = optim.sgd(second, config, {})
     saved = {name: buffer.numpy().copy() for name, buffer in optim.momentum_buffers(first, optimiser)}
     optim.restore_momentum(second, other, {name: torch.tensor(array) for name, array in saved.items()})
     for (name, buffer), parameter in zip(optim.momentum_buffers(second, other), second.parameters(), strict=True):
@@ -76,6 +76,36 @@ def test_a_restored_optimiser_goes_on_to_the_same_bits(memory) -> None:
 
 def test_buffers_of_a_first_step_are_not_made_up() -> None:
     trained = network()
-    optimiser = optim.sgd(trained, TrainingConfig())
+    optimiser = optim.sgd(trained, TrainingConfig(), {})
     optim.restore_momentum(trained, optimiser, {})
     assert not list(optim.momentum_buffers(trained, optimiser))
+
+
+def decays_of(trained: AnytimeResNet, config: TrainingConfig, loss_weights: dict[str, float]) -> dict[str, float]:
+    """The weight decay of each parameter, from one step without a gradient at a rate of 1."""
+    before = {name: parameter.detach().clone() for name, parameter in trained.named_parameters()}
+    for parameter in trained.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+        parameter.data.fill_(1.0)
+    optim.sgd(trained, config, loss_weights).step()
+    found = {name: 1 - parameter.mean().item() for name, parameter in trained.named_parameters()}
+    trained.load_state_dict(before, strict=False)
+    return found
+
+
+def test_heads_decay_by_the_weights_of_their_losses_where_told() -> None:
+    trained, heads = (
+        network(),
+        {
+            f"blocks.{i}.heads.{kind}.0": weight
+            for i, weight in enumerate([0.5, 3.0, 0.0])
+            for kind in ("weight", "bias")
+        },
+    )
+    options = {"learning_rate": {0: 1.0}, "weight_decay": 0.01}
+    uniform = decays_of(trained, TrainingConfig(**options), heads)
+    weighed = decays_of(trained, TrainingConfig(head_decay="loss_weight", **options), heads)
+    for name, parameter in trained.named_parameters():
+        expected = 0.01 if optim.decays(parameter) else 0.0
+        assert uniform[name] == pytest.approx(expected, abs=1e-12), name
+        assert weighed[name] == pytest.approx(expected * heads.get(name, 1.0), abs=1e-12), name

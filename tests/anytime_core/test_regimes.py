@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -155,6 +156,33 @@ def test_no_gradient_passes_between_isolated_units() -> None:
         # What a batch norm adds before another normalisation has no effect, so its gradient is 0, or nearly.
         assert reached <= own
         assert {name for name in own if "heads" in name or "residual.4" in name} <= reached
+
+
+@pytest.mark.parametrize("transition", ["convolution", "pooling"])
+@pytest.mark.parametrize("period", [1, 2, 3, 4, 6])
+def test_with_a_period_the_gradient_of_a_prediction_reaches_all_units_since_the_one_before(period, transition) -> None:
+    units = range(6, 0, -period)[::-1]
+    network = AnytimeResNet(2, 4, 10, period, 1, transition=transition, isolated=True)
+    images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for place, (before, unit) in enumerate(pairwise([0, *units])):
+        network.zero_grad()
+        (network(images)[place] ** 2).sum().backward()
+        reached = {name for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+        convolutions = {name for name, p in network.named_parameters() if p.ndim == 4}
+        own = set().union(*map(network.unit_parameters, range(before + 1, unit + 1)))
+        assert reached & convolutions == own & convolutions
+        assert reached - own == network.head_parameters(unit)
+
+
+@pytest.mark.parametrize("period", [1, 2, 4])
+def test_all_is_trained_where_gradients_are_stopped(period) -> None:
+    """With no weight decay, which would move what has no gradient."""
+    config = trial(NoGrad(variant="stop_gradient"), period=period)
+    run = run_of(replace(config, training=replace(config.training, weight_decay=0.0)))
+    before = state_of(run)
+    epochs_to_the_end_of_a_phase(run)
+    assert moved(before, state_of(run)) == {name for name in before if "num_batches" not in name}
+    assert run.ended
 
 
 def test_isolation_changes_no_prediction() -> None:

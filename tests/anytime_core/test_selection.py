@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -140,17 +141,20 @@ class TwinExp3:
     def probabilities(self) -> list[float]:
         return explored(self.v, self.config.exploration)
 
+    def mixed(self, v: Sequence[float]) -> list[float]:
+        return explored(normalised(v), self.config.mixing * self.config.exploration)
+
     def learn(self, losses: Sequence[float], index: int) -> None:
         p, reward = self.probabilities(), twin_rewards(losses, self.config.final_reward)
         self.v[index] *= math.exp(self.config.exploration * reward[index] / (p[index] * len(p)))
-        self.v = normalised(self.v)
+        self.v = self.mixed(self.v)
 
 
 class TwinRwm(TwinExp3):
     def learn(self, losses: Sequence[float], index: int) -> None:
         for j, reward in enumerate(twin_rewards(losses, self.config.final_reward)):
             self.v[j] *= math.exp(self.config.rate * self.config.exploration * reward)
-        self.v = normalised(self.v)
+        self.v = self.mixed(self.v)
 
 
 class TwinAvgl:
@@ -170,7 +174,10 @@ class TwinAvgl:
 LEARNERS = [
     (Exp3(), TwinExp3),
     (Exp3(exploration=0.1, final_reward=1.0), TwinExp3),
+    (Exp3(mixing=0.001), TwinExp3),
+    (Exp3(mixing=0.2, exploration=0.5), TwinExp3),
     (Rwm(), TwinRwm),
+    (Rwm(mixing=0.001), TwinRwm),
     (Rwm(exploration=0.4, final_reward=0.7, rate=1.0), TwinRwm),
     (Avgl(), TwinAvgl),
     (Avgl(exploration=0.0, final_reward=0.0, momentum=0.5), TwinAvgl),
@@ -195,6 +202,44 @@ def test_learners_do_as_their_slow_twins(config, kind, size) -> None:
         twin.learn(losses, index)
         learned |= max(p) > 1.5 * min(p)
     assert learned == (size > 1)
+
+
+@pytest.mark.parametrize(("config", "kind"), LEARNERS)
+def test_a_warm_up_chooses_the_last_loss_and_learns_nothing(config, kind) -> None:
+    """Two epochs of it; from the third on all is as if that were the first."""
+    rng = random.Random(7)
+    selection, twin = selection_of(replace(config, warm_up_epochs=2)), kind(config, 15)
+    for epoch in range(1, 5):
+        selection.begin(epoch)
+        for _ in range(20):
+            number, losses = rng.random(), [rng.uniform(0.5, 1.5) * 0.9**i for i in range(15)]
+            p = [0.0] * 14 + [1.0] if epoch <= 2 else twin.probabilities()
+            assert selection.probabilities().tolist() == pytest.approx(p, abs=1e-10)
+            weights = selection.choose(uniform(number)).tolist()
+            index = twin_index(number, p)
+            assert weights == pytest.approx([b + 25 * (i == index) for i, b in enumerate(SIEVE)])
+            selection.learn(torch.tensor(losses, dtype=torch.float64))
+            if epoch > 2:
+                twin.learn(losses, index)
+
+
+@pytest.mark.parametrize("kind", AMPLIFYING)
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_every_strategy_may_warm_up(kind, epochs) -> None:
+    selection, plain = selection_of(kind(warm_up_epochs=epochs)), selection_of(kind())
+    selection.begin(1)
+    last = [0.0] * 14 + [1.0]
+    assert selection.probabilities().tolist() == (last if epochs else plain.probabilities().tolist())
+    selection.begin(2)
+    assert selection.probabilities().tolist() == plain.probabilities().tolist()
+
+
+def test_all_of_the_exploration_may_be_mixed_in() -> None:
+    selection = selection_of(Exp3(mixing=1, exploration=1), [1.0] * 4, [])
+    for number in (0.1, 0.6, 0.9):
+        selection.choose(uniform(number))
+        selection.learn(torch.tensor([4.0, 1.0, 2.0, 0.5], dtype=torch.float64))
+        assert selection.probabilities().tolist() == pytest.approx([0.25] * 4)
 
 
 @pytest.mark.parametrize("kind", STRATEGIES)
@@ -250,9 +295,12 @@ def test_losses_that_are_no_numbers_raise_nothing(kind, loss) -> None:
 @pytest.mark.parametrize("kind", STRATEGIES)
 def test_nothing_is_read_from_the_device(kind) -> None:
     """A fake tensor has no content: reading it, as waiting for a device does, raises."""
+    options = {"warm_up_epochs": 1} if kind is not Ann else {}
+    options |= {"mixing": 0.001} if kind in (Exp3, Rwm) else {}
     with FakeTensorMode():
-        selection = Selection(kind(), torch.rand(5), [1, 4])
-        for number in torch.rand(3):
+        selection = Selection(kind(**options), torch.rand(5), [1, 4])
+        for epoch, number in enumerate(torch.rand(3), start=1):
+            selection.begin(epoch)
             weights = selection.choose(number)
             selection.learn(torch.rand(5))
         assert weights.shape == selection.probabilities().shape == (5,)

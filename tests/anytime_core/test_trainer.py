@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +20,38 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
 
 from anytime_core import checkpoint, trainer
+from anytime_core.catalog import DATASETS, DatasetSpec
 from anytime_core.config import (
     STRATEGIES,
     Aann,
     Ann,
+    Avgl,
     DataConfig,
     Exp3,
     Joint,
     Midfeat,
+    Milestone,
     NetworkConfig,
     NoGrad,
     Opt,
     Regime,
+    Rwm,
     TrainingConfig,
     TrialConfig,
     WeightingConfig,
     to_dict,
 )
-from anytime_core.cost import prediction_costs
+from anytime_core.cost import prediction_costs, trial_costs
 from anytime_core.data.formats import Images
 from anytime_core.data.loader import to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
 from anytime_core.result import EpochMetrics, TrialResult
-from anytime_core.trainer import load_network, train
+from anytime_core.trainer import build_network, build_selection, load_network, train
 
 REPOSITORY = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -125,8 +132,12 @@ def assert_same_run(
 REGIMES = [
     *(Joint(strategy=kind()) for kind in STRATEGIES),
     *(Opt(unit=2), Midfeat(), NoGrad(), NoGrad(variant="stop_gradient")),
+    *(Joint(strategy=kind(warm_up_epochs=1, mixing=0.001)) for kind in (Exp3, Rwm)),
 ]
-NAMES = [*(kind().name for kind in STRATEGIES), "opt", "midfeat", "no_grad", "stop_gradient"]
+NAMES = [
+    *(kind().name for kind in STRATEGIES),
+    *("opt", "midfeat", "no_grad", "stop_gradient", "authors' exp3", "authors' rwm"),
+]
 
 
 @pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
@@ -166,23 +177,51 @@ def test_a_finished_run_is_reported_again_but_not_trained_again(tmp_path) -> Non
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
-def test_a_kill_within_an_epoch_costs_that_epoch(tmp_path, monkeypatch) -> None:
-    whole = run(trial(), tmp_path / "whole")
-    step = trainer._Run._train_step
-    steps: list[int] = []
+STEP = trainer._Run._train_step
+
+
+@contextmanager
+def killed_before_step(number: int) -> Iterator[None]:
+    """Of those that are done from here on, counted from 0."""
+    steps = count()
 
     def killed(*arguments: Any) -> Any:
-        steps.append(1)
-        if len(steps) == 8:
+        if next(steps) == number:
             raise KilledError
-        return step(*arguments)
+        return STEP(*arguments)
 
-    monkeypatch.setattr(trainer._Run, "_train_step", killed)
-    with pytest.raises(KilledError):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer._Run, "_train_step", killed)
+        yield
+
+
+def test_a_kill_within_an_epoch_costs_that_epoch(tmp_path) -> None:
+    whole = run(trial(), tmp_path / "whole")
+    with killed_before_step(7), pytest.raises(KilledError):
         run(trial(), tmp_path / "killed")
-    monkeypatch.undo()
     assert checkpoint.latest_step(tmp_path / "killed") == 6
     assert_same_run(run(trial(), tmp_path / "killed"), whole)
+    assert state(tmp_path / "killed") == state(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_run_killed_at_random_steps_gives_the_same_bits(regime, seed, tmp_path) -> None:
+    """As often as it takes; with all else that the authors' code does."""
+    config = trial(
+        regime,
+        data=DataConfig(name="digits", pad=1, flip=True, brightness=2, contrast=0.2),
+        training=TrainingConfig(steps=10, batch_size=32, learning_rate={0: 0.1, 5: 0.01}, head_decay="loss_weight"),
+    )
+    whole, rng = run(config, tmp_path / "whole"), random.Random(f"{regime} {seed}")
+    kills = 0
+    while (checkpoint.latest_step(tmp_path / "killed") or 0) < config.steps:
+        with killed_before_step(rng.randrange(8)), suppress(KilledError):
+            run(config, tmp_path / "killed")
+            kills -= 1
+        kills += 1
+    assert kills > 0
+    assert_same_run(run(config, tmp_path / "killed"), whole)
     assert state(tmp_path / "killed") == state(tmp_path / "whole")
 
 
@@ -353,6 +392,48 @@ def test_an_optimum_is_the_full_network_with_all_weight_on_one_prediction(unit, 
         assert array.tobytes() == shared.tobytes(), name
 
 
+@pytest.mark.parametrize("kind", [Aann, Milestone, Exp3, Rwm, Avgl])
+def test_in_a_warm_up_the_last_loss_is_always_chosen(kind) -> None:
+    started = trainer._Run.start(trial(Joint(strategy=kind(warm_up_epochs=2))), IMAGES, CPU)
+    start = started.selection.v.clone()
+    for _ in range(2):
+        assert started.epoch().probabilities == (0.0, 0.0, 1.0)
+        assert started.selection.chosen.tolist() == [0.0, 0.0, 1.0]
+        assert torch.equal(started.selection.v, start)
+    assert started.epoch().probabilities != (0.0, 0.0, 1.0)
+    assert torch.equal(started.selection.v, start) == (kind in (Aann, Milestone))
+
+
+@pytest.mark.parametrize(
+    ("regime", "expected"),
+    [
+        (Joint(), [{2 / 6, 1 / 6, 3 / 6}]),
+        (Joint(weights=WeightingConfig(normalize="as_published")), [{2 / 3, 1 / 3, 1.0}]),
+        (Opt(unit=2), [{1.0}]),
+        (Midfeat(), [{0.0, 1.0}, {0.0, 1.0}]),
+        (NoGrad(), [{1.0}, {0.0, 1.0}, {0.0, 1.0}]),
+        (NoGrad(variant="stop_gradient"), [{1.0}]),
+    ],
+)
+@pytest.mark.parametrize("head_decay", ["uniform", "loss_weight"])
+def test_heads_decay_by_the_weights_of_their_losses(regime, expected, head_decay) -> None:
+    training = TrainingConfig(steps=3, batch_size=32, weight_decay=0.1, head_decay=head_decay)
+    started = trainer._Run.start(trial(regime, training=training), IMAGES, CPU)
+    for number, weights in enumerate(expected):
+        started.enter(number)
+        found = {}
+        for group in started.optimiser.param_groups:
+            found |= {id(parameter): group["weight_decay"] for parameter in group["params"]}
+        named = {name: found.get(id(parameter)) for name, parameter in started.network.named_parameters()}
+        heads = [decay for name, decay in named.items() if "heads.weight" in name and decay is not None]
+        others = {decay for name, decay in named.items() if "heads" not in name and decay is not None}
+        assert others <= {0.0, 0.1}
+        allowed = {0.1} if head_decay == "uniform" else {0.1 * weight for weight in weights}
+        assert heads
+        for decay in heads:
+            assert any(decay == pytest.approx(one) for one in allowed)
+
+
 @pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
 def test_a_step_waits_for_no_device(regime, monkeypatch) -> None:
     """With fake tensors, which have no content to read."""
@@ -365,6 +446,91 @@ def test_a_step_waits_for_no_device(regime, monkeypatch) -> None:
         assert losses.shape == wrong.shape == (len(started.phase.weights),)
         with pytest.raises(DataDependentOutputException):
             losses[0].item()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
+def test_the_steps_of_an_epoch_wait_for_no_gpu(regime) -> None:
+    """CUDA's own watch: whatever waits raises. The draws of an epoch go to the device before its first batch."""
+    started = trainer._Run.start(trial(regime, data=DataConfig(name="digits", flip=True)), IMAGES, torch.device("cuda"))
+    for epoch in (1, 2):
+        started.selection.begin(epoch)
+        batches, draws = started.train_data.epoch(epoch), torch.rand(3).to("cuda")
+        first = next(batches)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for draw, (images, labels) in zip(draws, chain([first], batches), strict=True):
+                losses, wrong = started._train_step(trainer._channels_last(images), labels, draw)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert losses.isfinite().all()
+        assert len(wrong) == len(losses)
+
+
+# From a config to what is trained
+
+
+@pytest.mark.parametrize(("transition", "convolutions"), [("convolution", 6 * 2 + 3), ("pooling", 6 * 2 + 1)])
+@pytest.mark.parametrize("name", ["digits", "cifar100"])
+@pytest.mark.parametrize("regime", [Joint(), Opt(unit=4), NoGrad(variant="stop_gradient")])
+def test_the_network_of_a_trial_is_the_one_that_its_costs_are_of(transition, convolutions, name, regime) -> None:
+    network = NetworkConfig(n=2, c=4, period=3, transition=transition)
+    config = trial(regime, network=network, data=DataConfig(name=name))
+    built, spec = build_network(config), DATASETS[name]
+    if not isinstance(regime, Opt):  # whose network ends with its unit
+        assert sum(isinstance(module, torch.nn.Conv2d) for module in built.modules()) == convolutions
+    costs = trial_costs(config)
+    for unit, cost in zip(config.predicting_units, costs, strict=True):
+        first = [number for number in config.predicting_units if number <= unit]
+        ends_there = AnytimeResNet(
+            2, 4, spec.classes, in_channels=spec.channels, predicting_units=first, transition=transition
+        )
+        assert cost == multiply_adds(ends_there, spec)
+    assert costs[-1] == multiply_adds(built, spec)
+
+
+def multiply_adds(network: AnytimeResNet, spec: DatasetSpec) -> int:
+    """Of one image, by torch's own counter, which counts two operations for each."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, spec.channels, spec.size, spec.size))
+    return counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize(
+    ("regime", "stopped"),
+    [
+        *((regime, False) for regime in (Joint(), Opt(unit=6), Midfeat(), NoGrad())),
+        (NoGrad(variant="stop_gradient"), True),
+    ],
+)
+def test_gradients_are_stopped_where_the_config_says_so(regime, stopped) -> None:
+    network = build_network(trial(regime, network=NetworkConfig(n=2, c=4, period=2)))
+    (network(torch.rand(4, 1, 8, 8))[-1] ** 2).sum().backward()
+    reached = {name for name, p in network.named_parameters() if p.ndim == 4 and p.grad is not None and p.grad.any()}
+    everything = {name for name, p in network.named_parameters() if p.ndim == 4}
+    # The last prediction, of unit 6: units 5 and 6 come after the prediction of unit 4.
+    expected = {name for name in everything if name.startswith("blocks.2.")} if stopped else everything
+    assert reached == expected
+
+
+@pytest.mark.parametrize(
+    ("network", "milestones"),
+    [
+        (NetworkConfig(n=7, c=16), [5, 10, 15, 21]),
+        (NetworkConfig(n=25, c=16, period=3), [18, 36, 54, 75]),
+        (NetworkConfig(n=1, c=16), [1, 2, 3]),
+    ],
+)
+def test_the_milestones_of_a_trial_are_those_of_its_costs(network, milestones) -> None:
+    config = trial(Joint(strategy=Milestone()), network=network, data=DataConfig(name="cifar10"))
+    units = config.predicting_units
+    found = build_selection(config, trial_costs(config), [1.0] * len(units), CPU).probabilities().tolist()
+    half, others = 0.5 / len(milestones), len(units) - len(milestones)
+    expected = {unit: half if unit in milestones else 0.5 / others for unit in units}
+    if not others:
+        expected = dict.fromkeys(units, 1 / 3)
+    assert dict(zip(units, found, strict=True)) == pytest.approx(expected)
 
 
 # Results
@@ -443,6 +609,80 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path) -> None:
 def test_a_network_is_not_made_up(tmp_path) -> None:
     with pytest.raises(CheckpointError, match=f"{tmp_path} holds no valid checkpoint"):
         load_network(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "regime",
+    [Joint(), Midfeat(), NoGrad(), Opt(unit=2), NoGrad(variant="stop_gradient")],
+    ids=lambda regime: regime.name,
+)
+@pytest.mark.parametrize("transition", ["convolution", "pooling"])
+def test_the_network_of_any_finished_trial_is_used_and_of_no_other(regime, transition, tmp_path) -> None:
+    config = trial(regime, network=NetworkConfig(n=1, c=4, transition=transition))
+    with pytest.raises(KilledError):
+        train(config, killed_at(1), tmp_path, images=IMAGES)
+    with pytest.raises(
+        CheckpointError, match=rf"{tmp_path} holds a trial that is at step 3 of {config.steps}; .*unfinish"
+    ):
+        load_network(tmp_path)
+    assert load_network(tmp_path, unfinished=True).predicting_units == config.predicting_units
+    result, _ = run(config, tmp_path)
+    logits = load_network(tmp_path)(torch.tensor(IMAGES.test_images))
+    assert logits.shape == (len(result.units), 50, 10)
+    wrong = (logits.argmax(2) != torch.tensor(IMAGES.test_labels)).float().mean(1)
+    assert result.errors == pytest.approx((100 * wrong).tolist())
+
+
+def test_the_network_of_a_diverged_trial_is_not_used_unasked(tmp_path) -> None:
+    config = trial(training=TrainingConfig(steps=30, batch_size=32, learning_rate={0: 1e30}))
+    result, _ = run(config, tmp_path)
+    with pytest.raises(CheckpointError, match=f"holds a trial that diverged by step {result.steps}"):
+        load_network(tmp_path)
+    load_network(tmp_path, unfinished=True)
+
+
+def altered(meta: dict[str, Any], *keys: str, value: Any = None) -> dict[str, Any]:
+    """A deep copy with one value in it changed, or left out."""
+    meta = json.loads(json.dumps(meta))
+    *path, last = keys
+    inner = meta
+    for key in path:
+        inner = inner[key]
+    inner.pop(last) if value is None else inner.update({last: value})
+    return meta
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda meta: {}, "KeyError: 'config'"),
+        (lambda meta: [1], "TypeError"),
+        (lambda meta: altered(meta, "history"), "KeyError: 'history'"),
+        (lambda meta: altered(meta, "history", value=[]), "IndexError"),
+        (lambda meta: altered(meta, "history", value=[{"epoch": 1}]), "TypeError"),
+        (lambda meta: altered(meta, "config", value=3), "TypeError"),
+        (lambda meta: altered(meta, "config", "network"), "KeyError: 'network'"),
+        (lambda meta: altered(meta, "config", "network", "width", value=3), "TypeError: .*'width'"),
+        (lambda meta: altered(meta, "config", "network", "n", value=0), "ValueError: n is 0, must be at least 1"),
+        (lambda meta: altered(meta, "config", "network", "c", value=8), "RuntimeError: Error.* in loading state_dict"),
+        (lambda meta: altered(meta, "config", "regime", "name", value="both"), "no regime is named 'both'"),
+        (
+            lambda meta: altered(meta, "config", "data", "name", value="mnist"),
+            "DataError: no data set is named 'mnist'",
+        ),
+    ],
+)
+def test_a_valid_checkpoint_of_no_trial_is_a_checkpoint_error(change, message, tmp_path) -> None:
+    run(trial(), tmp_path / "run")
+    saved = checkpoint.latest(tmp_path / "run")
+    assert saved is not None
+    checkpoint.save(tmp_path / "forged", 10, checkpoint.Checkpoint(saved.arrays, change(dict(saved.meta))))
+    with pytest.raises(CheckpointError, match=f"forged holds a checkpoint of no trial: .*{message}"):
+        load_network(tmp_path / "forged")
+    arrays = {name: array for name, array in saved.arrays.items() if not name.startswith("normalisation/")}
+    checkpoint.save(tmp_path / "bare", 10, checkpoint.Checkpoint(arrays, saved.meta))
+    with pytest.raises(CheckpointError, match="bare holds a checkpoint of no trial"):
+        load_network(tmp_path / "bare")
 
 
 def test_a_missing_data_root_is_a_data_error(tmp_path) -> None:

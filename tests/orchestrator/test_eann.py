@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from fractions import Fraction
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anytime_core.config import MILESTONES, NetworkConfig, Transition, opt_unit
+from anytime_core.cost import costs_at
 from orchestrator.eann import (
     Member,
     Point,
@@ -23,10 +28,31 @@ from orchestrator.eann import (
 
 
 def test_a_sequence_answers_with_a_member_only_past_the_one_before() -> None:
-    first = Member(costs=(1, 2, 3), errors=(30, 20, 15))
-    second = Member(costs=(2, 4, 6), errors=(40, 14, 9))
+    first = Member(units=(1, 2, 3), costs=(1, 2, 3), errors=(30, 20, 15))
+    second = Member(units=(2, 4, 6), costs=(2, 4, 6), errors=(40, 14, 9))
     points = [Point(1, 30), Point(2, 20), Point(3, 15), Point(3 + 4, 14), Point(3 + 6, 9)]
     assert list(sequence_curve([first, second])) == points
+
+
+@pytest.mark.parametrize("costs", [(1, 2, 3, 4), (5, 6, 7, 8), (2.9, 3, 3.1, 3.2)])
+def test_what_is_past_the_one_before_is_told_by_the_depth_and_not_by_the_cost(costs) -> None:
+    """A unit as deep as the last of the one before is not, whatever it costs; the next one is."""
+    first = Member(units=(1, 2, 3), costs=(1, 2, 3), errors=(30, 20, 15))
+    second = Member(units=(2, 3, 4, 5), costs=costs, errors=(40, 18, 14, 9))
+    assert [point.error for point in sequence_curve([first, second])] == [30, 20, 15, 14, 9]
+    assert [point.cost for point in sequence_curve([first, second])] == [1, 2, 3, 3 + costs[2], 3 + costs[3]]
+
+
+@pytest.mark.parametrize("transition", get_args(Transition))
+def test_members_of_the_paper_report_from_the_unit_after_the_depth_of_the_one_before(transition) -> None:
+    """With pooling, the third unit of n = 3 costs more than all three of n = 1, and yet is no deeper."""
+    members = []
+    for n in (1, 3, 7):
+        units = NetworkConfig(n=n, c=32).predicting_units
+        costs = tuple(costs_at(n, 32, units, transition=transition))
+        members.append(Member(units=units, costs=costs, errors=tuple(100 * n + unit for unit in units)))
+    expected = [*range(101, 104), *range(304, 310), *range(710, 722)]
+    assert [point.error for point in sequence_curve(members)] == expected
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True).map(sorted), st.integers(0, 60), st.randoms())
@@ -41,7 +67,8 @@ def test_any_budget_gives_what_running_unit_by_unit_gives(depths: list[int], bud
             left -= 1
             if j == 0 or i > depths[j - 1]:
                 answer = errors[j][i - 1]
-    members = [Member(costs=tuple(range(1, d + 1)), errors=tuple(e)) for d, e in zip(depths, errors, strict=True)]
+    steps = [tuple(range(1, depth + 1)) for depth in depths]
+    members = [Member(units=s, costs=s, errors=tuple(e)) for s, e in zip(steps, errors, strict=True)]
     assert error_at(sequence_curve(members), budget) == answer
 
 
@@ -87,17 +114,47 @@ def test_opt_plus_is_the_best_optimum_that_is_no_deeper() -> None:
     assert {limit: opt_plus(optima, limit) for limit in limits} == limits
 
 
+OPT_PLUS = {
+    "svhn": [1.79, 1.68, 1.66, 1.66],
+    "cifar10": [5.82, 5.23, 4.73, 4.73],
+    "cifar100": [25.81, 23.63, 22.66, 22.66],
+}
+"""Table 3: at 1/4, 1/2, 3/4 and all of the 75 units of n = 25."""
+
+
+@pytest.mark.parametrize("dataset", OPT_PLUS)
+def test_the_papers_opt_plus_follows_from_the_optima_of_its_table_6(dataset) -> None:
+    with (Path(__file__).parent / "table6.csv").open() as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["method"], row["c"], row["dataset"]) == ("opt", "32", dataset)
+        ]
+    optima: dict[int, float] = {}
+    for row in rows:
+        unit = opt_unit(int(row["n"]), Fraction(row["metric"]))
+        optima[unit] = min(optima.get(unit, 100.0), float(row["error_pct"]))
+    assert {int(row["n"]) for row in rows} == {7, 9, 13, 17, 25}
+    assert [opt_plus(optima, 75 * fraction) for fraction in MILESTONES] == OPT_PLUS[dataset]
+
+
 @pytest.mark.parametrize(
-    ("costs", "errors", "said"),
-    [((), (), "at least one"), ((1, 2), (3,), "as many"), ((2, 1), (3, 4), "ascending"), ((1, 1), (3, 4), "ascending")],
+    ("units", "costs", "errors", "said"),
+    [
+        ((), (), (), "0 units, 0 costs, 0 errors: must be as many, at least one"),
+        ((1, 2), (1, 2), (3,), "as many"),
+        ((1,), (1, 2), (3, 4), "1 units, 2 costs, 2 errors: must be as many"),
+        ((1, 2), (2, 1), (3, 4), "costs are .* ascending"),
+        ((1, 2), (1, 1), (3, 4), "costs are .* ascending"),
+        ((2, 1), (1, 2), (3, 4), "units are .* ascending"),
+    ],
 )
-def test_a_member_that_cannot_be_is_refused(costs, errors, said) -> None:
+def test_a_member_that_cannot_be_is_refused(units, costs, errors, said) -> None:
     with pytest.raises(ValueError, match=said):
-        Member(costs=costs, errors=errors)
+        Member(units=units, costs=costs, errors=errors)
 
 
 def test_members_must_grow_and_bases_be_above_1() -> None:
-    with pytest.raises(ValueError, match="ascending"):
-        sequence_curve([Member(costs=(3,), errors=(1,)), Member(costs=(2,), errors=(1,))])
+    for depth in (2, 3):
+        with pytest.raises(ValueError, match=rf"members are \[3, {depth}\] units deep, must be ascending"):
+            sequence_curve([Member(units=(unit,), costs=(unit,), errors=(1,)) for unit in (3, depth)])
     with pytest.raises(ValueError, match="base is 1, must be above 1"):
         expected_inflation(1)

@@ -80,13 +80,14 @@ def test_the_strategies_of_table_6_have_the_papers_constants(table6) -> None:
         strategy.name: {name: getattr(strategy, name) for name in strategy.__dataclass_fields__ if name != "name"}
         for strategy in found
     }
-    learner = {"gamma": 0.5, "exploration": 0.3, "final_reward": 0.8}
+    drawn = {"gamma": 0.5, "warm_up_epochs": 0}
+    learner = drawn | {"exploration": 0.3, "final_reward": 0.8}
     assert constants == {
         "ann": {},
-        "aann": {"gamma": 0.5},
-        "milestone": {"gamma": 0.5},
-        "exp3": learner,
-        "rwm": learner | {"rate": 0.5},
+        "aann": drawn,
+        "milestone": drawn,
+        "exp3": learner | {"mixing": 0.0},
+        "rwm": learner | {"rate": 0.5, "mixing": 0.0},
         "avgl": learner | {"momentum": 0.9},
     }
 

@@ -82,7 +82,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "[digits]",
             "[{name: digits, fliped: true}]",
-            "line 5: datasets.0.fliped: unknown key; allowed: name, validation, pad, flip (did you mean flip?)",
+            "line 5: datasets.0.fliped: unknown key; allowed: name, validation, pad, flip, brightness, contrast "
+            "(did you mean flip?)",
         ),
         (
             "{strategy: ann}",
@@ -92,7 +93,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "gamma: 0.5",
             "gama: 0.5",
-            "line 8: methods.aann.strategy.gama: unknown key; allowed: gamma, name (did you mean gamma?)",
+            "line 8: methods.aann.strategy.gama: unknown key; allowed: gamma, warm_up_epochs, name (did you mean "
+            "gamma?)",
         ),
         (
             "{strategy: ann}",
@@ -118,8 +120,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "steps: 44",
             "step: 44",
-            "line 13: training.step: unknown key; allowed: steps, batch_size, learning_rate, momentum, weight_decay "
-            "(did you mean steps?)",
+            "line 13: training.step: unknown key; allowed: steps, batch_size, learning_rate, momentum, weight_decay, "
+            "head_decay (did you mean steps?)",
         ),
         (
             "cpus: 1",
@@ -187,6 +189,22 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         ),
         ("[digits]", "[{name: digits, validation: -1}]", "line 5: datasets.0: validation is -1, must be at least 0"),
         ("[digits]", "[{name: digits, pad: 9}]", "line 5: datasets.0: pad is 9, must be at most the image's 8 pixels"),
+        (
+            "[digits]",
+            "[{name: svhn, flip: true}]",
+            "line 5: datasets.0: flip is true, must be false: svhn is never mirrored",
+        ),
+        (
+            "[digits]",
+            "[{name: digits, brightness: 256, contrast: -1}]",
+            "line 5: datasets.0: brightness is 256.0, must be between 0 and 255; contrast is -1.0, must be between 0 a",
+        ),
+        (
+            "batch_size: 64",
+            "head_decay: none",
+            "line 14: training.head_decay: given 'none'; must be 'uniform' or 'loss_weight'",
+        ),
+        ("gamma: 0.5", "warm_up_epochs: 1.5", "line 8: methods.aann.strategy.warm_up_epochs: given 1.5; must be a va"),
         ("[digits]", "[{name: digits, flip: maybe}]", "line 5: datasets.0.flip: given 'maybe'; must be a valid bool"),
         ("[digits]", "[digits, {name: digits, pad: 0}]", "line 5: datasets.1: is the same data set as datasets.0"),
         ("[digits]", "digits", "line 5: datasets: given 'digits'; must be a valid list"),
@@ -382,7 +400,8 @@ def test_images_are_augmented_as_is_usual_for_them_unless_told_otherwise(load_te
         return found
 
     assert data(name) == data(f"{{name: {name}}}") == (pad, flip)
-    assert data(f"{{name: {name}, pad: 2, flip: {not flip}}}") == (2, not flip)
+    other = flip if name == "svhn" else not flip
+    assert data(f"{{name: {name}, pad: 2, flip: {other}}}") == (2, other)
 
 
 def test_weights_of_a_method_stand_in_for_the_sweeps(load_text) -> None:
@@ -486,9 +505,10 @@ def test_a_grid_makes_a_method_of_each_combination(load_text) -> None:
     ("method", "message"),
     [
         ("{strategy: aann, grid: {lambda: [1]}}", "grid: aann has no lambda; allowed: gamma"),
+        ("{strategy: aann, grid: {warm_up_epochs: [0.5]}}", "warm_up_epochs is 0.5, must be a whole number"),
         ("{grid: {gamma: [1]}}", "grid: ann has no gamma; allowed: nothing"),
         ("{strategy: aann, grid: {gamma: []}}", "given []; must have at least 1 item"),
-        ("{strategy: aann, grid: {gamma: [-1]}}", "gamma is -1.0, must be at least 0"),
+        ("{strategy: aann, grid: {gamma: [-1]}}", "gamma is -1, must be at least 0"),
         ("{regime: no_grad, variant: greedy}", "given 'greedy'; must be 'stages' or 'stop_gradient'"),
         ("{regime: midfeat, weights: sieve}", "unknown key; allowed: regime"),
     ],
@@ -519,3 +539,13 @@ training: {steps: x, batch_size: 0, momentum: 7}
         assert word in said, word
     for word in ("training.steps", "batch_size is 0", "momentum is 7"):
         assert word in said, word
+
+
+def test_a_grid_may_be_of_whole_numbers(load_text) -> None:
+    text = with_changes(
+        ("{strategy: ann}", "{strategy: ann}\n  warm: {strategy: aann, grid: {warm_up_epochs: [0, 2]}}")
+    )
+    sweep = load_text(text)
+    regimes = {trial.id: trial.config.regime for trial in sweep.trials}
+    warm = {cell.method: regimes[identity] for cell, identity in sweep.cells.items() if "warm" in cell.method}
+    assert warm == {f"warm warm_up_epochs={epochs}": Joint(strategy=Aann(warm_up_epochs=epochs)) for epochs in (0, 2)}

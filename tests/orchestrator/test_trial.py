@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytime_core.config import (
+    ADDED,
     Aann,
     Ann,
     Avgl,
     DataConfig,
     Exp3,
     Joint,
+    Midfeat,
     Milestone,
     NetworkConfig,
+    NoGrad,
     Opt,
     Rwm,
     TrainingConfig,
@@ -89,6 +92,51 @@ def test_the_identity_of_trials_is_pinned(regime, written, identity) -> None:
     """
     assert hashlib.sha256((SURROUNDINGS % written).encode()).hexdigest()[:16] == identity
     assert trial_id(TrialConfig(network=NETWORK, data=DATA, regime=regime, seed=3)) == identity
+
+
+REGIMES_PINNED = {
+    "ann": (Joint(), "639500de356641e3"),
+    "milestone": (Joint(strategy=Milestone()), "c1178ed9cdf06b62"),
+    "exp3": (Joint(strategy=Exp3()), "f479ad912e7964aa"),
+    "rwm": (Joint(strategy=Rwm()), "33f302336f879149"),
+    "avgl": (Joint(strategy=Avgl()), "4adcf2f230ed2a23"),
+    "midfeat": (Midfeat(), "9c98028a444425f8"),
+    "no_grad": (NoGrad(), "5376df1a08710d22"),
+    "stop_gradient": (NoGrad(variant="stop_gradient"), "26ede8aafc59961e"),
+}
+
+
+@pytest.mark.parametrize("name", REGIMES_PINNED)
+def test_fields_that_were_added_move_no_identity(name) -> None:
+    """These are the ids from before there were ``config.ADDED`` fields, such as ``mixing``."""
+    regime, identity = REGIMES_PINNED[name]
+    assert trial_id(TrialConfig(network=NETWORK, data=DATA, regime=regime, seed=3)) == identity
+
+
+ADDITIONS = [
+    ("data", DataConfig(name="digits", brightness=1)),
+    ("data", DataConfig(name="digits", contrast=1)),
+    ("training", TrainingConfig(head_decay="loss_weight")),
+    *(("regime", Joint(strategy=kind(warm_up_epochs=1))) for kind in (Aann, Milestone, Exp3, Rwm, Avgl)),
+    *(("regime", Joint(strategy=kind(mixing=0.001))) for kind in (Exp3, Rwm)),
+]
+
+
+@pytest.mark.parametrize(("part", "value"), ADDITIONS)
+def test_fields_that_were_added_count_where_they_are_set(part, value) -> None:
+    def defaults(kept: object) -> object:
+        """The same without the field."""
+        added = {field.name: field.default for field in fields(kept) if field.metadata == ADDED}  # type: ignore[arg-type]
+        return replace(kept, **added)  # type: ignore[type-var]
+
+    plain = defaults(value) if part != "regime" else replace(value, strategy=defaults(value.strategy))
+    before, after = (
+        replace(TrialConfig(network=NETWORK, data=DataConfig(name="digits")), **{part: content})
+        for content in (plain, value)
+    )
+    assert trial_id(before) != trial_id(after)
+    assert from_dict(to_dict(after)) == after
+    assert trial_id(from_dict(to_dict(after))) == trial_id(after)
 
 
 # What is not part of it
@@ -168,7 +216,7 @@ def test_another_way_to_train_is_other_trials(load_text, old, new) -> None:
 
 NAMES = st.sampled_from(["sieve", "constant", "linear", "opt(1)"])
 RATES = st.floats(0, 10, allow_nan=False)
-GAMMAS = {"gamma": st.floats(0, 4)}
+GAMMAS = {"gamma": st.floats(0, 4), "warm_up_epochs": st.integers(0, 2)}
 LEARNER = GAMMAS | {"exploration": st.floats(0, 1), "final_reward": st.floats(0, 2)}
 CONFIGS = st.builds(
     TrialConfig,
@@ -179,6 +227,8 @@ CONFIGS = st.builds(
         validation=st.integers(0, 9),
         pad=st.integers(0, 4),
         flip=st.booleans(),
+        brightness=st.floats(0, 255),
+        contrast=st.floats(0, 1),
     ),
     regime=st.one_of(
         st.builds(Opt, unit=st.integers(1, 6)),
@@ -191,8 +241,8 @@ CONFIGS = st.builds(
                 st.builds(Ann),
                 st.builds(Aann, **GAMMAS),
                 st.builds(Milestone, **GAMMAS),
-                st.builds(Exp3, **LEARNER),
-                st.builds(Rwm, rate=st.floats(0, 1), **LEARNER),
+                st.builds(Exp3, mixing=st.floats(0, 1), **LEARNER),
+                st.builds(Rwm, rate=st.floats(0, 1), mixing=st.floats(0, 1), **LEARNER),
                 st.builds(Avgl, momentum=st.floats(0, 1), **LEARNER),
             ),
         ),
@@ -204,6 +254,7 @@ CONFIGS = st.builds(
         learning_rate=st.dictionaries(st.integers(1, 9), RATES, max_size=3).map(lambda rates: {0: 0.1} | rates),
         momentum=st.floats(0, 1),
         weight_decay=st.floats(0, 1),
+        head_decay=st.sampled_from(["uniform", "loss_weight"]),
     ),
     seed=st.integers(0, 99),
 )

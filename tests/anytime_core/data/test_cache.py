@@ -136,14 +136,6 @@ def test_a_cache_without_a_right_manifest_is_made_again(content, root, write) ->
     assert set(json.loads(manifest.read_text())["arrays"]) == set(PARTS)
 
 
-def test_without_a_writable_root_the_given_folder_is_used(root, write, tmp_path, user_cache) -> None:
-    expected = write("cifar10", root)
-    (root / ".cache").write_text("in the way")  # permissions would not stop a test that runs as root
-    assert_same(load("cifar10", root, check_md5=False, cache=tmp_path / "given"), expected)
-    assert len(folders(tmp_path / "given")) == 1
-    assert not user_cache.exists()
-
-
 def test_without_a_writable_root_the_users_cache_is_used(root, write, user_cache, monkeypatch) -> None:
     expected = write("cifar10", root)
     (root / ".cache").write_text("in the way")

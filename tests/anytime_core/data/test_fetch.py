@@ -12,7 +12,7 @@ import pytest
 
 from anytime_core.data import fetch as module
 from anytime_core.data.fetch import check, fetch
-from anytime_core.data.formats import FILES, FOLDERS
+from anytime_core.data.formats import FILES, FOLDERS, USABLE
 from anytime_core.errors import DataError
 
 IN_FILES = [name for name, files in FILES.items() if files]
@@ -131,10 +131,27 @@ def test_check_tells_the_state_of_every_file(published) -> None:
     assert len(states) == 5
 
 
+UNPACKED = "unpacked, no published md5: keep the .gz, or give --no-md5"
+
+
 def test_check_says_where_no_md5_is_published(published) -> None:
     root = published("fashion_mnist")
     packed = root / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
     packed.rename(packed.with_suffix(""))
     states = [(file.path.name, file.state) for file in check("fashion_mnist", root)]
-    assert states[-1] == ("t10k-labels-idx1-ubyte", "no published md5")
+    assert states[-1] == ("t10k-labels-idx1-ubyte", UNPACKED)
+    assert UNPACKED not in USABLE
     assert {state for _, state in states[:-1]} == {"ok"}
+    packed.with_suffix("").rename(packed)
+    packed.with_suffix("").write_bytes(b"what lies unpacked beside it is not read")
+    assert {file.state for file in check("fashion_mnist", root)} == {"ok"}
+
+
+def test_what_lies_unpacked_is_not_taken_for_fetched(published, torchvision) -> None:
+    """torchvision downloads nothing where it finds the unpacked files."""
+    root = published("fashion_mnist")
+    for packed in sorted((root / "FashionMNIST" / "raw").iterdir()):
+        packed.rename(packed.with_suffix(""))
+    torchvision(lambda *_: None)
+    with pytest.raises(DataError, match=f"t10k-labels-idx1-ubyte: {UNPACKED}; delete these files and fetch again"):
+        fetch("fashion_mnist", root)

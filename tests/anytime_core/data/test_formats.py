@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import os
 import pickle
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from anytime_core.catalog import DATASETS
 from anytime_core.data import formats
+from anytime_core.data.cache import load
 from anytime_core.data.formats import FILES, READERS, read
 from anytime_core.errors import DataError
 
@@ -74,21 +77,59 @@ def test_fashion_mnist_is_found_packed_or_not_in_each_folder(folder, packed, wri
     assert_same(read("fashion_mnist", tmp_path / "root", check_md5=False), expected)
 
 
-def test_reads_pickles_as_python_2_wrote_them(tmp_path) -> None:
-    """The published files: numpy's old module names, strings of bytes."""
+def test_unpacked_files_are_not_read_as_if_they_were_checked(write, tmp_path, monkeypatch) -> None:
+    expected = write("fashion_mnist", tmp_path)
+    sums = {}
+    for file in FILES["fashion_mnist"]:
+        packed = placed(tmp_path, "fashion_mnist", file)
+        sums[file] = hashlib.md5(packed.read_bytes()).hexdigest()
+    monkeypatch.setitem(FILES, "fashion_mnist", sums)
+    unpacked = packed.with_suffix("")
+    unpacked.write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    with pytest.raises(DataError) as caught:
+        read("fashion_mnist", tmp_path)
+    assert f"{unpacked}: unpacked, no published md5: keep the .gz, or give --no-md5; to download" in str(caught.value)
+    assert str(packed.with_name("train-labels-idx1-ubyte.gz")) not in str(caught.value)
+    with pytest.raises(DataError, match="give --no-md5"):
+        load("fashion_mnist", tmp_path)
+    assert_same(read("fashion_mnist", tmp_path, check_md5=False), expected)
 
-    def string(raw: bytes) -> bytes:
-        return b"T" + struct.pack("<I", len(raw)) + raw
 
-    pixels = np.random.default_rng(1).integers(256, size=(2, 3072), dtype=np.uint8)
-    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02M\x00\x0c\x86"
-    dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-    content = b"\x80\x02}(U\x04data" + array + dtype + b"\x89" + string(pixels.tobytes()) + b"tb"
-    path = tmp_path / "batch"
-    path.write_bytes(content + b"U\x06labels](K\x03K\x07eu.")
-    images = formats.cifar10([path] * 7)
-    np.testing.assert_array_equal(images.test_images, pixels.reshape(2, 3, 32, 32))
-    assert images.test_labels.tolist() == [3, 7]
+# What is published
+
+COUNTS = {
+    # classes, channels, size, training and test images
+    "cifar10": (10, 3, 32, 50_000, 10_000),
+    "cifar100": (100, 3, 32, 50_000, 10_000),
+    "svhn": (10, 3, 32, 73_257 + 531_131, 26_032),
+    "fashion_mnist": (10, 1, 28, 60_000, 10_000),
+    "digits": (10, 1, 8, 1_438, 359),
+}
+
+
+def test_the_catalog_has_the_published_counts() -> None:
+    found = {
+        name: (spec.classes, spec.channels, spec.size, spec.train_images, spec.test_images)
+        for name, spec in DATASETS.items()
+    }
+    assert found == COUNTS
+    assert DATASETS["svhn"].train_images == 604_388
+    usual = {"cifar10": (4, True), "cifar100": (4, True), "svhn": (4, False), "fashion_mnist": (4, True)}
+    assert {name: (spec.pad, spec.flip) for name, spec in DATASETS.items()} == usual | {"digits": (1, False)}
+    assert [name for name, spec in DATASETS.items() if spec.never_flips] == ["svhn"]
+
+
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name in IN_FILES for file in FILES[name]])
+def test_the_md5_sums_are_those_of_torchvision(name, file) -> None:
+    """Read from its source text: it cannot be imported beside every torch."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        pytest.skip("torchvision is not installed")
+    module = {"cifar10": "cifar", "cifar100": "cifar", "svhn": "svhn", "fashion_mnist": "mnist"}[name]
+    source = Path(spec.origin).with_name("datasets") / f"{module}.py"
+    beside = rf'"{re.escape(Path(file).name)}",[^]]{{0,60}}"{FILES[name][file]}"'
+    assert re.search(beside, source.read_text()), FILES[name][file]
 
 
 @pytest.mark.parametrize(("name", "file"), [(name, file) for name in IN_FILES for file in FILES[name]])

@@ -16,6 +16,7 @@ from anytime_core.data import loader
 from anytime_core.data.formats import Images
 from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, channel_moments, to_device
 from anytime_core.errors import DataError
+from anytime_core.randomness import generator
 
 CPU = torch.device("cpu")
 
@@ -275,3 +276,56 @@ def test_images_that_are_not_of_the_data_set_are_refused(change, message) -> Non
 def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(DataError, match="'mnist', must be one of cifar10"):
         loaded(images(), name="mnist")
+
+
+# Light
+
+
+def test_light_is_the_formula_of_each_images_own_draws() -> None:
+    source = images()
+    data = raw(source, pad=1, flip=True, brightness=40, contrast=0.75)
+    draws = generator(0, "data", 1)
+    order = torch.randperm(40, generator=draws).numpy()
+    shift, mirror = torch.randint(3, (2, 40), generator=draws).numpy(), torch.rand(40, generator=draws).numpy() < 0.5
+    light = 2 * torch.rand(2, 40, generator=draws).numpy() - 1
+    found = np.concatenate([pixels.numpy() for pixels, _ in data.epoch(1)])
+    clipped = 0
+    for place, number in enumerate(order):
+        image = source.train_images[number].astype(np.float64)
+        mean = image.mean((1, 2), keepdims=True)
+        lit = mean + (1 + 0.75 * light[1, place]) * (image - mean) + 40 * light[0, place]
+        clipped += int(((lit < 0) | (lit > 255)).sum())
+        padded = np.pad(lit.clip(0, 255), ((0, 0), (1, 1), (1, 1)))
+        top, left = shift[:, place]
+        crop = padded[:, top : top + 32, left : left + 32]
+        np.testing.assert_allclose(found[place], crop[:, :, ::-1] if mirror[place] else crop, atol=1e-3)
+    assert clipped > 0
+
+
+def test_light_is_within_what_is_configured_and_of_both_signs() -> None:
+    source = numbered(40)
+    source.train_images[:] = 100
+    (flat,) = {pixels.shape[1:] for pixels, _ in raw(source, name="cifar100", pad=0, contrast=1).epoch(1)}
+    assert flat == (3, 32, 32)
+    for pixels, _ in raw(source, name="cifar100", pad=0, contrast=1).epoch(1):  # about the mean, which is all there is
+        torch.testing.assert_close(pixels, torch.full_like(pixels, 100))
+    added = torch.cat([pixels - 100 for pixels, _ in raw(source, name="cifar100", pad=0, brightness=30).epoch(1)])
+    assert all(len(image.unique()) == 1 for image in added)
+    assert added.abs().max() <= 30
+    assert added.min() < -20
+    assert added.max() > 20
+
+
+def test_without_light_the_other_draws_are_the_same() -> None:
+    """So that what differs is the light alone."""
+    orders = [
+        torch.cat([labels for _, labels in loaded(images(), pad=4, **light)[0].epoch(2)])
+        for light in ({}, {"brightness": 10}, {"contrast": 0.5})
+    ]
+    assert torch.equal(orders[0], orders[1])
+    assert torch.equal(orders[0], orders[2])
+
+
+def test_house_numbers_are_never_mirrored() -> None:
+    with pytest.raises(DataError, match="svhn: flip is true, must be false: its images are never mirrored"):
+        loaded(images("svhn"), name="svhn", flip=True)
