@@ -33,8 +33,8 @@ from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator import mlflow_store
 from orchestrator.ledger import Ledger
-from orchestrator.measurements import METRICS, measure
-from orchestrator.stats import WinPercentage, win_percentage
+from orchestrator.measurements import METRICS
+from orchestrator.report import read_tables
 from orchestrator.sweep import Sweep, load
 from orchestrator.trial import Trial, TrialRecord, TrialState
 
@@ -135,7 +135,9 @@ def from_ledger(folder: Path) -> tuple[Steps, Wins]:
     clock.lap("expand the sweep")
     tables = read_tables(sweep, Ledger(folder))
     clock.lap("read the ledger, all tables and tests")
-    wins = {f"{row.method} {row.metric}": (row.wins.percent or 0.0, row.p_values["hoeffding"] or 0.0) for row in tables.wins}
+    wins = {
+        f"{row.method} {row.metric}": (row.wins.percent or 0.0, row.p_values["hoeffding"] or 0.0) for row in tables.wins
+    }
     return clock.steps, wins
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def show(desktop: Chrome, tmp_path: Path) -> Callable[[PageContent], Chrome]:
 @pytest.fixture(scope="session")
 def errors() -> Errors:
     """The paper's Table 6 by network, method, data set and metric."""
-    path = Path(__file__).parents[1] / "orchestrator" / "table6.csv"
+    path = files("orchestrator.reference") / "table6.csv"
     with path.open(newline="") as lines:
         return {
             (f"({row['n']},{row['c']})", row["method"], row["dataset"], row["metric"]): float(row["error_pct"])
