@@ -56,7 +56,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
             description=sweep.description,
             tables=[table for table in arranged if table.name not in STATISTICS],
             statistics=[table for table in arranged if table.name in STATISTICS],
-            figures={stem: figures.as_svg(figure) for stem, figure in drawn.items()},
+            figures={_caption(stem): figures.as_svg(figure) for stem, figure in drawn.items()},
             provenance=tuple(_provenance(records.values())),
             trials=tuple(_trial_rows(sweep, records, ledger, links)),
             notes=tables.notes,
@@ -64,6 +64,24 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
             command=shlex.join(["orchestrate", "report", str(sweep.path), "--html", "report.html"]),
         )
     )
+
+
+CAPTIONS = {
+    "units": "Error by number of units",
+    "last_units": "Error at the last units",
+    "cost": "Error by cost",
+    "train_loss": "Training loss by cost",
+    "sequence": "A sequence of networks, and the best optima no deeper",
+    "weights": "Weights of the losses",
+    "periods": "Error by cost, with predictions more or less often",
+    "choices": "Which loss is amplified, over the epochs",
+}
+
+
+def _caption(stem: str) -> str:
+    """Such as ``Error by cost (cifar10)``, of a figure in several files."""
+    name, _, page_name = stem.partition("-")
+    return CAPTIONS[name] + (f" ({page_name})" if page_name else "")
 
 
 def headline(tables: Tables) -> dict[str, float]:
