@@ -26,13 +26,20 @@ def answers(url: str) -> bool:
     return True
 
 
-def search_runs(server: str, experiment: str) -> list[dict]:
-    query = json.dumps({"experiment_ids": [experiment], "max_results": 1000}).encode()
+def search_runs(server: str, experiment: str, condition: str = "tags.trial_id != ''") -> list[dict]:
+    search = {"experiment_ids": [experiment], "max_results": 1000, "filter": condition}
     request = urllib.request.Request(
-        f"{server}/api/2.0/mlflow/runs/search", query, {"Content-Type": "application/json"}
+        f"{server}/api/2.0/mlflow/runs/search", json.dumps(search).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)["runs"]
+
+
+def artifacts(server: str, run: dict) -> set[str]:
+    """Their names, as the server lists them."""
+    url = f"{server}/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}"
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return {file["path"] for file in json.load(response)["files"]}
 
 
 @contextmanager
@@ -65,9 +72,12 @@ def test_a_server_that_is_down_harms_no_trial_and_gets_everything_later(
         assert delivered.code == 0, delivered.stderr
         assert delivered.stdout == without.stdout
         runs = search_runs(uri, "1")
+        (summary,) = search_runs(uri, "1", "tags.kind = 'summary'")
+        logged = artifacts(uri, summary)
         shown = user.run("ui", "--tracking-uri", uri)
     assert set(user.attempts().values()) == {1}
     assert len(runs) == TRIALS
+    assert {"report.html", "figures"} <= logged
     assert {run["info"]["status"] for run in runs} == {"FINISHED"}
     last_epochs = {metric["value"] for run in runs for metric in run["data"]["metrics"] if metric["key"] == "epoch"}
     assert last_epochs == {7}
