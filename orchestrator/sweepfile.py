@@ -47,6 +47,7 @@ from anytime_core.config import (
 )
 from anytime_core.weighting import WEIGHTINGS, is_known
 from orchestrator.document import Document, Fault, Key
+from orchestrator.retries import Retries
 from orchestrator.stats import TESTS
 from orchestrator.trial import Resources
 
@@ -260,6 +261,7 @@ class SweepFile(BaseModel):
     weights: Weights = WeightingConfig()
     training: Training = Field(default_factory=TrainingConfig)
     resources: Resources = Resources()
+    retries: Retries = Retries()
     report: Report = Report()
 
     @property
@@ -415,6 +417,7 @@ SECTIONS: dict[str, type[Any]] = {
     "weights": WeightingConfig,
     "training": TrainingConfig,
     "resources": Resources,
+    "retries": Retries,
     "report": Report,
 }
 
