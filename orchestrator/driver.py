@@ -137,8 +137,10 @@ class _Rounds:
             sweep=self._sweep.name,
         )
         trials = [entry.trial for entry in plan.to_run]
-        kept, failed = plan.actions["keep"], plan.actions["leave"]
-        with Progress(plan.to_run, kept, self._console, failed=failed) as progress:
+        left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]
+        failed = sum(trial_id in self._tally.failures for trial_id in left)
+        counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
+        with Progress(plan.to_run, console=self._console, **counts) as progress:
             heard = _Round(plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say)
             scheduler.run_round(
                 trials,
@@ -154,7 +156,7 @@ class _Rounds:
         """What the next round runs: what is to be tried again, and what another sweep has left unfinished."""
         again = [entry.trial for entry in plan.to_run if self._tally.again(entry.trial.id)]
         if pause := self._tally.pause([trial.id for trial in again], self._rng):
-            self._say(f"the storage failed {_counted(again)}; tried again in {duration(pause)}")
+            self._say(f"storage failed; {_counted(again)} tried again in {duration(pause)}")
             shutdown.wait(pause)
         elsewhere = [entry.trial for entry in plan.to_run if entry.trial.id in heard.elsewhere]
         if not again and elsewhere:

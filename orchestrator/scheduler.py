@@ -177,7 +177,7 @@ def run_round(
         tune.Tuner(
             trainable,
             param_space={"trial": tune.grid_search(list(table))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
+            tune_config=tune.TuneConfig(reuse_actors=True, scheduler=_LostFirst()),
             run_config=tune.RunConfig(
                 name=folder.name,
                 storage_path=str(folder.parent),
@@ -360,6 +360,21 @@ class _Relay(tune.Callback):  # type: ignore[misc]
             log.warning("%s: no step; ending process %s on node %s", trial_id, beat.pid, beat.node)
             self._stalled.add(trial_id)
             _end_there(beat)
+
+
+class _LostFirst(tune.schedulers.FIFOScheduler):  # type: ignore[misc]
+    """In the order given, but what was lost starts again before what has not begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost: list[Any] = []
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._lost.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        self._lost = [trial for trial in self._lost if trial.status == trial.PENDING]
+        return self._lost[0] if self._lost else super().choose_trial_to_run(tune_controller)
 
 
 class _Stopper(tune.Stopper):  # type: ignore[misc]
