@@ -19,7 +19,7 @@ class TrialStatus:
     step: int
     attempts: int
     failure: str | None
-    kind: str | None
+    kind: str | None = None
 
 
 def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:

@@ -27,7 +27,7 @@ STORAGE_ERRORS = {
     *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNRESET, errno.ECONNREFUSED),
     *(errno.ECONNABORTED, errno.EPIPE, errno.ENODEV, errno.ENXIO, errno.EMFILE, errno.ENFILE),
 }
-VARIES = re.compile(r"\b[0-9a-f]{8,}\b|\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
+VARIES = re.compile(r"\b[0-9a-f]{8,}\b|[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 """What differs between two messages of one cause: numbers, and the ids of trials and temporary files."""
 LONGEST_MESSAGE = 200
 
