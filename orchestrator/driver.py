@@ -254,6 +254,8 @@ class _Round:
 
     def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None:
         """A trial whose process died starts again at once, unless it needs more memory or does so again and again."""
+        if trial_id in self._waiting:  # it died again before it could ask
+            return
         if kind is FailureKind.LOST and self._tally.lost(trial_id, self._ledger.step(trial_id)):
             self._progress.lost(trial_id, reason)
             self._tracker.ended(trial_id, TrialState.INTERRUPTED)

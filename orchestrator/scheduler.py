@@ -328,6 +328,8 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         self._forget(trial_id)
         self._listener.lost(trial_id, reason, kind)
         self._tell()
+        if trial_id in self._listener.holds.trials:
+            trial.max_failures = 0  # a process that dies before it can ask is not started for ever
 
     def _forget(self, trial_id: str) -> None:
         self._running.discard(trial_id)
@@ -402,10 +404,18 @@ def _end_there(beat: Beat) -> None:
 
 
 def _reason(trial: Any) -> tuple[str, FailureKind]:
-    """Why Tune lost a trial, in a line: the last of a traceback, or our own word for Ray's explanations."""
-    text = str(trial.get_error() or "").strip()
-    if KILLED_BY_RAY in text or "OutOfMemoryError" in text:
+    """Why Tune lost a trial, in a line: our own word for Ray's explanations, or the last of a traceback."""
+    text = _last_error(Path(trial.error_file))
+    if KILLED_BY_RAY in text:
         return "its node ran low on memory", FailureKind.MEMORY
-    if not text or "RayActorError" in text or "ActorDiedError" in text or "ActorUnavailableError" in text:
-        return "its process died", FailureKind.LOST
-    return text.splitlines()[-1].strip(), FailureKind.BUG
+    if text.startswith("ray::"):  # an exception that reached Ray
+        return text.splitlines()[-1].strip(), FailureKind.BUG
+    return "its process died", FailureKind.LOST
+
+
+def _last_error(path: Path) -> str:
+    """Of Tune's file, to which each failure of a trial is added below a line of its own."""
+    try:
+        return path.read_text(errors="replace").rpartition("Failure # ")[2].partition("\n")[2].strip()
+    except OSError:
+        return ""

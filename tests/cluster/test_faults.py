@@ -118,6 +118,17 @@ def test_the_failed_ones_alone_are_tried_again(faulty: tuple[User, Finished]) ->
     assert "--retry-failed" not in done.stderr  # nothing failed
 
 
+def test_what_ray_ends_for_want_of_memory_gets_a_larger_share_and_is_given_up(tmp_path: Path) -> None:
+    """Ray is told that hardly any memory is free, so it ends every worker, often before that can ask what it may do."""
+    user = User(tmp_path, f"name: small\n{PAIR}retries: {{memory: 1}}\n")
+    user.environment |= {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+    done = user.run("sweep")
+    assert done.code == 1
+    assert done.stderr.count("failed ann (1,4) digits seed 0: its node ran low on memory") == 2
+    assert "2 trials, such as" in done.stderr
+    assert "failed (memory) at step 0 of 66: its node ran low on memory" in done.stderr
+
+
 def test_sweeps_that_share_trials_train_them_once_and_one_takes_over_from_the_other(tmp_path: Path) -> None:
     """The first sweep hangs; the second trains the rest, waits, and goes on when the first is killed."""
     first, second = (User(tmp_path / name, f"name: {name}\n{PAIR}") for name in ("first", "second"))
