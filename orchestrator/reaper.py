@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 MARK = "ORCHESTRATE_REAPED"
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends this process must not end the one that waits for it."""
 PASSES = 20
 PAUSE = 0.1
 
@@ -24,6 +26,7 @@ def reaping() -> Iterator[Mapping[str, str]]:
     """Ends, with the block or with this process, every process that was started with the mark that it gives: a variable
     for its environment."""
     mark = uuid4().hex
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)  # which it inherits
     waiting = subprocess.Popen(
         [sys.executable, "-P", "-m", "orchestrator.reaper", mark],
         stdin=subprocess.PIPE,
@@ -31,6 +34,7 @@ def reaping() -> Iterator[Mapping[str, str]]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         yield {MARK: mark}
     finally:
@@ -63,8 +67,6 @@ def _marked(mark: str) -> list[int]:
 
 
 def main() -> None:
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
     sys.stdin.buffer.read()  # nothing is written: it ends with its writer
     reap(sys.argv[1])
 

@@ -40,7 +40,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("how", ["kill", "ctrl-C to all and kill", "end"])
+@pytest.mark.parametrize("how", ["kill", "signals to all and kill", "end"])
 def test_it_ends_with_all_that_carries_the_mark(how: str) -> None:
     command = [sys.executable, "-c", PROGRAM]
     with subprocess.Popen(
@@ -61,7 +61,9 @@ def test_it_ends_with_all_that_carries_the_mark(how: str) -> None:
             process.stdin.close()
         else:
             if how != "kill":
-                os.kill(others[0].pid, signal.SIGINT)
+                (reaper,) = [child for child in others if "-P" in child.cmdline()]
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    os.kill(reaper.pid, number)
             process.kill()
         wait_until(lambda: not alive(others))
         assert alive([unmarked])
