@@ -13,14 +13,14 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anytime_core.files import write_atomically
+from anytime_core.files import Guard, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -79,16 +79,20 @@ def _by_step(folder: Path) -> dict[int, Path]:
     return dict(sorted(((int(name[1]), path) for name, path in named if name), reverse=True))
 
 
-def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
-    """Writes the checkpoint of a step and drops all but the two newest, and what killed writers left an hour ago."""
+def save(folder: Path, step: int, checkpoint: Checkpoint, guard: Guard = nullcontext) -> Path:
+    """Writes the checkpoint of a step and drops all but the two newest, and what killed writers left an hour ago.
+
+    ``guard`` is entered when the file takes its place, and again to drop others.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.ckpt"
-    write_atomically(path, pack(checkpoint))
+    write_atomically(path, pack(checkpoint), guard)
     # Later ones are damaged, or this step would not be done again; they must not be kept in the place of this one.
-    kept = [known for known in _by_step(folder) if known <= step][:KEEP]
-    outdated = [old for known, old in _by_step(folder).items() if known not in kept]
-    for old in [*outdated, *_leftovers(folder)]:
-        old.unlink(missing_ok=True)
+    with guard():
+        kept = [known for known in _by_step(folder) if known <= step][:KEEP]
+        outdated = [old for known, old in _by_step(folder).items() if known not in kept]
+        for old in [*outdated, *_leftovers(folder)]:
+            old.unlink(missing_ok=True)
     return path
 
 

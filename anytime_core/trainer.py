@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from anytime_core.data.formats import Images, spec_of
 from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
+from anytime_core.files import Guard
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
 from anytime_core.regimes import Phase
@@ -41,6 +42,8 @@ def train(
     checkpoint_dir: Path | None = None,
     *,
     before_save: Callable[[], None] = lambda: None,
+    guard: Guard = nullcontext,
+    on_step: Callable[[], None] = lambda: None,
     data_root: Path | None = None,
     images: Images | None = None,
     device: str | torch.device | None = None,
@@ -52,11 +55,12 @@ def train(
     ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoint_dir``
     a checkpoint is written after every epoch, before it is reported, and a later call goes on from the newest valid
     one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted.
-    ``before_save`` is called before each checkpoint, and can forbid it by raising. The images are read from
-    ``data_root`` unless given; ``device`` is CUDA where there is one.
+    ``before_save`` is called before each checkpoint, and can forbid it by raising, as can ``guard``, a context entered
+    at the very moment that it takes its place; ``on_step`` is called after each training step, for which it does not
+    wait. The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
-    before; and what ``report`` and ``before_save`` raise.
+    before; and what ``report``, ``before_save`` and ``guard`` raise.
     """
     with _reproducible(threads):
         if images is None:
@@ -67,10 +71,10 @@ def train(
         for metrics in run.history:
             report(metrics)
         while not run.ended:
-            metrics = run.epoch()
+            metrics = run.epoch(on_step)
             if checkpoint_dir is not None:
                 before_save()
-                run.save(checkpoint_dir)
+                run.save(checkpoint_dir, guard)
             report(metrics)
         return run.result()
 
@@ -189,7 +193,7 @@ class _Run:
     def ended(self) -> bool:
         return self.diverged or self.step >= self.config.steps
 
-    def epoch(self) -> EpochMetrics:
+    def epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochMetrics:
         """One pass over the training images, or what of it fits into the phase, and an evaluation."""
         started = time.perf_counter()
         number, first = len(self.history) + 1, self.step
@@ -199,7 +203,7 @@ class _Run:
         self.selection.begin(number)
         last = min(first + self.train_data.steps_per_epoch, (phase + 1) * self.config.training.steps)
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
-        train_loss, train_error = self._train_steps(number, first, last)
+        train_loss, train_error = self._train_steps(number, first, last, on_step)
         test_loss, test_error = evaluate(self.network, self.test_data, len(self.phase.weights), self.phase.depth)
         metrics = EpochMetrics(
             epoch=number,
@@ -229,7 +233,9 @@ class _Run:
     def guess_errors(self) -> tuple[float, ...]:
         return (100 - 100 / spec_of(self.config.data.name).classes,) * len(self.guess_losses)
 
-    def _train_steps(self, epoch: int, first: int, last: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _train_steps(
+        self, epoch: int, first: int, last: int, on_step: Callable[[], None]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Steps ``first`` to ``last - 1``; mean losses and errors of their batches. Waits for the device once."""
         self.phase.apply(self.network)
         tally = Tally(len(self.phase.weights), self.device)
@@ -238,6 +244,7 @@ class _Run:
             optim.set_rate(self.optimiser, self.rate_at(step))
             losses, wrong = self._train_step(_channels_last(images), labels, draw)
             tally.add(losses, wrong, len(labels))
+            on_step()
         return tally.read()
 
     def _train_step(self, images: Tensor, labels: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,7 +258,7 @@ class _Run:
         self.selection.learn(losses)
         return losses, wrong_of(logits.detach(), labels)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, guard: Guard = nullcontext) -> None:
         momentum = optim.momentum_buffers(self.network, self.optimiser)
         arrays = {
             **{f"network/{name}": value for name, value in self.network.state_dict().items()},
@@ -262,7 +269,7 @@ class _Run:
         }
         meta = {"config": to_dict(self.config), "history": [asdict(metrics) for metrics in self.history]}
         content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
-        checkpoint.save(folder, self.step, content)
+        checkpoint.save(folder, self.step, content, guard)
 
     def restore(self, folder: Path) -> None:
         """Goes on from the newest valid checkpoint, where there is one."""

@@ -114,6 +114,7 @@ def cli() -> None:
 @click.option("--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]")
 @click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
 @click.option("--gpus", type=click.FloatRange(0, 1), help="Share of a GPU of each trial, instead of the sweep's.")
+@click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
 @_md5
 def sweep(
     sweep_file: Path,
@@ -123,11 +124,13 @@ def sweep(
     address: str | None,
     cpus: int | None,
     gpus: float | None,
+    retry_failed: bool,
     check_md5: bool,
 ) -> None:
     """Run what is left of a sweep, then show its tables.
 
-    The same command again goes on where it was interrupted, and runs nothing twice.
+    The same command again goes on where it was interrupted, and runs nothing twice. Ctrl-C stops it once the running
+    trials have saved their state; a second one stops it at once.
     """
     from rich.console import Console
 
@@ -146,6 +149,8 @@ def sweep(
         check_md5=check_md5,
         cpus=cpus,
         gpus=gpus,
+        retry_failed=retry_failed,
+        command=_same_command(),
     )
     troubles = driver.run(grid, settings, Console(stderr=True))
     click.echo(render.report_text(report.read_tables(grid, Ledger(storage))))
@@ -167,14 +172,27 @@ def _note(grid: Sweep) -> None:
         click.echo(f"note: {grid.path}: {note}", err=True)
 
 
-def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> str:
+def _same_command() -> str:
+    """What the user gave, less the restriction to what failed; passwords are not repeated."""
+    import re
     import shlex
+
+    given = (re.sub(r"(://[^:/@]*:)[^@/]*@", r"\1***@", word) for word in sys.argv[1:] if word != "--retry-failed")
+    return shlex.join([_program(), *given])
+
+
+def _program() -> str:
     import shutil
 
-    on_path = shutil.which("orchestrate") == shutil.which(sys.argv[0])
-    parts = ["orchestrate" if on_path else sys.argv[0], "ui", str(sweep_file)]
+    return "orchestrate" if shutil.which("orchestrate") == shutil.which(sys.argv[0]) else sys.argv[0]
+
+
+def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> str:
+    import shlex
+
     from orchestrator.mlflow_store import safe_uri
 
+    parts = [_program(), "ui", str(sweep_file)]
     parts += ["--tracking-uri", safe_uri(tracking_uri)] if tracking_uri else []
     parts += ["--storage", str(storage)] if storage != DEFAULT_STORAGE and not tracking_uri else []
     return shlex.join(parts)

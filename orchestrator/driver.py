@@ -5,7 +5,9 @@ The same command again is how a sweep goes on after anything: it starts from the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +20,14 @@ from anytime_core.result import EpochMetrics
 from orchestrator import plan as planning
 from orchestrator import publish
 from orchestrator.environment import prepare_ray
-from orchestrator.errors import UsageError
-from orchestrator.ledger import Ledger
+from orchestrator.errors import StorageError, UsageError
+from orchestrator.ledger import Ledger, SupersededError
 from orchestrator.mlflow_store import safe_uri
-from orchestrator.plan import Plan
-from orchestrator.progress import Progress
+from orchestrator.plan import Plan, PlannedTrial
+from orchestrator.progress import Progress, duration
 from orchestrator.provenance import code_version
+from orchestrator.retries import Failed, FailureKind, Holds, Tally, without_numbers
+from orchestrator.shutdown import Shutdown
 from orchestrator.sweep import Sweep
 from orchestrator.tracking import Tracker, is_current, run_links
 from orchestrator.trial import Trial, TrialState
@@ -41,6 +45,13 @@ class Settings:
     check_md5: bool = True
     cpus: int | None = None
     gpus: float | None = None
+    retry_failed: bool = False
+    command: str = ""
+    """How the user called it, to be said where it is to be given again."""
+
+
+ELSEWHERE_SECONDS = 1.0
+"""Between two looks at trials that another sweep runs."""
 
 
 def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
@@ -52,21 +63,36 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
     ledger.make()
     with ledger.drive(sweep.name) as folder:
         plan = planning.make(_sized(sweep.trials, settings), ledger)
+        if settings.retry_failed:
+            plan = planning.only_failed(plan)
         console.print(
             f"{sweep.name}: {planning.summary(plan)}; storage: {ledger.storage}", highlight=False, soft_wrap=True
         )
         if not plan.to_run and is_current(ledger, sweep, settings.tracking_uri):
-            return []
+            return _troubles(planning.make(sweep.trials, ledger), Tally(sweep.retries), settings.command)
         if plan.to_run:
             _check_data(plan, settings)
         say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        tally = Tally(sweep.retries)
+        stopped = False
         with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             if plan.to_run:
-                _run_round(plan, settings, tracker, folder, console)
-        links = run_links(ledger, sweep.name, settings.tracking_uri)
-        tables = publish.write(sweep, ledger, report_folder(ledger, sweep), links)
-        tracker.summarise(report_folder(ledger, sweep), publish.headline(tables))
-        return [*_troubles(planning.make(sweep.trials, ledger)), *_tracking_troubles(tracker, settings)]
+                stopped = _Rounds(sweep, settings, ledger, tally, tracker, console, say).run(plan, folder)
+        troubles = _troubles(planning.make(sweep.trials, ledger), tally, settings.command)
+        if not stopped:  # whoever stops a sweep does not wait for figures
+            troubles += _publish(sweep, ledger, settings, tracker)
+        return [*troubles, *_tracking_troubles(tracker, settings)]
+
+
+def _publish(sweep: Sweep, ledger: Ledger, settings: Settings, tracker: Tracker) -> list[str]:
+    """Leaves the report in the sweep's folder and in MLflow. Returns why it could not."""
+    folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name, settings.tracking_uri)
+    try:
+        tables = publish.write(sweep, ledger, folder, links)
+    except OSError as error:
+        return [f"{folder}: the report cannot be written: {error.strerror or error}"]
+    tracker.summarise(folder, publish.headline(tables))
+    return []
 
 
 def report_folder(ledger: Ledger, sweep: Sweep) -> Path:
@@ -92,55 +118,216 @@ def _check_data(plan: Plan, settings: Settings) -> None:
         raise UsageError("\n".join(faults))
 
 
-def _run_round(plan: Plan, settings: Settings, tracker: Tracker, folder: Path, console: Console) -> None:
-    prepare_ray(own_cluster=settings.address is None)
-    from orchestrator import scheduler
+class _Rounds:
+    """Runs trials, and those again that the sweep's policy says, until there is none of them left."""
 
-    with scheduler.cluster(settings.address, folder / "ray.log"):
-        trials = [entry.trial for entry in plan.to_run]
-        scheduler.slots(trials[0].resources)
+    def __init__(
+        self,
+        sweep: Sweep,
+        settings: Settings,
+        ledger: Ledger,
+        tally: Tally,
+        tracker: Tracker,
+        console: Console,
+        say: Callable[[str], object],
+    ) -> None:
+        self._sweep, self._settings, self._ledger, self._tally = sweep, settings, ledger, tally
+        self._tracker, self._console, self._say = tracker, console, say
+        self._rng = random.Random()  # of pauses alone: commands that failed together must not come back together
+
+    def run(self, plan: Plan, folder: Path) -> bool:
+        """Whether it was told to stop."""
+        prepare_ray(own_cluster=self._settings.address is None)
+        from orchestrator import scheduler
+
+        with scheduler.cluster(self._settings.address, folder / "ray.log"), Shutdown(self._say) as shutdown:
+            scheduler.check_fits(plan.to_run[0].trial.resources)
+            while plan.to_run and not shutdown.requested:
+                heard = self._round(plan, shutdown, folder)
+                plan = self._next(plan, heard, shutdown)
+        return shutdown.requested
+
+    def _round(self, plan: Plan, shutdown: Shutdown, folder: Path) -> _Round:
+        from orchestrator import scheduler
+
+        settings = self._settings
         where = Surroundings(
             storage=settings.storage.absolute(),
             data_root=settings.data_root.absolute(),
             check_md5=settings.check_md5,
             code_version=code_version(),
+            sweep=self._sweep.name,
         )
-        with Progress(plan.to_run, plan.actions["keep"], console) as progress:
-            scheduler.run_round(trials, where, _Listeners(progress, tracker), folder / "tune")
+        trials = [entry.trial for entry in plan.to_run]
+        left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]
+        failed = sum(trial_id in self._tally.failures for trial_id in left)
+        counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
+        with Progress(plan.to_run, console=self._console, **counts) as progress:
+            heard = _Round(plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say)
+            scheduler.run_round(
+                trials,
+                where,
+                heard,
+                folder / "tune",
+                stalled_after=self._tally.policy.stalled_after,
+                shares={trial.id: self._tally.share(trial.id) for trial in trials},
+            )
+        return heard
+
+    def _next(self, plan: Plan, heard: _Round, shutdown: Shutdown) -> Plan:
+        """What the next round runs: what is to be tried again, and what another sweep has left unfinished."""
+        again = [entry.trial for entry in plan.to_run if self._tally.again(entry.trial.id)]
+        if pause := self._tally.pause([trial.id for trial in again], self._rng):
+            self._say(f"storage failed; {_counted(again)} tried again in {duration(pause)}")
+            shutdown.wait(pause)
+        elsewhere = [entry.trial for entry in plan.to_run if entry.trial.id in heard.elsewhere]
+        if not again and elsewhere:
+            self._wait_for(elsewhere, shutdown)
+        chosen = {trial.id for trial in (*again, *elsewhere)}
+        return planning.among(planning.make([entry.trial for entry in plan.entries], self._ledger), chosen)
+
+    def _wait_for(self, trials: list[Trial], shutdown: Shutdown) -> None:
+        """Until all have ended or the driver of the other sweep has left one of them."""
+        names = sorted({other for trial in trials if (other := self._elsewhere(trial))})
+        if names:
+            self._say(f"waiting for {_counted(trials)} that sweep {', '.join(names)} trains now")
+        while not shutdown.requested and all(self._elsewhere(trial) for trial in trials):
+            trials = [trial for trial in trials if not self._ledger.record(trial.id)]
+            if not trials or shutdown.wait(ELSEWHERE_SECONDS):
+                return
+
+    def _elsewhere(self, trial: Trial) -> str | None:
+        return self._ledger.elsewhere(trial.id, self._sweep.name)
 
 
-class _Listeners:
-    """Tells the terminal and MLflow what happens."""
+def _counted(trials: Sequence[Trial]) -> str:
+    return f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
 
-    def __init__(self, progress: Progress, tracker: Tracker) -> None:
-        self._progress, self._tracker = progress, tracker
+
+class _Round:
+    """Tells the terminal and MLflow what happens, counts what fails, and says what is not to be begun."""
+
+    def __init__(
+        self,
+        planned: Sequence[PlannedTrial],
+        ledger: Ledger,
+        tally: Tally,
+        progress: Progress,
+        tracker: Tracker,
+        shutdown: Shutdown,
+        say: Callable[[str], object],
+    ) -> None:
+        self.elsewhere: set[str] = set()
+        """The trials that another sweep trains now."""
+        self._trials = {entry.trial.id: entry.trial for entry in planned}
+        self._ledger, self._tally, self._progress, self._tracker = ledger, tally, progress, tracker
+        self._shutdown, self._say = shutdown, say
+        self._waiting: set[str] = set()
+
+    @property
+    def holds(self) -> Holds:
+        return Holds(
+            everything=self._shutdown.requested,
+            methods=frozenset(self._tally.stopped),
+            trials=frozenset(self._waiting),
+        )
+
+    @property
+    def overdue(self) -> bool:
+        return self._shutdown.overdue
 
     def started(self, trial_id: str) -> None:
-        self._progress.started(trial_id)
-        self._tracker.started(trial_id)
+        if not self.holds.holds(trial_id, self._trials[trial_id].cell.method):
+            self._progress.started(trial_id)
+            self._tracker.started(trial_id)
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         self._progress.progressed(trial_id, epochs)
         self._tracker.progressed(trial_id, epochs)
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
-        self._progress.ended(trial_id, outcome)
-        self._tracker.ended(trial_id, outcome.state)
+        match outcome.state:
+            case TrialState.RUNNING:
+                self.elsewhere.add(trial_id)
+                self._progress.left(trial_id)
+            case TrialState.PENDING:
+                self._progress.left(trial_id)
+            case _:
+                self._count(trial_id, outcome)
+                self._progress.ended(trial_id, outcome)
+                self._tracker.ended(trial_id, outcome.state)
 
-    def lost(self, trial_id: str, reason: str, *, for_good: bool) -> None:
-        self._progress.lost(trial_id, reason, for_good=for_good)
-        self._tracker.ended(trial_id, TrialState.INTERRUPTED)
+    def _count(self, trial_id: str, outcome: Outcome) -> None:
+        if outcome.state is TrialState.FAILED:
+            failed = Failed(
+                kind=outcome.kind or FailureKind.BUG, error=outcome.error or "", signature=outcome.signature
+            )
+            self._failed(trial_id, failed)
+        elif outcome.state is TrialState.INTERRUPTED and not self._shutdown.requested:  # another took it over
+            self._failed(trial_id, Failed(kind=FailureKind.LOST, error=outcome.error or "", signature="superseded"))
+        elif outcome.state.ended:
+            self._tally.mended(trial_id)
+
+    def _failed(self, trial_id: str, failure: Failed) -> None:
+        method, stopped = self._trials[trial_id].cell.method, len(self._tally.stopped)
+        self._tally.failed(trial_id, method, failure)
+        if len(self._tally.stopped) > stopped:
+            self._say(f"no more trials of {method} are begun: {self._tally.policy.same_failure} failed in the same way")
+
+    def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None:
+        """A trial whose process died starts again at once, unless it needs more memory or does so again and again."""
+        if trial_id in self._waiting:  # it died again before it could ask
+            return
+        if kind is FailureKind.LOST and self._tally.lost(trial_id, self._ledger.step(trial_id)):
+            self._progress.lost(trial_id, reason)
+            self._tracker.ended(trial_id, TrialState.INTERRUPTED)
+            return
+        if kind is FailureKind.LOST:
+            times = self._tally.restarts(trial_id)
+            reason, kind = f"{reason}, {times} times in a row without a new checkpoint", FailureKind.BUG
+        self._waiting.add(trial_id)
+        failure = Failed(kind=kind, error=reason, signature=without_numbers(reason))
+        self._write_down(trial_id, failure)
+        self.ended(trial_id, Outcome(TrialState.FAILED, reason, kind, signature=failure.signature))
+
+    def _write_down(self, trial_id: str, failure: Failed) -> None:
+        """In the place of the worker, which is dead."""
+        try:
+            if attempt := self._ledger.attempt(trial_id):
+                self._ledger.fail(attempt, failure.error, kind=failure.kind, signature=failure.signature)
+        except (OSError, StorageError, SupersededError):
+            self._say(f"{self._trials[trial_id].cell.label}: its failure could not be written down")
 
 
-def _troubles(plan: Plan) -> list[str]:
-    """What has not ended, and of the trials that began, why."""
+def _troubles(plan: Plan, tally: Tally, command: str) -> list[str]:
+    """What has not ended, and why: a line for each cause; and how to go on."""
     if not plan.to_run:
         return []
-    began = [entry for entry in plan.to_run if entry.action != "run"]
-    return [
-        f"{len(plan.to_run)} of {len(plan.entries)} trials have not ended; the same command goes on with them",
-        *(f"  {entry.trial.cell.label} ({entry.trial.id}): {entry.reason}" for entry in began),
-    ]
+    lines = [f"{len(plan.to_run)} of {len(plan.entries)} trials have not ended; the same command goes on with them"]
+    lines += [f"  {command}"] if command else []
+    causes: dict[str, list[tuple[PlannedTrial, str]]] = defaultdict(list)
+    for entry in plan.to_run:
+        cause, words = _cause(entry, tally)
+        causes[cause].append((entry, words))
+    for found in sorted(causes.values(), key=len, reverse=True):
+        entry, words = found[0]
+        such = "" if len(found) == 1 else f"{len(found)} trials, such as "
+        lines.append(f"  {such}{entry.trial.cell.label} ({entry.trial.id}): {words}")
+    if command and (tally.failures or any(entry.failure for entry in plan.to_run)):
+        lines += ["the failed ones alone are tried again by", f"  {command} --retry-failed"]
+    return lines
+
+
+def _cause(entry: PlannedTrial, tally: Tally) -> tuple[str, str]:
+    """What a trial has in common with others that have not ended, and the words for it."""
+    method = entry.trial.cell.method
+    if failure := tally.failures.get(entry.trial.id):  # which may not have been written down
+        return f"{failure.kind} {failure.signature}", planning.failed(failure, entry.step, entry.trial)
+    if entry.failure:
+        return f"{entry.failure.kind} {entry.failure.signature}", entry.reason
+    if entry.action == "run" and method in tally.stopped:
+        return f"held {method}", f"not begun: too many of {method} failed in the same way"
+    return entry.action, entry.reason
 
 
 def _tracking_troubles(tracker: Tracker, settings: Settings) -> list[str]:

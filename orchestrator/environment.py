@@ -13,6 +13,9 @@ def prepare_ray(*, own_cluster: bool) -> None:
     _default("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # Tune's newer output prints failures even where it is told to be quiet.
     _default("RAY_AIR_NEW_OUTPUT", "0")
+    # Ctrl-C is ours; and a worker that is stopped would be waited for, ten minutes at the end.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    _default("TUNE_FORCE_TRIAL_CLEANUP_S", "5")
     if not own_cluster:
         # Ray would try for ten minutes before it says that what listens there is no cluster.
         _default("RAY_NUM_REDIS_GET_RETRIES", "1")

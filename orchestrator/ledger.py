@@ -8,11 +8,13 @@
                       metrics.parquet    a row for each epoch and prediction so far
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
+                      lock               held for the moment in which one of these takes its place
     STORAGE/sweeps/NAME/                 the driver's lock and log
     STORAGE/index.arrow                  a copy of many results, made where it is missing
 
-Every file but the lock appears whole, by a rename. An attempt writes only while it is the last one that began, so a
-worker that was given up and comes back late changes nothing.
+Every file but the locks appears whole, by a rename. An attempt writes only while it is the last one that began, so a
+worker that was given up and comes back late changes nothing: it looks, and renames, under the trial's lock. What that
+leaves open is a worker that is stopped between the two for longer than ``LOCK_SECONDS``, and storage without locks.
 """
 
 from __future__ import annotations
@@ -25,16 +27,17 @@ import os
 import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from uuid import uuid4
 
 from anytime_core.checkpoint import latest_step
 from anytime_core.config import to_dict
-from anytime_core.files import write_atomically
+from anytime_core.files import Guard, write_atomically
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.errors import HeldError, StorageError
 from orchestrator.trial import Trial, TrialRecord, TrialState
@@ -48,12 +51,14 @@ FEW = 256
 """So many files are read sooner than pyarrow is imported, which the index needs."""
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
+LOCK_SECONDS = 10.0
+"""Longer than the lock of a trial is held, but by a worker that was stopped just then: it is not waited for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
     """One try at a trial. ``number`` counts from 1; ``token`` is its own. ``first_began`` is when the first try at the
-    trial began, empty where that was not written down."""
+    trial began, and ``sweep`` the one whose driver made this one; both are empty where that was not written down."""
 
     trial_id: str
     number: int
@@ -62,16 +67,20 @@ class Attempt:
     pid: int
     began: str
     first_began: str = ""
+    sweep: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why an attempt failed. ``error`` is a line for the user."""
+    """Why an attempt failed. ``error`` is a line for the user; ``kind`` is a FailureKind, and ``signature`` the same
+    for the same cause, both empty where they were not written down."""
 
     attempt: int
     error: str
     traceback: str
     time: str
+    kind: str = ""
+    signature: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +98,8 @@ class Driver:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """Where a trial stands. ``record`` is there once it has ended; until then ``began`` says when the last of its
-    ``attempts`` did, and ``failure`` why that one failed. ``step`` is that of the end, or of the newest checkpoint.
+    ``attempts`` did, and ``failure`` why that one failed, with its ``kind`` and ``signature``. ``step`` is that of the
+    end, or of the newest checkpoint.
 
     One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
     """
@@ -100,6 +110,8 @@ class Standing:
     step: int = 0
     failure: str | None = None
     record: TrialRecord | None = None
+    kind: str = ""
+    signature: str = ""
 
     def under(self, driver: Driver | None) -> TrialState:
         """As ``state``, but a trial that its sweep's present driver has begun is running."""
@@ -112,6 +124,14 @@ Kept = TypeVar("Kept", Attempt, Driver)
 
 class SupersededError(Exception):
     """A later attempt at the same trial has begun; this one must not write any more."""
+
+
+class ElsewhereError(Exception):
+    """Another sweep has the same trial, and trains it now."""
+
+    def __init__(self, trial_id: str, sweep: str) -> None:
+        super().__init__(f"{trial_id}: sweep {sweep} trains it now")
+        self.sweep = sweep
 
 
 class Ledger:
@@ -219,6 +239,8 @@ class Ledger:
             began=attempt.began if attempt else None,
             step=self.step(trial_id),
             failure=failure.error if failure else None,
+            kind=failure.kind if failure else "",
+            signature=failure.signature if failure else "",
         )
 
     def failure(self, trial_id: str) -> str | None:
@@ -238,6 +260,8 @@ class Ledger:
             error=str(content.get("error")),
             traceback=str(content.get("traceback", "")),
             time=str(content.get("time", "")),
+            kind=str(content.get("kind", "")),
+            signature=str(content.get("signature", "")),
         )
 
     def state(self, trial_id: str) -> TrialState:
@@ -251,6 +275,14 @@ class Ledger:
         except TypeError as error:
             log.warning("%s: attempt.json is damaged: %s", trial_id, error)
             return None
+
+    def elsewhere(self, trial_id: str, sweep: str) -> str | None:
+        """The other sweep whose driver has this trial trained now; None if there is none."""
+        attempt = self.attempt(trial_id)
+        if not attempt or attempt.sweep in ("", sweep) or self._failure_of(attempt):
+            return None
+        driver = self.driver(attempt.sweep)
+        return attempt.sweep if driver and attempt.began >= driver.since else None
 
     def attempts(self, trial_id: str) -> int:
         attempt = self.attempt(trial_id)
@@ -273,12 +305,21 @@ class Ledger:
 
     # Writing: by the worker that makes an attempt
 
-    def begin(self, trial: Trial) -> Attempt:
-        """Starts an attempt, which from now on is the only one that may write."""
+    def begin(self, trial: Trial, sweep: str = "") -> Attempt:
+        """Starts an attempt for a sweep, which from now on is the only one that may write.
+
+        Raises ElsewhereError where another sweep has one under way.
+        """
         folder = self.folder(trial.id)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
             _write(folder / "config.json", to_dict(trial.config))
+        with self._alone(trial.id):
+            if other := self.elsewhere(trial.id, sweep):
+                raise ElsewhereError(trial.id, other)
+            return self._begin(trial, sweep, folder)
+
+    def _begin(self, trial: Trial, sweep: str, folder: Path) -> Attempt:
         before, began = self.attempt(trial.id), now()
         attempt = Attempt(
             trial_id=trial.id,
@@ -288,6 +329,7 @@ class Ledger:
             pid=os.getpid(),
             began=began,
             first_began=_first_began(before) if before else began,
+            sweep=sweep,
         )
         _write(folder / "attempt.json", asdict(attempt))
         if (folder / "result.json").exists() and self.record(trial.id) is None:
@@ -301,6 +343,28 @@ class Ledger:
         if self.attempt(attempt.trial_id) != attempt or (folder / "result.json").exists():
             raise SupersededError(f"{attempt.trial_id}: attempt {attempt.number} came back after another had begun")
 
+    @contextmanager
+    def fenced(self, attempt: Attempt) -> Iterator[None]:
+        """A moment in which no other attempt at the trial can begin. Raises SupersededError as ``check`` does."""
+        with self._alone(attempt.trial_id):
+            self.check(attempt)
+            yield
+
+    def _guard(self, attempt: Attempt) -> Guard:
+        return partial(self.fenced, attempt)
+
+    @contextmanager
+    def _alone(self, trial_id: str) -> Iterator[None]:
+        """Holds a trial's lock; goes on without it where there is none to be had."""
+        path = self.folder(trial_id) / "lock"
+        with open(path, "a") as file:
+            try:
+                if not _locked(file, LOCK_SECONDS):
+                    log.warning("%s: held for %.0f s by a process that does nothing; going on", path, LOCK_SECONDS)
+            except OSError as error:
+                log.info("%s: this storage has no locks: %s", path, error)
+            yield
+
     def write_epochs(
         self, attempt: Attempt, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]
     ) -> None:
@@ -308,16 +372,16 @@ class Ledger:
 
         self.check(attempt)
         path = self.folder(attempt.trial_id) / "metrics.parquet"
-        write_atomically(path, metrics.pack(attempt.trial_id, units, costs, epochs))
+        write_atomically(path, metrics.pack(attempt.trial_id, units, costs, epochs), self._guard(attempt))
 
     def finish(self, attempt: Attempt, record: TrialRecord) -> None:
         """Ends a trial. Of its checkpoints the newest stays: the trained network."""
         self.check(attempt)
-        _write(self.folder(attempt.trial_id) / "result.json", asdict(record))
+        _write(self.folder(attempt.trial_id) / "result.json", asdict(record), self._guard(attempt))
         for old in sorted(self.checkpoints(attempt.trial_id).glob("step-*"))[:-1]:
             old.unlink(missing_ok=True)
 
-    def fail(self, attempt: Attempt, error: str, traceback: str) -> None:
+    def fail(self, attempt: Attempt, error: str, traceback: str = "", *, kind: str = "", signature: str = "") -> None:
         self.check(attempt)
         failure = {
             "attempt": attempt.number,
@@ -325,8 +389,10 @@ class Ledger:
             "error": error,
             "traceback": traceback,
             "time": now(),
+            "kind": kind,
+            "signature": signature,
         }
-        _write(self.folder(attempt.trial_id) / "failure.json", failure)
+        _write(self.folder(attempt.trial_id) / "failure.json", failure, self._guard(attempt))
 
     # The driver's own folder for a sweep
 
@@ -371,14 +437,18 @@ def _first_began(attempt: Attempt) -> str:
     return attempt.first_began or (attempt.began if attempt.number == 1 else "")
 
 
-def _locked(file: TextIO) -> bool:
-    for pause in (0.05, 0.1, 0.2, 0):  # `driver` may hold the lock for the blink of an eye
+def _locked(file: TextIO, seconds: float = 0.35) -> bool:
+    """Whether the lock could be had in that time; by default one that ``driver`` holds for the blink of an eye."""
+    until, pause = time.monotonic() + seconds, 0.002
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            time.sleep(pause)
-    return False
+            if (left := until - time.monotonic()) <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 0.1)
 
 
 def now() -> str:
@@ -414,8 +484,8 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(content, indent=1, allow_nan=False).encode())
+def _write(path: Path, content: dict[str, Any], guard: Guard = nullcontext) -> None:
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False).encode(), guard)
 
 
 def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:

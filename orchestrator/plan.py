@@ -4,7 +4,7 @@ that no long one is left to the end."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -13,10 +13,12 @@ from anytime_core.config import Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
 from orchestrator import stats
 from orchestrator.ledger import Ledger, Standing
+from orchestrator.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
 
-Action = Literal["keep", "run", "resume", "retry"]
+Action = Literal["keep", "run", "resume", "retry", "leave"]
+"""``leave``: it has not ended, and is not run for now."""
 
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: forward, and backward to the activations and to the weights."""
@@ -24,14 +26,15 @@ TRAINING_PASSES = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
-    """``step`` counts the steps done at the newest checkpoint, ``work`` the multiply-adds still to do."""
+    """``step`` counts the steps done at the newest checkpoint, ``work`` the multiply-adds still to do. ``failure`` is
+    that of the last attempt."""
 
     trial: Trial
-    state: TrialState
     action: Action
     reason: str
     step: int
     work: int
+    failure: Failed | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +45,7 @@ class Plan:
 
     @property
     def to_run(self) -> tuple[PlannedTrial, ...]:
-        return tuple(entry for entry in self.entries if entry.action != "keep")
+        return tuple(entry for entry in self.entries if entry.action not in ("keep", "leave"))
 
     @property
     def actions(self) -> Counter[Action]:
@@ -56,9 +59,29 @@ def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
     return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
 
 
+def only_failed(plan: Plan) -> Plan:
+    """Leaves all that has not ended but what failed."""
+    return among(plan, {entry.trial.id for entry in plan.entries if entry.action == "retry"})
+
+
+def among(plan: Plan, trial_ids: Container[str]) -> Plan:
+    """Leaves all that has not ended but these."""
+    entries = (
+        entry if entry.action == "keep" or entry.trial.id in trial_ids else replace(entry, action="leave")
+        for entry in plan.entries
+    )
+    return Plan(entries=tuple(entries))
+
+
 def summary(plan: Plan) -> str:
     """Such as ``28 trials: 20 finished, 7 to run, 1 to resume``."""
-    words: dict[Action, str] = {"keep": "finished", "run": "to run", "resume": "to resume", "retry": "to retry"}
+    words: dict[Action, str] = {
+        "keep": "finished",
+        "run": "to run",
+        "resume": "to resume",
+        "retry": "to retry",
+        "leave": "left as they are",
+    }
     counts = ", ".join(f"{plan.actions[action]} {word}" for action, word in words.items() if plan.actions[action])
     return f"{len(plan.entries)} trials: {counts}"
 
@@ -95,22 +118,35 @@ def _image_work(config: TrialConfig) -> float:
 
 def _planned(trial: Trial, standing: Standing) -> PlannedTrial:
     step = trial.config.steps if standing.state.ended else standing.step
-    action, reason = _decision(standing, step, trial.config.steps)
+    failure = _failure(standing)
+    action, reason = _decision(standing, failure, step, trial)
     left = trial.config.steps - step
     return PlannedTrial(
-        trial=trial, state=standing.state, action=action, reason=reason, step=step, work=training_work(trial, left)
+        trial=trial, action=action, reason=reason, step=step, work=training_work(trial, left), failure=failure
     )
 
 
-def _decision(standing: Standing, step: int, steps: int) -> tuple[Action, str]:
+def _failure(standing: Standing) -> Failed | None:
+    """Older versions did not write down of what kind it was."""
+    if standing.failure is None:
+        return None
+    kind = FailureKind(standing.kind) if standing.kind in list(FailureKind) else FailureKind.BUG
+    return Failed(kind=kind, error=standing.failure, signature=standing.signature or without_numbers(standing.failure))
+
+
+def failed(failure: Failed, step: int, trial: Trial) -> str:
+    return f"failed ({failure.kind}) at step {step} of {trial.config.steps}: {failure.error}"
+
+
+def _decision(standing: Standing, failure: Failed | None, step: int, trial: Trial) -> tuple[Action, str]:
     match standing.state:
         case TrialState.FINISHED:
             return "keep", "finished"
         case TrialState.DIVERGED:
             return "keep", "diverged: its loss is no longer a number, and would be so again"
         case TrialState.FAILED:
-            return "retry", f"failed at step {step} of {steps}: {standing.failure}"
+            return "retry", failed(failure, step, trial) if failure else "failed"
         case TrialState.INTERRUPTED:
-            return "resume", f"interrupted; goes on from step {step} of {steps}"
+            return "resume", f"interrupted; goes on from step {step} of {trial.config.steps}"
         case _:
             return "run", "never ran"

@@ -40,15 +40,19 @@ class _Running:
 
 
 class Progress:
-    """Follows the trials of one round. A context manager."""
+    """Follows the trials of one round; of the others ``kept`` have ended, ``failed`` failed before, ``left`` are not
+    run. A context manager."""
 
-    def __init__(self, planned: Sequence[PlannedTrial], kept: int, console: Console) -> None:
+    def __init__(
+        self, planned: Sequence[PlannedTrial], kept: int, console: Console, *, failed: int = 0, left: int = 0
+    ) -> None:
         self._trials = {entry.trial.id: entry.trial for entry in planned}
         self._steps = {entry.trial.id: entry.step for entry in planned}
         self._work_of_step = {entry.trial.id: training_work(entry.trial, 1) for entry in planned}
         self._work = sum(entry.work for entry in planned)
         self._left = self._work
-        self._kept = kept
+        self._kept, self._failed = kept, failed
+        self._total = kept + failed + left + len(self._trials)
         self._running: dict[str, _Running] = {}
         self._ended: Counter[TrialState] = Counter()
         self._widest = 0  # the most trials that ran at once
@@ -93,13 +97,14 @@ class Progress:
         error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
         self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
 
-    def lost(self, trial_id: str, reason: str, *, for_good: bool) -> None:
+    def lost(self, trial_id: str, reason: str) -> None:
         self._running.pop(trial_id, None)
-        if for_good:
-            self._ended[TrialState.INTERRUPTED] += 1
-            self._give_up(trial_id)
-        again = "given up for now, see ray.log" if for_good else "starts again from its last checkpoint"
-        self._line(f"lost {self._trials[trial_id].cell.label}: {reason}; {again}")
+        self._line(f"lost {self._trials[trial_id].cell.label}: {reason}; starts again from its last checkpoint")
+
+    def left(self, trial_id: str) -> None:
+        """It is not run now, or by another."""
+        self._running.pop(trial_id, None)
+        self._give_up(trial_id)
 
     def _give_up(self, trial_id: str) -> None:
         """What a trial will not do counts neither as done nor as left."""
@@ -121,12 +126,11 @@ class Progress:
 
     @property
     def summary(self) -> str:
-        total = self._kept + len(self._trials)
         done = self._kept + self._ended[TrialState.FINISHED] + self._ended[TrialState.DIVERGED]
-        failed = self._ended[TrialState.FAILED] + self._ended[TrialState.INTERRUPTED]
+        failed = self._failed + self._ended[TrialState.FAILED] + self._ended[TrialState.INTERRUPTED]
         left = self.seconds_left()
         time_left = "" if left is None else f", {duration(left)} left"
-        return f"{done}/{total} done, {len(self._running)} running, {failed} failed{time_left}"
+        return f"{done}/{self._total} done, {len(self._running)} running, {failed} failed{time_left}"
 
     def seconds_left(self) -> float | None:
         """As long as the rest takes in that order, at the speed of a trial so far; None too early on."""

@@ -250,6 +250,7 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
             "step": status.step,
             "steps": status.trial.config.steps,
             "attempts": status.attempts,
+            "kind": status.kind,
             "failure": status.failure,
         }
         for status in statuses

@@ -17,6 +17,7 @@ class TrialStatus:
     step: int
     attempts: int
     failure: str | None
+    kind: str | None = None
 
 
 def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
@@ -38,4 +39,5 @@ def _status(trial: Trial, standing: Standing, driver: Driver | None) -> TrialSta
         step=standing.step,
         attempts=standing.attempts,
         failure=standing.failure,
+        kind=standing.kind or None,
     )

@@ -1,35 +1,61 @@
 """Ray Tune runs the trials: the only module that imports Ray, after ``environment.prepare_ray``.
 
 Each round is a fresh Tuner over what the ledger does not hold yet. Tune's own state is never read again: workers write
-results and checkpoints to the ledger themselves, and the ledger decides what is left.
+results and checkpoints to the ledger themselves, and the ledger decides what is left. Where a process dies Tune starts
+its trial again at once, as often as the driver does not hold it.
+
+While a round runs driver and workers talk through the cluster's own key-value store: workers leave beats there, the
+driver what is not to be begun. It needs no process, and no storage that all nodes see without delay.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
+from ray.experimental import internal_kv
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import ClusterError
+from orchestrator.ledger import Attempt
+from orchestrator.reaper import reaping
+from orchestrator.retries import FailureKind, Holds
 from orchestrator.trial import Resources, Trial
-from orchestrator.worker import Outcome, Surroundings, run_trial
+from orchestrator.watch import Beat, Watch, created, end_process
+from orchestrator.worker import Line, Outcome, Surroundings, run_trial
 
+log = logging.getLogger("ray.orchestrator")
 CONNECT_SECONDS = 5.0
-RESTARTS = 3
-"""How often in one round a trial starts anew after its process died."""
+BEAT_SECONDS = 2.0
+"""Between two beats of a trial, or between two looks at them; less where a trial counts as stalled sooner."""
+KILLED_BY_RAY = "running low on memory"
+"""What Ray says of a worker that it ended to save its node's memory."""
 
 
 class Listener(Protocol):
-    """Is told what happens, in the driver."""
+    """Is told what happens, in the driver, and says what is not to be begun."""
+
+    @property
+    def holds(self) -> Holds: ...
+
+    @property
+    def overdue(self) -> bool:
+        """Whether trials that were told to stop are not waited for any longer."""
 
     def started(self, trial_id: str) -> None: ...
 
@@ -37,7 +63,7 @@ class Listener(Protocol):
 
     def ended(self, trial_id: str, outcome: Outcome) -> None: ...
 
-    def lost(self, trial_id: str, reason: str, *, for_good: bool) -> None: ...
+    def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None: ...
 
 
 @contextmanager
@@ -48,17 +74,31 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
     """
     if address:
         _check_reachable(address)
-    try:
-        options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False, "address": "local"}
-        ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
-    with _logged_to(log_file):  # not before: Ray's start takes all handlers away
+    with ExitStack() as stack:
+        if not address:
+            stack.enter_context(_marked(stack.enter_context(reaping())))
+        stack.callback(ray.shutdown)  # also after an interrupted start
         try:
+            options: dict[str, Any] = (
+                {"address": address} if address else {"include_dashboard": False, "address": "local"}
+            )
+            ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
+        with _logged_to(log_file):  # not before: Ray's start takes all handlers away
             yield
-        finally:
-            ray.shutdown()
+
+
+@contextmanager
+def _marked(mark: Mapping[str, str]) -> Iterator[None]:
+    """Whatever this process starts inherits the mark."""
+    os.environ.update(mark)
+    try:
+        yield
+    finally:
+        for name in mark:
+            os.environ.pop(name, None)
 
 
 def _check_reachable(address: str) -> None:
@@ -93,89 +133,289 @@ def _logged_to(path: Path) -> Iterator[None]:
             logger.handlers = [logging.NullHandler()]
 
 
-def slots(resources: Resources) -> int:
-    """How many trials of that size the cluster runs at once. Raises ClusterError if none."""
-    count = sum(
-        min(
-            int(node["Resources"].get("CPU", 0) // resources.cpus),
-            int(node["Resources"].get("GPU", 0) / resources.gpus + 1e-9) if resources.gpus else 10**9,
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    )
-    if not count:
+def _nodes(resources: Resources) -> list[dict[str, float]]:
+    """What those nodes have that can hold such a trial."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [have for have in alive if have.get("CPU", 0) >= resources.cpus and have.get("GPU", 0) >= resources.gpus]
+
+
+def check_fits(resources: Resources) -> None:
+    """Raises ClusterError where no node can hold such a trial."""
+    if not _nodes(resources):
         have = ray.cluster_resources()
         raise ClusterError(
             f"a trial asks for {resources.cpus} CPUs and {resources.gpus:g} GPUs, and no node has that: the cluster's "
             f"total is {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change the sweep's resources, or "
             f"give {'--cpus or --gpus' if have.get('GPU') else '--gpus 0 to train on CPUs'}"
         )
-    return count
 
 
-def run_round(trials: Sequence[Trial], where: Surroundings, listener: Listener, folder: Path) -> None:
-    """Runs the trials in this order, as many at once as the cluster holds. ``folder`` is Tune's, and can be deleted."""
+def run_round(
+    trials: Sequence[Trial],
+    where: Surroundings,
+    listener: Listener,
+    folder: Path,
+    *,
+    stalled_after: float,
+    shares: Mapping[str, int] | None = None,
+) -> None:
+    """Runs the trials in this order, as many at once as the cluster holds. ``folder`` is Tune's, and can be deleted.
+
+    A trial that takes no step for ``stalled_after`` seconds is ended. ``shares`` says how many times its resources a
+    trial is given, as far as there is a node that has them; it does not use more, but runs beside fewer.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     table = {trial.id: trial for trial in trials}
+    placements = {trial.id: _placement(trial.resources, (shares or {}).get(trial.id, 1)) for trial in trials}
+    board, interval = _Board(uuid4().hex), min(BEAT_SECONDS, stalled_after / 4)
+    relay = _Relay(listener, board, Watch(stalled_after), interval)
     trainable = tune.with_resources(
-        tune.with_parameters(_run, table=table, where=where),
-        lambda config: _placement(table[config["trial"]].resources),
+        tune.with_parameters(_run, table=table, where=where, board=board, interval=interval),
+        lambda config: placements[config["trial"]],
     )
-    tune.Tuner(
-        trainable,
-        param_space={"trial": tune.grid_search(list(table))},
-        tune_config=tune.TuneConfig(reuse_actors=True),
-        run_config=tune.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent),
-            callbacks=[_Relay(listener)],
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
-            verbose=0,
-        ),
-    ).fit()
+    try:
+        tune.Tuner(
+            trainable,
+            param_space={"trial": tune.grid_search(list(table))},
+            tune_config=tune.TuneConfig(reuse_actors=True, scheduler=_LostFirst()),
+            run_config=tune.RunConfig(
+                name=folder.name,
+                storage_path=str(folder.parent),
+                callbacks=[relay],
+                stop=_Stopper(relay),
+                failure_config=tune.FailureConfig(max_failures=-1),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        board.clear()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _placement(resources: Resources) -> tune.PlacementGroupFactory:
-    bundle = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
-    return tune.PlacementGroupFactory([bundle])
+def _placement(resources: Resources, share: int) -> tune.PlacementGroupFactory:
+    most = max((have["CPU"] for have in _nodes(resources)), default=resources.cpus)
+    cpus, gpus = min(resources.cpus * share, most), min(resources.gpus * share, 1.0)
+    return tune.PlacementGroupFactory([{"CPU": float(cpus)} | ({"GPU": gpus} if gpus else {})])
 
 
-def _run(config: dict[str, str], table: dict[str, Trial], where: Surroundings) -> dict[str, Any]:
+class _Board:
+    """What driver and workers of one round leave for each other in the cluster's key-value store."""
+
+    NAMESPACE = b"orchestrate"
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _key(self, of: str) -> bytes:
+        return f"{self._name}/{of}".encode()
+
+    def hold(self, holds: Holds) -> None:
+        content = json.dumps([holds.everything, sorted(holds.methods), sorted(holds.trials)])
+        internal_kv._internal_kv_put(self._key("holds"), content.encode(), namespace=self.NAMESPACE)
+
+    def holds(self) -> Holds:
+        content = internal_kv._internal_kv_get(self._key("holds"), namespace=self.NAMESPACE)
+        everything, methods, trials = json.loads(content) if content else (False, (), ())
+        return Holds(everything=everything, methods=frozenset(methods), trials=frozenset(trials))
+
+    def put(self, trial_id: str, beat: Beat) -> None:
+        internal_kv._internal_kv_put(self._key(trial_id), beat.pack(), namespace=self.NAMESPACE)
+
+    def beat(self, trial_id: str) -> Beat | None:
+        content = internal_kv._internal_kv_get(self._key(trial_id), namespace=self.NAMESPACE)
+        return Beat.unpack(content) if content else None
+
+    def forget(self, trial_id: str) -> None:
+        internal_kv._internal_kv_del(self._key(trial_id), namespace=self.NAMESPACE)
+
+    def clear(self) -> None:
+        try:
+            internal_kv._internal_kv_del(self._key(""), del_by_prefix=True, namespace=self.NAMESPACE)
+        except Exception:  # the cluster may be gone
+            log.info("the round's keys could not be deleted", exc_info=True)
+
+
+class _WorkerLine(Line):
+    """A worker's end. Where the cluster's head cannot be reached, training goes on."""
+
+    def __init__(self, board: _Board, interval: float) -> None:
+        self._board, self._interval = board, interval
+        self._next, self._steps = 0.0, 0
+        self._beat = Beat(
+            node=ray.get_runtime_context().get_node_id(),
+            pid=os.getpid(),
+            created=created(os.getpid()),
+            token="",
+            steps=0,
+        )
+
+    def held(self, trial: Trial) -> bool:
+        try:
+            return self._board.holds().holds(trial.id, trial.cell.method)
+        except Exception:
+            log.warning("the driver's word cannot be read", exc_info=True)
+            return False
+
+    def beat(self, attempt: Attempt, steps: int) -> None:
+        now = time.monotonic()
+        if now < self._next and steps > 1:
+            return
+        self._next = now + self._interval
+        try:
+            self._board.put(attempt.trial_id, replace(self._beat, token=attempt.token, steps=steps))
+        except Exception:
+            log.warning("a beat could not be left", exc_info=True)
+
+
+def _run(
+    config: dict[str, str], table: dict[str, Trial], where: Surroundings, board: _Board, interval: float
+) -> dict[str, Any]:
     """What Tune calls on a worker. Only an id goes through its config, where other values are evaluated or rounded."""
-    outcome = run_trial(table[config["trial"]], where, lambda epochs: tune.report({"epochs": epochs}))
+    line = _WorkerLine(board, interval)
+    outcome = run_trial(table[config["trial"]], where, lambda epochs: tune.report({"epochs": epochs}), line)
     return {"outcome": outcome}
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]
-    """Hands Tune's events on in our own words."""
+    """Hands Tune's events on in our own words, and what is held to the workers; ends trials that stall."""
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+    def __init__(self, listener: Listener, board: _Board, watch: Watch, interval: float) -> None:
+        self._listener, self._board, self._watch, self._interval = listener, board, watch, interval
+        self._told = Holds()
+        self._running: set[str] = set()
+        self._stalled: set[str] = set()
+        self._stopping: set[str] | None = None
+        self._looked = 0.0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return tune.Callback, ()  # Tune pickles its callbacks; in another process there is nobody to tell
 
+    # What Tune says
+
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+        """Several times a second."""
+        self._tell()
+        if (now := time.monotonic()) - self._looked >= self._interval:
+            self._looked = now
+            for trial_id in list(self._running):
+                self._look_at(trial_id, now)
+
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._listener.started(trial.config["trial"])
+        trial_id = trial.config["trial"]
+        self._running.add(trial_id)
+        self._listener.started(trial_id)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        trial_id = trial.config["trial"]
         if epochs := result.get("epochs"):
-            self._listener.progressed(trial.config["trial"], epochs)
+            self._listener.progressed(trial_id, epochs)
         if outcome := result.get("outcome"):
-            self._listener.ended(trial.config["trial"], outcome)
+            self._forget(trial_id)
+            self._listener.ended(trial_id, outcome)
+            self._tell()
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._listener.lost(trial.config["trial"], _reason(trial), for_good=False)
+        self._lost(trial)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._listener.lost(trial.config["trial"], _reason(trial), for_good=True)
+        self._lost(trial)
+
+    def _lost(self, trial: Any) -> None:
+        """What the driver makes of it reaches the workers before the trial starts again."""
+        trial_id = trial.config["trial"]
+        stalled = trial_id in self._stalled
+        reason, kind = ("it made no step", FailureKind.LOST) if stalled else _reason(trial)
+        self._forget(trial_id)
+        self._listener.lost(trial_id, reason, kind)
+        self._tell()
+        if trial_id in self._listener.holds.trials:
+            trial.max_failures = 0  # a process that dies before it can ask is not started for ever
+
+    def _forget(self, trial_id: str) -> None:
+        self._running.discard(trial_id)
+        self._stalled.discard(trial_id)
+        if self._stopping:
+            self._stopping.discard(trial_id)
+        self._watch.forget(trial_id)
+        self._board.forget(trial_id)
+
+    # What workers are told
+
+    def _tell(self) -> None:
+        if (holds := self._listener.holds) != self._told:
+            self._board.hold(holds)
+            self._told = holds
+
+    def stop_now(self) -> bool:
+        """Once everything is held: whether all that ran then have ended, or have been waited for long enough."""
+        if not self._told.everything:
+            return False
+        if self._stopping is None:
+            self._stopping = set(self._running)
+        return not self._stopping or self._listener.overdue
+
+    # What workers say
+
+    def _look_at(self, trial_id: str, now: float) -> None:
+        beat = self._board.beat(trial_id)
+        if beat and self._watch.stalled(trial_id, beat, now):
+            log.warning("%s: no step; ending process %s on node %s", trial_id, beat.pid, beat.node)
+            self._stalled.add(trial_id)
+            _end_there(beat)
 
 
-def _reason(trial: Any) -> str:
-    """Why Tune lost a trial, in a line: the last of a traceback, or the first of Ray's own explanations."""
-    error = trial.get_error()
-    if error is None or isinstance(error, ray.exceptions.RayActorError):
-        return "its process died"
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+class _LostFirst(tune.schedulers.FIFOScheduler):  # type: ignore[misc]
+    """In the order given, but what was lost starts again before what has not begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost: list[Any] = []
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._lost.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        self._lost = [trial for trial in self._lost if trial.status == trial.PENDING]
+        return self._lost[0] if self._lost else super().choose_trial_to_run(tune_controller)
+
+
+class _Stopper(tune.Stopper):  # type: ignore[misc]
+    def __init__(self, relay: _Relay) -> None:
+        self._relay = relay
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.stopper.NoopStopper, ()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._relay.stop_now()
+
+
+def _end_there(beat: Beat) -> None:
+    """Ends a process on its own node, by a task that needs no resources: `ray.kill` asks the process itself first."""
+    task = ray.remote(num_cpus=0, max_retries=0)(end_process)
+    where = NodeAffinitySchedulingStrategy(beat.node, soft=False)
+    try:
+        task.options(scheduling_strategy=where).remote(beat.pid, beat.created)
+    except RayError:
+        log.warning("process %s could not be ended", beat.pid, exc_info=True)
+
+
+def _reason(trial: Any) -> tuple[str, FailureKind]:
+    """Why Tune lost a trial, in a line: our own word for Ray's explanations, or the last of a traceback."""
+    text = _last_error(Path(trial.error_file))
+    if KILLED_BY_RAY in text:
+        return "its node ran low on memory", FailureKind.MEMORY
+    if text.startswith("ray::"):  # an exception that reached Ray
+        return text.splitlines()[-1].strip(), FailureKind.BUG
+    return "its process died", FailureKind.LOST
+
+
+def _last_error(path: Path) -> str:
+    """Of Tune's file, to which each failure of a trial is added below a line of its own."""
+    try:
+        return path.read_text(errors="replace").rpartition("Failure # ")[2].partition("\n")[2].strip()
+    except OSError:
+        return ""

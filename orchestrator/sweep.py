@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrialCon
 from anytime_core.weighting import loss_weights
 from orchestrator import sweepfile
 from orchestrator.document import Document, Fault, read
+from orchestrator.retries import Retries
 from orchestrator.sweepfile import Report, SweepFile, sound_items, sound_section
 from orchestrator.trial import Cell, Identities, Trial, cell_of
 
@@ -27,6 +28,7 @@ class Sweep:
     trials: tuple[Trial, ...]
     cells: Mapping[Cell, str]
     report: Report
+    retries: Retries = field(default_factory=Retries)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ def load(path: Path) -> Sweep:
         trials=tuple(trials.values()),
         cells=cells,
         report=file.report,
+        retries=file.retries,
     )
 
 

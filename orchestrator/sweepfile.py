@@ -48,6 +48,7 @@ from anytime_core.config import (
 )
 from anytime_core.weighting import WEIGHTINGS, is_known
 from orchestrator.document import Document, Fault, Key
+from orchestrator.retries import Retries
 from orchestrator.stats import TESTS
 from orchestrator.trial import Resources
 
@@ -258,6 +259,7 @@ class SweepFile(BaseModel):
     weights: Weights = WeightingConfig()
     training: Training = Field(default_factory=TrainingConfig)
     resources: Resources = Resources()
+    retries: Retries = Retries()
     report: Report = Report()
 
     @property
@@ -413,6 +415,7 @@ SECTIONS: dict[str, type[Any]] = {
     "weights": WeightingConfig,
     "training": TrainingConfig,
     "resources": Resources,
+    "retries": Retries,
     "report": Report,
 }
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from orchestrator import mlflow_store
 from orchestrator.errors import TrackingError, UsageError
+from orchestrator.reaper import reaping
 
 START_SECONDS = 120.0
 
@@ -32,9 +33,13 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
         return
     _check_free(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server with it
-    with tempfile.TemporaryFile() as output:
+    with reaping() as mark, tempfile.TemporaryFile() as output:
         server = subprocess.Popen(
-            _command(uri, host, port), env=_environment(), stdout=output, stderr=output, start_new_session=True
+            _command(uri, host, port),
+            env={**_environment(), **mark},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             _wait(server, f"http://{host}:{port}/health", output)

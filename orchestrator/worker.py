@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 
 from anytime_core.config import to_dict
@@ -17,8 +17,10 @@ from anytime_core.cost import trial_costs
 from anytime_core.data.formats import Images
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
-from orchestrator.ledger import Attempt, Ledger, SupersededError, now
+from orchestrator.errors import StorageError
+from orchestrator.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
 from orchestrator.provenance import machine
+from orchestrator.retries import FailureKind, classify, signature
 from orchestrator.trial import Trial, TrialRecord, TrialState
 
 METRICS_INTERVAL = 1.0
@@ -35,31 +37,62 @@ class Surroundings:
     data_root: Path
     check_md5: bool = True
     code_version: str = "unknown"
+    sweep: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``state`` is finished, diverged, failed, or interrupted where a later attempt took over."""
+    """``state`` is finished, diverged, or failed, with the ``kind`` of failure; interrupted where the trial was told to
+    stop, or a later attempt took over; pending where it was not begun; running where another sweep, ``elsewhere``, has
+    it trained."""
 
     state: TrialState
     error: str | None = None
+    kind: FailureKind | None = None
+    elsewhere: str | None = None
+    signature: str = field(default="", compare=False)
 
 
-def run_trial(trial: Trial, where: Surroundings, report: Report) -> Outcome:
+class Line:
+    """How a worker is heard and hears while it runs a trial. This one is not connected to anybody."""
+
+    def held(self, trial: Trial) -> bool:
+        """Whether the trial is not to be begun, or not to go on after its next checkpoint."""
+        return False
+
+    def beat(self, attempt: Attempt, steps: int) -> None:
+        """Says that the attempt goes on: it has made so many training steps. Must be cheap."""
+
+
+class _StoppedError(Exception):
+    """The trial is to stop here; its state is saved."""
+
+
+def run_trial(trial: Trial, where: Surroundings, report: Report, line: Line | None = None) -> Outcome:
     """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
     the checkpoint come together."""
-    ledger = Ledger(where.storage)
-    if record := ledger.record(trial.id):
-        return Outcome(record.state)
+    ledger, line = Ledger(where.storage), line or Line()
     try:
-        attempt = ledger.begin(trial)
-    except OSError as error:
-        return Outcome(TrialState.FAILED, f"{ledger.storage}: storage cannot be written: {error.strerror}")
+        if record := ledger.record(trial.id):
+            return Outcome(record.state)
+        if line.held(trial):
+            return Outcome(TrialState.PENDING)
+        attempt = ledger.begin(trial, where.sweep)
+    except ElsewhereError as error:
+        return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
+    except (OSError, StorageError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        described = f"{ledger.storage}: storage cannot be written: {reason}"
+        return Outcome(TrialState.FAILED, described, classify(error), signature=signature(error))
+    return _attempted(trial, where, ledger, attempt, _Epochs(trial, ledger, attempt, report, line))
+
+
+def _attempted(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> Outcome:
     try:
-        record = _train(trial, where, ledger, attempt, report)
+        record = _train(trial, where, ledger, attempt, epochs)
         ledger.finish(attempt, record)
         return Outcome(record.state)
-    except SupersededError as error:
+    except (SupersededError, _StoppedError) as error:
         return Outcome(TrialState.INTERRUPTED, str(error))
     except Exception as error:
         return _failed(ledger, attempt, error)
@@ -67,26 +100,30 @@ def run_trial(trial: Trial, where: Surroundings, report: Report) -> Outcome:
 
 def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
     described = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+    kind, alike = classify(error), signature(error)
     try:
-        ledger.fail(attempt, described, "".join(traceback.format_exception(error)))
+        ledger.fail(attempt, described, "".join(traceback.format_exception(error)), kind=kind, signature=alike)
     except SupersededError as late:
         return Outcome(TrialState.INTERRUPTED, str(late))
-    except OSError as also:  # what failed may be the storage itself
-        return Outcome(TrialState.FAILED, f"{described}; this could not be written down: {also}")
-    return Outcome(TrialState.FAILED, described)
+    except (OSError, StorageError) as also:  # what failed may be the storage itself
+        described += f"; this could not be written down: {also}"
+    return Outcome(TrialState.FAILED, described, kind, signature=alike)
 
 
-def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report) -> TrialRecord:
+def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
     from anytime_core.data.cache import content_hash
     from anytime_core.trainer import network_hash, train
 
+    epochs.beat()
     images = _images(trial.config.data.name, where.data_root, where.check_md5)
-    epochs = _Epochs(trial, ledger, attempt, report)
+    epochs.beat()
     result = train(
         trial.config,
         epochs.add,
         ledger.checkpoints(trial.id),
         before_save=epochs.begin_new,
+        guard=partial(ledger.fenced, attempt),
+        on_step=epochs.step,
         images=images,
         device="cuda" if trial.resources.gpus else "cpu",
         threads=trial.resources.cpus,
@@ -108,16 +145,25 @@ class _Epochs:
     """Hands on a trial's epochs: to the driver as they come, those restored from a checkpoint in one piece; to the
     ledger at intervals."""
 
-    def __init__(self, trial: Trial, ledger: Ledger, attempt: Attempt, report: Report) -> None:
-        self._ledger, self._attempt, self._report = ledger, attempt, report
+    def __init__(self, trial: Trial, ledger: Ledger, attempt: Attempt, report: Report, line: Line) -> None:
+        self._trial, self._ledger, self._attempt, self._report, self._line = trial, ledger, attempt, report, line
         self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
         self._restoring = True
         self._all: list[EpochMetrics] = []
         self._unreported: list[EpochMetrics] = []
         self._written = 0.0
+        self._steps = 0
+
+    def step(self) -> None:
+        self._steps += 1
+        self.beat()
+
+    def beat(self) -> None:
+        self._line.beat(self._attempt, self._steps)
 
     def begin_new(self) -> None:
         """From here on epochs are new. Raises SupersededError where this attempt must not write any more."""
+        self.beat()
         self._restoring = False
         self._ledger.check(self._attempt)
 
@@ -128,6 +174,9 @@ class _Epochs:
             self._hand_on()
             if time.monotonic() - self._written >= METRICS_INTERVAL:
                 self._write()
+            if epoch.step < self._trial.config.steps and self._line.held(self._trial):
+                self._write()
+                raise _StoppedError(f"stopped at step {epoch.step}; its state is saved")
 
     def flush(self) -> None:
         if self._unreported:

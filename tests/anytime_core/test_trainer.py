@@ -738,3 +738,27 @@ def test_nothing_is_saved_where_it_is_forbidden(tmp_path) -> None:
     assert len(calls) == 3
     assert state(tmp_path) == calls[2]
     assert checkpoint.latest_step(tmp_path) == 6
+
+
+def test_each_step_is_told(tmp_path) -> None:
+    told = []
+    train(trial(), checkpoint_dir=tmp_path, on_step=lambda: told.append(1), images=IMAGES)
+    assert len(told) == trial().steps
+    train(trial(), checkpoint_dir=tmp_path, on_step=pytest.fail, images=IMAGES)  # is done
+
+
+def test_a_guard_is_around_what_changes_the_checkpoints_and_can_forbid_it(tmp_path) -> None:
+    """Entered twice for each: to put it in its place, and to drop others."""
+    before: list[list[Path]] = []
+
+    @contextmanager
+    def guard() -> Iterator[None]:
+        before.append(sorted(tmp_path.glob("step-*")))
+        if len(before) == 5:
+            raise KilledError
+        yield
+
+    with pytest.raises(KilledError):
+        train(trial(), checkpoint_dir=tmp_path, guard=guard, images=IMAGES)
+    assert [len(paths) for paths in before] == [0, 1, 1, 2, 2]
+    assert sorted(tmp_path.iterdir()) == before[4]

@@ -11,14 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 
 ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
+FAULTS = Path(__file__).with_name("faults")
 SECONDS = 180.0
 """More than any one command here takes on a slow machine."""
 
@@ -49,6 +51,7 @@ class User:
 
     def __init__(self, folder: Path, text: str = SWEEP) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.storage = folder / "runs"
         self.sweep_file = folder / "small.yaml"
         self.sweep_file.write_text(text)
@@ -68,7 +71,15 @@ class User:
             cwd=self.folder,
             env=self.environment,
             preexec_fn=_heed_ctrl_c,
+            start_new_session=True,
         )
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        """Makes trials go wrong from now on: faults/sitecustomize.py says how. None given: no more."""
+        folder = self.folder / "faults"
+        folder.mkdir(exist_ok=True)
+        path = os.pathsep.join(filter(None, [str(FAULTS), os.environ.get("PYTHONPATH")]))
+        self.environment |= {"PYTHONPATH": path, "FAULTS": json.dumps(faults), "FAULTS_FOLDER": str(folder)}
 
     def run(self, command: str, *options: str) -> Finished:
         process = self.start(command, *options)
@@ -96,6 +107,15 @@ class User:
     def steps(self) -> list[int]:
         """The step of each checkpoint there is."""
         return [int(path.stem.partition("-")[2]) for path in self.storage.glob("trials/*/checkpoints/step-*.ckpt")]
+
+    def processes(self) -> list[psutil.Process]:
+        """All that runs for this user: whatever was started by a command of theirs has their home."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.environ().get("HOME") == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def database(self) -> sqlite3.Connection:
         return sqlite3.connect(f"file:{self.storage / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)

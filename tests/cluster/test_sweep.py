@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -197,10 +198,14 @@ def _title(process: psutil.Process) -> str:
 def test_ctrl_c_stops_and_says_how_to_go_on(user: User) -> None:
     process = user.start("sweep")
     wait_until(lambda: len(user.results()) >= 1, "a trial has ended")
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
+    assert "stopping: running trials save their state (ctrl-C again stops at once)" in stderr
+    assert "; its state is saved" in stderr
     assert "trials have not ended; the same command goes on with them" in stderr
+    assert f"orchestrate sweep {user.sweep_file} --storage {user.storage}\n" in stderr
+    assert user.processes() == []
     assert "Traceback" not in stderr
     assert "Not in the tables" in stdout
     states = {row["state"] for row in json.loads(user.run("status", "--format", "json").stdout)}
@@ -238,7 +243,7 @@ def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:
     assert done.code == 1
     assert "1 of 6 trials have not ended" in done.stderr
     assert broken in done.stderr
-    assert f"failed at step 0 of {EPOCHS * STEPS_PER_EPOCH}: " in done.stderr
+    assert f"failed (bug) at step 0 of {EPOCHS * STEPS_PER_EPOCH}: " in done.stderr
     assert "Not in the tables: 1 failed of 6 trials" in done.stdout
     checkpoints.unlink()
     mended = user.run("sweep")

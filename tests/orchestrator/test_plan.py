@@ -108,7 +108,7 @@ def test_every_trial_has_an_action_and_a_reason(make_trial, make_record, ledger)
         1: ("keep", "finished", 44),
         2: ("keep", "diverged: its loss is no longer a number, and would be so again", 44),
         3: ("resume", "interrupted; goes on from step 22 of 44", 22),
-        4: ("retry", "failed at step 22 of 44: no memory", 22),
+        4: ("retry", "failed (bug) at step 22 of 44: no memory", 22),
         5: ("resume", "interrupted; goes on from step 0 of 44", 0),
     }
     assert planning.summary(plan) == "6 trials: 2 finished, 1 to run, 2 to resume, 1 to retry"

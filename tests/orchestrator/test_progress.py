@@ -17,6 +17,7 @@ from anytime_core.result import EpochMetrics
 from orchestrator import plan as planning
 from orchestrator.plan import PlannedTrial
 from orchestrator.progress import Progress, duration
+from orchestrator.retries import FailureKind
 from orchestrator.trial import TrialState
 from orchestrator.worker import Outcome
 
@@ -73,13 +74,23 @@ def test_it_counts_what_is_done_running_and_failed(some, plain, clock, make_epoc
     progress.ended(third, Outcome(TrialState.DIVERGED))
     assert progress.summary.startswith("5/7 done, 0 running, 1 failed")
     progress.started(fourth)
-    progress.lost(fourth, "its process died", for_good=False)
+    progress.lost(fourth, "its process died")
     assert progress.summary.startswith("5/7 done, 0 running, 1 failed")
     progress.started(fourth)
     assert progress.summary.startswith("5/7 done, 1 running, 1 failed")
-    progress.lost(fourth, "its process died", for_good=True)
+    progress.ended(fourth, Outcome(TrialState.FAILED, "its process died", FailureKind.BUG))
     assert progress.summary.startswith("5/7 done, 0 running, 2 failed")
     assert progress.seconds_left() == 0
+
+
+def test_of_another_round_it_counts_what_failed_before_and_what_is_left_to_others(some, plain) -> None:
+    progress = Progress(some, 3, plain, failed=2, left=4)
+    first, second, *_ = (entry.trial.id for entry in some)
+    assert progress.summary == "3/13 done, 0 running, 2 failed"
+    progress.started(first)
+    progress.left(first)  # trained by another sweep
+    progress.left(second)  # not begun at all
+    assert progress.summary == "3/13 done, 0 running, 2 failed"
 
 
 def test_off_a_terminal_every_event_is_one_plain_line(some, plain, output, clock, make_epochs) -> None:
@@ -94,7 +105,7 @@ def test_off_a_terminal_every_event_is_one_plain_line(some, plain, output, clock
         progress.progressed(first, at_step(44, 9.5, make_epochs))
         progress.ended(first, FINISHED)
         progress.ended(second, Outcome(TrialState.FAILED, "no [memory]"))
-        progress.lost(third, "its process died", for_good=False)
+        progress.lost(third, "its process died")
     assert output.getvalue().splitlines() == [
         "[0/4 done, 3 running, 0 failed, 1:00 left]",  # two run as long as the first did; then comes the fourth
         "[1/4 done, 2 running, 0 failed, 1:00 left] finished ann (1,2) digits seed 0: 9.50 % error",

@@ -301,9 +301,9 @@ def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> No
     assert {name: row[name] for name in named} == named
     assert (row["action"], row["reason"], row["step"], row["steps"]) == ("run", "never ran", 0, 44)
     assert (row["cpus"], row["gpus"]) == (1, 0)
-    status = TrialStatus(trial=trial, state=TrialState.FAILED, step=22, attempts=2, failure="no memory")
+    status = TrialStatus(trial=trial, state=TrialState.FAILED, step=22, attempts=2, failure="no memory", kind="memory")
     assert render.status_rows([status]) == [
-        named | {"state": "failed", "step": 22, "steps": 44, "attempts": 2, "failure": "no memory"}
+        named | {"state": "failed", "step": 22, "steps": 44, "attempts": 2, "kind": "memory", "failure": "no memory"}
     ]
 
 

@@ -38,7 +38,7 @@ resources: {cpus: 1}
 report: {baseline: ann}
 """
 
-SECTIONS = "name, description, networks, datasets, methods, seeds, weights, training, resources, report"
+SECTIONS = "name, description, networks, datasets, methods, seeds, weights, training, resources, retries, report"
 
 
 def with_changes(*changes: tuple[str, str]) -> str:

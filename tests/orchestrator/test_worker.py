@@ -14,6 +14,7 @@ from anytime_core.result import EpochMetrics
 from anytime_core.trainer import load_network, train
 from orchestrator import worker
 from orchestrator.ledger import Ledger
+from orchestrator.retries import FailureKind
 from orchestrator.trial import Trial, TrialState
 from orchestrator.worker import Outcome, Surroundings, run_trial
 
@@ -125,7 +126,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_bits(trial, direct, where, led
             run_trial(trial, where, raising(error, at, first))
     else:
         outcome = run_trial(trial, where, raising(error, at, first))
-        assert outcome == Outcome(TrialState.FAILED, "KilledError: gone")
+        assert outcome == Outcome(TrialState.FAILED, "KilledError: gone", FailureKind.BUG)
     assert ledger.state(trial.id) is state
     assert ledger.step(trial.id) == 22 * at
     assert [[epoch.epoch for epoch in epochs] for epochs in first] == [[epoch] for epoch in range(1, at + 1)]
@@ -220,7 +221,8 @@ def test_an_unexpected_error_is_named_with_its_kind_and_traceback(trial, where, 
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(worker, "_images", explode)
-    assert run_trial(trial, where, pytest.fail) == Outcome(TrialState.FAILED, "ZeroDivisionError: by zero")
+    expected = Outcome(TrialState.FAILED, "ZeroDivisionError: by zero", FailureKind.BUG)
+    assert run_trial(trial, where, pytest.fail) == expected
     failure = json.loads((ledger.folder(trial.id) / "failure.json").read_text())
     assert "in explode" in failure["traceback"]
 
@@ -228,7 +230,7 @@ def test_an_unexpected_error_is_named_with_its_kind_and_traceback(trial, where, 
 def test_a_batch_larger_than_the_data_fails_the_trial(make_trial, where) -> None:
     trial = make_trial(training=TrainingConfig(steps=1, batch_size=2000))
     outcome = run_trial(trial, where, pytest.fail)
-    assert outcome == Outcome(TrialState.FAILED, outcome.error)
+    assert outcome == Outcome(TrialState.FAILED, outcome.error, FailureKind.INPUT)
     assert "fewer than one batch of 2000" in str(outcome.error)
 
 

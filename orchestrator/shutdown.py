@@ -1,0 +1,60 @@
+"""Ctrl-C and SIGTERM while trials run: once to stop when they have saved their state, again to stop at once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+PATIENCE = 30.0
+"""Seconds that running trials are given to reach their next checkpoint."""
+STOPPING = "stopping: running trials save their state (ctrl-C again stops at once)"
+
+
+class Shutdown:
+    """Takes the signals over for a block of the main thread. ``requested`` after the first; the second raises
+    KeyboardInterrupt."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._asked: float | None = None
+        self._told = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Shutdown:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        """Prints nothing: what it interrupts may be printing."""
+        if self._asked is not None:
+            raise KeyboardInterrupt
+        self._asked = time.monotonic()
+
+    @property
+    def requested(self) -> bool:
+        """Tells the user, the first time it is looked at after the signal."""
+        if self._asked is not None and not self._told:
+            self._told = True
+            self._say(STOPPING)
+        return self._asked is not None
+
+    @property
+    def overdue(self) -> bool:
+        return self._asked is not None and time.monotonic() - self._asked > PATIENCE
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps, and gives True at once where a stop is requested."""
+        until = time.monotonic() + seconds
+        while not self.requested and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+        return self.requested

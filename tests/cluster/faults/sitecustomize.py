@@ -1,0 +1,108 @@
+"""A test device: on PYTHONPATH it makes chosen trials go wrong for real, in the worker's process, at a chosen step.
+
+``FAULTS`` is a JSON list of ``{"method", "n", "seed", "step", "do", "times"}``: what is left out fits all. ``times``
+counts over all processes, by files in ``FAULTS_FOLDER``.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import itertools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TARGET = "anytime_core.trainer"
+
+
+def bug() -> None:
+    raise ZeroDivisionError(f"injected in process {os.getpid()}")
+
+
+def memory() -> None:
+    import numpy as np
+
+    np.ones(2**60, np.uint8)
+
+
+def storage() -> None:
+    Path("/proc/self/mem").read_bytes()  # reading address 0: EIO
+
+
+def loop() -> None:
+    while True:
+        pass
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+DO: dict[str, Callable[[], None]] = {f.__name__: f for f in (bug, memory, storage, loop, stop, die)}
+
+
+def _method(config: Any) -> str:
+    return getattr(getattr(config.regime, "strategy", None), "name", config.regime.name)
+
+
+def _fits(fault: dict[str, Any], config: Any) -> bool:
+    found = {"method": _method(config), "n": config.network.n, "seed": config.seed}
+    return all(fault.get(name, value) == value for name, value in found.items())
+
+
+def _claimed(number: int, fault: dict[str, Any]) -> bool:
+    """Whether the fault happens once more."""
+    for time in range(fault.get("times", 10**6)):
+        try:
+            (Path(os.environ["FAULTS_FOLDER"]) / f"{number}-{time}").touch(exist_ok=False)
+            return True
+        except FileExistsError:
+            continue
+    return False
+
+
+def _patch(module: Any) -> None:
+    steps_of, faults = module._Run._train_steps, json.loads(os.environ["FAULTS"])
+
+    def faulty(self: Any, epoch: int, first: int, last: int, on_step: Callable[[], None]) -> Any:
+        done = itertools.count(first + 1)
+
+        def stepped() -> None:
+            on_step()
+            step = next(done)
+            for number, fault in enumerate(faults):
+                if _fits(fault, self.config) and step == fault["step"] and _claimed(number, fault):
+                    DO[fault["do"]]()
+
+        return steps_of(self, epoch, first, last, stepped)
+
+    module._Run._train_steps = faulty
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name != TARGET:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec and spec.loader:
+            load = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                load(module)
+                _patch(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+if json.loads(os.environ.get("FAULTS", "[]")):
+    sys.meta_path.insert(0, _Finder())
