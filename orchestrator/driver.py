@@ -23,6 +23,7 @@ from orchestrator.mlflow_store import safe_uri
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.provenance import code_version
+from orchestrator.storage import Location
 from orchestrator.sweep import Sweep
 from orchestrator.tracking import Tracker, is_current
 from orchestrator.trial import Trial, TrialState
@@ -33,7 +34,7 @@ from orchestrator.worker import Outcome, Surroundings
 class Settings:
     """Where things are and how much a trial may use: nothing that changes a number."""
 
-    storage: Path
+    storage: Location
     data_root: Path
     tracking_uri: str
     address: str | None = None
@@ -61,7 +62,7 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
         with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             if plan.to_run:
-                _run_round(plan, settings, tracker, folder, console)
+                _run_round(plan, settings, ledger, tracker, folder, console)
         return [*_troubles(planning.make(sweep.trials, ledger)), *_tracking_troubles(tracker, settings)]
 
 
@@ -83,7 +84,9 @@ def _check_data(plan: Plan, settings: Settings) -> None:
         raise UsageError("\n".join(faults))
 
 
-def _run_round(plan: Plan, settings: Settings, tracker: Tracker, folder: Path, console: Console) -> None:
+def _run_round(
+    plan: Plan, settings: Settings, ledger: Ledger, tracker: Tracker, folder: Path, console: Console
+) -> None:
     prepare_ray(own_cluster=settings.address is None)
     from orchestrator import scheduler
 
@@ -91,7 +94,7 @@ def _run_round(plan: Plan, settings: Settings, tracker: Tracker, folder: Path, c
         trials = [entry.trial for entry in plan.to_run]
         scheduler.slots(trials[0].resources)
         where = Surroundings(
-            storage=settings.storage.absolute(),
+            storage=ledger.storage,
             data_root=settings.data_root.absolute(),
             check_md5=settings.check_md5,
             code_version=code_version(),

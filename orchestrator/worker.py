@@ -5,10 +5,11 @@ What goes wrong inside a trial is its outcome, not an exception: the worker live
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,12 +18,16 @@ from anytime_core.cost import trial_costs
 from anytime_core.data.formats import Images
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import Attempt, Ledger, SupersededError, now
 from orchestrator.provenance import machine
+from orchestrator.storage import Location, reason
 from orchestrator.trial import Trial, TrialRecord, TrialState
 
 METRICS_INTERVAL = 1.0
 """Seconds between two writes of a trial's metrics."""
+
+PACKAGES = ("anytime_core", "orchestrator")
 
 Report = Callable[[list[EpochMetrics]], None]
 
@@ -31,7 +36,7 @@ Report = Callable[[list[EpochMetrics]], None]
 class Surroundings:
     """What a trial needs to know that cannot change its numbers, and so is not part of it."""
 
-    storage: Path
+    storage: Location
     data_root: Path
     check_md5: bool = True
     code_version: str = "unknown"
@@ -39,22 +44,50 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``state`` is finished, diverged, failed, or interrupted where a later attempt took over."""
+    """``state`` is finished, diverged, failed, or interrupted where a later attempt took over. ``notes`` are for the
+    user: what was found damaged, and what was done about it."""
 
     state: TrialState
     error: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class _Notes(logging.Handler):
+    """What our code warns of while it is entered: on a worker nobody reads the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found[record.getMessage()] = None
+
+    def __enter__(self) -> _Notes:
+        for package in PACKAGES:
+            logging.getLogger(package).addHandler(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for package in PACKAGES:
+            logging.getLogger(package).removeHandler(self)
 
 
 def run_trial(trial: Trial, where: Surroundings, report: Report) -> Outcome:
     """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
     the checkpoint come together."""
+    with _Notes() as notes:
+        outcome = _attempt(trial, where, report)
+    return replace(outcome, notes=tuple(notes.found))
+
+
+def _attempt(trial: Trial, where: Surroundings, report: Report) -> Outcome:
     ledger = Ledger(where.storage)
     if record := ledger.record(trial.id):
         return Outcome(record.state)
     try:
         attempt = ledger.begin(trial)
     except OSError as error:
-        return Outcome(TrialState.FAILED, f"{ledger.storage}: storage cannot be written: {error.strerror}")
+        return Outcome(TrialState.FAILED, f"{ledger.storage}: storage cannot be written: {reason(error)}")
     try:
         record = _train(trial, where, ledger, attempt, report)
         ledger.finish(attempt, record)
@@ -66,19 +99,30 @@ def run_trial(trial: Trial, where: Surroundings, report: Report) -> Outcome:
 
 
 def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
-    described = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+    described = _described(error)
     try:
         ledger.fail(attempt, described, "".join(traceback.format_exception(error)))
     except SupersededError as late:
         return Outcome(TrialState.INTERRUPTED, str(late))
     except OSError as also:  # what failed may be the storage itself
-        return Outcome(TrialState.FAILED, f"{described}; this could not be written down: {also}")
+        return Outcome(TrialState.FAILED, f"{described}; nor could that be written down: {reason(also)}")
     return Outcome(TrialState.FAILED, described)
+
+
+def _described(error: Exception) -> str:
+    """A line for the user."""
+    match error:
+        case TrainerError() | OrchestratorError():
+            return str(error)
+        case OSError(strerror=str(), filename=str() | Path()):
+            return f"{error.filename}: {error.strerror}"
+        case _:
+            return f"{type(error).__name__}: {error}"
 
 
 def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report) -> TrialRecord:
     from anytime_core.data.cache import content_hash
-    from anytime_core.trainer import network_hash, train
+    from anytime_core.trainer import network_hash, train, trained_on
 
     images = _images(trial.config.data.name, where.data_root, where.check_md5)
     epochs = _Epochs(trial, ledger, attempt, report)
@@ -92,8 +136,11 @@ def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, 
         threads=trial.resources.cpus,
     )
     epochs.flush()
-    hashes = {"data_hash": content_hash(images), "network_hash": network_hash(ledger.checkpoints(trial.id))}
-    return _record(trial, where, attempt, result, hashes)
+    checkpoints = ledger.checkpoints(trial.id)
+    found = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}
+    if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
+        found["resumed_elsewhere"] = "; ".join(places)
+    return _record(trial, where, attempt, result, found)
 
 
 @lru_cache(maxsize=4)

@@ -19,7 +19,7 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
 
-from anytime_core import checkpoint, trainer
+from anytime_core import checkpoint, files, trainer
 from anytime_core.config import (
     STRATEGIES,
     Aann,
@@ -196,7 +196,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_that_epoch(tmp_path, monkeypa
 
     def report(metrics: EpochMetrics) -> None:
         reported.append(metrics)
-        monkeypatch.setattr(checkpoint, "write_atomically", full)
+        monkeypatch.setattr(files, "write_atomically", full)
 
     with pytest.raises(OSError, match="No space left"):
         train(trial(), report, tmp_path / "full", images=IMAGES)
