@@ -197,9 +197,13 @@ class BucketStorage:
         return SCHEME + self._key(name)
 
     def read(self, name: str) -> bytes:
-        with _told(self.address(name)), self._files.open_input_stream(self._key(name)) as stream:
-            content: bytes = stream.read()
-            return content
+        """pyarrow asks for a file's size first, and then for so many bytes: perhaps of a later file, which is longer."""
+        with _told(self.address(name)):
+            while True:
+                with self._files.open_input_stream(self._key(name)) as stream:
+                    content: bytes = stream.read()
+                if self._files.get_file_info(self._key(name)).size in (len(content), None):
+                    return content
 
     def write(self, name: str, content: bytes, guard: Guard = nullcontext) -> None:
         """In another thread, where no ctrl-C can come between: a stream that is let go of keeps what it has so far."""

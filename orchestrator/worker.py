@@ -105,7 +105,7 @@ def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
     except SupersededError as late:
         return Outcome(TrialState.INTERRUPTED, str(late))
     except OSError as also:  # what failed may be the storage itself
-        return Outcome(TrialState.FAILED, f"{described}; nor could that be written down: {reason(also)}")
+        return Outcome(TrialState.FAILED, f"{described}; this could not be written down: {reason(also)}")
     return Outcome(TrialState.FAILED, described)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import sealed
 from orchestrator.cli import cli
 from orchestrator.ledger import Ledger
 from orchestrator.sweep import load
@@ -221,7 +222,8 @@ def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestra
     assert "[1/1 done, 0 running, 0 failed" in done.err
 
     result = ledger.folder(trial.id) / "result.json"
-    result.write_text(result.read_text().replace('"seed": 0', '"seed": 3'))
+    content = sealed.unpack(result.read_bytes())
+    result.write_bytes(sealed.pack(content | {"config": content["config"] | {"seed": 3}}))
     with pytest.raises(SystemExit) as end:  # here, as torch is imported already
         cli.main(["reproduce", str(tmp_path / "one.yaml"), "ann", "--storage", str(ledger.storage)])
     out = capsys.readouterr().out
