@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -42,6 +43,8 @@ def main() -> NoReturn:
     except TrainerError as error:  # a data set that is not as it should be
         _end(str(error), 2)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _end(f"{error.filename or 'storage'}: {error.strerror}; with more space the same command goes on", 1)
         hint = "" if _debugging else "\n(give --debug to see where)"
         _end(f"unexpected {type(error).__name__}: {error}{hint}", 1)
 

@@ -197,7 +197,7 @@ class BucketStorage:
         return SCHEME + self._key(name)
 
     def read(self, name: str) -> bytes:
-        """pyarrow asks for a file's size first, and then for so many bytes: perhaps of a later file, which is longer."""
+        """pyarrow asks for a file's size, and then for so many bytes: perhaps of a later file, which is longer."""
         with _told(self.address(name)):
             while True:
                 with self._files.open_input_stream(self._key(name)) as stream:

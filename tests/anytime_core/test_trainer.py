@@ -205,6 +205,19 @@ def test_a_checkpoint_that_cannot_be_written_costs_that_epoch(tmp_path, monkeypa
     assert_same_run(run(trial(), tmp_path / "full"), whole)
 
 
+def test_a_trial_does_not_go_on_with_other_data(tmp_path) -> None:
+    with pytest.raises(KilledError):
+        train(trial(), killed_at(1), tmp_path, images=IMAGES)
+    changed = IMAGES.test_images.copy()
+    changed[0, 0, 0, 0] += 1
+    with pytest.raises(
+        CheckpointError, match=r"digits: its content is [0-9a-f]{16}, and was [0-9a-f]{16} when"
+    ) as caught:
+        train(trial(), images=replace(IMAGES, test_images=changed), checkpoint_dir=tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    train(trial(), images=IMAGES, checkpoint_dir=tmp_path)
+
+
 def test_a_damaged_checkpoint_costs_one_epoch(tmp_path) -> None:
     whole = run(trial(), tmp_path / "whole")
     with pytest.raises(KilledError):

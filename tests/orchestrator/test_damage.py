@@ -21,14 +21,16 @@ from orchestrator.trial import Trial, TrialState
 from orchestrator.worker import Surroundings, run_trial
 
 Damage = Callable[[bytes, random.Random], bytes]
-FILES = (
-    "config.json",
-    "attempt.json",
-    "failure.json",
-    "result.json",
-    "metrics.parquet",
-    "checkpoints/step-000000044.ckpt",
-)
+NEWEST = "checkpoints/step-000000044.ckpt"
+FILES = {
+    "finished": ("config.json", "attempt.json", "failure.json", "result.json", "metrics.parquet", NEWEST),
+    "failed": ("config.json", "attempt.json", "failure.json", "metrics.parquet", NEWEST),
+    "interrupted": ("config.json", "attempt.json", "metrics.parquet", NEWEST),
+}
+"""Of trials of each kind. The finished one failed before."""
+CASES = [(kind, name) for kind, names in FILES.items() for name in names]
+REDUNDANT = {(kind, "config.json") for kind in FILES} | {("finished", "failure.json"), ("finished", "metrics.parquet")}
+"""What these tell is told by others as well."""
 
 
 def cut(content: bytes, rng: random.Random) -> bytes:
@@ -63,12 +65,14 @@ def digit(content: bytes, rng: random.Random) -> bytes:
 DAMAGES: tuple[Damage, ...] = (cut, flip, tear, scribble, digit)
 
 
-def _interrupt(epochs: list[EpochMetrics]) -> None:
-    raise KeyboardInterrupt
+def raising(error: BaseException) -> Callable[[list[EpochMetrics]], None]:
+    """At the end, when all but the result is written."""
 
+    def report(epochs: list[EpochMetrics]) -> None:
+        if epochs[-1].epoch == 2:
+            raise error
 
-def _fail(epochs: list[EpochMetrics]) -> None:
-    raise RuntimeError("a bug")
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -82,22 +86,20 @@ def run(trial: Trial, storage: Path, report: Callable[[list[EpochMetrics]], None
 
 
 @pytest.fixture(scope="module")
-def finished(trial, tmp_path_factory) -> Path:
-    """The storage of a trial that failed once, and then finished. To be read."""
-    storage = tmp_path_factory.mktemp("finished")
-    run(trial, storage, _fail)
-    run(trial, storage, lambda epochs: None)
-    return storage
-
-
-@pytest.fixture(scope="module")
-def interrupted(trial, tmp_path_factory) -> Path:
-    """The storage of a trial that failed, and then ended with its process after its last checkpoint. To be read."""
-    storage = tmp_path_factory.mktemp("interrupted")
-    run(trial, storage, _fail)
+def storages(trial, tmp_path_factory) -> dict[str, Path]:
+    """Of real trials of each kind. To be read."""
+    made = {kind: tmp_path_factory.mktemp(kind) for kind in FILES}
+    run(trial, made["failed"], raising(RuntimeError("a bug")))
+    shutil.copytree(made["failed"], made["finished"], dirs_exist_ok=True)
+    run(trial, made["finished"], lambda epochs: None)
     with pytest.raises(KeyboardInterrupt):
-        run(trial, storage, _interrupt)
-    return storage
+        run(trial, made["interrupted"], raising(KeyboardInterrupt()))
+    return made
+
+
+@pytest.fixture
+def finished(storages) -> Path:
+    return storages["finished"]  # type: ignore[no-any-return]
 
 
 def read_all(ledger: Ledger, trial: Trial) -> dict[str, Any]:
@@ -120,24 +122,25 @@ def absent(name: str, found: dict[str, Any]) -> bool:
             return found["record"] is None and found["standing"].state is not TrialState.FINISHED
         case "attempt.json":
             return found["attempt"] is None
-        case "checkpoints/step-000000044.ckpt":
-            return found["step"] != 44
+        case "failure.json":
+            return found["failure"] is None and found["standing"].state is TrialState.INTERRUPTED
+        case "metrics.parquet":  # those of the checkpoint stand in
+            return len(found["epochs"]) == 2
+        case _ if name == NEWEST:
+            return found["step"] == (22 if found["record"] is None else None)
         case _:
             return False
 
 
-@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("kind", ["finished", "interrupted"])
+@pytest.mark.parametrize(("kind", "name"), CASES)
 def test_a_damaged_file_is_as_good_as_none_and_the_log_says_so(
-    kind, damage, name, trial, tmp_path, caplog, request
+    kind, name, damage, trial, storages, tmp_path, caplog
 ) -> None:
-    whole = Ledger(request.getfixturevalue(kind))
-    path = whole.folder(trial.id) / name
-    if not path.exists():
-        pytest.skip("an interrupted trial has no such file")
+    whole = Ledger(storages[kind])
     ledger = Ledger(shutil.copytree(whole.local, tmp_path / "runs"))
-    path, content, rng = ledger.folder(trial.id) / name, path.read_bytes(), random.Random(f"{damage} {name}")
+    path, rng = ledger.folder(trial.id) / name, random.Random(f"{damage.__name__} {name}")
+    content = path.read_bytes()
     expected, refused = read_all(whole, trial), 0
     for _ in range(60):
         path.write_bytes(damage(content, rng))
@@ -148,15 +151,12 @@ def test_a_damaged_file_is_as_good_as_none_and_the_log_says_so(
         assert absent(name, found), f"{name} was taken for another"
         assert str(path) in caplog.text or trial.id in caplog.text
         refused += 1
-    assert refused > 20 or name in ("config.json", "metrics.parquet", "failure.json")
+    assert (refused > 3) == ((kind, name) not in REDUNDANT)
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("kind", ["finished", "interrupted"])
-def test_a_trial_with_a_damaged_file_ends_in_the_same_numbers(kind, name, trial, finished, tmp_path, request) -> None:
-    whole = Ledger(request.getfixturevalue(kind))
-    if not (whole.folder(trial.id) / name).exists():
-        pytest.skip("an interrupted trial has no such file")
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_a_trial_with_a_damaged_file_ends_in_the_same_numbers(kind, name, trial, storages, finished, tmp_path) -> None:
+    whole = Ledger(storages[kind])
     expected = Ledger(finished)
     for seed in range(2):
         ledger = Ledger(shutil.copytree(whole.local, tmp_path / f"runs{seed}"))
@@ -173,7 +173,7 @@ def test_a_trial_with_a_damaged_file_ends_in_the_same_numbers(kind, name, trial,
         if name == "result.json":
             assert (path.parent / "result.json.damaged").exists()
             assert any("result.json is damaged" in note for note in notes)
-        if name.endswith("ckpt") and kind == "interrupted":
+        if name == NEWEST and kind != "finished":
             assert any("falling back to the one before" in note for note in notes)
 
 
