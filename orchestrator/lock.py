@@ -95,6 +95,21 @@ def holder(storage: Storage, name: str) -> Owner | None:
     return known if owner.keys() >= LEASE_KEYS and not _is_void(owner) else None
 
 
+@contextmanager
+def alone(storage: Storage, name: str, seconds: float) -> Iterator[None]:
+    """Holds a name for a moment, alone on a disk; goes on without where that cannot be had, in that time or at all."""
+    if not isinstance(storage, LocalStorage):
+        yield
+        return
+    with open(storage.path / name, "a") as file:
+        try:
+            if not locked(file, seconds):
+                log.warning("%s: held for %.0f s by a process that does nothing; going on", file.name, seconds)
+        except OSError as error:
+            log.info("%s: this storage has no locks: %s", file.name, error)
+        yield
+
+
 def locked(file: Any, seconds: float = 0.35) -> bool:
     """Whether the lock of an open file could be had in that time; ``holder`` has it for the blink of an eye."""
     until, pause = time.monotonic() + seconds, 0.002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -165,6 +166,30 @@ def test_where_both_are_damaged_there_is_none_and_a_new_start_is_kept(damage, tm
     assert latest_step(tmp_path) == 5
     save(tmp_path, 10, content(10))
     assert [found.meta["step"] for found in valid(tmp_path)] == [10, 5]
+
+
+def test_a_file_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch) -> None:
+    """Else a store that does not answer for a while would cost a trial all that it has."""
+    for step in (10, 20):
+        save(tmp_path, step, content(step))
+
+    def no_answer(path: Path) -> bytes:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with monkeypatch.context() as down:
+        down.setattr(Path, "read_bytes", no_answer)
+        with pytest.raises(TimeoutError):
+            latest(tmp_path)
+    assert_same(latest(tmp_path), content(20))
+
+
+def test_a_late_writer_does_not_take_the_checkpoints_of_a_later_attempt(tmp_path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step, content(step))
+    save(tmp_path, 10, content(10))
+    assert [found.meta["step"] for found in valid(tmp_path)] == [30, 20, 10]
+    checkpoint.keep_newest(tmp_path)
+    assert names(tmp_path) == [path_of(tmp_path, 30).name]
 
 
 # Pickles

@@ -363,6 +363,23 @@ def test_a_killed_driver_of_this_machine_is_known_to_be_dead(bucket, monkeypatch
         assert "to see whether" not in caplog.text
 
 
+def test_a_moment_is_had_alone_where_there_are_locks_and_elsewhere_too(driven, request) -> None:
+    storage, inside = storage_at(driven.storage), []
+    storage.write("trials/a/file", b"")
+    with lock.alone(storage, "trials/a/lock", 10):
+        started = threading.Thread(target=lambda: _enter(storage, inside))
+        started.start()
+        started.join(0.3)
+        assert inside == ([] if request.node.callspec.params["driven"] == "lock" else [True])
+    started.join()
+    assert inside == [True]
+
+
+def _enter(storage: Storage, inside: list[bool]) -> None:
+    with lock.alone(storage, "trials/a/lock", 10):
+        inside.append(True)
+
+
 def lease(**values: object) -> bytes:
     said = {"host": "elsewhere", "pid": 3, "since": "2020-01-01T00:00:00+00:00"}
     mine = {"token": "another", "beat": 1, "machine": "another", "process": 3, "renewed": time.time()}
