@@ -1,26 +1,27 @@
 """Checkpoints that survive a kill at any moment, a torn write and a flipped bit; nothing is ever unpickled.
 
-A file holds an .npz archive (arrays, and a JSON document under ``META``) followed by the SHA-256 of it. It is written
-under a temporary name, synced and renamed; the two newest are kept, so a damaged one costs one interval, not the run.
+A file holds an .npz archive (arrays, and a JSON document under ``META``) followed by the SHA-256 of it. It appears
+whole, and the two newest are kept, so a damaged one costs one interval, not the run. ``Place`` is a folder on a disk by
+its path, or any other Folder.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import logging
 import re
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anytime_core.files import Guard, write_atomically
+from anytime_core.files import Folder, Guard, folder_at
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,11 @@ NAME = re.compile(r"step-(\d{9,})\.ckpt")
 META = "__meta__"
 DIGEST_SIZE = hashlib.sha256().digest_size
 KEEP = 2
-STALE = 3600.0  # seconds; a file that is still unfinished then has no writer any more
+DAMAGE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EIO)
+"""Where a file cannot be read for these reasons, it is lost; for others, such as a store that does not answer, it may
+be read later, and must not be taken for lost."""
+
+Place = Folder | Path | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,51 +78,75 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
     return hashed.hexdigest()[:16]
 
 
-def _by_step(folder: Path) -> dict[int, Path]:
-    """The checkpoints of a folder, newest first, undamaged or not."""
-    named = ((NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
-    return dict(sorted(((int(name[1]), path) for name, path in named if name), reverse=True))
+def _by_step(folder: Folder) -> dict[int, str]:
+    """The names of a folder's checkpoints, newest first, undamaged or not."""
+    named = ((NAME.fullmatch(name), name) for name in folder.names())
+    return dict(sorted(((int(found[1]), name) for found, name in named if found), reverse=True))
 
 
-def save(folder: Path, step: int, checkpoint: Checkpoint, guard: Guard = nullcontext) -> Path:
-    """Writes the checkpoint of a step and drops all but the two newest, and what killed writers left an hour ago.
+def save(place: Place, step: int, checkpoint: Checkpoint, guard: Guard = nullcontext) -> None:
+    """Writes the checkpoint of a step and drops all but the two newest up to it, and what killed writers left.
 
     ``guard`` is entered when the file takes its place, and again to drop others.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{step:09d}.ckpt"
-    write_atomically(path, pack(checkpoint), guard)
-    # Later ones are damaged, or this step would not be done again; they must not be kept in the place of this one.
+    folder = folder_at(place)
+    folder.write(f"step-{step:09d}.ckpt", pack(checkpoint), guard)
     with guard():
-        kept = [known for known in _by_step(folder) if known <= step][:KEEP]
-        outdated = [old for known, old in _by_step(folder).items() if known not in kept]
-        for old in [*outdated, *_leftovers(folder)]:
-            old.unlink(missing_ok=True)
-    return path
+        known = _by_step(folder)
+        for old in [*list(filter(step.__ge__, known))[KEEP:], *_damaged_after(folder, step)]:
+            folder.delete(known[old])
+        folder.tidy()
 
 
-def _leftovers(folder: Path) -> Iterator[Path]:
-    """Not the file that another process writes just now: one that was given up for dead may still be at work."""
-    for path in folder.glob(".step-*.ckpt.*"):
-        with suppress(FileNotFoundError):
-            if path.stat().st_mtime < time.time() - STALE:
-                yield path
+def _damaged_after(folder: Folder, step: int) -> Iterator[int]:
+    """Later ones, as a rule damaged, or this step would not have been done again. One that is not was made by a later
+    attempt, or could not be read when this one began."""
+    for later, name in _by_step(folder).items():
+        if later <= step:
+            return
+        if _opened(folder, name) is None:
+            yield later
 
 
-def valid(folder: Path) -> Iterator[Checkpoint]:
-    """The undamaged checkpoints of a folder, newest first. Damaged ones are named in the log and passed over."""
-    for path in _by_step(folder).values():
-        try:
-            yield unpack(path.read_bytes())
-        except (OSError, ValueError) as error:
-            log.warning("checkpoint %s is damaged (%s); falling back to the one before", path, error)
+def keep_newest(place: Place) -> None:
+    """Drops all checkpoints but the newest, by its name."""
+    folder = folder_at(place)
+    for old in list(_by_step(folder).values())[1:]:
+        folder.delete(old)
 
 
-def latest(folder: Path) -> Checkpoint | None:
+def valid(place: Place) -> Iterator[Checkpoint]:
+    """The undamaged checkpoints of a folder, newest first. Damaged ones are named in the log and passed over.
+
+    Raises OSError where one cannot be read now, which does not mean that it is damaged.
+    """
+    folder = folder_at(place)
+    for name in _by_step(folder).values():
+        if found := _opened(folder, name):
+            yield found
+
+
+def _opened(folder: Folder, name: str) -> Checkpoint | None:
+    try:
+        return unpack(folder.read(name))
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in DAMAGE:
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        log.warning("checkpoint %s is damaged (%s); falling back to the one before", folder.address(name), reason)
+        return None
+
+
+def latest(place: Place) -> Checkpoint | None:
     """The newest undamaged checkpoint, or None."""
-    return next(valid(folder), None)
+    return next(valid(place), None)
 
 
-def latest_step(folder: Path) -> int | None:
+def latest_step(place: Place) -> int | None:
     """The step of the newest checkpoint by its name alone: cheap, and not verified."""
-    return next(iter(_by_step(folder)), None)
+    return next(iter(_by_step(folder_at(place))), None)
+
+
+def newest(place: Place) -> str | None:
+    """The name of the newest checkpoint, likewise."""
+    return next(iter(_by_step(folder_at(place)).values()), None)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from anytime_core import checkpoint, optim, regimes
+from anytime_core.checkpoint import Place
 from anytime_core.config import MILESTONES, Ann, Joint, NoGrad, TrialConfig, from_dict, to_dict
 from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
@@ -26,7 +27,7 @@ from anytime_core.data.formats import Images, spec_of
 from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
-from anytime_core.files import Guard
+from anytime_core.files import Guard, folder_at
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
 from anytime_core.regimes import Phase
@@ -39,7 +40,7 @@ Report = Callable[[EpochMetrics], None]
 def train(
     config: TrialConfig,
     report: Report = lambda metrics: None,
-    checkpoint_dir: Path | None = None,
+    checkpoint_dir: Place | None = None,
     *,
     before_save: Callable[[], None] = lambda: None,
     guard: Guard = nullcontext,
@@ -134,7 +135,8 @@ def _channels_last(images: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class _Run:
-    """A trial between two steps. ``phase`` is the one under way, with an optimiser and a strategy of its own."""
+    """A trial between two steps. ``phase`` is the one under way, with an optimiser and a strategy of its own;
+    ``trained_on`` says what it was trained on so far, without repetitions."""
 
     config: TrialConfig
     device: torch.device
@@ -144,6 +146,8 @@ class _Run:
     test_data: EvaluationData
     costs: list[int]
     history: list[EpochMetrics]
+    data_hash: str
+    trained_on: list[str]
     phase: Phase = field(init=False)
     optimiser: torch.optim.SGD = field(init=False)
     selection: Selection = field(init=False)
@@ -165,6 +169,8 @@ class _Run:
             test_data=test_data,
             costs=costs,
             history=[],
+            data_hash=cache.content_hash(images),
+            trained_on=[_place(device)],
         )
         run.enter(0)
         return run
@@ -258,7 +264,7 @@ class _Run:
         self.selection.learn(losses)
         return losses, wrong_of(logits.detach(), labels)
 
-    def save(self, folder: Path, guard: Guard = nullcontext) -> None:
+    def save(self, folder: Place, guard: Guard = nullcontext) -> None:
         momentum = optim.momentum_buffers(self.network, self.optimiser)
         arrays = {
             **{f"network/{name}": value for name, value in self.network.state_dict().items()},
@@ -267,17 +273,29 @@ class _Run:
             "normalisation/mean": self.train_data.normalise.mean,
             "normalisation/std": self.train_data.normalise.std,
         }
-        meta = {"config": to_dict(self.config), "history": [asdict(metrics) for metrics in self.history]}
+        meta = {
+            "config": to_dict(self.config),
+            "history": [asdict(metrics) for metrics in self.history],
+            "data": self.data_hash,
+            "trained_on": self.trained_on,
+        }
         content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
         checkpoint.save(folder, self.step, content, guard)
 
-    def restore(self, folder: Path) -> None:
-        """Goes on from the newest valid checkpoint, where there is one."""
+    def restore(self, folder: Place) -> None:
+        """Goes on from the newest valid checkpoint, where there is one. Raises CheckpointError if that is not of this
+        trial on these data; another number of threads is noted."""
         saved = checkpoint.latest(folder)
         if saved is None:
             return
         if saved.meta.get("config") != to_dict(self.config):
-            raise CheckpointError(f"{folder} holds a checkpoint of another trial")
+            raise CheckpointError(f"{folder_at(folder).address('')} holds a checkpoint of another trial")
+        if (before := saved.meta.get("data", self.data_hash)) != self.data_hash:
+            raise CheckpointError(
+                f"{self.config.data.name}: its content is {self.data_hash}, and was {before} when the checkpoint was "
+                f"written; bring the old data back, or delete {folder_at(folder).address('')}"
+            )
+        self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
         self.history = [_metrics(values) for values in saved.meta["history"]]
         self.enter((self.step - 1) // self.config.training.steps)  # the phase of the last step that was done
         self.network.load_state_dict(_tensors(saved, "network/"))
@@ -311,6 +329,12 @@ def _metrics(values: dict[str, Any]) -> EpochMetrics:
     return EpochMetrics(**fields)
 
 
+def _place(device: torch.device) -> str:
+    """What decides the bits of a sum: the threads on a CPU, the kind of GPU."""
+    threads = torch.get_num_threads()
+    return _device_name(device) if device.type == "cuda" else f"cpu, {threads} thread{'s' * (threads > 1)}"
+
+
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
@@ -337,13 +361,13 @@ class TrainedNetwork(nn.Module):
         return logits
 
 
-def load_network(folder: Path | str, *, unfinished: bool = False) -> TrainedNetwork:
+def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
     """The trained network in a trial's folder, or its folder of checkpoints: in evaluation mode, on the CPU.
 
     ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError, also for a trial that
     has not finished, whose predictions may not be trained at all yet, unless ``unfinished``.
     """
-    saved = _newest(Path(folder))
+    saved = _newest(folder)
     try:
         config, history = from_dict(saved.meta["config"]), [_metrics(values) for values in saved.meta["history"]]
         network = build_network(config)
@@ -366,16 +390,22 @@ def _state(config: TrialConfig, history: list[EpochMetrics]) -> str:
     return "finished" if last.step >= config.steps else f"is at step {last.step} of {config.steps}"
 
 
-def network_hash(folder: Path | str) -> str:
+def network_hash(folder: Place) -> str:
     """Identifies the bits of the trained network that ``load_network`` gives: its weights and the statistics of its
     normalisation layers, and nothing that only training needs. Raises CheckpointError."""
-    arrays = _newest(Path(folder)).arrays
+    arrays = _newest(folder).arrays
     return checkpoint.digest({name: array for name, array in arrays.items() if name.startswith("network/")})
 
 
-def _newest(folder: Path) -> checkpoint.Checkpoint:
-    checkpoints = folder / "checkpoints"
-    saved = checkpoint.latest(checkpoints if checkpoints.is_dir() else folder)
+def trained_on(folder: Place) -> list[str]:
+    """What the network was trained on, first to last: more than one if it went on elsewhere. Raises CheckpointError."""
+    return list(_newest(folder).meta.get("trained_on", []))
+
+
+def _newest(place: Place) -> checkpoint.Checkpoint:
+    folder = folder_at(place)
+    below = "checkpoints" in folder.names()
+    saved = checkpoint.latest(folder.below("checkpoints") if below else folder)
     if saved is None:
-        raise CheckpointError(f"{folder} holds no valid checkpoint")
+        raise CheckpointError(f"{folder.address('')} holds no valid checkpoint")
     return saved

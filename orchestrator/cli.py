@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.ledger import Ledger
+    from orchestrator.storage import Location
     from orchestrator.sweep import Sweep
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,6 +34,7 @@ _debugging = False
 
 def main() -> NoReturn:
     """Runs the command line. User errors are one message; exit code 2 for bad usage or input, 1 for a failed run."""
+    _show_warnings()
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -43,8 +47,32 @@ def main() -> NoReturn:
     except TrainerError as error:  # a data set that is not as it should be
         _end(str(error), 2)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _end(f"{error.filename or 'storage'}: {error.strerror}; with more space the same command goes on", 1)
         hint = "" if _debugging else "\n(give --debug to see where)"
         _end(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+
+
+class _Warnings(logging.Handler):
+    """Says each warning once: the same file is read many times."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (message := record.getMessage()) not in self._said:
+            self._said.add(message)
+            click.echo(f"warning: {message}", err=True)
+
+
+def _show_warnings() -> None:
+    """What our code warns of, such as a damaged file, goes to the user, whatever Ray and MLflow do with the rest."""
+    handler = _Warnings()
+    for package in ("anytime_core", "orchestrator"):
+        logger = logging.getLogger(package)
+        logger.addHandler(handler)
+        logger.propagate = False
 
 
 def _end(message: str, exit_code: int) -> NoReturn:
@@ -61,18 +89,32 @@ def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) 
     _debugging |= value
 
 
+class _StorageType(click.Path):
+    """A folder, or the address of a store."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from orchestrator.storage import checked
+
+        location = checked(value)
+        return super().convert(value, param, ctx) if isinstance(location, Path) else location
+
+
 def _common(command: Command) -> Command:
     """What every command on a sweep takes."""
     for decorate in (
         click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."),
         click.option(
             "--storage",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=_StorageType(),
             default=DEFAULT_STORAGE,
             show_default=True,
             envvar="ORCHESTRATE_STORAGE",
             show_envvar=True,
-            help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data.",
+            help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
+            "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
         ),
         click.argument("sweep_file", metavar="SWEEP.yaml", type=click.Path(path_type=Path)),
     ):
@@ -118,7 +160,7 @@ def cli() -> None:
 @_md5
 def sweep(
     sweep_file: Path,
-    storage: Path,
+    storage: Location,
     tracking_uri: str | None,
     data_root: Path | None,
     address: str | None,
@@ -137,13 +179,14 @@ def sweep(
     from orchestrator import driver, render, report
     from orchestrator.ledger import Ledger
     from orchestrator.mlflow_store import check_uri, default_uri
+    from orchestrator.storage import local_folder
     from orchestrator.sweep import load
 
     grid = load(sweep_file)
     _note(grid)
     settings = driver.Settings(
         storage=storage,
-        data_root=data_root or storage / "data",
+        data_root=data_root or local_folder(storage) / "data",
         tracking_uri=check_uri(tracking_uri or default_uri(storage)),
         address=_checked_address(address),
         check_md5=check_md5,
@@ -187,7 +230,7 @@ def _program() -> str:
     return "orchestrate" if shutil.which("orchestrate") == shutil.which(sys.argv[0]) else sys.argv[0]
 
 
-def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> str:
+def _ui_command(sweep_file: Path, storage: Location, tracking_uri: str | None) -> str:
     import shlex
 
     from orchestrator.mlflow_store import safe_uri
@@ -201,7 +244,7 @@ def _ui_command(sweep_file: Path, storage: Path, tracking_uri: str | None) -> st
 @cli.command()
 @_common
 @_format
-def plan(sweep_file: Path, storage: Path, form: str) -> None:
+def plan(sweep_file: Path, storage: Location, form: str) -> None:
     """List the trials of a sweep: what would run, in which order, and why."""
     from orchestrator import plan as planning
     from orchestrator import render
@@ -219,7 +262,7 @@ def plan(sweep_file: Path, storage: Path, form: str) -> None:
 @cli.command()
 @_common
 @_format
-def status(sweep_file: Path, storage: Path, form: str) -> None:
+def status(sweep_file: Path, storage: Location, form: str) -> None:
     """Show where the trials of a sweep stand, also while it runs elsewhere."""
     from orchestrator import render, report
     from orchestrator.ledger import Ledger
@@ -228,7 +271,8 @@ def status(sweep_file: Path, storage: Path, form: str) -> None:
     grid, ledger = load(sweep_file), Ledger(storage)
     statuses = report.statuses(grid, ledger)
     title = render.status_title(grid.name, statuses, ledger.driver(grid.name))
-    title += "" if storage.exists() else f"; there is no folder {storage} yet"
+    what = "folder" if isinstance(storage, Path) else "such place as"
+    title += "" if ledger.exists() else f"; there is no {what} {storage} yet"
     _print(render.status_rows(statuses), form, title=title)
 
 
@@ -251,7 +295,7 @@ def status(sweep_file: Path, storage: Path, form: str) -> None:
 )
 def report_command(
     sweep_file: Path,
-    storage: Path,
+    storage: Location,
     tracking_uri: str | None,
     form: str,
     table: str,
@@ -317,7 +361,7 @@ _trace_format = click.option(
 @_common
 @_cell
 @_trace_format
-def show(sweep_file: Path, storage: Path, cell: tuple[str, ...], form: str) -> None:
+def show(sweep_file: Path, storage: Location, cell: tuple[str, ...], form: str) -> None:
     """Show all that is known of one trial, and where its numbers come from.
 
     CELL is a trial's id, its first digits, or words of its place in the tables: "aann (7,16) cifar10 seed 1".
@@ -338,7 +382,7 @@ def show(sweep_file: Path, storage: Path, cell: tuple[str, ...], form: str) -> N
 @_md5
 @_trace_format
 def reproduce(
-    sweep_file: Path, storage: Path, cell: tuple[str, ...], data_root: Path | None, check_md5: bool, form: str
+    sweep_file: Path, storage: Location, cell: tuple[str, ...], data_root: Path | None, check_md5: bool, form: str
 ) -> None:
     """Train one trial again, and say whether it gives the same bits.
 
@@ -349,11 +393,12 @@ def reproduce(
     from orchestrator import render_trace, trace
     from orchestrator import reproduce as reproducing
     from orchestrator.ledger import Ledger
+    from orchestrator.storage import local_folder
     from orchestrator.sweep import load
 
     grid = load(sweep_file)
     trial = trace.find(grid, " ".join(cell))
-    settings = reproducing.Settings(data_root=data_root or storage / "data", check_md5=check_md5)
+    settings = reproducing.Settings(data_root=data_root or local_folder(storage) / "data", check_md5=check_md5)
     try:
         comparison = reproducing.reproduce(trial, Ledger(storage), settings, Console(stderr=True))
     except KeyboardInterrupt:
@@ -401,7 +446,7 @@ def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:
 @_tracking_uri
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=5000, show_default=True)
-def ui(sweep_file: Path, storage: Path, tracking_uri: str | None, host: str, port: int) -> None:
+def ui(sweep_file: Path, storage: Location, tracking_uri: str | None, host: str, port: int) -> None:
     """Browse the runs of a sweep in MLflow's UI, until ctrl-C."""
     from orchestrator import ui as browsing
     from orchestrator.mlflow_store import check_uri, default_uri
@@ -415,13 +460,19 @@ def data() -> None:
     """Download data sets, and check that their files are as published."""
 
 
+def _data_of(storage: Location) -> Path:
+    from orchestrator.storage import checked, local_folder
+
+    return local_folder(checked(storage)) / "data"
+
+
 _dataset = click.argument("name", type=click.Choice(list(DATASETS)))
 _root = click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="ORCHESTRATE_DATA_ROOT",
     show_envvar=True,
-    default=lambda: Path(os.environ.get("ORCHESTRATE_STORAGE", DEFAULT_STORAGE)) / "data",
+    default=lambda: _data_of(os.environ.get("ORCHESTRATE_STORAGE") or DEFAULT_STORAGE),
     show_default="data in the storage folder",
     help="Folder of the data sets.",
 )

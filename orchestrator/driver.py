@@ -28,6 +28,7 @@ from orchestrator.progress import Progress, duration
 from orchestrator.provenance import code_version
 from orchestrator.retries import Failed, FailureKind, Holds, Tally, without_numbers
 from orchestrator.shutdown import Shutdown
+from orchestrator.storage import Location
 from orchestrator.sweep import Sweep
 from orchestrator.tracking import Tracker, is_current, run_links
 from orchestrator.trial import Trial, TrialState
@@ -38,7 +39,7 @@ from orchestrator.worker import Outcome, Surroundings
 class Settings:
     """Where things are and how much a trial may use: nothing that changes a number."""
 
-    storage: Path
+    storage: Location
     data_root: Path
     tracking_uri: str
     address: str | None = None
@@ -91,6 +92,7 @@ def _publish(sweep: Sweep, ledger: Ledger, settings: Settings, tracker: Tracker)
         tables = publish.write(sweep, ledger, folder, links)
     except OSError as error:
         return [f"{folder}: the report cannot be written: {error.strerror or error}"]
+    ledger.publish(folder)
     tracker.summarise(folder, publish.headline(tables))
     return []
 
@@ -152,7 +154,7 @@ class _Rounds:
 
         settings = self._settings
         where = Surroundings(
-            storage=settings.storage.absolute(),
+            storage=self._ledger.storage,
             data_root=settings.data_root.absolute(),
             check_md5=settings.check_md5,
             code_version=code_version(),

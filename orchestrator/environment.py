@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from uuid import uuid4
 
@@ -31,6 +32,8 @@ def prepare_mlflow() -> None:
     _default("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     _default("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     _default("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    # What it raises it would print as well, with tracebacks.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _default(name: str, value: str) -> None:

@@ -12,19 +12,16 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from anytime_core.files import write_atomically
+from anytime_core.files import Folder
 from anytime_core.result import TrialResult
+from orchestrator.storage import Stamp
 from orchestrator.trial import TrialRecord
 
 log = logging.getLogger(__name__)
-
-Stamp = tuple[int, int, int]
-"""Of a file: its time of change in nanoseconds, its size in bytes and its inode."""
 
 OWN = ("errors", "seconds")
 """What of a result is a trial's own. The rest it shares with all trials of the same network, and is held once."""
@@ -54,9 +51,9 @@ class Entry:
 class Index:
     """What an index file holds; nothing, if there is none or it is damaged."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._table = _read(path)
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._table = _read(folder, name)
 
     def records(self, stamps: Mapping[str, Stamp]) -> dict[str, TrialRecord]:
         """By id, those that are held with this stamp. They share what is equal in them: to be read, not changed."""
@@ -73,14 +70,14 @@ class Index:
             kept = [name in existing and name not in entries for name in _values(self._table, "trial_id")]
             parts = [self._table.filter(pa.array(kept, pa.bool_())), _packed(entries)]
             table = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-            write_atomically(self._path, _serialised(table))
+            self._folder.write(self._name, _serialised(table))
         except (OSError, OverflowError, pa.ArrowException) as error:  # one may hold a number that Arrow cannot
-            log.info("%s is not brought up to date: %s", self._path, error)
+            log.info("%s is not brought up to date: %s", self._folder.address(self._name), error)
 
 
-def _read(path: Path) -> pa.Table:
+def _read(folder: Folder, name: str) -> pa.Table:
     try:
-        content = memoryview(path.read_bytes())
+        content = memoryview(folder.read(name))
         payload, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
         if hashlib.sha256(payload).digest() != digest:
             raise ValueError("checksum does not match")
@@ -91,7 +88,7 @@ def _read(path: Path) -> pa.Table:
     except FileNotFoundError:
         return SCHEMA.empty_table()
     except (OSError, ValueError, pa.ArrowException) as error:
-        log.info("%s is not used: %s", path, error)
+        log.info("%s is not used: %s", folder.address(name), error)
         return SCHEMA.empty_table()
 
 

@@ -12,14 +12,14 @@
     STORAGE/sweeps/NAME/                 the driver's lock and log
     STORAGE/index.arrow                  a copy of many results, made where it is missing
 
-Every file but the locks appears whole, by a rename. An attempt writes only while it is the last one that began, so a
-worker that was given up and comes back late changes nothing: it looks, and renames, under the trial's lock. What that
-leaves open is a worker that is stopped between the two for longer than ``LOCK_SECONDS``, and storage without locks.
+Every file but the locks appears whole, and says by a checksum whether it is as it was written. An attempt writes only
+while it is the last one that began, so a worker that was given up and comes back late changes nothing: it looks, and
+renames, under the trial's lock. What that leaves open is a worker that is stopped between the two for longer than
+``LOCK_SECONDS``, and storage without locks. STORAGE is a folder, or a prefix in a bucket (``orchestrator.storage``).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
@@ -27,28 +27,28 @@ import os
 import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from anytime_core.checkpoint import latest_step
+from anytime_core.checkpoint import Place, keep_newest, latest, latest_step, newest
 from anytime_core.config import to_dict
-from anytime_core.files import Guard, write_atomically
+from anytime_core.files import Guard
 from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator import lock, sealed
 from orchestrator.errors import HeldError, StorageError
+from orchestrator.storage import LocalStorage, Location, Stamp, reason, storage_at
 from orchestrator.trial import Trial, TrialRecord, TrialState
-
-if TYPE_CHECKING:
-    from orchestrator.index import Stamp
 
 log = logging.getLogger(__name__)
 
 FEW = 256
 """So many files are read sooner than pyarrow is imported, which the index needs."""
+FILES = ("config.json", "result.json", "metrics.parquet", "failure.json")
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
 LOCK_SECONDS = 10.0
@@ -135,33 +135,49 @@ class ElsewhereError(Exception):
 
 
 class Ledger:
-    """All trials below one storage folder, which workers on all nodes must see at the same path."""
+    """All trials below one storage folder, which workers on all nodes must see at the same path, or in one bucket.
 
-    def __init__(self, storage: Path) -> None:
-        self.storage = storage.absolute()
+    ``storage`` is where that is, ``local`` a folder of this machine for what must be files here: the storage itself
+    where that is a folder. Raises UsageError for storage that cannot be.
+    """
+
+    def __init__(self, storage: Location) -> None:
+        self._files = storage_at(storage)
+        self.storage = self._files.location
+        self.local = self._files.local
 
     def make(self) -> None:
-        """Creates the storage folder. Raises StorageError if it cannot be written."""
+        """Makes the storage ready. Raises StorageError if it cannot be written."""
         try:
-            for folder in (self.storage / "trials", self.storage / "sweeps"):
-                folder.mkdir(parents=True, exist_ok=True)
-            probe = self.storage / f".probe.{uuid4().hex}"
-            probe.touch()
-            probe.unlink()
+            self._files.make("trials", "sweeps")
+            self.local.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{self.storage}: storage cannot be written: {error.strerror}") from error
+            raise StorageError(f"{self.storage}: storage cannot be written: {reason(error)}") from error
+
+    def exists(self) -> bool:
+        return self._files.exists()
 
     def folder(self, trial_id: str) -> Path:
-        return self.storage / "trials" / trial_id
+        """The trial's folder on this machine: empty where the storage is a bucket."""
+        return self.local / "trials" / trial_id
 
-    def checkpoints(self, trial_id: str) -> Path:
-        return self.folder(trial_id) / "checkpoints"
+    def checkpoints(self, trial_id: str) -> Place:
+        """Where a trial's checkpoints are: a path, or for a bucket a Folder."""
+        name = f"trials/{trial_id}/checkpoints"
+        return self.local / name if isinstance(self._files, LocalStorage) else self._files.below(name)
+
+    def files(self, trial_id: str) -> dict[str, str]:
+        """Where the files of a trial are that there are, by name."""
+        names = {name: f"trials/{trial_id}/{name}" for name in FILES}
+        if checkpoint := newest(self.checkpoints(trial_id)):
+            names["checkpoint"] = f"trials/{trial_id}/checkpoints/{checkpoint}"
+        return {name: self._files.address(path) for name, path in names.items() if self._files.exists(path)}
 
     # Reading
 
     def record(self, trial_id: str) -> TrialRecord | None:
         """How a trial ended; None if it has not. Raises StorageError where that cannot be read."""
-        content = _read(self.folder(trial_id) / "result.json")
+        content = self._read(trial_id, "result.json")
         if content is None:
             return None
         try:
@@ -184,32 +200,40 @@ class Ledger:
         Raises StorageError where a result cannot be read.
         """
         stamps = self._stamps(trial_ids)
-        found = self._indexed(stamps) if len(stamps) > FEW else {name: self.record(name) for name in stamps}
+        found = self._indexed(stamps) if len(stamps) > FEW else self._records_of(stamps)
         return {name: record for name in stamps if (record := found[name])}
+
+    def _records_of(self, trial_ids: Iterable[str]) -> dict[str, TrialRecord | None]:
+        names = list(trial_ids)
+        return dict(zip(names, self._files.each(self.record, names), strict=True))
 
     def _stamps(self, trial_ids: Iterable[str]) -> dict[str, Stamp]:
         """What tells one ``result.json`` from another, of all trials that have one."""
-        begun, folder = self._begun(), str(self.storage / "trials")
-        found = ((name, _stamp(f"{folder}/{name}/result.json")) for name in trial_ids if name in begun)
-        return {name: stamp for name, stamp in found if stamp}
+        begun = self._begun()
+        paths = {f"trials/{name}/result.json": name for name in trial_ids if name in begun}
+        with self._reading("trials"):
+            return {paths[path]: stamp for path, stamp in self._files.stamps(paths).items()}
 
     def _begun(self) -> Collection[str]:
         """The trials that have a folder."""
-        folder = self.storage / "trials"
+        with self._reading("trials"):
+            return set(self._files.names("trials"))
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Raises StorageError where that cannot be done now."""
         try:
-            return set(os.listdir(folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
+            yield
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be read: {error.strerror}") from error
+            raise StorageError(f"{self._files.address(name)}: cannot be read: {reason(error)}") from error
 
     def _indexed(self, stamps: Mapping[str, Stamp]) -> dict[str, TrialRecord | None]:
         from orchestrator.index import Entry, Index
 
         settled = time.time_ns() - SETTLED
-        index = Index(self.storage / "index.arrow")
+        index = Index(self._files, "index.arrow")
         held = index.records(stamps)
-        read = {name: self.record(name) for name in stamps if name not in held}
+        read = self._records_of(name for name in stamps if name not in held)
         new = {n: Entry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
         if len(new) > FEW:
             index.update(new, self._begun())
@@ -224,10 +248,9 @@ class Ledger:
         """The same of many, by id, with the help of the index."""
         names = list(trial_ids)
         records, begun = self.records(names), self._begun()
-        return {
-            name: _ended(records[name]) if name in records else self._unended(name) if name in begun else Standing()
-            for name in names
-        }
+        open_ = [name for name in dict.fromkeys(names) if name in begun and name not in records]
+        unended = dict(zip(open_, self._files.each(self._unended, open_), strict=True))
+        return {name: _ended(records[name]) if name in records else unended.get(name, Standing()) for name in names}
 
     def _unended(self, trial_id: str) -> Standing:
         attempt = self.attempt(trial_id)
@@ -252,7 +275,7 @@ class Ledger:
         return self._failure_of(self.attempt(trial_id))
 
     def _failure_of(self, attempt: Attempt | None) -> Failure | None:
-        content = attempt and _read(self.folder(attempt.trial_id) / "failure.json")
+        content = attempt and self._read(attempt.trial_id, "failure.json")
         if not content or not attempt or content.get("token") != attempt.token:
             return None
         return Failure(
@@ -269,7 +292,7 @@ class Ledger:
 
     def attempt(self, trial_id: str) -> Attempt | None:
         """The last attempt that began."""
-        content = _read(self.folder(trial_id) / "attempt.json")
+        content = self._read(trial_id, "attempt.json")
         try:
             return _typed(Attempt, content) if content else None
         except TypeError as error:
@@ -290,18 +313,46 @@ class Ledger:
 
     def step(self, trial_id: str) -> int:
         """The step of the newest checkpoint; 0 without one."""
-        return latest_step(self.checkpoints(trial_id)) or 0
+        with self._reading(f"trials/{trial_id}/checkpoints"):
+            return latest_step(self.checkpoints(trial_id)) or 0
 
     def epochs(self, trial_id: str) -> list[EpochMetrics]:
-        """The metrics of a trial so far, one for each epoch. A damaged file counts as none."""
+        """The metrics of a trial so far, one for each epoch; those of its newest checkpoint if their file is damaged.
+
+        Raises StorageError where they cannot be read now.
+        """
         from orchestrator import metrics
 
-        path = self.folder(trial_id) / "metrics.parquet"
-        try:
-            return metrics.read(path) if path.exists() else []
-        except (OSError, ValueError) as error:
-            log.warning("%s is damaged: %s", path, error)
-            return []
+        name = f"trials/{trial_id}/metrics.parquet"
+        with self._reading(name):
+            try:
+                return metrics.unpack(self._files.read(name))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            except (IsADirectoryError, ValueError) as error:
+                epochs = self._epochs_of_checkpoint(trial_id)
+                other = f"the {len(epochs)} epochs of its checkpoint stand in" if epochs else "it counts as empty"
+                log.warning("%s is damaged (%s); %s", self._files.address(name), error, other)
+                return epochs
+
+    def _epochs_of_checkpoint(self, trial_id: str) -> list[EpochMetrics]:
+        checkpoint = latest(self.checkpoints(trial_id))
+        history = checkpoint.meta.get("history", []) if checkpoint else []
+        return [EpochMetrics(**{name: _frozen(value) for name, value in epoch.items()}) for epoch in history]
+
+    def _read(self, trial_id: str, name: str) -> dict[str, Any] | None:
+        return self._content(f"trials/{trial_id}/{name}")
+
+    def _content(self, name: str) -> dict[str, Any] | None:
+        """A JSON object; None if there is none, or it is damaged, which the log says."""
+        with self._reading(name):
+            try:
+                return sealed.unpack(self._files.read(name))
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+            except ValueError as error:
+                log.warning("%s is damaged: %s", self._files.address(name), error)
+                return None
 
     # Writing: by the worker that makes an attempt
 
@@ -310,16 +361,14 @@ class Ledger:
 
         Raises ElsewhereError where another sweep has one under way.
         """
-        folder = self.folder(trial.id)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "config.json").exists():
-            _write(folder / "config.json", to_dict(trial.config))
+        if self._read(trial.id, "config.json") != (config := to_dict(trial.config)):
+            self._files.write(f"trials/{trial.id}/config.json", json.dumps(config, indent=1).encode())
         with self._alone(trial.id):
             if other := self.elsewhere(trial.id, sweep):
                 raise ElsewhereError(trial.id, other)
-            return self._begin(trial, sweep, folder)
+            return self._begin(trial, sweep)
 
-    def _begin(self, trial: Trial, sweep: str, folder: Path) -> Attempt:
+    def _begin(self, trial: Trial, sweep: str) -> Attempt:
         before, began = self.attempt(trial.id), now()
         attempt = Attempt(
             trial_id=trial.id,
@@ -331,16 +380,18 @@ class Ledger:
             first_began=_first_began(before) if before else began,
             sweep=sweep,
         )
-        _write(folder / "attempt.json", asdict(attempt))
-        if (folder / "result.json").exists() and self.record(trial.id) is None:
+        self._write(trial.id, "attempt.json", asdict(attempt))
+        result = f"trials/{trial.id}/result.json"
+        if self._files.exists(result) and self.record(trial.id) is None:
             # Damaged, and `check` would take it for the end.
-            os.replace(folder / "result.json", folder / "result.json.damaged")
+            self._files.rename(result, f"{result}.damaged")
+            log.warning("%s is damaged: kept as result.json.damaged", self._files.address(result))
         return attempt
 
     def check(self, attempt: Attempt) -> None:
         """Raises SupersededError unless this is the last attempt that began and the trial has not ended."""
-        folder = self.folder(attempt.trial_id)
-        if self.attempt(attempt.trial_id) != attempt or (folder / "result.json").exists():
+        ended = self._files.exists(f"trials/{attempt.trial_id}/result.json")
+        if ended or self.attempt(attempt.trial_id) != attempt:
             raise SupersededError(f"{attempt.trial_id}: attempt {attempt.number} came back after another had begun")
 
     @contextmanager
@@ -353,17 +404,9 @@ class Ledger:
     def _guard(self, attempt: Attempt) -> Guard:
         return partial(self.fenced, attempt)
 
-    @contextmanager
-    def _alone(self, trial_id: str) -> Iterator[None]:
+    def _alone(self, trial_id: str) -> AbstractContextManager[None]:
         """Holds a trial's lock; goes on without it where there is none to be had."""
-        path = self.folder(trial_id) / "lock"
-        with open(path, "a") as file:
-            try:
-                if not _locked(file, LOCK_SECONDS):
-                    log.warning("%s: held for %.0f s by a process that does nothing; going on", path, LOCK_SECONDS)
-            except OSError as error:
-                log.info("%s: this storage has no locks: %s", path, error)
-            yield
+        return lock.alone(self._files, f"trials/{trial_id}/lock", LOCK_SECONDS)
 
     def write_epochs(
         self, attempt: Attempt, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]
@@ -371,15 +414,17 @@ class Ledger:
         from orchestrator import metrics
 
         self.check(attempt)
-        path = self.folder(attempt.trial_id) / "metrics.parquet"
-        write_atomically(path, metrics.pack(attempt.trial_id, units, costs, epochs), self._guard(attempt))
+        name, content = (
+            f"trials/{attempt.trial_id}/metrics.parquet",
+            metrics.pack(attempt.trial_id, units, costs, epochs),
+        )
+        self._files.write(name, content, self._guard(attempt))
 
     def finish(self, attempt: Attempt, record: TrialRecord) -> None:
         """Ends a trial. Of its checkpoints the newest stays: the trained network."""
         self.check(attempt)
-        _write(self.folder(attempt.trial_id) / "result.json", asdict(record), self._guard(attempt))
-        for old in sorted(self.checkpoints(attempt.trial_id).glob("step-*"))[:-1]:
-            old.unlink(missing_ok=True)
+        self._write(attempt.trial_id, "result.json", asdict(record), self._guard(attempt))
+        keep_newest(self.checkpoints(attempt.trial_id))
 
     def fail(self, attempt: Attempt, error: str, traceback: str = "", *, kind: str = "", signature: str = "") -> None:
         self.check(attempt)
@@ -392,100 +437,75 @@ class Ledger:
             "kind": kind,
             "signature": signature,
         }
-        _write(self.folder(attempt.trial_id) / "failure.json", failure, self._guard(attempt))
+        self._write(attempt.trial_id, "failure.json", failure, self._guard(attempt))
+
+    def _write(self, trial_id: str, name: str, content: dict[str, Any], guard: Guard = nullcontext) -> None:
+        self._files.write(f"trials/{trial_id}/{name}", sealed.pack(content), guard)
 
     # The driver's own folder for a sweep
 
     def sweep_folder(self, sweep: str) -> Path:
-        return self.storage / "sweeps" / sweep
+        """On this machine: where the storage is a bucket, ``publish`` puts there what others are to see."""
+        return self.local / "sweeps" / sweep
+
+    def publish(self, folder: Path) -> str:
+        """Puts the files below a folder, itself below ``local``, into the storage, where they are not there already.
+
+        Returns where they are, for people. Raises StorageError.
+        """
+        name = folder.relative_to(self.local).as_posix()
+        if isinstance(self._files, LocalStorage):
+            return str(folder)
+        try:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                self._files.write(path.relative_to(self.local).as_posix(), path.read_bytes())
+        except OSError as error:
+            raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
+        return self._files.address(name)
 
     @contextmanager
     def drive(self, sweep: str) -> Iterator[Path]:
         """Holds a sweep: no second driver can. Raises HeldError that names the one that does, or StorageError.
 
-        The lock is the operating system's and goes with the process, so a dead driver leaves none.
+        A dead driver holds nothing, or where there are no locks only for seconds (``orchestrator.lock``).
         """
+        owner = asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now()))
         folder = self.sweep_folder(sweep)
-        with ExitStack() as stack:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context(open(folder / "driver.json", "a+"))
-                if not _locked(file):
-                    holder = _holder(folder) or "another process"
-                    raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}")
-                file.truncate(0)
-                json.dump(asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now())), file)
-                file.flush()
-            except OSError as error:
-                raise StorageError(f"{folder}: storage cannot be written: {error.strerror}") from error
-            yield folder
+        try:
+            with ExitStack() as stack:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(lock.hold(self._files, _lock_of(sweep), owner))
+                except OSError as error:
+                    raise StorageError(f"{folder}: storage cannot be written: {reason(error)}") from error
+                yield folder
+        except lock.TakenError as taken:
+            holder = _driver(taken.owner) or "another process"
+            raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}") from taken
 
     def driver(self, sweep: str) -> Driver | None:
         """The process that runs a sweep now; None if none does."""
-        folder = self.sweep_folder(sweep)
-        try:
-            with open(folder / "driver.json") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-        except BlockingIOError:
-            return _holder(folder)
-        except OSError:
-            return None
+        return _driver(lock.holder(self._files, _lock_of(sweep)))
+
+
+def _lock_of(sweep: str) -> str:
+    return f"sweeps/{sweep}/driver.json"
+
+
+def _driver(owner: lock.Owner | None) -> Driver | None:
+    try:
+        return _typed(Driver, _known(Driver, owner)) if owner else None
+    except TypeError as error:
+        log.warning("driver.json is damaged: %s", error)
+        return None
 
 
 def _first_began(attempt: Attempt) -> str:
     return attempt.first_began or (attempt.began if attempt.number == 1 else "")
 
 
-def _locked(file: TextIO, seconds: float = 0.35) -> bool:
-    """Whether the lock could be had in that time; by default one that ``driver`` holds for the blink of an eye."""
-    until, pause = time.monotonic() + seconds, 0.002
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if (left := until - time.monotonic()) <= 0:
-                return False
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, 0.1)
-
-
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _holder(folder: Path) -> Driver | None:
-    content = _read(folder / "driver.json")
-    try:
-        return _typed(Driver, content) if content else None
-    except TypeError as error:
-        log.warning("%s: driver.json is damaged: %s", folder, error)
-        return None
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None if there is none, or it is damaged, which the log says."""
-    try:
-        content = json.loads(path.read_bytes(), parse_constant=_no_number)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        if not isinstance(error, IsADirectoryError):  # there may be a sound one that cannot be read now
-            raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-        return None
-    except (ValueError, RecursionError) as error:
-        log.warning("%s is damaged: %s", path, error)
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _write(path: Path, content: dict[str, Any], guard: Guard = nullcontext) -> None:
-    write_atomically(path, json.dumps(content, indent=1, allow_nan=False).encode(), guard)
 
 
 def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
@@ -499,17 +519,6 @@ def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
 
 def _ended(record: TrialRecord) -> Standing:
     return Standing(state=record.state, attempts=record.attempts, step=record.result.steps, record=record)
-
-
-def _stamp(path: str) -> Stamp | None:
-    """None if there is no such file."""
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -42,6 +44,8 @@ SCHEMA = pa.schema(
 )
 """Errors are in percent, costs in multiply-adds of one image, seconds are those of the epoch, timestamps since 1970.
 ``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss."""
+SEAL = b"sha256"
+"""In the schema's metadata: a checksum of all rows."""
 
 
 def pack(trial_id: str, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> bytes:
@@ -59,19 +63,34 @@ def pack(trial_id: str, units: Sequence[int], costs: Sequence[int], epochs: Sequ
         for index, (unit, cost) in enumerate(zip(units, costs, strict=True))
     ]
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_page_checksum=True)
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    table = table.replace_schema_metadata({SEAL: _digest(table.to_pylist())})
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
 
+def _digest(rows: list[dict[str, object]]) -> bytes:
+    """Pages have checksums of their own, but what says where they are and how many has not."""
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest().encode()
+
+
 def read(path: Path) -> list[EpochMetrics]:
-    """Raises ValueError or OSError for a damaged file."""
+    """Raises ValueError for a damaged file."""
+    return unpack(path.read_bytes())
+
+
+def unpack(content: bytes) -> list[EpochMetrics]:
+    """Raises ValueError unless all numbers are as ``pack`` wrote them."""
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
-    except pa.ArrowException as error:  # some are ValueErrors, not all
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:  # some are ValueErrors, not all
         raise ValueError(str(error)) from error
     if not table.schema.equals(SCHEMA):
         raise ValueError(f"its columns are {', '.join(table.schema.names)}")
     rows = table.to_pylist()
+    seal = (table.schema.metadata or {}).get(SEAL)  # not there in what an older version wrote
+    if seal is not None and seal != _digest(rows):
+        raise ValueError("checksum does not match")
     return [_epoch(list(group)) for _, group in groupby(rows, key=itemgetter("epoch"))]
 
 

@@ -23,6 +23,7 @@ from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
 from orchestrator.environment import prepare_mlflow
 from orchestrator.errors import TrackingError, UsageError
+from orchestrator.storage import Location, local_folder
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
 
@@ -46,8 +47,9 @@ One run for each trial, and one named `summary`, whose artifacts are the tables 
 """
 
 
-def default_uri(storage: Path) -> str:
-    return f"sqlite:///{storage.absolute() / 'mlflow' / 'mlflow.db'}"
+def default_uri(storage: Location) -> str:
+    """A SQLite file in the storage folder; for a bucket on this machine, as a database must be a file."""
+    return f"sqlite:///{local_folder(storage).absolute() / 'mlflow' / 'mlflow.db'}"
 
 
 def check_uri(uri: str) -> str:

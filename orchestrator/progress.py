@@ -88,6 +88,8 @@ class Progress:
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
         trial = self._trials[trial_id]
+        for note in outcome.notes:
+            self._line(f"{trial.cell.label}: {note}")
         self._ended[outcome.state] += 1
         if outcome.state is TrialState.FINISHED:
             self._advance(trial_id, trial.config.steps)

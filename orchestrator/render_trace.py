@@ -48,7 +48,7 @@ def _groups(trace: Trace) -> dict[str, Any]:
         "times": _times(trace),
         "provenance": _provenance(trace),
         "config": to_dict(trace.trial.config),
-        "files": {name: str(path) for name, path in trace.files.items()},
+        "files": dict(trace.files),
         "failure": failure and {"time": failure.time, "error": failure.error, "traceback": failure.traceback},
     }
 

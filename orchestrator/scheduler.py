@@ -17,8 +17,9 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -115,10 +116,22 @@ def _check_reachable(address: str) -> None:
             raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
+class _LogFile(TextIOBase):
+    """Text that is added to a file as far as there is space: a full disk must not end what is logged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> int:
+        with suppress(OSError), self._path.open("a") as file:
+            file.write(text)
+        return len(text)
+
+
 @contextmanager
 def _logged_to(path: Path) -> Iterator[None]:
     """Sends what Ray logs and prints in this process to a file, not to the user's terminal."""
-    with path.open("a") as file, redirect_stdout(file):
+    with _LogFile(path) as file, redirect_stdout(file):
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("ray")

@@ -6,7 +6,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from anytime_core.config import to_dict
@@ -138,7 +137,7 @@ class Trace:
     failure: Failure | None
     predictions: tuple[Prediction, ...]
     metrics: Mapping[str, float | None]
-    files: Mapping[str, Path]
+    files: Mapping[str, str]
 
 
 def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
@@ -155,7 +154,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         failure=ledger.last_failure(trial.id) if standing.state is TrialState.FAILED else None,
         predictions=tuple(_predictions(trial, standing.record)),
         metrics=_metrics(cells[0], standing.record),
-        files=_files(ledger, trial),
+        files=ledger.files(trial.id),
     )
 
 
@@ -170,14 +169,6 @@ def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[Predictio
 def _metrics(cell: Cell, record: TrialRecord | None) -> dict[str, float | None]:
     found = errors_of(cell, record) if record and record.state is TrialState.FINISHED else {}
     return {metric: found.get(metric) for metric in METRICS}
-
-
-def _files(ledger: Ledger, trial: Trial) -> dict[str, Path]:
-    folder = ledger.folder(trial.id)
-    files = {name: folder / name for name in ("config.json", "result.json", "metrics.parquet", "failure.json")}
-    if checkpoints := sorted(ledger.checkpoints(trial.id).glob("step-*")):
-        files["checkpoint"] = checkpoints[-1]
-    return {name: path for name, path in files.items() if path.exists()}
 
 
 # Comparing

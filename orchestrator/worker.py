@@ -5,10 +5,11 @@ What goes wrong inside a trial is its outcome, not an exception: the worker live
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -17,14 +18,17 @@ from anytime_core.cost import trial_costs
 from anytime_core.data.formats import Images
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
-from orchestrator.errors import StorageError
+from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
 from orchestrator.provenance import machine
 from orchestrator.retries import FailureKind, classify, signature
+from orchestrator.storage import Location, reason
 from orchestrator.trial import Trial, TrialRecord, TrialState
 
 METRICS_INTERVAL = 1.0
 """Seconds between two writes of a trial's metrics."""
+
+PACKAGES = ("anytime_core", "orchestrator")
 
 Report = Callable[[list[EpochMetrics]], None]
 
@@ -33,7 +37,7 @@ Report = Callable[[list[EpochMetrics]], None]
 class Surroundings:
     """What a trial needs to know that cannot change its numbers, and so is not part of it."""
 
-    storage: Path
+    storage: Location
     data_root: Path
     check_md5: bool = True
     code_version: str = "unknown"
@@ -44,13 +48,34 @@ class Surroundings:
 class Outcome:
     """``state`` is finished, diverged, or failed, with the ``kind`` of failure; interrupted where the trial was told to
     stop, or a later attempt took over; pending where it was not begun; running where another sweep, ``elsewhere``, has
-    it trained."""
+    it trained. ``notes`` are for the user: what was found damaged, and what was done about it."""
 
     state: TrialState
     error: str | None = None
     kind: FailureKind | None = None
     elsewhere: str | None = None
     signature: str = field(default="", compare=False)
+    notes: tuple[str, ...] = ()
+
+
+class _Notes(logging.Handler):
+    """What our code warns of while it is entered: on a worker nobody reads the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found[record.getMessage()] = None
+
+    def __enter__(self) -> _Notes:
+        for package in PACKAGES:
+            logging.getLogger(package).addHandler(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for package in PACKAGES:
+            logging.getLogger(package).removeHandler(self)
 
 
 class Line:
@@ -71,7 +96,13 @@ class _StoppedError(Exception):
 def run_trial(trial: Trial, where: Surroundings, report: Report, line: Line | None = None) -> Outcome:
     """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
     the checkpoint come together."""
-    ledger, line = Ledger(where.storage), line or Line()
+    with _Notes() as notes:
+        outcome = _attempt(trial, where, report, line or Line())
+    return replace(outcome, notes=tuple(notes.found))
+
+
+def _attempt(trial: Trial, where: Surroundings, report: Report, line: Line) -> Outcome:
+    ledger = Ledger(where.storage)
     try:
         if record := ledger.record(trial.id):
             return Outcome(record.state)
@@ -81,8 +112,9 @@ def run_trial(trial: Trial, where: Surroundings, report: Report, line: Line | No
     except ElsewhereError as error:
         return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
     except (OSError, StorageError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        described = f"{ledger.storage}: storage cannot be written: {reason}"
+        described = (
+            f"{ledger.storage}: storage cannot be written: {reason(error) if isinstance(error, OSError) else error}"
+        )
         return Outcome(TrialState.FAILED, described, classify(error), signature=signature(error))
     return _attempted(trial, where, ledger, attempt, _Epochs(trial, ledger, attempt, report, line))
 
@@ -99,20 +131,30 @@ def _attempted(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attem
 
 
 def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
-    described = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
-    kind, alike = classify(error), signature(error)
+    described, kind, alike = _described(error), classify(error), signature(error)
     try:
         ledger.fail(attempt, described, "".join(traceback.format_exception(error)), kind=kind, signature=alike)
     except SupersededError as late:
         return Outcome(TrialState.INTERRUPTED, str(late))
     except (OSError, StorageError) as also:  # what failed may be the storage itself
-        described += f"; this could not be written down: {also}"
+        described += f"; this could not be written down: {_described(also)}"
     return Outcome(TrialState.FAILED, described, kind, signature=alike)
+
+
+def _described(error: Exception) -> str:
+    """A line for the user."""
+    match error:
+        case TrainerError() | OrchestratorError():
+            return str(error)
+        case OSError(strerror=str(), filename=str() | Path()):
+            return f"{error.filename}: {error.strerror}"
+        case _:
+            return f"{type(error).__name__}: {error}"
 
 
 def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
     from anytime_core.data.cache import content_hash
-    from anytime_core.trainer import network_hash, train
+    from anytime_core.trainer import network_hash, train, trained_on
 
     epochs.beat()
     images = _images(trial.config.data.name, where.data_root, where.check_md5)
@@ -129,8 +171,11 @@ def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, 
         threads=trial.resources.cpus,
     )
     epochs.flush()
-    hashes = {"data_hash": content_hash(images), "network_hash": network_hash(ledger.checkpoints(trial.id))}
-    return _record(trial, where, attempt, result, hashes)
+    checkpoints = ledger.checkpoints(trial.id)
+    found = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}
+    if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
+        found["resumed_elsewhere"] = "; ".join(places)
+    return _record(trial, where, attempt, result, found)
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anytime_core import checkpoint
+from anytime_core import checkpoint, files
 from anytime_core.checkpoint import Checkpoint, latest, latest_step, pack, save, unpack, valid
 from anytime_core.files import write_atomically
 
@@ -67,7 +68,8 @@ def sealed(payload: bytes) -> bytes:
 
 def test_what_is_saved_is_read_back(tmp_path) -> None:
     folder = tmp_path / "not" / "there" / "yet"
-    assert save(folder, 10, content(10)) == path_of(folder, 10)
+    save(folder, 10, content(10))
+    assert names(folder) == [path_of(folder, 10).name]
     assert_same(latest(folder), content(10))
 
 
@@ -164,6 +166,30 @@ def test_where_both_are_damaged_there_is_none_and_a_new_start_is_kept(damage, tm
     assert latest_step(tmp_path) == 5
     save(tmp_path, 10, content(10))
     assert [found.meta["step"] for found in valid(tmp_path)] == [10, 5]
+
+
+def test_a_file_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch) -> None:
+    """Else a store that does not answer for a while would cost a trial all that it has."""
+    for step in (10, 20):
+        save(tmp_path, step, content(step))
+
+    def no_answer(path: Path) -> bytes:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with monkeypatch.context() as down:
+        down.setattr(Path, "read_bytes", no_answer)
+        with pytest.raises(TimeoutError):
+            latest(tmp_path)
+    assert_same(latest(tmp_path), content(20))
+
+
+def test_a_late_writer_does_not_take_the_checkpoints_of_a_later_attempt(tmp_path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step, content(step))
+    save(tmp_path, 10, content(10))
+    assert [found.meta["step"] for found in valid(tmp_path)] == [30, 20, 10]
+    checkpoint.keep_newest(tmp_path)
+    assert names(tmp_path) == [path_of(tmp_path, 30).name]
 
 
 # Pickles
@@ -312,7 +338,7 @@ def test_a_killed_write_leaves_the_old_file_or_the_new(moment, tmp_path) -> None
     save(tmp_path, 3, content(3))
     assert set(leftovers) <= set(names(tmp_path))  # its writer may be alive
     for name in leftovers:
-        an_hour_ago = time.time() - checkpoint.STALE - 60
+        an_hour_ago = time.time() - files.STALE - 60
         os.utime(tmp_path / name, (an_hour_ago, an_hour_ago))
     save(tmp_path, 4, content(4))
     assert names(tmp_path) == ["step-000000003.ckpt", "step-000000004.ckpt"]
@@ -320,15 +346,15 @@ def test_a_killed_write_leaves_the_old_file_or_the_new(moment, tmp_path) -> None
 
 def test_the_write_that_removes_leftovers_may_find_them_gone(tmp_path, monkeypatch) -> None:
     """Another process may have been first."""
-    leftover = tmp_path / ".step-000000001.ckpt.1.abcd"
+    leftover = tmp_path / ".step-000000001.ckpt.1.0123abcd"
     leftover.write_bytes(b"")
-    glob: Callable[..., Any] = Path.glob
+    listdir = os.listdir
 
-    def overtaken(folder: Path, pattern: str) -> list[Path]:
-        found = list(glob(folder, pattern))
+    def overtaken(folder: Path) -> list[str]:
+        found = listdir(folder)
         leftover.unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(Path, "glob", overtaken)
+    monkeypatch.setattr(os, "listdir", overtaken)
     save(tmp_path, 2, content(2))
     assert names(tmp_path) == ["step-000000002.ckpt"]

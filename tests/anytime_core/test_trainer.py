@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from anytime_core import checkpoint, trainer
+from anytime_core import checkpoint, files, trainer
 from anytime_core.catalog import DATASETS, DatasetSpec
 from anytime_core.config import (
     STRATEGIES,
@@ -235,13 +235,26 @@ def test_a_checkpoint_that_cannot_be_written_costs_that_epoch(tmp_path, monkeypa
 
     def report(metrics: EpochMetrics) -> None:
         reported.append(metrics)
-        monkeypatch.setattr(checkpoint, "write_atomically", full)
+        monkeypatch.setattr(files, "write_atomically", full)
 
     with pytest.raises(OSError, match="No space left"):
         train(trial(), report, tmp_path / "full", images=IMAGES)
     assert [metrics.epoch for metrics in reported] == [1]
     monkeypatch.undo()
     assert_same_run(run(trial(), tmp_path / "full"), whole)
+
+
+def test_a_trial_does_not_go_on_with_other_data(tmp_path) -> None:
+    with pytest.raises(KilledError):
+        train(trial(), killed_at(1), tmp_path, images=IMAGES)
+    changed = IMAGES.test_images.copy()
+    changed[0, 0, 0, 0] += 1
+    with pytest.raises(
+        CheckpointError, match=r"digits: its content is [0-9a-f]{16}, and was [0-9a-f]{16} when"
+    ) as caught:
+        train(trial(), images=replace(IMAGES, test_images=changed), checkpoint_dir=tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    train(trial(), images=IMAGES, checkpoint_dir=tmp_path)
 
 
 def test_a_damaged_checkpoint_costs_one_epoch(tmp_path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import sealed
 from orchestrator.cli import cli
 from orchestrator.ledger import Ledger
 from orchestrator.sweep import load
@@ -225,7 +226,8 @@ def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestra
     assert "[1/1 done, 0 running, 0 failed" in done.err
 
     result = ledger.folder(trial.id) / "result.json"
-    result.write_text(result.read_text().replace('"seed": 0', '"seed": 3'))
+    content = sealed.unpack(result.read_bytes())
+    result.write_bytes(sealed.pack(content | {"config": content["config"] | {"seed": 3}}))
     with pytest.raises(SystemExit) as end:  # here, as torch is imported already
         cli.main(["reproduce", str(tmp_path / "one.yaml"), "ann", "--storage", str(ledger.storage)])
     out = capsys.readouterr().out
@@ -370,3 +372,48 @@ def test_the_version_is_told(orchestrate) -> None:
 
 def test_a_mistyped_storage_folder_is_told(orchestrate) -> None:
     assert "; there is no folder nowhere yet\n" in orchestrate("status", QUICKSTART, "--storage", "nowhere").out
+
+
+@pytest.mark.parametrize("storage", ["gs://bucket/runs", "s3://me:secret@bucket/runs", "s3://", "s3://bucket?hue=red"])
+def test_storage_that_cannot_be_is_refused_without_its_secrets(orchestrate, storage) -> None:
+    for done in (
+        orchestrate("status", QUICKSTART, "--storage", storage),
+        orchestrate("plan", QUICKSTART, ORCHESTRATE_STORAGE=storage),
+    ):
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("error: storage '")
+        assert done.err.count("\n") == 1
+        assert "secret" not in done.err
+
+
+def test_a_store_that_does_not_answer_is_told_in_a_line(orchestrate, tmp_path) -> None:
+    address = "s3://bucket/runs?endpoint_override=http://127.0.0.1:9&region=us-east-1"
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = orchestrate("status", QUICKSTART, "--storage", address, **keys)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: s3://bucket/runs/trials: cannot be read: AWS Error NETWORK_CONNECTION")
+    assert done.err.count("\n") == 1
+
+
+def test_what_must_be_files_is_in_the_users_cache_where_the_storage_is_a_bucket(orchestrate, tmp_path) -> None:
+    place = {"ORCHESTRATE_STORAGE": "s3://bucket/runs", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    browsing = orchestrate("ui", QUICKSTART, **place)
+    assert browsing.code == 1
+    assert f"error: {tmp_path / 'cache' / 'anytime_orchestrator' / 'bucket-'}" in browsing.err
+    assert "mlflow/mlflow.db: no runs yet" in browsing.err
+    checked = orchestrate("data", "check", "digits", **place)
+    assert f"digits below {tmp_path / 'cache' / 'anytime_orchestrator' / 'bucket-'}" in checked.out
+
+
+def test_a_damaged_file_is_told_once_and_the_rest_is_shown(orchestrate, tmp_path) -> None:
+    (tmp_path / "one.yaml").write_text(ONE)
+    (trial,) = load(tmp_path / "one.yaml").trials
+    ledger = Ledger(tmp_path / "runs")
+    ledger.begin(trial)
+    path = ledger.folder(trial.id) / "attempt.json"
+    path.write_bytes(path.read_bytes().replace(b'"number": 1', b'"number": 7'))
+    for command in ("plan", "status", "report", "show"):
+        done = orchestrate(command, "one.yaml", *(["ann"] if command == "show" else []))
+        assert done.code == 0
+        assert done.err == f"warning: {path} is damaged: checksum does not match\n"
+        assert "pending" in done.out or "never ran" in done.out

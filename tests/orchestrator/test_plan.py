@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from anytime_core.config import Joint, NetworkConfig, Opt
 from orchestrator import plan as planning
-from orchestrator import report
+from orchestrator import report, sealed
 from orchestrator.ledger import Ledger
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
@@ -49,7 +48,7 @@ def checkpoint(ledger: Ledger, trial: Trial, step: int) -> None:
 def began(ledger: Ledger, trial: Trial, moment: str) -> None:
     """Dates an attempt that is there."""
     path: Path = ledger.folder(trial.id) / "attempt.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"began": moment}))
+    path.write_bytes(sealed.pack(sealed.unpack(path.read_bytes()) | {"began": moment}))
 
 
 # Work and order

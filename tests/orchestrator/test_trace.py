@@ -18,7 +18,7 @@ from anytime_core.checkpoint import digest
 from anytime_core.config import Ann, Joint
 from anytime_core.errors import CheckpointError
 from anytime_core.trainer import load_network, network_hash
-from orchestrator import metrics, render_trace
+from orchestrator import metrics, render_trace, sealed
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.ledger import Attempt, Ledger
 from orchestrator.provenance import code_version, cpu_model
@@ -309,9 +309,9 @@ def test_without_a_repository_of_its_own_the_code_has_the_packages_version(tmp_p
 
 def edit(ledger: Ledger, trial: Trial, change: Edit) -> None:
     path = ledger.folder(trial.id) / "result.json"
-    content = json.loads(path.read_text())
+    content = sealed.unpack(path.read_bytes())
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_bytes(sealed.pack(content))
 
 
 def rerun(trial: Trial, ledger: Ledger) -> Comparison:

@@ -152,7 +152,9 @@ def test_a_trial_whose_result_was_damaged_is_finished_again(trial, direct, where
     result = ledger.folder(trial.id) / "result.json"
     result.write_bytes(result.read_bytes()[:-10])
     reports: Reports = []
-    assert run_trial(trial, where, reports.append) == FINISHED
+    outcome = run_trial(trial, where, reports.append)
+    assert outcome.state is TrialState.FINISHED
+    assert any("kept as result.json.damaged" in note for note in outcome.notes)
     assert [[epoch.epoch for epoch in epochs] for epochs in reports] == [[1, 2, 3]]  # from its checkpoint
     record = ledger.record(trial.id)
     assert record is not None
