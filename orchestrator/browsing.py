@@ -20,11 +20,9 @@ PREDICTION_EPOCHS = 20
 fractions of the cost. ``metrics.parquet``, among the run's artifacts, has them all."""
 MOST_PREDICTIONS = 900
 """Of an epoch, which must fit into one request."""
+EPOCH = "progress/epoch"
 FIRST = "0"
 """The ``place`` of the summary run, before all trials."""
-VIEW = "orchestrate"
-"""The name of the view of a sweep's runs, as the UI's `Share` button makes them."""
-
 GUIDE = """\
 One run for each trial, and one named `summary`, whose artifacts are the tables and figures. Those of a trial are its
 curves, its metrics of all epochs and predictions (`metrics.parquet`) and the trained network (`model`, which
@@ -90,7 +88,7 @@ def record_tags(record: TrialRecord) -> dict[str, str]:
 def epoch_metrics(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
     """What is shown of an epoch."""
     shown = {
-        "epoch": float(epoch.epoch),
+        EPOCH: float(epoch.epoch),
         "progress/step": float(epoch.step),
         "progress/learning_rate": epoch.learning_rate,
         "progress/seconds": epoch.seconds,
@@ -139,41 +137,54 @@ def _images(config: TrialConfig, epoch: EpochMetrics) -> int:
     return steps * config.training.batch_size
 
 
-# The view
+# Views
 
 
 SECTIONS = {"error": True, "loss": True, "train_error": False, "test_error": False, "progress": False}
 """Of the charts, from top to bottom, and whether they are unfolded."""
 SUMMARY_SECTIONS = ("wins", "increase", "trials")
 COLUMNS = (
-    "tags.`method`",
-    "tags.`network`",
-    "tags.`dataset`",
-    "params.`seed`",
-    "tags.`state`",
     "metrics.`error/at_0.25`",
     "metrics.`error/at_0.50`",
     "metrics.`error/at_0.75`",
     "metrics.`error/at_1.00`",
     "metrics.`error/average`",
+    "tags.`state`",
+    "tags.`method`",
+    "tags.`network`",
+    "tags.`dataset`",
+    "params.`seed`",
     "attributes.`Models`",
 )
+"""Those that a run's name says already come last."""
+LIST, CHARTS = "errors", "curves"
+FILTERS = {LIST: "", CHARTS: "tags.trial_id != ''"}
+"""What each view shows; the summary has no curves."""
 
 
-def view() -> str:
-    """The state of the UI for a sweep's runs, as MLflow keeps shared ones."""
+def views() -> dict[str, str]:
+    """By name, as the UI keeps the views that its menu offers: the first runs, of which it draws curves, are all
+    methods on one network."""
+    return {
+        name: json.dumps(
+            {"name": name, "createdAt": number, "updatedAt": number, "state": json.dumps(_state(condition))}
+        )
+        for number, (name, condition) in enumerate(FILTERS.items(), 1)
+    }
+
+
+def _state(condition: str) -> dict[str, Any]:
     sections = {**SECTIONS, **dict.fromkeys(SUMMARY_SECTIONS, False)}
-    return json.dumps(
-        {
-            "orderByKey": "tags.`place`",
-            "orderByAsc": True,
-            "selectedColumns": COLUMNS,
-            "columnOrder": COLUMNS,
-            "compareRunCharts": [],
-            "compareRunSections": [
-                {"uuid": name, "name": name, "display": unfolded, "isReordered": False, "deleted": False}
-                for name, unfolded in sections.items()
-            ],
-            "isAccordionReordered": True,
-        }
-    )
+    return {
+        "searchFilter": condition,
+        "orderByKey": "tags.`place`",
+        "orderByAsc": True,
+        "selectedColumns": COLUMNS,
+        "columnOrder": COLUMNS,
+        "compareRunCharts": [],
+        "compareRunSections": [
+            {"uuid": name, "name": name, "display": unfolded, "isReordered": False, "deleted": False}
+            for name, unfolded in sections.items()
+        ],
+        "isAccordionReordered": True,
+    }

@@ -39,7 +39,7 @@ METRICS_PER_REQUEST = 1000
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
-VIEW_TAG = f"mlflow.sharedViewState.{browsing.VIEW}"
+VIEW_TAG = "mlflow.sharedViewState."
 STALE = 3600.0
 """In seconds: a database that is still half made then has no maker any more."""
 
@@ -134,8 +134,9 @@ class Store:
             found = self._client.get_experiment(made)
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
-        if found.tags.get(VIEW_TAG) != browsing.view():
-            self._client.set_experiment_tag(found.experiment_id, VIEW_TAG, browsing.view())
+        for name, content in browsing.views().items():
+            if found.tags.get(VIEW_TAG + name) != content:
+                self._client.set_experiment_tag(found.experiment_id, VIEW_TAG + name, content)
         return found
 
     @property
@@ -162,7 +163,8 @@ class Store:
         the first, all wait for a later call. Files are filled in once the trial has ended, unless they are there."""
         from mlflow.entities import Param
 
-        run = self._runs.get(trial.id) or self._create(trial)
+        epochs = list(epochs)
+        run = self._runs.get(trial.id) or self._create(trial, epochs)
         if not run.has_params:
             params = [Param(*param) for param in browsing.params_of(trial).items()]
             self._client.log_batch(run.run_id, params=params)
@@ -180,7 +182,7 @@ class Store:
             self._log_data(run, trial.config, tags)
             self._log_files(run, trial.config, fill)
         if run.status != status and status != "RUNNING":
-            self._client.set_terminated(run.run_id, status)
+            self._client.set_terminated(run.run_id, status, _end(epochs))
         run.status = status
 
     def _tag(self, run: _TrackedRun, tags: Mapping[str, str]) -> None:
@@ -202,9 +204,10 @@ class Store:
             self._client.update_run(run.run_id, name=name)
             run.name = name
 
-    def _create(self, trial: Trial) -> _TrackedRun:
+    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics]) -> _TrackedRun:
         tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin()}
-        made = self._client.create_run(self.experiment, run_name=browsing.run_name(trial), tags=tags)
+        name, start = browsing.run_name(trial), _start(epochs)
+        made = self._client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
         self._runs[trial.id] = _tracked(made)
         return self._runs[trial.id]
 
@@ -276,14 +279,19 @@ def _create(database: Path) -> None:
     from mlflow import MlflowClient
 
     database.parent.mkdir(parents=True, exist_ok=True)
-    for left in database.parent.glob(".new-*"):  # by a process that was killed
-        with suppress(FileNotFoundError):
-            if left.stat().st_mtime < time.time() - STALE:
-                shutil.rmtree(left, ignore_errors=True)
+    _tidy(database.parent)
     with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
         made = Path(folder) / database.name
         MlflowClient(tracking_uri=f"sqlite:///{made.absolute()}").search_experiments(max_results=1)
         _put_in_place(made, database)
+
+
+def _tidy(folder: Path) -> None:
+    """Takes away what processes that were killed left long ago."""
+    for left in folder.glob(".new-*"):
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - STALE:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _put_in_place(made: Path, database: Path) -> None:
@@ -316,8 +324,8 @@ def _check_listening(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
-def runs_page(uri: str, sweep: str) -> str:
-    """Where a sweep's runs are in MLflow's UI, below its address: with our view of them, where they have one.
+def pages(uri: str, sweep: str) -> dict[str, str]:
+    """Where a sweep's runs are in MLflow's UI, below its address: their ``errors``, ``curves`` and ``report``.
 
     Raises TrackingError if there are none, or nobody answers.
     """
@@ -326,13 +334,25 @@ def runs_page(uri: str, sweep: str) -> str:
         raise TrackingError(f"{database}: no runs yet; `orchestrate sweep` makes them")
     try:
         _check_listening(uri)
-        found = client(uri).get_experiment_by_name(sweep)
+        found, summary = _found(client(uri), sweep)
     except Exception as error:  # whatever MLflow raises
         raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be reached: {first_line(error)}") from error
     if found is None:
         raise TrackingError(f"MLflow at {safe_uri(uri)} has no runs of a sweep named {sweep}")
-    view = f"?viewStateShareKey={browsing.VIEW}" if VIEW_TAG in found.tags else "?"
-    return f"#/experiments/{found.experiment_id}/runs{view}"
+    experiment, options = f"#/experiments/{found.experiment_id}/runs", "workflowType=machine_learning"
+    views = {name: f"&viewStateShareKey={name}" if VIEW_TAG + name in found.tags else "" for name in browsing.FILTERS}
+    where = {
+        browsing.LIST: f"{experiment}?{options}{views[browsing.LIST]}",
+        browsing.CHARTS: f"{experiment}?{options}{views[browsing.CHARTS]}&compareRunsMode=CHART",
+    }
+    return where | ({"report": f"{experiment}/{summary}/artifacts/report.html?{options}"} if summary else {})
+
+
+def _found(store: MlflowClient, sweep: str) -> tuple[Experiment | None, str | None]:
+    """A sweep's experiment, and the id of its summary run."""
+    found = store.get_experiment_by_name(sweep)
+    runs = store.search_runs([found.experiment_id], f"tags.kind = '{SUMMARY}'") if found else []
+    return found, runs[0].info.run_id if runs else None
 
 
 def _user() -> str:
@@ -343,16 +363,26 @@ def _user() -> str:
 
 
 def _tracked(run: Run) -> _TrackedRun:
-    """``epoch`` goes with every batch, so its latest value is the last epoch that was written."""
+    """``progress/epoch`` goes with every batch, so its latest value is the last epoch that was written."""
+    last = run.data.metrics.get(browsing.EPOCH, run.data.metrics.get("epoch", 0))  # as it was called before
     return _TrackedRun(
         run_id=run.info.run_id,
         name=run.info.run_name,
-        last_epoch=int(run.data.metrics.get("epoch", 0)),
+        last_epoch=int(last),
         status=run.info.status,
         has_params=bool(run.data.params),
         has_data=bool(run.inputs and run.inputs.dataset_inputs),
         tags=dict(run.data.tags),
     )
+
+
+def _start(epochs: Sequence[EpochMetrics]) -> int | None:
+    """In milliseconds; None is now."""
+    return int((epochs[0].timestamp - epochs[0].seconds) * 1000) if epochs else None
+
+
+def _end(epochs: Sequence[EpochMetrics]) -> int | None:
+    return int(epochs[-1].timestamp * 1000) if epochs else None
 
 
 def _next(epochs: Iterable[EpochMetrics], last: int) -> list[EpochMetrics]:

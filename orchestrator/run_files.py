@@ -55,11 +55,14 @@ def curves(title: str, costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> 
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE, layout="constrained")
-    by_cost, by_epoch = figure.subplots(1, 2)
     figure.suptitle(title, fontsize=10)
-    _draw_by_cost(by_cost, costs, epochs[-1])
-    _draw_by_epoch(by_epoch, costs, epochs)
-    for axes in (by_cost, by_epoch):
+    if len(costs) > 1:
+        by_cost, by_epoch = figure.subplots(1, 2)
+        _draw_by_cost(by_cost, costs, epochs[-1])
+        _draw_by_epoch(by_epoch, costs, epochs)
+    else:
+        _draw_alone(figure.subplots(), epochs)
+    for axes in figure.axes:
         axes.grid(color="#dddddd", linewidth=0.5)
         axes.tick_params(labelsize=8)
         axes.legend(fontsize=8, frameon=False)
@@ -86,3 +89,12 @@ def _draw_by_epoch(axes: Axes, costs: Sequence[int], epochs: Sequence[EpochMetri
             axes.plot(numbers, errors, color=colour, label=f"at {fraction} of the cost")
     axes.set_xlabel("epoch", fontsize=8)
     axes.set_ylabel("test error in %", fontsize=8)
+
+
+def _draw_alone(axes: Axes, epochs: Sequence[EpochMetrics]) -> None:
+    """Of a network with one prediction."""
+    numbers = [epoch.epoch for epoch in epochs]
+    axes.plot(numbers, [epoch.test_error[0] for epoch in epochs], color="#0072B2", label="test")
+    axes.plot(numbers, [epoch.train_error[0] for epoch in epochs], color="#777777", linestyle="--", label="train")
+    axes.set_xlabel("epoch", fontsize=8)
+    axes.set_ylabel("error in %", fontsize=8)

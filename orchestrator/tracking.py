@@ -158,7 +158,8 @@ class Tracker:
         marks = _marks(self._ledger, self._sweep)
         delivered = _delivered(self._ledger, self._sweep.name, self._uri)
         self.behind = _missing(delivered, marks)
-        if self.behind and delivered.created not in ("", self._connected().created):  # a server that was emptied
+        connects = self.behind or self._store
+        if connects and delivered.created not in ("", self._connected().created):  # a server that was emptied
             delivered = _Delivered()
             self.behind = list(marks)
         trials = dict(delivered.trials)

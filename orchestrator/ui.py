@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -27,9 +27,9 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
-    page = mlflow_store.runs_page(uri, sweep)
+    pages = mlflow_store.pages(uri, sweep)
     if urlsplit(uri).scheme in ("http", "https"):
-        say(_links(sweep, uri.rstrip("/"), page))
+        say(_links(sweep, uri.rstrip("/"), pages))
         return
     _check_free(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server with it
@@ -44,7 +44,7 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
         try:
             address = f"http://{_bracketed(host)}:{port}"
             _wait(server, f"{address}/health", output)
-            say(f"{_links(sweep, address, page)}\nctrl-C ends it")
+            say(f"{_links(sweep, address, pages)}\nctrl-C ends it")
             server.wait()
         except KeyboardInterrupt:
             say("")
@@ -52,9 +52,9 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
             _end(server)
 
 
-def _links(sweep: str, address: str, page: str) -> str:
-    """Two ways to look at the runs."""
-    return f"{sweep}: {address}/{page}\ncharts: {address}/{page}&compareRunsMode=CHART".replace("?&", "?")
+def _links(sweep: str, address: str, pages: Mapping[str, str]) -> str:
+    """The ways to look at the runs, a line each."""
+    return "\n".join(f"{sweep} {name}: {address}/{page}" for name, page in pages.items())
 
 
 def _bracketed(host: str) -> str:
