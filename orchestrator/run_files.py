@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anytime_core import checkpoint
+from anytime_core.catalog import DATASETS
 from anytime_core.checkpoint import Checkpoint
-from anytime_core.config import MILESTONES
-from anytime_core.cost import trial_costs
+from anytime_core.config import MILESTONES, TrialConfig
+from anytime_core.cost import costs_at, trial_costs
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, milestone_errors
 from orchestrator import metrics
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES, METRICS, MODEL = "curves.png", "metrics.parquet", "model"
+BYTES = 4
+"""Of a weight."""
 NETWORK = "network"
 """The folder of a model that holds its checkpoint."""
 SIZE = (9.0, 3.6)
@@ -29,15 +32,32 @@ NEEDED = ("network/", "normalisation/")
 """The arrays of a checkpoint that the trained network consists of; the others, half of it, serve training alone."""
 
 
-def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, models: bool) -> None:
-    """Fills the folder with what there is. Raises StorageError or OSError where something cannot be read now."""
+def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, largest: float) -> None:
+    """Fills the folder with what there is, without networks of more than ``largest`` bytes. Raises StorageError or
+    OSError where something cannot be read now."""
     costs, epochs = trial_costs(trial.config), ledger.epochs(trial.id)
     if epochs:
         packed = metrics.pack(trial.id, trial.config.predicting_units, costs, epochs)
         write_atomically(folder / METRICS, packed)
         write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs))
-    if models and state is TrialState.FINISHED:
+    if state is TrialState.FINISHED and size_of(trial.config) <= largest:
         _write_network(trial.id, ledger, folder / MODEL / NETWORK)
+
+
+def size_of(config: TrialConfig) -> int:
+    """Bytes of a trial's network, but for its biases and normalisations, which are few: on an image of one pixel each
+    weight is one multiply-add."""
+    spec, network = DATASETS[config.data.name], config.network
+    weights = costs_at(
+        network.n,
+        network.c,
+        config.predicting_units,
+        num_classes=spec.classes,
+        in_channels=spec.channels,
+        image_size=1,
+        transition=network.transition,
+    )
+    return BYTES * weights[-1]
 
 
 def _write_network(trial_id: str, ledger: Ledger, folder: Path) -> None:

@@ -17,15 +17,17 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient, pyfunc
 
-from anytime_core.config import Opt
+from anytime_core.config import NetworkConfig, Opt
 from anytime_core.data.cache import load as load_images
 from anytime_core.result import EpochMetrics
+from anytime_core.trainer import build_network
 from orchestrator import browsing, mlflow_store, run_files, tracking
+from orchestrator.errors import UsageError
 from orchestrator.ledger import Ledger
 from orchestrator.mlflow_store import client, default_uri
 from orchestrator.sweep import Sweep, load
 from orchestrator.tracking import Tracker, is_current
-from orchestrator.trial import TrialRecord, TrialState
+from orchestrator.trial import Trial, TrialRecord, TrialState
 from orchestrator.worker import Surroundings, run_trial
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours to mend
@@ -253,13 +255,28 @@ def test_a_model_is_half_of_a_checkpoint_and_is_known_to_the_list(trained: Told)
         assert known["artifact_path"] == "model"
 
 
-def test_models_can_be_left_out(tmp_path: Path, trained: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(tracking.MODELS, "no")
-    trial = trained.sweep.trials[0]
-    fill = tmp_path / "files"
-    fill.mkdir()
-    run_files.write(trial, TrialState.FINISHED, trained.ledger, fill, models=tracking._wants_models())
-    assert {path.name for path in fill.iterdir()} == {"curves.png", "metrics.parquet"}
+@pytest.mark.parametrize(("given", "models"), [("0", set()), ("0.001", set()), ("0.05", {"model"}), ("", {"model"})])
+def test_networks_that_are_too_large_are_left_out(
+    tmp_path: Path, trained: Told, monkeypatch: pytest.MonkeyPatch, given: str, models: set[str]
+) -> None:
+    monkeypatch.setenv(tracking.MODELS, given)
+    run_files.write(
+        trained.sweep.trials[0], TrialState.FINISHED, trained.ledger, tmp_path, largest=tracking.largest_model()
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "metrics.parquet"} | models
+
+
+@pytest.mark.parametrize("given", ["no", "-1", "nan"])
+def test_what_is_no_size_of_a_network_is_refused(told: Told, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv(tracking.MODELS, given)
+    with pytest.raises(UsageError, match=f"ORCHESTRATE_MLFLOW_MODELS is '{given}', must be the size in MB"):
+        told.tell()
+
+
+def test_the_size_of_a_network_is_known_before_it_is_read(make_trial: Callable[..., Trial]) -> None:
+    config = replace(make_trial().config, network=NetworkConfig(n=9, c=16))
+    parts = build_network(config).state_dict().values()
+    assert run_files.size_of(config) == pytest.approx(sum(part.nbytes for part in parts), rel=0.02)
 
 
 def test_a_failure_is_gone_once_the_trial_has_finished(
