@@ -91,7 +91,7 @@ def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, F
     with ended_with_block(browsing):
         assert browsing.stdout
         line = browsing.stdout.readline()
-        found = re.fullmatch(rf"small: (http://127\.0\.0\.1:{port})/#/experiments/(\d+)/runs .*\n", line)
+        found = re.fullmatch(rf"small errors: (http://127\.0\.0\.1:{port})/#/experiments/(\d+)/runs\?.*\n", line)
         assert found, line
         runs = search_runs(found[1], found[2])
         assert len(runs) == TRIALS

@@ -85,7 +85,7 @@ def test_mlflow_shows_each_trial_once(finished: tuple[User, Finished]) -> None:
     tags = dict(database.execute("SELECT key, count(DISTINCT run_uuid) FROM tags GROUP BY 1").fetchall())
     assert tags["trial_id"] == tags["cell"] == tags["method"] == tags["state"] == tags["code_version"] == TRIALS
     names = {name for (name,) in database.execute(f"SELECT name {OF_TRIALS}")}
-    assert "aann (2,4) digits seed 0" in names
+    assert "aann (2,4) digits s0" in names
 
 
 def test_tables_and_figures_are_in_the_sweeps_folder_and_in_a_summary_run(finished: tuple[User, Finished]) -> None:
