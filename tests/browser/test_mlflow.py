@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -51,16 +50,15 @@ def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Links]:
         *(str(Path(sys.executable).with_name("orchestrate")), "ui", "small.yaml", "--host", "::1"),
         *("--port", str(_free_port())),
     ]
-    server = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c, start_new_session=True
-    )
+    # In pytest's own process group, so that whatever ends that ends it too.
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c)
     try:
         assert server.stdout
         lines = [server.stdout.readline() for _ in range(4)]
         assert lines[-1] == "ctrl-C ends it\n"
         yield {found[1]: found[2] for line in lines if (found := re.fullmatch(r"small (\w+): (\S+)\n", line))}
     finally:
-        os.killpg(server.pid, signal.SIGINT)
+        server.send_signal(signal.SIGINT)
         server.communicate(timeout=60)
     assert server.returncode == 0
 
