@@ -58,7 +58,7 @@ def test_a_sweep_in_a_bucket_is_killed_goes_on_and_mends_what_is_damaged(
 
     monkeypatch.setenv("XDG_CACHE_HOME", user.environment["XDG_CACHE_HOME"])
     assert (local_folder(str(user.storage)) / "mlflow" / "mlflow.db").exists()
-    assert {path.name for path in user.folder.iterdir()} <= {"small.yaml", "cache"}
+    assert {path.name for path in user.folder.iterdir()} <= {"small.yaml", "cache", ".config"}
     for said in (during, shown, done):
         assert "secret" not in said.stdout + said.stderr
         assert "Traceback" not in said.stderr
