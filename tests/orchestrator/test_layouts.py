@@ -143,8 +143,8 @@ def test_a_sequence_answers_with_its_latest_member_past_the_one_before(arranged)
 
 
 def test_the_best_optimum_no_deeper_stands_beside_it(arranged) -> None:
-    """Depth 1, 3, 4 and 6 of 6: errors fall by one a unit, but for a failed and a lucky one."""
-    lucky = {(1, 2): 5.0, (2, 3): None}
+    """Depth 1, 3, 4 and 6 of 6: errors fall by one a unit, but for a lucky one; past a failed one nothing is sure."""
+    lucky = {(1, 2): 5.0, (2, 4): None}
     _, table = arranged(
         SEQUENCE,
         lambda cell: (
@@ -156,7 +156,40 @@ def test_the_best_optimum_no_deeper_stands_beside_it(arranged) -> None:
         ),
     )
     line = of(table, method="opt+")
-    assert [line[metric].value for metric in METRICS] == [29, 5, 5, 5, None]
+    assert [line[metric].value for metric in METRICS] == [29, 5, None, None, None]
+    assert [line[metric].mark for metric in METRICS] == ["", "", "failed", "failed", ""]
+
+
+def test_sequences_are_means_over_seeds_and_those_with_fewer_are_marked(arranged) -> None:
+    """Seed 1 lacks the deepest optimum, seed 2 a member."""
+    text = SEQUENCE + "seeds: [0, 1, 2]\n"
+
+    def errors_of(cell: Cell) -> list[float] | None:
+        if cell.unit:
+            return None if (cell.seed, cell.n, cell.unit) == (1, 2, 6) else [10.0 + cell.seed]
+        return None if (cell.seed, cell.n) == (2, 1) else [20.0 + 2 * cell.seed] * (3 * cell.n)
+
+    _, table = arranged(text, errors_of)
+    line, best = of(table, method="sequence of aann"), of(table, method="opt+")
+    assert {(line[m].value, line[m].spread, line[m].mark) for m in METRICS} == {(21.0, 2**0.5, "†")}
+    assert [best[metric].value for metric in METRICS] == [11, 11, 11, 11, None]
+    assert [best[metric].mark for metric in METRICS] == ["", "", "", "†", ""]
+    assert best["1/4"].spread == 1
+    assert any("opt (1,4) (2,4) digits 1: 1 failed" in note for note in table.notes)
+    assert any("aann (1,4) (2,4) digits 1 failed" in note for note in table.notes)
+
+
+def test_a_network_hardly_deeper_is_no_member_as_in_the_figure(arranged) -> None:
+    """n = 5 is less than 1.5 times 4; of two of one depth, the first counts; but all optima do."""
+    text = """
+networks: [{n: 1, c: 4}, {n: 4, c: 4}, {n: 4, c: 4, period: 2}, {n: 5, c: 4}]
+methods: {aann: {strategy: aann}, opt: {regime: opt}}
+report: {baseline: aann, tables: [sequence]}
+"""
+    _, table = arranged(text, lambda cell: [30.0 - cell.unit] if cell.unit else [9.0] * len(units(cell)))
+    assert [line["networks"].value for line in lines(table)] == ["(1,4) (4,4)"] * 2
+    assert of(table, method="sequence of aann")["1"].value == 9
+    assert of(table, method="opt+")["1"].value == 30 - 12  # the fifteenth unit is of no member
 
 
 def test_a_sequence_without_one_of_its_members_has_no_errors(arranged) -> None:
