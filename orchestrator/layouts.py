@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.measurements import METRICS
+from orchestrator.sweep import Sweep
 from orchestrator.table import Column, Entry, Table
-from orchestrator.tables import ErrorRow, Tables, WinRow, lacking, sequence_means
+from orchestrator.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
 from orchestrator.trial import Cell
 
-AT_FRACTIONS = "Error in % at fractions of the cost; AE is the mean of all predictions"
-FEWER = "†"
+AT_FRACTIONS = "in % at fractions of the cost; AE is the mean of all predictions"
 MOST_NAMED = 8
 BEST = "the best of those trained for all depths"
 
@@ -38,7 +38,7 @@ def errors(tables: Tables) -> Table:
     columns = [Column(name=metric, group=dataset) for dataset in datasets for metric in METRICS]
     return Table(
         name="errors",
-        title=AT_FRACTIONS,
+        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}",
         columns=(Column(name="network", numeric=False), Column(name="method", numeric=False), *columns),
         rows=tuple(shown),
         notes=(f"*: {BEST}.", *_error_notes(tables)),
@@ -64,7 +64,7 @@ def methods(tables: Tables) -> Table:
     ]
     return Table(
         name="methods",
-        title=AT_FRACTIONS,
+        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}",
         columns=(*_words("data set", "network", "metric"), *(Column(name=name) for name in names)),
         rows=tuple(shown),
         notes=(f"*: {BEST}.", *_error_notes(tables)),
@@ -86,7 +86,7 @@ def periods(tables: Tables) -> Table:
     ]
     return Table(
         name="periods",
-        title=f"{AT_FRACTIONS}; s: units from one prediction to the next",
+        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}; s: units from one prediction to the next",
         columns=(
             *_words("data set", "network", "method", "metric"),
             *(Column(name=f"s={period}") for period in found),
@@ -122,7 +122,7 @@ def sequence(tables: Tables) -> Table:
     ]
     return Table(
         name="sequence",
-        title="Sequences of networks: error in % at fractions of the cost of all members",
+        title=f"Sequences of networks: {_kind(tables.sweep).lower()} in % at fractions of the cost of all members",
         columns=(
             *_words("method", "networks"),
             *(Column(name=metric, group=dataset) for dataset in datasets for metric in METRICS),
@@ -206,6 +206,18 @@ def _suited(tables: Tables) -> list[str]:
     return ["errors", *(["wins"] if tables.wins else []), *(["increases"] if tables.increases else [])]
 
 
+def _kind(sweep: Sweep) -> str:
+    """Of which images the errors are; where data sets differ, a note says which are which."""
+    names = {cell.dataset for cell in sweep.cells}
+    return "Test error" if not sweep.validated else "Validation error" if names == sweep.validated else "Error"
+
+
+def _kind_notes(sweep: Sweep) -> tuple[str, ...]:
+    names = dict.fromkeys(cell.dataset for cell in sweep.cells)
+    held, tested = ([n for n in names if (n in sweep.validated) is wanted] for wanted in (True, False))
+    return (f"Validation error: {', '.join(held)}; test error: {', '.join(tested)}.",) if held and tested else ()
+
+
 # Entries
 
 
@@ -254,6 +266,7 @@ def _seed_notes(tables: Tables, rows: Iterable[ErrorRow]) -> tuple[str, ...]:
     fewer = [_lacking(row) for row in rows if any(row.counts[metric] for metric in row.missing)]
     seeds = len({cell.seed for cell in tables.sweep.cells})
     return (
+        *_kind_notes(tables.sweep),
         *((f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()),
         *((f"{FEWER}: mean of fewer seeds: {_some(fewer)}.",) if fewer else ()),
     )

@@ -25,6 +25,8 @@ from orchestrator.trial import Cell, TrialRecord, TrialState
 ByMetric = Mapping[str, float | None]
 Reasons = Mapping[str, Mapping[str, int]]
 """How many errors of each metric are not there, by why."""
+FEWER = "†"
+"""Marks a mean of fewer seeds than were meant."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -195,3 +195,35 @@ report: {baseline: aann, tables: [sequence]}
 def test_a_sequence_without_one_of_its_members_has_no_errors(arranged) -> None:
     _, table = arranged(SEQUENCE, lambda cell: [1.0] if cell.unit else None if cell.n == 1 else [6, 5, 4, 3, 2, 1])
     assert {of(table, method="sequence of aann")[metric].value for metric in METRICS} == {None}
+
+
+# Of which images
+
+
+@pytest.mark.parametrize(
+    ("datasets", "title", "note"),
+    [
+        ("[digits]", "Test error in %", ""),
+        ("[{name: digits, validation: 100}]", "Validation error in %", ""),
+        ("[{name: digits, validation: 100}, svhn]", "Error in %", "Validation error: digits; test error: svhn."),
+    ],
+)
+def test_a_table_says_whether_its_errors_are_of_validation_or_test_images(load_text, datasets, title, note) -> None:
+    sweep = load_text(
+        f"{HEAD.replace('[digits]', datasets)}networks: [{{n: 1, c: 4}}, {{n: 2, c: 4}}]\nmethods: {{ann: {{}}}}\n"
+        "report: {tables: [errors, methods, periods, sequence]}\n"
+    )
+    found = layouts.arrange(tables.build(sweep, {}, dict.fromkeys((t.id for t in sweep.trials), TrialState.PENDING)))
+    assert len(found) == 4
+    for table in found:
+        assert title.lower() in table.title.lower()
+        assert ("test" in title.lower()) == ("test" in table.title.lower())
+        assert not note or note in table.notes
+
+
+def test_the_best_method_is_in_bold_where_an_optimum_is_as_good(arranged) -> None:
+    _, table = arranged(
+        "networks: [{n: 1, c: 4}]\nmethods: {ann: {}, aann: {strategy: aann}, opt: {regime: opt}}\n",
+        lambda cell: [10] if cell.unit else [90, 50, 10 if cell.method == "ann" else 20],
+    )
+    assert {line["method"].value: line["1"].best for line in lines(table)} == {"ann": True, "aann": False, "opt": False}

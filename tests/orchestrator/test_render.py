@@ -241,7 +241,7 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack(made) -> None:
 
 def _parts(text: str) -> list[str]:
     """The tables, and what stands below them."""
-    starts = [text.index(start) for start in ("Error in %", "Wins over", "Mean relative", "Not in the")]
+    starts = [text.index(start) for start in ("Test error in %", "Wins over", "Mean relative", "Not in the")]
     return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
