@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -331,17 +332,20 @@ def report_command(
 def _published(
     grid: Sweep, ledger: Ledger, tracking_uri: str | None, page: Path | None, folder: Path | None
 ) -> Iterator[Path]:
-    from orchestrator import publish, report
+    from orchestrator import publish
     from orchestrator.mlflow_store import check_uri, default_uri
     from orchestrator.tracking import run_links
 
+    say = partial(click.echo, err=True)
     links = run_links(ledger, grid.name, check_uri(tracking_uri or default_uri(ledger.storage)))
     if folder:
-        publish.write(grid, ledger, folder, links)
+        publish.write(grid, ledger, folder, links, say)
         yield folder
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
-        text = publish.html(grid, ledger, report.read_tables(grid, ledger), publish.draw(grid, ledger), links)
+        drawn = publish.draw(grid, ledger)
+        tables = publish.read_tables(grid, ledger, drawn, str if folder else say)  # said once
+        text = publish.html(grid, ledger, tables, drawn, links)
         write_atomically(page, text.encode())
         yield page
 

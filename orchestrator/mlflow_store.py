@@ -193,7 +193,7 @@ class Store:
         run.status = status
 
     def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        """Makes the summary run of the sweep hold these files, and no older ones of the same names."""
+        """Makes the summary run of the sweep hold these files, and no others."""
         from mlflow.entities import Metric, RunTag
 
         existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
@@ -206,7 +206,24 @@ class Store:
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         self._client.log_artifacts(run.info.run_id, str(folder))
+        self._delete_others(run, folder)
         self._client.set_terminated(run.info.run_id, "FINISHED")
+
+    def _delete_others(self, run: Run, folder: Path) -> None:
+        """Artifacts that are not in the folder, such as figures of an older report."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        for path in list(self._artifacts(run.info.run_id)):
+            if not (folder / path).exists():  # the client itself cannot delete
+                get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri).delete_artifacts(path)
+
+    def _artifacts(self, run_id: str, below: str | None = None) -> Iterator[str]:
+        """The paths of all files."""
+        for found in self._client.list_artifacts(run_id, below):
+            if found.is_dir:
+                yield from self._artifacts(run_id, found.path)
+            else:
+                yield found.path
 
     def _create(self, trial: Trial) -> _TrackedRun:
         cell = trial.cell

@@ -20,7 +20,7 @@ from orchestrator.measurements import METRICS
 from orchestrator.plan import Plan
 from orchestrator.report import TrialStatus
 from orchestrator.table import Column, Entry, Table
-from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow
+from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.trial import Trial, TrialState
 
 ABSENT = "-"
@@ -273,7 +273,8 @@ def error_rows(rows: Iterable[ErrorRow]) -> list[Row]:
             "seeds": row.seeds,
             **{metric: _present(error) for metric, error in row.errors.items()},
             **{f"{metric} sd": _present(spread) for metric, spread in row.spreads.items()},
-            "missing": ", ".join(f"{count} {reason}" for reason, count in row.missing.items()),
+            **{f"{metric} seeds": row.counts[metric] for metric in METRICS},
+            "missing": lacking(row.missing),
         }
         for row in rows
     ]
@@ -321,6 +322,7 @@ def sequence_rows(rows: Iterable[SequenceRow]) -> list[Row]:
             "networks": " ".join(row.networks),
             "seed": row.seed,
             **{metric: _present(error) for metric, error in row.errors.items()},
+            "missing": lacking(row.missing),
         }
         for row in rows
     ]

@@ -409,6 +409,19 @@ def test_a_page_of_which_nothing_has_run_says_so(load_text, fill) -> None:
     assert "no results yet" not in figures.as_svg(drawn["choices-digits-1"])
 
 
+def test_two_optima_do_not_look_alike() -> None:
+    looks = figures._looks([Curve(label=name, x=(1,), y=(1,), reference=True) for name in ("opt", "opt_all", "other")])
+    assert {look.colour for look in looks.values()} == {"black"}
+    assert len({look.dashes for look in looks.values()}) == len({look.marker for look in looks.values()}) == 3
+
+
+def test_a_method_looks_alike_in_all_figures_of_a_sweep() -> None:
+    methods = {"ann": False, "opt": True, "aann": False}
+    alone = figures._looks([Curve(label="aann", x=(1,), y=(1,))], methods)
+    both = figures._looks([Curve(label=name, x=(1,), y=(1,)) for name in ("aann", "ann")], methods)
+    assert alone["aann"] == both["aann"] != both["ann"]
+
+
 def test_no_two_methods_look_alike() -> None:
     looks = [figures._look(place) for place in range(panels.MOST_METHODS)]
     assert len({(look.colour, look.dashes) for look in looks}) == len(looks)

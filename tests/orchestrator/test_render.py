@@ -222,7 +222,7 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack(made) -> None:
     assert lines[5][7:] == [f"{value:.2f}†" for value in (60, 50, 30, 10, 35)]
     assert lines[7] == ["(2,8)", "opt", *["5.00 ±0.00"] * 4, "-", *["5.00 ±0.00"] * 4, "-"]
     assert "†: mean of fewer seeds: ann (2,8) cifar10 1 failed; aann (2,8) cifar10 1 diverged." in errors
-    assert "opt: trained for the depth nearest to each fraction alone, not for all." in errors
+    assert "opt: each network is trained for one depth alone; at a fraction stands the depth nearest to it." in errors
     lines = [cells(line) for line in wins.splitlines()]
     assert lines[0][0].startswith("Wins over ann in %")
     assert lines[4:9] == [
@@ -241,7 +241,7 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack(made) -> None:
 
 def _parts(text: str) -> list[str]:
     """The tables, and what stands below them."""
-    starts = [text.index(start) for start in ("Error in %", "Wins over", "Mean relative", "Not in the")]
+    starts = [text.index(start) for start in ("Test error in %", "Wins over", "Mean relative", "Not in the")]
     return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
