@@ -11,6 +11,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     GIT_PYTHON_REFRESH=quiet \
     RAY_USAGE_STATS_ENABLED=0
 
+# KubeRay's probes need wget.
+RUN apt-get update && apt-get install --yes --no-install-recommends wget && rm -r /var/lib/apt/lists/*
+
 # The volumes of docker-compose.yml take their owner from here.
 RUN useradd --uid 1000 --user-group --create-home anytime \
     && install --directory --owner anytime --group anytime /srv/runs /srv/data /srv/artifacts

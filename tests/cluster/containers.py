@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 import psutil
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
@@ -87,6 +89,18 @@ fi
 exec "$@"
 """
 """What the entry point of the postgres image does."""
+
+
+def need_namespaces() -> None:
+    """Skips the test where they are not to be had; fails it on CI."""
+    if missing := [tool for tool in ("unshare", "nsenter", "ip", "mount") if not shutil.which(tool)]:
+        reason = f"{', '.join(missing)} not found"
+    else:
+        reason = subprocess.run([*NAMESPACES, "true"], capture_output=True, text=True, check=False).stderr.strip()
+    if reason and os.environ.get("CI"):
+        pytest.fail(f"namespaces are needed: {reason}")
+    elif reason:
+        pytest.skip(f"namespaces are needed: {reason}")
 
 
 def read(environment: Mapping[str, str], path: Path = REPOSITORY / "docker-compose.yml") -> dict[str, Any]:

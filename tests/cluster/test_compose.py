@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 from cluster_user import free_port
-from containers import NAMESPACES, Containers, postgres_bin, read
+from containers import Containers, need_namespaces, postgres_bin, read
 
 pytestmark = pytest.mark.cluster
 
@@ -29,15 +26,6 @@ SERVICES = ("postgres", "mlflow", "ray-head", "cpu-worker")
 PASSWORD = "it's @ p/w: %"
 TOKEN = "0123456789abcdef" * 4
 SECONDS = 240
-
-
-def cannot() -> str:
-    """Why services cannot be run on this machine."""
-    missing = [tool for tool in ("unshare", "nsenter", "ip", "mount") if not shutil.which(tool)]
-    if missing:
-        return f"{', '.join(missing)} not found"
-    done = subprocess.run([*NAMESPACES, "true"], capture_output=True, text=True, check=False)
-    return done.stderr.strip() if done.returncode else ""
 
 
 @dataclass(frozen=True)
@@ -57,10 +45,7 @@ class Deployment:
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """All services, healthy, as `docker compose up` leaves them."""
-    if reason := cannot():
-        if os.environ.get("CI"):
-            pytest.fail(f"namespaces are needed: {reason}")
-        pytest.skip(f"namespaces are needed: {reason}")
+    need_namespaces()
     ports = {"MLFLOW_PORT": str(free_port()), "RAY_DASHBOARD_PORT": str(free_port())}
     compose = read({"POSTGRES_PASSWORD": PASSWORD, "RAY_AUTH_TOKEN": TOKEN, **ports})
     folder = tmp_path_factory.mktemp("services")
