@@ -103,20 +103,24 @@ class _StorageType(click.Path):
         return super().convert(value, param, ctx) if isinstance(location, Path) else location
 
 
+_debug = click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks.")
+_storage = click.option(
+    "--storage",
+    type=_StorageType(),
+    default=DEFAULT_STORAGE,
+    show_default=True,
+    envvar="ORCHESTRATE_STORAGE",
+    show_envvar=True,
+    help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
+    "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
+)
+
+
 def _common(command: Command) -> Command:
     """What every command on a sweep takes."""
     for decorate in (
-        click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."),
-        click.option(
-            "--storage",
-            type=_StorageType(),
-            default=DEFAULT_STORAGE,
-            show_default=True,
-            envvar="ORCHESTRATE_STORAGE",
-            show_envvar=True,
-            help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
-            "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
-        ),
+        _debug,
+        _storage,
         click.argument("sweep_file", metavar="SWEEP.yaml", type=click.Path(path_type=Path)),
     ):
         command = decorate(command)
@@ -136,6 +140,9 @@ _data_root = click.option(
     show_envvar=True,
     help="Folder of the data sets.  [default: data in the storage folder]",
 )
+_address = click.option(
+    "--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]"
+)
 _md5 = click.option(
     "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."
 )
@@ -154,7 +161,7 @@ def cli() -> None:
 @_common
 @_tracking_uri
 @_data_root
-@click.option("--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]")
+@_address
 @click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
 @click.option("--gpus", type=click.FloatRange(0, 1), help="Share of a GPU of each trial, instead of the sweep's.")
 @click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
@@ -504,4 +511,51 @@ def check(name: str, root: Path, form: str) -> None:
     files = fetching.check(name, root)
     _print([{"file": str(file.path), "state": file.state} for file in files], form, title=f"{name} below {root}")
     if any(file.state not in USABLE for file in files):
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("sweep_file", metavar="[SWEEP.yaml]", type=click.Path(path_type=Path), required=False)
+@_storage
+@_debug
+@_tracking_uri
+@_data_root
+@_address
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or machines.",
+)
+def doctor(
+    sweep_file: Path | None,
+    storage: Location,
+    tracking_uri: str | None,
+    data_root: Path | None,
+    address: str | None,
+    form: str,
+) -> None:
+    """Check the cluster, the storage, the data and MLflow, and say how to mend what is wrong.
+
+    With a sweep, also whether its data sets are on every node, and a trial fits on one. Exit code 1 if there is a
+    problem.
+    """
+    from orchestrator import doctor as examining
+    from orchestrator import render
+    from orchestrator.mlflow_store import check_uri, default_uri
+    from orchestrator.storage import local_folder
+    from orchestrator.sweep import load
+
+    settings = examining.settings_of(
+        load(sweep_file) if sweep_file else None,
+        storage=storage,
+        data_root=data_root or local_folder(storage) / "data",
+        tracking_uri=check_uri(tracking_uri or default_uri(storage)),
+        address=_checked_address(address),
+    )
+    checks = examining.examine(settings)
+    click.echo(render.as_json(examining.as_rows(checks)) if form == "json" else examining.as_text(checks))
+    if any(check.state is examining.State.PROBLEM for check in checks):
         sys.exit(1)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 METRICS_PER_REQUEST = 1000
+PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -318,3 +319,21 @@ def _batches(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> Iterator[t
 def first_line(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]
+
+
+def check_writable(uri: str) -> None:
+    """Writes a tag on an experiment and takes it away again. Raises TrackingError where that cannot be done.
+
+    A SQLite file that is not there yet is not made.
+    """
+    database = database_file(uri)
+    if database and not database.exists():
+        return
+    try:
+        _check_listening(uri)
+        store = client(uri)
+        for experiment in store.search_experiments(max_results=1):
+            store.set_experiment_tag(experiment.experiment_id, PROBE, "writable")
+            store.delete_experiment_tag(experiment.experiment_id, PROBE)
+    except Exception as error:  # whatever MLflow raises
+        raise TrackingError(first_line(error)) from error
