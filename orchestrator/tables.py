@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import fmean, stdev
 
 import numpy as np
@@ -111,7 +112,7 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
         increases=tuple(increase_rows(measured)),
         sequences=tuple(_sequence_rows(sweep, records, states)),
         states=counted,
-        notes=tuple(_notes(sweep, measured, counted, records, compared=bool(wins))),
+        notes=tuple(_notes(sweep, measured, counted, records)),
     )
 
 
@@ -297,8 +298,6 @@ def _notes(
     measured: Measurements,
     states: Counter[TrialState],
     records: Mapping[str, TrialRecord],
-    *,
-    compared: bool,
 ) -> Iterator[str]:
     missing = {state: states[state] for state in TrialState if states[state] and state is not TrialState.FINISHED}
     if missing:
@@ -306,9 +305,19 @@ def _notes(
         yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped."
     if hidden := _without_column(sweep):
         yield f"{hidden} optima are of depths that are nearest to none of the fractions: they have no column."
-    if compared and (warning := stats.dependence(_triples(measured.experiments))):
+    shown = not sweep.report.tables or "wins" in sweep.report.tables
+    if shown and (warning := stats.dependence(_triples(_compared(measured, sweep.report.baseline)))):
         yield f"{warning}."
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
+
+
+def _compared(measured: Measurements, baseline: str) -> Iterator[Experiment]:
+    """Experiments in which the baseline and some other method have one error in common."""
+    methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
+    both = np.zeros(len(measured.experiments), dtype=bool)
+    for method, metric in product(methods, METRICS):
+        both |= np.isfinite(measured.of(method, metric)) & np.isfinite(measured.of(baseline, metric))
+    yield from (experiment for experiment, has in zip(measured.experiments, both, strict=True) if has)
 
 
 def _without_column(sweep: Sweep) -> int:
