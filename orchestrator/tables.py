@@ -16,10 +16,19 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.config import MILESTONES, opt_unit
+from anytime_core.config import MILESTONES
 from anytime_core.result import TrialResult
 from orchestrator import eann, sequences, stats, trace
-from orchestrator.measurements import AVERAGE, METRICS, Experiment, Measurements, measure
+from orchestrator.measurements import (
+    AVERAGE,
+    METRICS,
+    Experiment,
+    Measurements,
+    expected,
+    measure,
+    trained_for_all_depths,
+    triples,
+)
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Cell, TrialRecord, TrialState
 
@@ -125,7 +134,7 @@ def error_rows(measured: Measurements) -> Iterator[ErrorRow]:
         for column, method in enumerate(measured.methods):
             places = [(measured.experiments[index], method) for index in indices]
             if any(place in measured.places for place in places):
-                missing = counted(measured.missing[place] for place in places if place in measured.missing)
+                missing = _counted(measured.missing[place] for place in places if place in measured.missing)
                 yield _error_row(dataset, network, method, measured.errors[indices, column], missing)
 
 
@@ -152,7 +161,7 @@ def _mean_row(
     )
 
 
-def counted(missing: Iterable[Mapping[str, str]]) -> Reasons:
+def _counted(missing: Iterable[Mapping[str, str]]) -> Reasons:
     """Why errors are not there, of several places together."""
     found: dict[str, Counter[str]] = {}
     for words in missing:
@@ -286,7 +295,7 @@ def sequence_means(rows: Iterable[SequenceRow]) -> Iterator[ErrorRow]:
         groups[row.dataset, " ".join(row.networks), row.method].append(row)
     for (dataset, networks, method), seeds in groups.items():
         present = {metric: [e for row in seeds if (e := row.errors[metric]) is not None] for metric in METRICS}
-        missing = counted({metric: next(iter(why)) for metric, why in row.missing.items()} for row in seeds)
+        missing = _counted({metric: next(iter(why)) for metric, why in row.missing.items()} for row in seeds)
         yield _mean_row(dataset, networks, method, present, missing)
 
 
@@ -304,9 +313,9 @@ def _notes(
         words = ", ".join(f"{count} {state}" for state, count in missing.items())
         yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped."
     if hidden := _without_column(sweep):
-        yield f"{hidden} optima are of depths that are nearest to none of the fractions: they have no column."
+        yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
     shown = not sweep.report.tables or "wins" in sweep.report.tables
-    if shown and (warning := stats.dependence(_triples(_compared(measured, sweep.report.baseline)))):
+    if shown and (warning := stats.dependence(triples(_compared(measured, sweep.report.baseline)))):
         yield f"{warning}."
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
 
@@ -321,11 +330,6 @@ def _compared(measured: Measurements, baseline: str) -> Iterator[Experiment]:
 
 
 def _without_column(sweep: Sweep) -> int:
-    return sum(
-        cell.unit is not None and all(opt_unit(cell.n, fraction) != cell.unit for fraction in MILESTONES)
-        for cell in sweep.cells
-    )
-
-
-def _triples(experiments: Iterable[Experiment]) -> list[tuple[str, str, int]]:
-    return [(experiment.dataset, experiment.network, experiment.seed) for experiment in experiments]
+    """Optima that no metric counts: where all depths are trained, the average does."""
+    averaged = trained_for_all_depths(sweep)
+    return sum(cell.unit is not None and not expected(cell, averaged) for cell in sweep.cells)
