@@ -316,6 +316,7 @@ def report_command(
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
 
+    _refuse_contradictions()
     grid, ledger = load(sweep_file), Ledger(storage)
     if html or output:
         for path in _published(grid, ledger, tracking_uri, html, output):
@@ -324,16 +325,35 @@ def report_command(
         from orchestrator import comparison
 
         found = comparison.compare_tables(report.read_tables(grid, ledger))
-        if form in ("json", "csv"):
-            _print(comparison.comparison_rows(found), form, title="")
+        if form == "json":
+            click.echo(render.as_json(comparison.comparison_rows(found)))
+        elif form == "csv":
+            click.echo(render.as_csv(comparison.comparison_rows(found), comparison.COLUMNS))
         else:
             click.echo(render.show([comparison.comparison_table(found)], form))
     elif form == "csv":
-        click.echo(render.as_csv(render.LONG[table](report.read_tables(grid, ledger))))
+        click.echo(render.long_csv(report.read_tables(grid, ledger), table))
     elif form == "json":
         click.echo(render.report_json(report.read_tables(grid, ledger)))
     else:
         click.echo(render.report_text(report.read_tables(grid, ledger), form))
+
+
+def _refuse_contradictions() -> None:
+    """Raises UsageError for options of `report` of which one would silently win."""
+    context = click.get_current_context()
+    options = {"html": "--html", "output": "--output", "compare": "--compare", "form": "--format", "table": "--table"}
+    given = {
+        option
+        for name, option in options.items()
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
+    files, shown = given & {"--html", "--output"}, given & {"--compare", "--format", "--table"}
+    if files and shown:
+        words = [" and ".join(sorted(names)) for names in (files, shown)]
+        raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
+    if {"--compare", "--table"} <= given:
+        raise UsageError("--compare has one table: not to be given with --table")
 
 
 def _published(

@@ -200,6 +200,12 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         yield f"From the paper: {', '.join(reversed(tables))}{validation}."
 
 
+COLUMNS = (
+    *("dataset", "network", "method", "metric", "seeds", "ours", "sd", "paper", "difference", "within", "missing"),
+    "paper_table",
+)
+
+
 def comparison_rows(comparison: Comparison) -> list[dict[str, str | int | float | bool | None]]:
     """For machines: a row for each error of the paper."""
     return [

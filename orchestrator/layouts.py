@@ -12,6 +12,7 @@ from orchestrator.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequen
 from orchestrator.trial import Cell
 
 AT_FRACTIONS = "in % at fractions of the cost; AE is the mean of all predictions"
+NOTHING_YET = "-: no prediction costs so little."
 MOST_NAMED = 8
 BEST = "the best of those trained for all depths"
 
@@ -259,7 +260,16 @@ def _average_first() -> tuple[str, ...]:
 def _error_notes(tables: Tables) -> tuple[str, ...]:
     optima = ", ".join(tables.optima)
     alone = f"{optima}: each network is trained for one depth alone; at a fraction stands the depth nearest to it."
-    return (*((alone,) if optima else ()), *_seed_notes(tables, tables.errors))
+    unreached = any(
+        row.errors[metric] is None and metric not in row.missing and row.method not in tables.optima
+        for row in tables.errors
+        for metric in METRICS
+    )
+    return (
+        *((alone,) if optima else ()),
+        *((NOTHING_YET,) if unreached else ()),
+        *_seed_notes(tables, tables.errors),
+    )
 
 
 def _seed_notes(tables: Tables, rows: Iterable[ErrorRow]) -> tuple[str, ...]:

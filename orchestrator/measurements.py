@@ -100,7 +100,7 @@ def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[st
         record, place = records.get(trial_id), (experiment_of(cell), cell.method)
         places[place] = None
         if record is None or record.state is not TrialState.FINISHED:
-            missing[place] |= dict.fromkeys(_expected(cell, whole), str(states[trial_id]))
+            missing[place] |= dict.fromkeys(expected(cell, whole), str(states[trial_id]))
             continue
         values[place] |= errors_of(cell, record)
         if cell.unit is not None:
@@ -124,8 +124,8 @@ def _kind(cell: Cell) -> tuple[str, int, int]:
     return cell.method, cell.n, cell.period
 
 
-def _expected(cell: Cell, whole: Collection[tuple[str, int, int]]) -> Iterable[str]:
-    """The metrics that are not there without this trial."""
+def expected(cell: Cell, whole: Collection[tuple[str, int, int]]) -> Sequence[str]:
+    """The metrics that are not there without this trial; ``whole`` is as from ``trained_for_all_depths``."""
     if cell.unit is None:
         return METRICS
     return [*_nearest(cell), *([AVERAGE] if _kind(cell) in whole else [])]
@@ -153,3 +153,8 @@ def _milestones(costs: tuple[int, ...]) -> list[tuple[str, int]]:
     """The predictions at the fractions of the cost that one reaches: the same for all trials of a network."""
     indices = ((str(fraction), milestone_index(costs, fraction)) for fraction in MILESTONES)
     return [(metric, index) for metric, index in indices if index is not None]
+
+
+def triples(experiments: Iterable[Experiment]) -> list[tuple[str, str, int]]:
+    """As ``stats.dependence`` takes them."""
+    return [(experiment.dataset, experiment.network, experiment.seed) for experiment in experiments]

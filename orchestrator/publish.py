@@ -182,6 +182,6 @@ def _texts(tables: Tables) -> dict[str, str]:
     arranged = {"report.md": "markdown", "report.tex": "latex", "report.txt": "table"}
     return {
         **{name: render.report_text(tables, form) for name, form in arranged.items()},
-        **{f"{name}.csv": render.as_csv(rows(tables)) for name, rows in render.LONG.items()},
+        **{f"{name}.csv": render.long_csv(tables, name) for name in render.LONG},
         "report.json": render.report_json(tables),
     }

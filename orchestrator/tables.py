@@ -10,15 +10,25 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.config import MILESTONES, opt_unit
+from anytime_core.config import MILESTONES
 from anytime_core.result import TrialResult
 from orchestrator import eann, sequences, stats, trace
-from orchestrator.measurements import AVERAGE, METRICS, Experiment, Measurements, measure
+from orchestrator.measurements import (
+    AVERAGE,
+    METRICS,
+    Experiment,
+    Measurements,
+    expected,
+    measure,
+    trained_for_all_depths,
+    triples,
+)
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Cell, TrialRecord, TrialState
 
@@ -111,7 +121,7 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
         increases=tuple(increase_rows(measured)),
         sequences=tuple(_sequence_rows(sweep, records, states)),
         states=counted,
-        notes=tuple(_notes(sweep, measured, counted, records, compared=bool(wins))),
+        notes=tuple(_notes(sweep, measured, counted, records)),
     )
 
 
@@ -124,7 +134,7 @@ def error_rows(measured: Measurements) -> Iterator[ErrorRow]:
         for column, method in enumerate(measured.methods):
             places = [(measured.experiments[index], method) for index in indices]
             if any(place in measured.places for place in places):
-                missing = counted(measured.missing[place] for place in places if place in measured.missing)
+                missing = _counted(measured.missing[place] for place in places if place in measured.missing)
                 yield _error_row(dataset, network, method, measured.errors[indices, column], missing)
 
 
@@ -151,7 +161,7 @@ def _mean_row(
     )
 
 
-def counted(missing: Iterable[Mapping[str, str]]) -> Reasons:
+def _counted(missing: Iterable[Mapping[str, str]]) -> Reasons:
     """Why errors are not there, of several places together."""
     found: dict[str, Counter[str]] = {}
     for words in missing:
@@ -285,7 +295,7 @@ def sequence_means(rows: Iterable[SequenceRow]) -> Iterator[ErrorRow]:
         groups[row.dataset, " ".join(row.networks), row.method].append(row)
     for (dataset, networks, method), seeds in groups.items():
         present = {metric: [e for row in seeds if (e := row.errors[metric]) is not None] for metric in METRICS}
-        missing = counted({metric: next(iter(why)) for metric, why in row.missing.items()} for row in seeds)
+        missing = _counted({metric: next(iter(why)) for metric, why in row.missing.items()} for row in seeds)
         yield _mean_row(dataset, networks, method, present, missing)
 
 
@@ -297,26 +307,29 @@ def _notes(
     measured: Measurements,
     states: Counter[TrialState],
     records: Mapping[str, TrialRecord],
-    *,
-    compared: bool,
 ) -> Iterator[str]:
     missing = {state: states[state] for state in TrialState if states[state] and state is not TrialState.FINISHED}
     if missing:
         words = ", ".join(f"{count} {state}" for state, count in missing.items())
         yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped."
     if hidden := _without_column(sweep):
-        yield f"{hidden} optima are of depths that are nearest to none of the fractions: they have no column."
-    if compared and (warning := stats.dependence(_triples(measured.experiments))):
+        yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
+    shown = not sweep.report.tables or "wins" in sweep.report.tables
+    if shown and (warning := stats.dependence(triples(_compared(measured, sweep.report.baseline)))):
         yield f"{warning}."
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
 
 
+def _compared(measured: Measurements, baseline: str) -> Iterator[Experiment]:
+    """Experiments in which the baseline and some other method have one error in common."""
+    methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
+    both = np.zeros(len(measured.experiments), dtype=bool)
+    for method, metric in product(methods, METRICS):
+        both |= np.isfinite(measured.of(method, metric)) & np.isfinite(measured.of(baseline, metric))
+    yield from (experiment for experiment, has in zip(measured.experiments, both, strict=True) if has)
+
+
 def _without_column(sweep: Sweep) -> int:
-    return sum(
-        cell.unit is not None and all(opt_unit(cell.n, fraction) != cell.unit for fraction in MILESTONES)
-        for cell in sweep.cells
-    )
-
-
-def _triples(experiments: Iterable[Experiment]) -> list[tuple[str, str, int]]:
-    return [(experiment.dataset, experiment.network, experiment.seed) for experiment in experiments]
+    """Optima that no metric counts: where all depths are trained, the average does."""
+    averaged = trained_for_all_depths(sweep)
+    return sum(cell.unit is not None and not expected(cell, averaged) for cell in sweep.cells)

@@ -74,6 +74,7 @@ def test_the_only_method_is_not_the_best(arranged) -> None:
 def test_what_failed_is_named_in_its_place(arranged) -> None:
     text = "networks: [{n: 1, c: 4}]\nmethods: {ann: {}, aann: {strategy: aann}}\n"
     _, table = arranged(text, lambda cell: None if cell.method == "aann" else [3, 2, 1])
+    assert not any(note.startswith("†") for note in table.notes)  # there is no mean of fewer
     assert {(of(table, method="aann")[metric].value, of(table, method="aann")[metric].mark) for metric in METRICS} == {
         (None, "failed")
     }
@@ -227,3 +228,19 @@ def test_the_best_method_is_in_bold_where_an_optimum_is_as_good(arranged) -> Non
         lambda cell: [10] if cell.unit else [90, 50, 10 if cell.method == "ann" else 20],
     )
     assert {line["method"].value: line["1"].best for line in lines(table)} == {"ann": True, "aann": False, "opt": False}
+
+
+def test_what_no_prediction_is_cheap_enough_for_is_explained(arranged) -> None:
+    """All three predictions of n = 1 cost more than a quarter of the whole."""
+    text = "networks: [{n: 1, c: 4}]\nmethods: {ann: {}, opt: {regime: opt, at: all}}\n"
+    _, table = arranged(text, lambda cell: [1] if cell.unit else [3, 2, 1])
+    assert of(table, method="ann")["1/4"].value is None
+    assert "-: no prediction costs so little." in table.notes
+
+
+def test_optima_of_no_column_are_counted_unless_they_are_in_the_average(load_text) -> None:
+    """Of n = 2 the fractions are depths 2, 3, 5 and 6; a third of six units is the second, one sixth the first."""
+    for at, expected in (("all", False), ("[1/6, 1/2]", True), ("[1/2, 1]", False)):
+        sweep = load_text(f"{HEAD}networks: [{{n: 2, c: 4}}]\nmethods: {{ann: {{}}, opt: {{regime: opt, at: {at}}}}}\n")
+        found = tables.build(sweep, {}, dict.fromkeys((t.id for t in sweep.trials), TrialState.PENDING))
+        assert any("no column" in note for note in found.notes) is expected, at
