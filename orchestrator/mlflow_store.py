@@ -5,22 +5,25 @@ A sweep is an experiment, a trial a run. Writing is idempotent: what a run has a
 
 from __future__ import annotations
 
+import getpass
 import json
 import math
 import os
+import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from anytime_core.config import to_dict
-from anytime_core.cost import trial_costs
-from anytime_core.result import EpochMetrics, average_error, milestone_errors
+from anytime_core.catalog import DATASETS
+from anytime_core.config import TrialConfig
+from anytime_core.result import EpochMetrics
+from orchestrator import browsing, pyfunc, run_files
 from orchestrator.environment import prepare_mlflow
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.storage import Location, local_folder
@@ -29,23 +32,20 @@ from orchestrator.trial import Trial, TrialState
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Experiment, Metric, Run
+    from mlflow.models import Model, ModelSignature
 
 METRICS_PER_REQUEST = 1000
 PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+VIEW_TAG = "mlflow.sharedViewState."
+STALE = 3600.0
+"""In seconds: a database that is still half made then has no maker any more."""
 
-GUIDE = """\
-One run for each trial, and one named `summary`, whose artifacts are the tables and figures. Good columns: the params
-`network.n`, `network.c`, `data.name`, the tags `method` and `state`, and these metrics, which have one value an epoch:
-
-- `error/at_1.00`, `error/at_0.75`, ...: test error in % of the latest prediction at that fraction of the network's cost
-- `error/average`: the mean of the test errors of all predictions (AE)
-- `train_error/...`: the same on the training batches of the epoch
-- `loss/test_last`, `loss/train_last`: cross-entropy of the last prediction
-"""
+Fill = Callable[[Path], object]
+"""Fills a folder with the files of a run."""
 
 
 def default_uri(storage: Location) -> str:
@@ -80,43 +80,17 @@ def safe_uri(uri: str) -> str:
     return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
 
 
-def epoch_metrics(costs: Sequence[int], epoch: EpochMetrics) -> dict[str, float]:
-    """What is shown of an epoch. A name with a slash is a section in MLflow's UI."""
-    shown = {
-        "epoch": float(epoch.epoch),
-        "progress/step": float(epoch.step),
-        "progress/learning_rate": epoch.learning_rate,
-        "progress/seconds": epoch.seconds,
-        "loss/train_last": epoch.train_loss[-1],
-        "loss/test_last": epoch.test_loss[-1],
-    }
-    for kind, errors in (("error", epoch.test_error), ("train_error", epoch.train_error)):
-        shown[f"{kind}/average"] = average_error(errors)
-        for fraction, error in milestone_errors(costs, errors).items():
-            if error is not None:
-                shown[f"{kind}/at_{float(fraction):.2f}"] = error
-    return {name: value for name, value in shown.items() if math.isfinite(value)}  # databases take no others
-
-
-def params_of(trial: Trial) -> dict[str, str]:
-    """The config with dotted names; MLflow holds strings."""
-    return dict(_flattened(to_dict(trial.config)))
-
-
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and name != "learning_rate":
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, json.dumps(value) if isinstance(value, dict) else str(value)
-
-
 @dataclass(slots=True)
 class _TrackedRun:
+    """What a run holds already."""
+
     run_id: str
+    name: str
     last_epoch: int
     status: str
     has_params: bool
+    has_data: bool
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 STATUS = {
@@ -134,32 +108,37 @@ class Store:
 
     def __init__(self, uri: str, sweep: Sweep) -> None:
         _check_listening(uri)
-        self._client, self._uri = client(uri), uri
-        self._experiment = self._open_experiment(sweep)
+        self._client, self._uri, self._source = client(uri), uri, str(sweep.path)
+        found = self._open_experiment(sweep)
+        self.experiment = str(found.experiment_id)
+        """Its number."""
+        self.created = str(found.creation_time)
+        """When it was made: another time tells that the server was emptied since."""
         self._runs = {run.data.tags["trial_id"]: _tracked(run) for run in self._existing("tags.trial_id != ''")}
+        for trial in sweep.trials:
+            if run := self._runs.get(trial.id):
+                self._place(run, trial)
         wanted = {trial.id for trial in sweep.trials}
         for trial_id, run in self._runs.items():
             if trial_id not in wanted and run.status == "RUNNING":  # left by a driver that died, and out of the sweep
                 self._client.set_terminated(run.run_id, "KILLED")
 
-    def _open_experiment(self, sweep: Sweep) -> str:
+    def _open_experiment(self, sweep: Sweep) -> Experiment:
         found = self._client.get_experiment_by_name(sweep.name)
         if found is None:
             root = artifact_root(self._uri)
-            location = f"{root}/{sweep.name}" if root else None
             tags = {
-                "mlflow.note.content": f"{sweep.description}\n\n{GUIDE}",
+                "mlflow.note.content": f"{sweep.description}\n\n{browsing.GUIDE}",
                 "mlflow.experimentKind": "custom_model_development",  # or the UI takes it for one about language models
             }
-            return str(self._client.create_experiment(sweep.name, location, tags))
+            made = self._client.create_experiment(sweep.name, f"{root}/{sweep.name}" if root else None, tags)
+            found = self._client.get_experiment(made)
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
-    @property
-    def experiment(self) -> str:
-        """Its number."""
-        return self._experiment
+        for name, content in browsing.views().items():
+            if found.tags.get(VIEW_TAG + name) != content:
+                self._client.set_experiment_tag(found.experiment_id, VIEW_TAG + name, content)
+        return found
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -169,38 +148,111 @@ class Store:
     def _existing(self, condition: str) -> Iterator[Run]:
         page: str | None = ""
         while page is not None:
-            found = self._client.search_runs([self._experiment], condition, page_token=page or None)
+            found = self._client.search_runs([self.experiment], condition, page_token=page or None)
             yield from found
             page = found.token or None
 
-    def write(self, trial: Trial, state: TrialState, epochs: Iterable[EpochMetrics], tags: Mapping[str, str]) -> None:
-        """Brings a trial's run up to date; epochs that it has already are passed over."""
-        from mlflow.entities import Param, RunTag
+    def write(
+        self,
+        trial: Trial,
+        state: TrialState,
+        epochs: Iterable[EpochMetrics],
+        tags: Mapping[str, str],
+        fill: Fill | None = None,
+    ) -> None:
+        """Brings a trial's run up to date. Epochs that it has already are passed over; where some are missing before
+        the first, all wait for a later call. Files are filled in once the trial has ended, unless they are there."""
+        from mlflow.entities import Param
 
-        run = self._runs.get(trial.id) or self._create(trial)
+        epochs = list(epochs)
+        run = self._runs.get(trial.id) or self._create(trial, epochs)
         if not run.has_params:
-            self._client.log_batch(run.run_id, params=[Param(*param) for param in params_of(trial).items()])
+            params = [Param(*param) for param in browsing.params_of(trial).items()]
+            self._client.log_batch(run.run_id, params=params)
             run.has_params = True
         status = STATUS[state]
         if run.status != status and status == "RUNNING":
             self._client.update_run(run.run_id, status)
-        costs = trial_costs(trial.config)
-        for batch, last in _batches(costs, [epoch for epoch in epochs if epoch.epoch > run.last_epoch]):
+        for batch, last in _batches(trial.config, _next(epochs, run.last_epoch)):
             self._client.log_batch(run.run_id, metrics=batch)
             run.last_epoch = last
-        self._client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._tag(run, tags)
+        if "failure" not in tags:
+            self._untag(run, "failure")
+        if state.ended:
+            self._log_data(run, trial.config, tags)
+            self._log_files(run, trial.config, fill)
         if run.status != status and status != "RUNNING":
-            self._client.set_terminated(run.run_id, status)
+            self._client.set_terminated(run.run_id, status, _end(epochs))
         run.status = status
+
+    def _tag(self, run: _TrackedRun, tags: Mapping[str, str]) -> None:
+        """Sets what differs."""
+        from mlflow.entities import RunTag
+
+        if new := {name: value for name, value in tags.items() if run.tags.get(name) != value}:
+            self._client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in new.items()])
+            run.tags |= new
+
+    def _untag(self, run: _TrackedRun, name: str) -> None:
+        if run.tags.pop(name, None) is not None:
+            self._client.delete_tag(run.run_id, name)
+
+    def _place(self, run: _TrackedRun, trial: Trial) -> None:
+        """A sweep file that was changed may give a trial another place and name."""
+        self._tag(run, browsing.place_tags(trial))
+        if run.name != (name := browsing.run_name(trial)):
+            self._client.update_run(run.run_id, name=name)
+            run.name = name
+
+    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics]) -> _TrackedRun:
+        tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin()}
+        name, start = browsing.run_name(trial), _start(epochs)
+        made = self._client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
+        self._runs[trial.id] = _tracked(made)
+        return self._runs[trial.id]
+
+    def _origin(self) -> dict[str, str]:
+        """Who runs what, as MLflow knows it."""
+        return {"mlflow.source.name": self._source, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
+
+    def _log_data(self, run: _TrackedRun, config: TrialConfig, tags: Mapping[str, str]) -> None:
+        if run.has_data or not (digest := tags.get("data_hash")):
+            return
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name, spec = config.data.name, DATASETS[config.data.name]
+        profile = {"num_rows": browsing.train_images(config), "test_rows": spec.test_images, "classes": spec.classes}
+        source = json.dumps({"uri": name})
+        dataset = Dataset(name, digest[:36], "local", source, _schema(config), json.dumps(profile))
+        self._client.log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        run.has_data = True
+
+    def _log_files(self, run: _TrackedRun, config: TrialConfig, fill: Fill | None) -> None:
+        """The metrics come last, so where they are, all are."""
+        if not fill or any(file.path == run_files.METRICS for file in self._client.list_artifacts(run.run_id)):
+            return
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            fill(folder)
+            if (folder / run_files.MODEL).exists():
+                model = _model(run, config)
+                _save(model, folder / run_files.MODEL, run.tags)
+                self._tag(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
+            for path in sorted(folder.iterdir(), key=lambda path: path.name == run_files.METRICS):
+                if path.is_dir():
+                    self._client.log_artifacts(run.run_id, str(path), path.name)
+                else:
+                    self._client.log_artifact(run.run_id, str(path))
 
     def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Makes the summary run of the sweep hold these files, and no others."""
         from mlflow.entities import Metric, RunTag
 
         existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
-        run = existing or self._client.create_run(self._experiment, run_name=SUMMARY, tags={"kind": SUMMARY})
+        run = existing or self._client.create_run(self.experiment, run_name=SUMMARY, tags={"kind": SUMMARY})
         version, now = int(run.data.tags.get("version", 0)) + 1, int(time.time() * 1000)
-        tags = {"mlflow.source.name": "orchestrate", "version": str(version), **tags}
+        tags = {**self._origin(), "version": str(version), "place": browsing.FIRST, **tags}
         self._client.log_batch(
             run.info.run_id,
             metrics=[Metric(name, value, now, version) for name, value in metrics.items() if math.isfinite(value)],
@@ -226,12 +278,6 @@ class Store:
             else:
                 yield found.path
 
-    def _create(self, trial: Trial) -> _TrackedRun:
-        cell = trial.cell
-        tags = {"trial_id": trial.id, "cell": cell.label, "method": cell.method, "mlflow.source.name": "orchestrate"}
-        self._runs[trial.id] = _tracked(self._client.create_run(self._experiment, run_name=cell.label, tags=tags))
-        return self._runs[trial.id]
-
 
 def client(uri: str) -> MlflowClient:
     """A client of the server or database; a new SQLite file is made ready, which takes seconds."""
@@ -251,11 +297,30 @@ def _create(database: Path) -> None:
     from mlflow import MlflowClient
 
     database.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(database.parent)
     with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
         made = Path(folder) / database.name
         MlflowClient(tracking_uri=f"sqlite:///{made.absolute()}").search_experiments(max_results=1)
-        with suppress(FileExistsError):  # another process was first; its file may have runs already
-            os.link(made, database)
+        _put_in_place(made, database)
+
+
+def _tidy(folder: Path) -> None:
+    """Takes away what processes that were killed left long ago."""
+    for left in folder.glob(".new-*"):
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - STALE:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _put_in_place(made: Path, database: Path) -> None:
+    """Unless another process was first: its file may have runs already."""
+    try:
+        os.link(made, database)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not database.exists():
+            os.replace(made, database)
 
 
 def database_file(uri: str) -> Path | None:
@@ -277,28 +342,121 @@ def _check_listening(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
-def experiment_id(uri: str, sweep: str) -> str:
-    """The number of a sweep's experiment. Raises TrackingError if there is none, or nobody answers."""
+def pages(uri: str, sweep: str) -> dict[str, str]:
+    """Where a sweep's runs are in MLflow's UI, below its address: their ``errors``, ``curves`` and ``report``.
+
+    Raises TrackingError if there are none, or nobody answers.
+    """
     database = database_file(uri)
     if database and not database.exists():
         raise TrackingError(f"{database}: no runs yet; `orchestrate sweep` makes them")
     try:
         _check_listening(uri)
-        found = client(uri).get_experiment_by_name(sweep)
+        found, summary = _found(client(uri), sweep)
     except Exception as error:  # whatever MLflow raises
         raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be reached: {first_line(error)}") from error
     if found is None:
         raise TrackingError(f"MLflow at {safe_uri(uri)} has no runs of a sweep named {sweep}")
-    return str(found.experiment_id)
+    experiment, options = f"#/experiments/{found.experiment_id}/runs", "workflowType=machine_learning"
+    views = {name: f"&viewStateShareKey={name}" if VIEW_TAG + name in found.tags else "" for name in browsing.FILTERS}
+    where = {
+        browsing.LIST: f"{experiment}?{options}{views[browsing.LIST]}",
+        browsing.CHARTS: f"{experiment}?{options}{views[browsing.CHARTS]}&compareRunsMode=CHART",
+    }
+    return where | ({"report": f"{experiment}/{summary}/artifacts/report.html?{options}"} if summary else {})
+
+
+def _found(store: MlflowClient, sweep: str) -> tuple[Experiment | None, str | None]:
+    """A sweep's experiment, and the id of its summary run."""
+    found = store.get_experiment_by_name(sweep)
+    runs = store.search_runs([found.experiment_id], f"tags.kind = '{SUMMARY}'") if found else []
+    return found, runs[0].info.run_id if runs else None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
 
 
 def _tracked(run: Run) -> _TrackedRun:
-    """``epoch`` goes with every batch, so its latest value is the last epoch that was written."""
-    last_epoch = int(run.data.metrics.get("epoch", 0))
-    return _TrackedRun(run.info.run_id, last_epoch, run.info.status, bool(run.data.params))
+    """``progress/epoch`` goes with every batch, so its latest value is the last epoch that was written."""
+    last = run.data.metrics.get(browsing.EPOCH, run.data.metrics.get("epoch", 0))  # as it was called before
+    return _TrackedRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        last_epoch=int(last),
+        status=run.info.status,
+        has_params=bool(run.data.params),
+        has_data=bool(run.inputs and run.inputs.dataset_inputs),
+        tags=dict(run.data.tags),
+    )
 
 
-def _batches(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> Iterator[tuple[list[Metric], int]]:
+def _start(epochs: Sequence[EpochMetrics]) -> int | None:
+    """In milliseconds; None is now."""
+    return int((epochs[0].timestamp - epochs[0].seconds) * 1000) if epochs else None
+
+
+def _end(epochs: Sequence[EpochMetrics]) -> int | None:
+    return int(epochs[-1].timestamp * 1000) if epochs else None
+
+
+def _next(epochs: Iterable[EpochMetrics], last: int) -> list[EpochMetrics]:
+    """Those that follow on the last one; none where there is a gap, as after a run was made anew in training."""
+    new = [epoch for epoch in epochs if epoch.epoch > last]
+    return new if new and new[0].epoch == last + 1 else []
+
+
+def _schema(config: TrialConfig) -> str:
+    spec = DATASETS[config.data.name]
+    images = {"dtype": "uint8", "shape": [-1, spec.channels, spec.size, spec.size]}
+    labels = {"dtype": "int64", "shape": [-1]}
+    features, targets = ([{"type": "tensor", "tensor-spec": part}] for part in (images, labels))
+    return json.dumps({"mlflow_tensorspec": {"features": json.dumps(features), "targets": json.dumps(targets)}})
+
+
+def _model(run: _TrackedRun, config: TrialConfig) -> Model:
+    """What MLflow has to know of a trained network to load it; the same for the same run."""
+    from mlflow.models import Model
+
+    model = Model(
+        artifact_path=run_files.MODEL,
+        run_id=run.run_id,
+        utc_time_created=run.tags.get("ended"),
+        signature=_signature(config),
+        model_uuid=run.run_id,
+    )
+    model.add_flavor(
+        "python_function",
+        loader_module=pyfunc.__name__,
+        data=run_files.NETWORK,
+        python_version=run.tags.get("python"),
+    )
+    return model
+
+
+def _signature(config: TrialConfig) -> ModelSignature:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+    spec = DATASETS[config.data.name]
+    images = TensorSpec(np.dtype(np.uint8), (-1, spec.channels, spec.size, spec.size))
+    probabilities = TensorSpec(np.dtype(np.float32), (-1, spec.classes))
+    kinds = {float: "double", bool: "boolean"}
+    params = [ParamSpec(name, kinds[type(default)], default) for name, default in pyfunc.PARAMS.items()]
+    return ModelSignature(Schema([images]), Schema([probabilities]), ParamSchema(params))
+
+
+def _save(model: Model, folder: Path, tags: Mapping[str, str]) -> None:
+    model.save(str(folder / "MLmodel"))
+    versions = (f"{name}=={tags[name]}" for name in ("torch", "numpy") if name in tags)
+    (folder / "requirements.txt").write_text("\n".join(["anytime-orchestrator", *versions]) + "\n")
+
+
+def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tuple[list[Metric], int]]:
     """Whole epochs, as many as one request may hold, and the number of the last of them."""
     from mlflow.entities import Metric
 
@@ -306,7 +464,7 @@ def _batches(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> Iterator[t
     last = 0
     for epoch in epochs:
         time_ms = int(epoch.timestamp * 1000)
-        metrics = [Metric(name, value, time_ms, epoch.epoch) for name, value in epoch_metrics(costs, epoch).items()]
+        metrics = [Metric(n, value, time_ms, epoch.epoch) for n, value in browsing.epoch_metrics(config, epoch).items()]
         if len(batch) + len(metrics) > METRICS_PER_REQUEST:
             yield batch, last
             batch = []

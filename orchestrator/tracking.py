@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from pathlib import Path
 
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics
+from orchestrator import browsing, run_files
+from orchestrator.errors import UsageError
 from orchestrator.ledger import Ledger, Standing
 from orchestrator.mlflow_store import Store, database_file, first_line, safe_uri
 from orchestrator.provenance import code_version
@@ -28,6 +31,10 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
 RETRY_SECONDS = 10.0
+MODELS = "ORCHESTRATE_MLFLOW_MODELS"
+LARGEST_MODEL = 25.0
+"""In MB: a trained network of up to this size goes to MLflow too, unless the variable gives another. Of the paper's 390
+trials these are 276, with 2 GB; all of them are 12 GB, which the ledger has already."""
 
 
 @dataclass(slots=True)
@@ -49,6 +56,7 @@ class Tracker:
         self.outage: str | None = None
         self.behind: list[str] = []
         self._uri, self._sweep, self._ledger = uri, sweep, ledger
+        self._largest_model = largest_model()
         self._trials = {trial.id: trial for trial in sweep.trials}
         self._say = say
         self._news: dict[str, _News] = {}
@@ -137,8 +145,7 @@ class Tracker:
         try:
             for trial_id in list(news):
                 new = news[trial_id]
-                tags = _tags(new.state, self._ledger.standing(trial_id))
-                store.write(self._trials[trial_id], new.state, new.epochs, tags)
+                self._write(store, trial_id, new.state, new.epochs, self._ledger.standing(trial_id))
                 del news[trial_id]
         finally:
             with self._lock:
@@ -147,22 +154,33 @@ class Tracker:
                         new = _News(new.epochs + later.epochs, later.state)
                     self._news[trial_id] = new
 
+    def _write(
+        self, store: Store, trial_id: str, state: TrialState, epochs: Sequence[EpochMetrics], standing: Standing
+    ) -> None:
+        trial = self._trials[trial_id]
+        fill = partial(run_files.write, trial, state, self._ledger, largest=self._largest_model)
+        store.write(trial, state, epochs, _tags(state, standing), fill)
+
     def _reconcile(self) -> None:
         """Makes the run of every trial that is not running now say what the ledger says."""
         marks = _marks(self._ledger, self._sweep)
         delivered = _delivered(self._ledger, self._sweep.name, self._uri)
+        self.behind = _missing(delivered, marks)
+        connects = self.behind or self._store
+        if connects and delivered.created not in ("", self._connected().created):  # a server that was emptied
+            delivered = _Delivered()
+            self.behind = list(marks)
         trials = dict(delivered.trials)
-        self.behind = [trial_id for trial_id, mark in marks.items() if trials.get(trial_id) != mark]
         try:
             for trial_id in [trial_id for trial_id in self.behind if trial_id not in self._live]:
                 standing, epochs = self._ledger.standing(trial_id), self._ledger.epochs(trial_id)
-                tags = _tags(standing.state, standing)
-                self._connected().write(self._trials[trial_id], standing.state, epochs, tags)
+                self._write(self._connected(), trial_id, standing.state, epochs, standing)
                 trials[trial_id] = marks[trial_id]
                 self.behind.remove(trial_id)
         finally:
             if self._store:
-                delivered = replace(delivered, experiment=self._store.experiment, runs=self._store.run_ids)
+                store = self._store
+                delivered = replace(delivered, experiment=store.experiment, created=store.created, runs=store.run_ids)
             _remember(self._ledger, self._sweep.name, self._uri, replace(delivered, trials=trials))
 
 
@@ -171,9 +189,22 @@ def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
     if state is TrialState.FAILED:
         tags["failure"] = (standing.failure or "")[:4000]
     if record := standing.record:
-        tags |= {name: str(value) for name, value in record.provenance.items()}
-        tags["device"] = record.result.device
+        tags |= browsing.record_tags(record)
     return tags
+
+
+def largest_model() -> float:
+    """In bytes. Raises UsageError where the user gave what is no size."""
+    given = os.environ.get(MODELS, "")
+    try:
+        size = float(given or LARGEST_MODEL)
+    except ValueError:
+        size = -1
+    if not size >= 0:
+        raise UsageError(
+            f"{MODELS} is {given!r}, must be the size in MB of the largest network that goes to MLflow, or 0"
+        )
+    return size * 1e6
 
 
 # What is delivered, so that a sweep with nothing to do need not ask MLflow, and a report can say where its runs are.
@@ -181,11 +212,13 @@ def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Delivered:
-    """``trials`` holds a mark for each, ``summary`` one for what it was made of; ``runs`` are MLflow's ids."""
+    """``trials`` holds a mark for each, ``summary`` one for what it was made of; ``runs`` are MLflow's ids, and
+    ``created`` is when it made the ``experiment``."""
 
     trials: Mapping[str, str] = field(default_factory=dict)
     summary: str = ""
     experiment: str = ""
+    created: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -197,10 +230,19 @@ def _marks(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
     """What the ledger knows of each trial that began, in a word: it changes when there is something to tell."""
     standings = ledger.standings(trial.id for trial in sweep.trials)
     return {
-        trial_id: str(found.state) if found.state.ended else f"{found.state} {found.attempts} {found.step}"
-        for trial_id, found in standings.items()
-        if found.state is not TrialState.PENDING
+        trial.id: f"{_progress(found)}, {trial.cell.label}"
+        for trial in sweep.trials
+        if (found := standings[trial.id]).state is not TrialState.PENDING
     }
+
+
+def _progress(found: Standing) -> str:
+    return str(found.state) if found.state.ended else f"{found.state} {found.attempts} {found.step}"
+
+
+def _missing(delivered: _Delivered, marks: Mapping[str, str]) -> list[str]:
+    """The trials of which there is something to tell."""
+    return [trial_id for trial_id, mark in marks.items() if delivered.trials.get(trial_id) != mark]
 
 
 def _summary_mark(sweep: Sweep, marks: Mapping[str, str]) -> str:
@@ -235,7 +277,7 @@ def _remember(ledger: Ledger, sweep: str, uri: str, delivered: _Delivered) -> No
 def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
     """Whether MLflow has been told all that the ledger knows of the sweep, in a report as the sweep asks for now."""
     delivered, marks = _delivered(ledger, sweep.name, uri), _marks(ledger, sweep)
-    told = all(delivered.trials.get(trial_id) == mark for trial_id, mark in marks.items())
+    told = not _missing(delivered, marks)
     return told and (not marks or delivered.summary == _summary_mark(sweep, delivered.trials))
 
 

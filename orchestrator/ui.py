@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -27,9 +27,9 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
-    experiment = mlflow_store.experiment_id(uri, sweep)
+    pages = mlflow_store.pages(uri, sweep)
     if urlsplit(uri).scheme in ("http", "https"):
-        say(f"{sweep}: {uri.rstrip('/')}/#/experiments/{experiment}/runs")
+        say(_links(sweep, uri.rstrip("/"), pages))
         return
     _check_free(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server with it
@@ -42,13 +42,24 @@ def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], objec
             start_new_session=True,
         )
         try:
-            _wait(server, f"http://{host}:{port}/health", output)
-            say(f"{sweep}: http://{host}:{port}/#/experiments/{experiment}/runs (ctrl-C ends it)")
+            address = f"http://{_bracketed(host)}:{port}"
+            _wait(server, f"{address}/health", output)
+            say(f"{_links(sweep, address, pages)}\nctrl-C ends it")
             server.wait()
         except KeyboardInterrupt:
             say("")
         finally:
             _end(server)
+
+
+def _links(sweep: str, address: str, pages: Mapping[str, str]) -> str:
+    """The ways to look at the runs, a line each."""
+    return "\n".join(f"{sweep} {name}: {address}/{page}" for name, page in pages.items())
+
+
+def _bracketed(host: str) -> str:
+    """As an address in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _command(uri: str, host: str, port: int) -> list[str]:
@@ -69,7 +80,9 @@ def _check_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UsageError(f"{host}:{port} cannot be served on: {error.strerror}; give another --port") from error
+            raise UsageError(
+                f"{_bracketed(host)}:{port} cannot be served on: {error.strerror}; give another --port"
+            ) from error
 
 
 def _wait(server: subprocess.Popen[bytes], health: str, output: IO[bytes]) -> None:
