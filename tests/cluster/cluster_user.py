@@ -50,6 +50,7 @@ methods:
 seeds: [0, 1]
 training: {steps: 55, batch_size: 128, learning_rate: {0: 0.1, 30: 0.01}}
 """
+SERVER_DATABASE = "server.db"
 CHAOS_TRIALS = 24
 CHAOS_EPOCHS = 5
 
@@ -145,15 +146,13 @@ class User:
 
     def processes(self) -> list[psutil.Process]:
         """All that runs for this user: whatever was started by a command of theirs has their home."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                if process.environ().get("HOME") == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return processes_with("HOME", str(self.folder))
 
     def database(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{self.storage / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)
+        """Of a server of this user's, or else the sweep's own."""
+        server = self.folder / SERVER_DATABASE
+        path = server if server.exists() else self.storage / "mlflow" / "mlflow.db"
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
 
 
 OF_TRIALS = "FROM runs WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'trial_id')"
@@ -183,6 +182,16 @@ def assert_same(disturbed: User, said: Finished, undisturbed: User, expected: Fi
         {name: found["result"]["errors"] for name, found in u.results().items()} for u in (disturbed, undisturbed)
     ]
     assert errors[0] == errors[1]
+
+
+def processes_with(name: str, value: str) -> list[psutil.Process]:
+    """All that have a variable of this value in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:

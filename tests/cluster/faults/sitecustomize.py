@@ -50,9 +50,10 @@ def die() -> None:
 
 
 def wait() -> None:
-    """Until there is a file ``go``."""
-    while not (_folder() / "go").exists():
+    """Until there is a file ``go``, or one for this process; then says that it went on."""
+    while not ((_folder() / "go").exists() or (_folder() / f"go-{os.getpid()}").exists()):
         time.sleep(0.05)
+    (_folder() / f"went-{os.getpid()}").touch()
 
 
 DO: dict[str, Callable[[], None]] = {f.__name__: f for f in (bug, memory, storage, loop, stop, die, wait)}
