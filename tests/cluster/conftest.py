@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cluster_user import Finished, User
+from cluster_user import CHAOS, Finished, User
 
 
 @pytest.fixture
@@ -15,4 +15,11 @@ def user(tmp_path: Path) -> User:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, Finished]:
     """A sweep that nothing disturbed. To be read, not changed."""
     user = User(tmp_path_factory.mktemp("undisturbed"))
+    return user, user.run("sweep")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, Finished]:
+    """The same of more and smaller trials."""
+    user = User(tmp_path_factory.mktemp("undisturbed"), CHAOS)
     return user, user.run("sweep")
