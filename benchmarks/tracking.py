@@ -48,7 +48,7 @@ def write_sweep(folder: Path, trials: int, epochs: int) -> Sweep:
         "name": "tracking",
         "networks": [{"n": 2, "c": 2 + index} for index in range(NETWORKS)],
         "datasets": ["digits"],
-        "methods": {"aann": {"strategy": "aann"}},
+        "methods": {"ann": {}},
         "seeds": list(range(-(-trials // NETWORKS))),
         "training": {"steps": 22 * epochs, "batch_size": 64, "learning_rate": {"0": 0.1}},
     }
