@@ -14,6 +14,7 @@ value each in MLflow, no process left. Exit code 1 where it is not. For Linux.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import random
@@ -57,7 +58,7 @@ SWEEP: dict[str, Any] = {
     "training": {"steps": 110, "batch_size": 128, "learning_rate": {"0": 0.1}},
     "retries": {"stalled_after": 4},
 }
-PAUSE = (1.0, 12.0)
+PAUSE = (2.0, 14.0)
 """Seconds between two faults, at random."""
 HANGING = (2.0, 15.0)
 """Seconds that the MLflow server is stopped for."""
@@ -81,6 +82,13 @@ class Tally:
     trials: int = 0
     rounds: int = 0
     faults: list[str] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
+
+    def draw(self, rng: random.Random) -> str:
+        """Each kind once, in an order of its own, before any comes again."""
+        if not self.drawn:
+            self.drawn = rng.sample(list(FAULTS), len(FAULTS))
+        return self.drawn.pop()
 
 
 class Soak:
@@ -206,9 +214,10 @@ def stop_worker(soak: Soak) -> bool:
 
 
 def _signal_worker(soak: Soak, number: int) -> bool:
-    worker = soak.worker()
-    if worker is None:
-        return False
+    while (worker := soak.worker()) is None:
+        if soak.driver.poll() is not None:
+            return False
+        time.sleep(0.2)
     with suppress(psutil.NoSuchProcess):
         worker.send_signal(number)
     return True
@@ -317,7 +326,7 @@ def _round(
     try:
         while one.driver.poll() is None and time.monotonic() < until:
             time.sleep(one.rng.uniform(*PAUSE))
-            name = one.rng.choice(list(FAULTS))
+            name = tally.draw(one.rng)
             before = len(one.epochs())
             if one.driver.poll() is None and FAULTS[name](one):
                 injected[name] += 1
@@ -479,6 +488,7 @@ def as_text(found: dict[str, Any]) -> str:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def main(minutes: float, seed: int, form: str) -> None:
     """Faults of all kinds at random moments of small sweeps: how many were injected and survived, what they cost."""
+    logging.disable(logging.WARNING)  # of what was damaged on purpose
     with TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         tally = soak(Path(folder), minutes, seed)
     cores = len(os.sched_getaffinity(0))

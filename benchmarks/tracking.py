@@ -46,9 +46,9 @@ def write_sweep(folder: Path, trials: int, epochs: int) -> Sweep:
     """Of at least so many trials."""
     content = {
         "name": "tracking",
-        "networks": [{"n": 2, "c": 2 + index} for index in range(NETWORKS)],
+        "networks": [{"n": 1, "c": 2 + index} for index in range(NETWORKS)],
         "datasets": ["digits"],
-        "methods": {"aann": {"strategy": "aann"}},
+        "methods": {"ann": {}},
         "seeds": list(range(-(-trials // NETWORKS))),
         "training": {"steps": 22 * epochs, "batch_size": 64, "learning_rate": {"0": 0.1}},
     }
@@ -159,7 +159,7 @@ def measure_here(name: str, folder: Path, sweep_file: Path) -> None:
     ledger = Ledger(storage)
     ledger.make()
     where = Surroundings(storage=storage, data_root=storage / "data")
-    with scheduler.cluster(None, folder / "ray.log"):
+    with ledger.drive(sweep.name), scheduler.cluster(None, folder / "ray.log"):
         with VARIANTS[name](sweep, storage) as listener:
             began = time.perf_counter()
             scheduler.run_round(sweep.trials, where, listener, folder / "tune", stalled_after=900)
