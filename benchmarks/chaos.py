@@ -247,7 +247,9 @@ def truncate_file(soak: Soak) -> bool:
 
 def _checkpoints(soak: Soak) -> list[Path]:
     """The newest of each trial that has not ended."""
-    found = [sorted(soak.ledger.checkpoints(trial_id).glob("step-*.ckpt"))[-1:] for trial_id in soak.unended]
+    found = [
+        sorted((soak.ledger.folder(trial_id) / "checkpoints").glob("step-*.ckpt"))[-1:] for trial_id in soak.unended
+    ]
     return [path for paths in found for path in paths]
 
 

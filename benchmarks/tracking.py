@@ -29,10 +29,10 @@ from typing import Any
 
 import click
 
-from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
+from orchestrator.browsing import epoch_metrics, params_of
 from orchestrator.ledger import Ledger
-from orchestrator.mlflow_store import Store, default_uri, epoch_metrics, params_of
+from orchestrator.mlflow_store import Store, default_uri
 from orchestrator.retries import FailureKind, Holds
 from orchestrator.sweep import Sweep, load
 from orchestrator.tracking import Tracker
@@ -100,7 +100,7 @@ class Stock(Silent):
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         trial = self._trials[trial_id]
         for epoch in epochs:
-            result = epoch_metrics(trial.costs, epoch) | {"training_iteration": epoch.epoch}
+            result = epoch_metrics(trial.of, epoch) | {"training_iteration": epoch.epoch}
             self._callback.log_trial_result(epoch.epoch, trial, result)
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
@@ -111,7 +111,7 @@ class StockTrial:
     """As much of a trial of Tune's as the callback looks at."""
 
     def __init__(self, trial: Trial) -> None:
-        self.trial_id, self.costs = trial.id, trial_costs(trial.config)
+        self.trial_id, self.of = trial.id, trial.config
         self.config = params_of(trial)
 
     def __str__(self) -> str:
