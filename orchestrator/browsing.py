@@ -20,7 +20,7 @@ PREDICTION_EPOCHS = 20
 fractions of the cost. ``metrics.parquet``, among the run's artifacts, has them all."""
 MOST_PREDICTIONS = 900
 """Of an epoch, which must fit into one request."""
-EPOCH = "progress/epoch"
+EPOCH = "epoch"
 FIRST = "0"
 """The ``place`` of the summary run, before all trials."""
 GUIDE = """\
@@ -86,8 +86,10 @@ def record_tags(record: TrialRecord) -> dict[str, str]:
 
 
 def epoch_metrics(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
-    """What is shown of an epoch."""
-    shown = {
+    """What is shown of an epoch; what comes first, the UI compares runs by."""
+    shown = {f"error/{name}": value for name, value in _summary(config, epoch.test_error).items()}
+    shown |= {f"train_error/{name}": value for name, value in _summary(config, epoch.train_error).items()}
+    shown |= {
         EPOCH: float(epoch.epoch),
         "progress/step": float(epoch.step),
         "progress/learning_rate": epoch.learning_rate,
@@ -97,8 +99,6 @@ def epoch_metrics(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
     }
     if epoch.seconds > 0:
         shown["system/images_per_second"] = _images(config, epoch) / epoch.seconds
-    for kind, errors in (("error", epoch.test_error), ("train_error", epoch.train_error)):
-        shown |= {f"{kind}/{name}": value for name, value in _summary(config, errors).items()}
     if _is_detailed(config, epoch):
         shown |= _each("test_error", epoch.test_error)
     return {name: value for name, value in shown.items() if math.isfinite(value)}  # databases take no others
@@ -140,9 +140,10 @@ def _images(config: TrialConfig, epoch: EpochMetrics) -> int:
 # Views
 
 
-SECTIONS = {"error": True, "loss": True, "train_error": False, "test_error": False, "progress": False}
-"""Of the charts, from top to bottom, and whether they are unfolded."""
-SUMMARY_SECTIONS = ("wins", "increase", "trials")
+UNFOLDED = ("error", "loss")
+FOLDED = ("train_error", "test_error", "progress", "Model metrics", "System metrics")
+"""Sections of the charts, from top to bottom. MLflow's own are the last two."""
+OF_SUMMARY = ("wins", "increase", "trials")
 COLUMNS = (
     "metrics.`error/at_0.25`",
     "metrics.`error/at_0.50`",
@@ -174,7 +175,7 @@ def views() -> dict[str, str]:
 
 
 def _state(condition: str) -> dict[str, Any]:
-    sections = {**SECTIONS, **dict.fromkeys(SUMMARY_SECTIONS, False)}
+    sections = (*UNFOLDED, *FOLDED, *(() if condition else OF_SUMMARY))
     return {
         "searchFilter": condition,
         "orderByKey": "tags.`place`",
@@ -183,8 +184,8 @@ def _state(condition: str) -> dict[str, Any]:
         "columnOrder": COLUMNS,
         "compareRunCharts": [],
         "compareRunSections": [
-            {"uuid": name, "name": name, "display": unfolded, "isReordered": False, "deleted": False}
-            for name, unfolded in sections.items()
+            {"uuid": name, "name": name, "display": name in UNFOLDED, "isReordered": False, "deleted": False}
+            for name in sections
         ],
         "isAccordionReordered": True,
     }

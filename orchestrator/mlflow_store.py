@@ -381,12 +381,11 @@ def _user() -> str:
 
 
 def _tracked(run: Run) -> _TrackedRun:
-    """``progress/epoch`` goes with every batch, so its latest value is the last epoch that was written."""
-    last = run.data.metrics.get(browsing.EPOCH, run.data.metrics.get("epoch", 0))  # as it was called before
+    """``epoch`` goes with every batch, so its latest value is the last epoch that was written."""
     return _TrackedRun(
         run_id=run.info.run_id,
         name=run.info.run_name,
-        last_epoch=int(last),
+        last_epoch=int(run.data.metrics.get(browsing.EPOCH, 0)),
         status=run.info.status,
         has_params=bool(run.data.params),
         has_data=bool(run.inputs and run.inputs.dataset_inputs),
