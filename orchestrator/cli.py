@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -102,20 +103,24 @@ class _StorageType(click.Path):
         return super().convert(value, param, ctx) if isinstance(location, Path) else location
 
 
+_debug = click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks.")
+_storage = click.option(
+    "--storage",
+    type=_StorageType(),
+    default=DEFAULT_STORAGE,
+    show_default=True,
+    envvar="ORCHESTRATE_STORAGE",
+    show_envvar=True,
+    help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
+    "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
+)
+
+
 def _common(command: Command) -> Command:
     """What every command on a sweep takes."""
     for decorate in (
-        click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."),
-        click.option(
-            "--storage",
-            type=_StorageType(),
-            default=DEFAULT_STORAGE,
-            show_default=True,
-            envvar="ORCHESTRATE_STORAGE",
-            show_envvar=True,
-            help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
-            "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
-        ),
+        _debug,
+        _storage,
         click.argument("sweep_file", metavar="SWEEP.yaml", type=click.Path(path_type=Path)),
     ):
         command = decorate(command)
@@ -135,6 +140,9 @@ _data_root = click.option(
     show_envvar=True,
     help="Folder of the data sets.  [default: data in the storage folder]",
 )
+_address = click.option(
+    "--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]"
+)
 _md5 = click.option(
     "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."
 )
@@ -153,7 +161,7 @@ def cli() -> None:
 @_common
 @_tracking_uri
 @_data_root
-@click.option("--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]")
+@_address
 @click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
 @click.option("--gpus", type=click.FloatRange(0, 1), help="Share of a GPU of each trial, instead of the sweep's.")
 @click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
@@ -308,6 +316,7 @@ def report_command(
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
 
+    _refuse_contradictions()
     grid, ledger = load(sweep_file), Ledger(storage)
     if html or output:
         for path in _published(grid, ledger, tracking_uri, html, output):
@@ -316,32 +325,54 @@ def report_command(
         from orchestrator import comparison
 
         found = comparison.compare_tables(report.read_tables(grid, ledger))
-        if form in ("json", "csv"):
-            _print(comparison.comparison_rows(found), form, title="")
+        if form == "json":
+            click.echo(render.as_json(comparison.comparison_rows(found)))
+        elif form == "csv":
+            click.echo(render.as_csv(comparison.comparison_rows(found), comparison.COLUMNS))
         else:
             click.echo(render.show([comparison.comparison_table(found)], form))
     elif form == "csv":
-        click.echo(render.as_csv(render.LONG[table](report.read_tables(grid, ledger))))
+        click.echo(render.long_csv(report.read_tables(grid, ledger), table))
     elif form == "json":
         click.echo(render.report_json(report.read_tables(grid, ledger)))
     else:
         click.echo(render.report_text(report.read_tables(grid, ledger), form))
 
 
+def _refuse_contradictions() -> None:
+    """Raises UsageError for options of `report` of which one would silently win."""
+    context = click.get_current_context()
+    options = {"html": "--html", "output": "--output", "compare": "--compare", "form": "--format", "table": "--table"}
+    given = {
+        option
+        for name, option in options.items()
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
+    files, shown = given & {"--html", "--output"}, given & {"--compare", "--format", "--table"}
+    if files and shown:
+        words = [" and ".join(sorted(names)) for names in (files, shown)]
+        raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
+    if {"--compare", "--table"} <= given:
+        raise UsageError("--compare has one table: not to be given with --table")
+
+
 def _published(
     grid: Sweep, ledger: Ledger, tracking_uri: str | None, page: Path | None, folder: Path | None
 ) -> Iterator[Path]:
-    from orchestrator import publish, report
+    from orchestrator import publish
     from orchestrator.mlflow_store import check_uri, default_uri
     from orchestrator.tracking import run_links
 
+    say = partial(click.echo, err=True)
     links = run_links(ledger, grid.name, check_uri(tracking_uri or default_uri(ledger.storage)))
     if folder:
-        publish.write(grid, ledger, folder, links)
+        publish.write(grid, ledger, folder, links, say)
         yield folder
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
-        text = publish.html(grid, ledger, report.read_tables(grid, ledger), publish.draw(grid, ledger), links)
+        drawn = publish.draw(grid, ledger)
+        tables = publish.read_tables(grid, ledger, drawn, str if folder else say)  # said once
+        text = publish.html(grid, ledger, tables, drawn, links)
         write_atomically(page, text.encode())
         yield page
 
@@ -500,4 +531,51 @@ def check(name: str, root: Path, form: str) -> None:
     files = fetching.check(name, root)
     _print([{"file": str(file.path), "state": file.state} for file in files], form, title=f"{name} below {root}")
     if any(file.state not in USABLE for file in files):
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("sweep_file", metavar="[SWEEP.yaml]", type=click.Path(path_type=Path), required=False)
+@_storage
+@_debug
+@_tracking_uri
+@_data_root
+@_address
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or machines.",
+)
+def doctor(
+    sweep_file: Path | None,
+    storage: Location,
+    tracking_uri: str | None,
+    data_root: Path | None,
+    address: str | None,
+    form: str,
+) -> None:
+    """Check the cluster, the storage, the data and MLflow, and say how to mend what is wrong.
+
+    With a sweep, also whether its data sets are on every node, and a trial fits on one. Exit code 1 if there is a
+    problem.
+    """
+    from orchestrator import doctor as examining
+    from orchestrator import render
+    from orchestrator.mlflow_store import check_uri, default_uri
+    from orchestrator.storage import local_folder
+    from orchestrator.sweep import load
+
+    settings = examining.settings_of(
+        load(sweep_file) if sweep_file else None,
+        storage=storage,
+        data_root=data_root or local_folder(storage) / "data",
+        tracking_uri=check_uri(tracking_uri or default_uri(storage)),
+        address=_checked_address(address),
+    )
+    checks = examining.examine(settings)
+    click.echo(render.as_json(examining.as_rows(checks)) if form == "json" else examining.as_text(checks))
+    if any(check.state is examining.State.PROBLEM for check in checks):
         sys.exit(1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from orchestrator.measurements import METRICS
 from orchestrator.reference import Published, published
 from orchestrator.table import Column, Entry, Table
-from orchestrator.tables import ErrorRow, SequenceRow, Tables
+from orchestrator.tables import FEWER, ErrorRow, Tables, sequence_means
 
 SEQUENCE = ("(1,32)", "(3,32)", "(7,32)", "(13,32)", "(25,32)/3")
 """The members of the paper's EANN (section 4.6), which stands in Table 3 under its deepest."""
@@ -46,7 +45,7 @@ class Tolerance:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedError:
     """``ours`` is the mean over ``seeds``, None where there is none; ``within`` too. ``paper_table`` is where the paper
-    has it."""
+    has it; ``missing`` counts, by why, the seeds that lack it."""
 
     dataset: str
     network: str
@@ -58,6 +57,7 @@ class ComparedError:
     paper: float
     paper_table: str
     within: bool | None
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def difference(self) -> float | None:
@@ -67,11 +67,13 @@ class ComparedError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Each error that the paper has of the methods and networks given; ``unpublished`` counts those that it has not."""
+    """Each error that the paper has of the methods and networks given; ``unpublished`` counts those that it has not,
+    ``of_other_images`` those that are not compared as one is of test images and the other of validation images."""
 
     errors: tuple[ComparedError, ...]
     unpublished: int
     tolerance: Tolerance
+    of_other_images: int = 0
 
     @property
     def compared(self) -> int:
@@ -87,20 +89,30 @@ class Comparison:
         return len(self.errors) - self.compared
 
 
-def compare(rows: Iterable[ErrorRow], *, first: str = "table6", tolerance: Tolerance | None = None) -> Comparison:
+def compare(
+    rows: Iterable[ErrorRow],
+    *,
+    first: str = "table6",
+    tolerance: Tolerance | None = None,
+    validated: Collection[str] | None = None,
+) -> Comparison:
     """Errors of a sweep, such as ``tables.errors``, beside the paper's: means over seeds, difference, within or not.
 
-    ``first`` is as in ``published``: the sweep's name will do.
+    ``first`` is as in ``published``: the sweep's name will do. ``validated`` are the data sets whose errors are of
+    validation images, which are compared with no error of test images; None takes all for what the paper's are.
     """
     paper, tolerance = published(first), tolerance or Tolerance()
-    compared, unpublished = [], 0
+    compared, unpublished, others = [], 0, 0
     for row in rows:
         for metric in METRICS:
-            if found := paper.get((row.dataset, row.network, row.method, metric)):
-                compared.append(_compared(row, metric, found, tolerance))
+            found, has = paper.get((row.dataset, row.network, row.method, metric)), row.errors[metric] is not None
+            if not found:
+                unpublished += has
+            elif validated is not None and (row.dataset in validated) != (found.table == VALIDATED):
+                others += has
             else:
-                unpublished += row.errors[metric] is not None
-    return Comparison(errors=tuple(compared), unpublished=unpublished, tolerance=tolerance)
+                compared.append(_compared(row, metric, found, tolerance))
+    return Comparison(errors=tuple(compared), unpublished=unpublished, tolerance=tolerance, of_other_images=others)
 
 
 def _compared(row: ErrorRow, metric: str, paper: Published, tolerance: Tolerance) -> ComparedError:
@@ -110,37 +122,27 @@ def _compared(row: ErrorRow, metric: str, paper: Published, tolerance: Tolerance
         network=row.network,
         method=row.method,
         metric=metric,
-        seeds=row.seeds if ours is not None else 0,
+        seeds=row.counts.get(metric, row.seeds) if ours is not None else 0,
         ours=ours,
         spread=row.spreads[metric],
         paper=paper.error,
         paper_table=paper.table,
         within=None if ours is None else tolerance.allows(ours, paper.error),
+        missing=row.missing.get(metric, {}),
     )
 
 
 def compare_tables(tables: Tables, tolerance: Tolerance | None = None) -> Comparison:
     """All that a sweep has and the paper too, its EANN and OPT+ included."""
     rows = [*tables.errors, *_sequence_rows(tables)]
-    return compare(rows, first=tables.sweep.name, tolerance=tolerance)
+    return compare(rows, first=tables.sweep.name, tolerance=tolerance, validated=tables.sweep.validated)
 
 
 def _sequence_rows(tables: Tables) -> Iterator[ErrorRow]:
     """The sequences of the paper's networks, under the names of Table 3."""
-    groups: dict[tuple[str, str], list[SequenceRow]] = {}
-    for row in tables.sequences:
-        name = {"aann": "eann", "opt": "opt_plus"}.get(row.method)
-        if name and row.networks == SEQUENCE:
-            groups.setdefault((row.dataset, name), []).append(row)
-    for (dataset, name), rows in groups.items():
-        found = {metric: [e for row in rows if (e := row.errors[metric]) is not None] for metric in METRICS}
-        yield ErrorRow(
-            dataset=dataset,
-            network=SEQUENCE[-1],
-            method=name,
-            seeds=max(map(len, found.values())),
-            errors={metric: fmean(errors) if errors else None for metric, errors in found.items()},
-        )
+    for row in sequence_means(row for row in tables.sequences if row.networks == SEQUENCE):
+        if name := {"aann": "eann", "opt": "opt_plus"}.get(row.method):
+            yield replace(row, network=SEQUENCE[-1], method=name)
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -171,12 +173,23 @@ def _entries(error: ComparedError | None) -> tuple[Entry, Entry, Entry]:
     if error is None:
         return Entry(), Entry(), Entry()
     outside = "!" if error.within is False else ""
-    ours = Entry(value=error.ours, spread=error.spread)
+    lacking = FEWER if error.ours is not None else " ".join(error.missing)
+    ours = Entry(value=error.ours, spread=error.spread, mark=lacking if error.missing else "")
     return ours, Entry(value=error.paper), Entry(value=error.difference, mark=outside)
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
-    yield f"{comparison.within} of {comparison.compared} are within {comparison.tolerance}. !: not within."
+    if comparison.compared:
+        yield f"{comparison.within} of {comparison.compared} are within {comparison.tolerance}. !: not within."
+    if not comparison.errors:
+        yield "The paper has none of these errors."
+    if any(error.missing and error.ours is not None for error in comparison.errors):
+        yield f"{FEWER}: mean of fewer seeds than the sweep has."
+    if comparison.of_other_images:
+        yield (
+            f"{comparison.of_other_images} of our errors are not compared: of ours and the paper's, "
+            "one is of test images and the other of validation images."
+        )
     if comparison.lacking:
         yield f"{comparison.lacking} of the paper's errors have none of ours beside them."
     if comparison.unpublished:
@@ -185,6 +198,12 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     validation = ", whose errors are those of the last 5,000 training images" if VALIDATED in tables else ""
     if tables:
         yield f"From the paper: {', '.join(reversed(tables))}{validation}."
+
+
+COLUMNS = (
+    *("dataset", "network", "method", "metric", "seeds", "ours", "sd", "paper", "difference", "within", "missing"),
+    "paper_table",
+)
 
 
 def comparison_rows(comparison: Comparison) -> list[dict[str, str | int | float | bool | None]]:
@@ -201,6 +220,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, str | int | float 
             "paper": error.paper,
             "difference": error.difference,
             "within": error.within,
+            "missing": ", ".join(f"{count} {reason}" for reason, count in error.missing.items()),
             "paper_table": error.paper_table,
         }
         for error in comparison.errors

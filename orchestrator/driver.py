@@ -69,7 +69,8 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         console.print(
             f"{sweep.name}: {planning.summary(plan)}; storage: {ledger.storage}", highlight=False, soft_wrap=True
         )
-        if not plan.to_run and is_current(ledger, sweep, settings.tracking_uri):
+        reported = (report_folder(ledger, sweep) / publish.PAGE).exists()
+        if not plan.to_run and reported and is_current(ledger, sweep, settings.tracking_uri):
             return _troubles(planning.make(sweep.trials, ledger), Tally(sweep.retries), settings.command)
         if plan.to_run:
             _check_data(plan, settings)
@@ -81,15 +82,17 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
                 stopped = _Rounds(sweep, settings, ledger, tally, tracker, console, say).run(plan, folder)
         troubles = _troubles(planning.make(sweep.trials, ledger), tally, settings.command)
         if not stopped:  # whoever stops a sweep does not wait for figures
-            troubles += _publish(sweep, ledger, settings, tracker)
+            troubles += _publish(sweep, ledger, settings, tracker, say)
         return [*troubles, *_tracking_troubles(tracker, settings)]
 
 
-def _publish(sweep: Sweep, ledger: Ledger, settings: Settings, tracker: Tracker) -> list[str]:
-    """Leaves the report in the sweep's folder and in MLflow. Returns why it could not."""
+def _publish(
+    sweep: Sweep, ledger: Ledger, settings: Settings, tracker: Tracker, say: Callable[[str], object]
+) -> list[str]:
+    """Leaves the report in the sweep's folder and in MLflow, and says what it lacks. Returns why it could not."""
     folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name, settings.tracking_uri)
     try:
-        tables = publish.write(sweep, ledger, folder, links)
+        tables = publish.write(sweep, ledger, folder, links, say)
     except OSError as error:
         return [f"{folder}: the report cannot be written: {error.strerror or error}"]
     ledger.publish(folder)

@@ -88,7 +88,7 @@ def draw(name: str, sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
         found = panels(name, sweep, ledger)
     except UnsuitedError:
         return {}
-    looks = _looks(curve for panel in found for curve in panel.curves)
+    looks = _looks((curve for panel in found for curve in panel.curves), _methods(sweep))
     with _style():
         return {stem: _page(page, looks) for stem, page in pages(name, found).items()}
 
@@ -376,12 +376,25 @@ def _band(curve: Curve) -> tuple[list[float], list[float]]:
     return [y - spread for y, spread in pairs], [y + spread for y, spread in pairs]
 
 
-def _looks(curves: Iterable[Curve]) -> dict[str, Look]:
-    """One for each label, in the order of rank and appearance; references are black."""
+def _methods(sweep: Sweep) -> dict[str, bool]:
+    """All methods, in the order of the sweep, and which are references."""
+    return {cell.method: cell.unit is not None for cell in sweep.cells}
+
+
+def _looks(curves: Iterable[Curve], methods: Mapping[str, bool] | None = None) -> dict[str, Look]:
+    """One for each label, in the order of rank and appearance; references are black. Where curves are methods, all
+    methods of the sweep have theirs, so that one looks alike in all figures."""
     labels = {curve.label: curve.reference for curve in sorted(curves, key=lambda curve: curve.rank)}
-    others = [label for label, reference in labels.items() if not reference]
+    if methods and labels.keys() <= methods.keys():
+        labels = dict(methods)
+    others, references = ([label for label, black in labels.items() if black is wanted] for wanted in (False, True))
     looks = {label: _look(place) for place, label in enumerate(others)}
-    return looks | {label: Look("black", "--", "x") for label, reference in labels.items() if reference}
+    return looks | {label: _reference(place) for place, label in enumerate(references)}
+
+
+def _reference(place: int) -> Look:
+    dashes, markers = ("--", ":", "-.", "-"), ("x", "+", "1", "2", "3", "4", "|", "_")
+    return Look("black", dashes[place % len(dashes)], markers[place % len(markers)])
 
 
 def _look(place: int) -> Look:

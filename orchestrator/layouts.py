@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.measurements import METRICS
+from orchestrator.sweep import Sweep
 from orchestrator.table import Column, Entry, Table
-from orchestrator.tables import ErrorRow, SequenceRow, Tables, WinRow
+from orchestrator.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
 from orchestrator.trial import Cell
 
-AT_FRACTIONS = "Error in % at fractions of the cost; AE is the mean of all predictions"
-FEWER = "†"
+AT_FRACTIONS = "in % at fractions of the cost; AE is the mean of all predictions"
+NOTHING_YET = "-: no prediction costs so little."
 MOST_NAMED = 8
 BEST = "the best of those trained for all depths"
 
@@ -38,7 +39,7 @@ def errors(tables: Tables) -> Table:
     columns = [Column(name=metric, group=dataset) for dataset in datasets for metric in METRICS]
     return Table(
         name="errors",
-        title=AT_FRACTIONS,
+        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}",
         columns=(Column(name="network", numeric=False), Column(name="method", numeric=False), *columns),
         rows=tuple(shown),
         notes=(f"*: {BEST}.", *_error_notes(tables)),
@@ -64,7 +65,7 @@ def methods(tables: Tables) -> Table:
     ]
     return Table(
         name="methods",
-        title=AT_FRACTIONS,
+        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}",
         columns=(*_words("data set", "network", "metric"), *(Column(name=name) for name in names)),
         rows=tuple(shown),
         notes=(f"*: {BEST}.", *_error_notes(tables)),
@@ -86,7 +87,7 @@ def periods(tables: Tables) -> Table:
     ]
     return Table(
         name="periods",
-        title=f"{AT_FRACTIONS}; s: units from one prediction to the next",
+        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}; s: units from one prediction to the next",
         columns=(
             *_words("data set", "network", "method", "metric"),
             *(Column(name=f"s={period}") for period in found),
@@ -107,35 +108,31 @@ def _without_period(cell: Cell) -> str:
 
 def sequence(tables: Tables) -> Table:
     """The last rows of Table 3: sequences of networks (EANN), and the best optima no deeper (OPT+)."""
-    datasets = list(dict.fromkeys(row.dataset for row in tables.sequences))
-    lines: dict[tuple[str, tuple[str, ...], int], dict[str, SequenceRow]] = {}
-    for row in tables.sequences:
-        lines.setdefault((row.method, row.networks, row.seed), {})[row.dataset] = row
+    means = list(sequence_means(tables.sequences))
+    datasets = list(dict.fromkeys(row.dataset for row in means))
+    lines: dict[tuple[str, str], dict[str, ErrorRow]] = {}
+    for row in means:
+        lines.setdefault((row.method, row.network), {})[row.dataset] = row
     shown = [
         (
             Entry(value=f"{method}+" if method in tables.optima else f"sequence of {method}"),
-            Entry(value=" ".join(networks)),
-            Entry(value=seed),
-            *(
-                Entry(value=rows[dataset].errors[metric] if dataset in rows else None)
-                for dataset in datasets
-                for metric in METRICS
-            ),
+            Entry(value=networks),
+            *(_error(rows.get(dataset), metric, None, tables) for dataset in datasets for metric in METRICS),
         )
-        for (method, networks, seed), rows in lines.items()
+        for (method, networks), rows in lines.items()
     ]
     return Table(
         name="sequence",
-        title="Sequences of networks: error in % at fractions of the cost of all members",
+        title=f"Sequences of networks: {_kind(tables.sweep).lower()} in % at fractions of the cost of all members",
         columns=(
             *_words("method", "networks"),
-            Column(name="seed"),
             *(Column(name=metric, group=dataset) for dataset in datasets for metric in METRICS),
         ),
         rows=tuple(shown),
         notes=(
             "method+: the least error of the optima no deeper than that fraction of the deepest network.",
             "AE of a sequence: the mean of the errors of all its answers.",
+            *_seed_notes(tables, means),
         ),
     )
 
@@ -210,6 +207,18 @@ def _suited(tables: Tables) -> list[str]:
     return ["errors", *(["wins"] if tables.wins else []), *(["increases"] if tables.increases else [])]
 
 
+def _kind(sweep: Sweep) -> str:
+    """Of which images the errors are; where data sets differ, a note says which are which."""
+    names = {cell.dataset for cell in sweep.cells}
+    return "Test error" if not sweep.validated else "Validation error" if names == sweep.validated else "Error"
+
+
+def _kind_notes(sweep: Sweep) -> tuple[str, ...]:
+    names = dict.fromkeys(cell.dataset for cell in sweep.cells)
+    held, tested = ([n for n in names if (n in sweep.validated) is wanted] for wanted in (True, False))
+    return (f"Validation error: {', '.join(held)}; test error: {', '.join(tested)}.",) if held and tested else ()
+
+
 # Entries
 
 
@@ -218,9 +227,9 @@ def _error(row: ErrorRow | None, metric: str, least: float | None, tables: Table
         return Entry()
     value = row.errors[metric]
     if value is None:  # an optimum has no average, as nobody trains every depth
-        return Entry(mark=" ".join(row.missing) if row.seeds == 0 else "")
+        return Entry(mark=" ".join(row.missing.get(metric, ())))
     best = least is not None and row.method not in tables.optima and round(value, 2) == least
-    return Entry(value=value, spread=row.spreads[metric], best=best, mark=FEWER if row.missing else "")
+    return Entry(value=value, spread=row.spreads[metric], best=best, mark=FEWER if metric in row.missing else "")
 
 
 def _best(tables: Tables) -> dict[tuple[str, str, str], float | None]:
@@ -250,18 +259,31 @@ def _average_first() -> tuple[str, ...]:
 
 def _error_notes(tables: Tables) -> tuple[str, ...]:
     optima = ", ".join(tables.optima)
-    fewer = [_lacking(row) for row in tables.errors if row.seeds and row.missing]
+    alone = f"{optima}: each network is trained for one depth alone; at a fraction stands the depth nearest to it."
+    unreached = any(
+        row.errors[metric] is None and metric not in row.missing and row.method not in tables.optima
+        for row in tables.errors
+        for metric in METRICS
+    )
+    return (
+        *((alone,) if optima else ()),
+        *((NOTHING_YET,) if unreached else ()),
+        *_seed_notes(tables, tables.errors),
+    )
+
+
+def _seed_notes(tables: Tables, rows: Iterable[ErrorRow]) -> tuple[str, ...]:
+    fewer = [_lacking(row) for row in rows if any(row.counts[metric] for metric in row.missing)]
     seeds = len({cell.seed for cell in tables.sweep.cells})
     return (
-        *((f"{optima}: trained for the depth nearest to each fraction alone, not for all.",) if optima else ()),
+        *_kind_notes(tables.sweep),
         *((f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()),
         *((f"{FEWER}: mean of fewer seeds: {_some(fewer)}.",) if fewer else ()),
     )
 
 
 def _lacking(row: ErrorRow) -> str:
-    counts = ", ".join(f"{count} {reason}" for reason, count in row.missing.items())
-    return f"{row.method} {row.network} {row.dataset} {counts}"
+    return f"{row.method} {row.network} {row.dataset} {lacking(row.missing)}"
 
 
 def _some(words: Sequence[str]) -> str:

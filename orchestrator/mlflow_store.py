@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 METRICS_PER_REQUEST = 1000
+PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -245,7 +246,7 @@ class Store:
                     self._client.log_artifact(run.run_id, str(path))
 
     def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        """Makes the summary run of the sweep hold these files, and no older ones of the same names."""
+        """Makes the summary run of the sweep hold these files, and no others."""
         from mlflow.entities import Metric, RunTag
 
         existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
@@ -258,7 +259,24 @@ class Store:
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         self._client.log_artifacts(run.info.run_id, str(folder))
+        self._delete_others(run, folder)
         self._client.set_terminated(run.info.run_id, "FINISHED")
+
+    def _delete_others(self, run: Run, folder: Path) -> None:
+        """Artifacts that are not in the folder, such as figures of an older report."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        for path in list(self._artifacts(run.info.run_id)):
+            if not (folder / path).exists():  # the client itself cannot delete
+                get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri).delete_artifacts(path)
+
+    def _artifacts(self, run_id: str, below: str | None = None) -> Iterator[str]:
+        """The paths of all files."""
+        for found in self._client.list_artifacts(run_id, below):
+            if found.is_dir:
+                yield from self._artifacts(run_id, found.path)
+            else:
+                yield found.path
 
 
 def client(uri: str) -> MlflowClient:
@@ -458,3 +476,21 @@ def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tu
 def first_line(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]
+
+
+def check_writable(uri: str) -> None:
+    """Writes a tag on an experiment and takes it away again. Raises TrackingError where that cannot be done.
+
+    A SQLite file that is not there yet is not made.
+    """
+    database = database_file(uri)
+    if database and not database.exists():
+        return
+    try:
+        _check_listening(uri)
+        store = client(uri)
+        for experiment in store.search_experiments(max_results=1):
+            store.set_experiment_tag(experiment.experiment_id, PROBE, "writable")
+            store.delete_experiment_tag(experiment.experiment_id, PROBE)
+    except Exception as error:  # whatever MLflow raises
+        raise TrackingError(first_line(error)) from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from string import ascii_lowercase
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from orchestrator.table import Column, Entry, Table
+from orchestrator.table import Column, Entry, Table, decimals, present
 
 ABSENT = "\N{EN DASH}"
 FILTERED_FROM = 16  # rows: shorter tables are read faster than filtered
@@ -155,9 +154,8 @@ class _Grid:
 def _grid(table: Table, anchors: _Anchors) -> _Grid:
     symbols = _symbols(table)
     rows = [[_cell(entry, symbols, table.notes) for entry in row] for row in table.rows]
-    notes = [re.sub(r"^\*:", "Bold:", note) for note in table.notes]  # the star is for where there is no bold
     legend = {symbol: mark for mark, symbol in symbols.items()}
-    return _arranged(table.name, table.title, table.columns, rows, anchors, notes=notes, legend=legend)
+    return _arranged(table.name, table.title, table.columns, rows, anchors, notes=table.notes_on_bold, legend=legend)
 
 
 def _arranged(
@@ -201,10 +199,10 @@ def _span(members: Iterable[Column]) -> list[int]:
 
 
 def _cell(entry: Entry, symbols: Mapping[str, str], notes: Iterable[str]) -> _Cell:
-    value = _present(entry.value)
+    value = present(entry.value)
     if value is None:
         return _Cell(text=entry.mark or ABSENT, missing=True)
-    spread = _present(entry.spread)
+    spread = present(entry.spread)
     symbol = symbols.get(entry.mark, entry.mark)  # one that is a symbol already is explained by a note
     return _Cell(
         text=_shown(value, entry.digits),
@@ -219,7 +217,7 @@ def _cell(entry: Entry, symbols: Mapping[str, str], notes: Iterable[str]) -> _Ce
 def _symbols(table: Table) -> dict[str, str]:
     """A letter for each mark in words on a value, in the order in which they are read."""
     entries = (entry for row in table.rows for entry in row)
-    marks = dict.fromkeys(entry.mark for entry in entries if len(entry.mark) > 1 and _present(entry.value) is not None)
+    marks = dict.fromkeys(entry.mark for entry in entries if len(entry.mark) > 1 and present(entry.value) is not None)
     return {mark: _letters(index) for index, mark in enumerate(marks)}
 
 
@@ -229,15 +227,12 @@ def _letters(index: int) -> str:
     return (_letters(before - 1) if before else "") + ascii_lowercase[last]
 
 
-def _present(value: float | str | None) -> float | str | None:
-    """None for what is no number, too."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _shown(value: float | str, digits: int) -> str:
     if isinstance(value, str):
         return value
-    text = f"{value:.{digits}f}" if isinstance(value, float) else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    text = (
+        decimals(value, digits) if isinstance(value, float) else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    )
     return text.replace("-", "\N{MINUS SIGN}")
 
 

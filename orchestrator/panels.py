@@ -13,7 +13,7 @@ from dataclasses import replace
 from anytime_core.config import Ann, Joint, WeightingConfig
 from anytime_core.result import TrialResult
 from anytime_core.weighting import loss_weights
-from orchestrator import eann
+from orchestrator import eann, sequences
 from orchestrator.curves import Curve, Panel, Points, Results, averaged, by_seed, grouped, nothing, read, relative
 from orchestrator.ledger import Ledger
 from orchestrator.sweep import Sweep
@@ -25,8 +25,6 @@ LAST_UNITS = 4
 ZOOM = 2.0
 BASE = 2.0
 """About how much deeper each member of the paper's sequence is than the one before (section 4.6)."""
-LEAST_GROWTH = 1.5
-"""A network that is less than this times as deep as a member is left out of its sequence."""
 COST = "cost / full cost"
 
 
@@ -101,9 +99,8 @@ def train_loss(results: Results) -> list[Panel]:
 
 def sequence(results: Results) -> list[Panel]:
     """An EANN of the networks of one width, and OPT+ of their optima (Figure 2e, section 4.6)."""
-    widths = grouped(results.sweep.cells, lambda cell: (cell.dataset, cell.c, cell.transition))
-    found = [panel for cells in widths.values() if (panel := _sequence(results, cells))]
-    growth = f"networks of one width, one at least {LEAST_GROWTH:g} times as deep as another"
+    found = [panel for cells in sequences.families(results.sweep.cells) if (panel := _sequence(results, cells))]
+    growth = f"networks of one width, one at least {sequences.LEAST_GROWTH:g} times as deep as another"
     return _some(found, f"it lacks {growth}, that have a joint method and optima")
 
 
@@ -195,7 +192,7 @@ def _weights(weighting: WeightingConfig, size: int) -> Panel:
 
 def _sequence(results: Results, cells: Sequence[Cell]) -> Panel | None:
     """None unless there are two members, a joint method and optima."""
-    networks, method = list(_growing(cells)), _joint_method(results, cells)
+    networks, method = sequences.members(cells), _joint_method(results, cells)
     members = sorted(cell for cell in cells if cell.method == method and cell.network in networks)
     # Optima of the networks in between count for OPT+ too.
     optima = [cell for cell in cells if cell.unit is not None and members and cell.n <= members[-1].n]
@@ -214,15 +211,6 @@ def _sequence(results: Results, cells: Sequence[Cell]) -> Panel | None:
         notes=results.missing(found),
     )
     return relative(panel, max(map(results.full_cost, members)))
-
-
-def _growing(cells: Sequence[Cell]) -> Iterator[str]:
-    """The networks that make a sequence, shallow to deep; of two of one depth, the first of the sweep."""
-    depth = 0
-    for n, network in sorted({cell.n: cell.network for cell in reversed(cells)}.items()):
-        if n >= LEAST_GROWTH * depth:
-            yield network
-            depth = n
 
 
 def _joint_method(results: Results, cells: Iterable[Cell]) -> str | None:

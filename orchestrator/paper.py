@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from orchestrator import reference, stats
 from orchestrator.claims import BASELINE, LEVELS, PRINTED_THRESHOLDS, Percentages, claims, contradictions
-from orchestrator.measurements import AVERAGE, METRICS, Measurements
+from orchestrator.measurements import AVERAGE, METRICS, Measurements, triples
 from orchestrator.table import Column, Entry, Table
 from orchestrator.tables import WinRow, increase_rows, win_rows
 
@@ -131,7 +131,6 @@ def _thresholds(n: int, test: str) -> Iterator[Entry]:
 
 def p_values(measured: Measurements, wins: Sequence[WinRow]) -> Table:
     """Each place of Table 5 under each test, without and with Holm's correction over them all."""
-    places = [(experiment.dataset, experiment.network, experiment.seed) for experiment in measured.experiments]
     return Table(
         name="p_values",
         title=f"P-values of Table 5, one-sided: the method has lower errors than {BASELINE}",
@@ -144,7 +143,7 @@ def p_values(measured: Measurements, wins: Sequence[WinRow]) -> Table:
         rows=tuple((*_place(row), *_tested(row)) for row in wins),
         notes=(
             f"Holm: corrected for all {len(wins)} places. 0.0000: less than half of 0.0001.",
-            f"{stats.dependence(places)}.",
+            f"{stats.dependence(triples(measured.experiments))}.",
         ),
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,21 +24,49 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+PAGE = "report.html"
 STATISTICS = ("wins", "increases")
 """Tables that are about others."""
 
 
-def write(sweep: Sweep, ledger: Ledger, folder: Path, links: Mapping[str, str]) -> Tables:
-    """Fills the folder, whose older files are written over, and returns what it shows. ``links`` lead to MLflow's runs,
-    by trial id."""
-    tables = report.read_tables(sweep, ledger)
+def write(
+    sweep: Sweep, ledger: Ledger, folder: Path, links: Mapping[str, str], say: Callable[[str], object] = str
+) -> Tables:
+    """Fills the folder, whose older tables and figures are gone then, and returns what it shows. ``links`` lead to
+    MLflow's runs, by trial id; ``say`` is told of each figure that cannot be drawn."""
     drawn = draw(sweep, ledger)
+    tables = read_tables(sweep, ledger, drawn, say)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in _texts(tables).items():
         write_atomically(folder / name, f"{content}\n".encode())
-    figures.save(drawn, folder / "figures")
-    write_atomically(folder / "report.html", html(sweep, ledger, tables, drawn, links).encode())
+    _delete_others(folder / "figures", figures.save(drawn, folder / "figures"))
+    write_atomically(folder / PAGE, html(sweep, ledger, tables, drawn, links).encode())
     return tables
+
+
+def read_tables(sweep: Sweep, ledger: Ledger, drawn: Collection[str], say: Callable[[str], object]) -> Tables:
+    """The tables, and a note on each figure that is asked for and cannot be drawn, which ``say`` is told too."""
+    tables = report.read_tables(sweep, ledger)
+    lacking = tuple(_undrawn(sweep, ledger, drawn))
+    for note in lacking:
+        say(note)
+    return replace(tables, notes=(*tables.notes, *lacking))
+
+
+def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[str]:
+    """A sentence for each figure that is asked for and not among those ``drawn``, which are stems of files."""
+    stems = {stem.partition("-")[0] for stem in drawn}
+    for name in sweep.report.figures:
+        if name not in stems and (why := figures.reason(name, sweep, ledger)):
+            yield f"Figure {name} is not drawn: {why}."
+
+
+def _delete_others(folder: Path, written: Collection[Path]) -> None:
+    """Figures that are no longer drawn; what is no figure of ours is left alone."""
+    for path in folder.iterdir():
+        ours = path.stem.partition("-")[0] in figures.FIGURES and path.suffix[1:] in figures.FORMATS
+        if ours and path not in written:
+            path.unlink()
 
 
 def draw(sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
@@ -61,7 +90,9 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
             trials=tuple(_trial_rows(sweep, records, ledger, links)),
             notes=tables.notes,
             made=now(),
-            command=shlex.join(["orchestrate", "report", str(sweep.path), "--html", "report.html"]),
+            command=shlex.join(
+                ["orchestrate", "report", str(sweep.path), "--storage", str(ledger.storage), "--html", PAGE]
+            ),
         )
     )
 
@@ -92,7 +123,7 @@ def headline(tables: Tables) -> dict[str, float]:
             found[f"wins/{wins.method}/{_at(wins.metric)}"] = wins.wins.percent
     for increase in tables.increases:
         if increase.increase.percent is not None:
-            found[f"increase/{increase.method}/{_at(increase.metric)}"] = increase.increase.percent
+            found[f"increase/{increase.method}/{increase.optimum}/{_at(increase.metric)}"] = increase.increase.percent
     return {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in found.items()}  # all that MLflow takes
 
 
@@ -151,6 +182,6 @@ def _texts(tables: Tables) -> dict[str, str]:
     arranged = {"report.md": "markdown", "report.tex": "latex", "report.txt": "table"}
     return {
         **{name: render.report_text(tables, form) for name, form in arranged.items()},
-        **{f"{name}.csv": render.as_csv(rows(tables)) for name, rows in render.LONG.items()},
+        **{f"{name}.csv": render.long_csv(tables, name) for name in render.LONG},
         "report.json": render.report_json(tables),
     }

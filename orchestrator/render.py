@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,8 +18,9 @@ from orchestrator.ledger import Driver
 from orchestrator.measurements import METRICS
 from orchestrator.plan import Plan
 from orchestrator.report import TrialStatus
-from orchestrator.table import Column, Entry, Table
-from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow
+from orchestrator.stats import TESTS
+from orchestrator.table import Column, Entry, Table, decimals, present
+from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.trial import Trial, TrialState
 
 ABSENT = "-"
@@ -86,25 +86,26 @@ def entry_text(entry: Entry) -> str:
 
 
 def _shown(value: Any, digits: int = 2) -> str:
-    if (value := _present(value)) is None:
+    if (value := present(value)) is None:
         return ABSENT
     if isinstance(value, int) and value >= 10**7:
         return f"{value:.2e}"
-    return f"{value:.{digits}f}" if isinstance(value, float) else " ".join(str(value).split())
-
-
-def _present(value: Any) -> Any:
-    """None for what is no number, which neither JSON nor a table has a word for."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return decimals(value, digits) if isinstance(value, float) else " ".join(str(value).split())
 
 
 def table_markdown(table: Table) -> str:
     """As GitHub shows it; the name of a group goes before that of its column."""
-    headings = [f"{column.group} {column.name}".strip() for column in table.columns]
     rules = ["---:" if column.numeric else ":---" for column in table.columns]
     bodies = [[_markdown(entry) for entry in row] for row in table.rows]
-    lines = [f"| {' | '.join(line)} |" for line in (map(_escaped_markdown, headings), rules, *bodies)]
-    return "\n".join([f"**{_escaped_markdown(table.title)}**", "", *lines, *("\n" + note for note in table.notes)])
+    lines = [f"| {' | '.join(line)} |" for line in (map(_escaped_markdown, headings(table)), rules, *bodies)]
+    return "\n".join(
+        [
+            f"**{_escaped_markdown(table.title)}**",
+            "",
+            *lines,
+            *("\n" + _escaped_markdown(note) for note in table.notes_on_bold),
+        ]
+    )
 
 
 def _markdown(entry: Entry) -> str:
@@ -117,27 +118,31 @@ def _escaped_markdown(text: str) -> str:
 
 
 def table_latex(table: Table) -> str:
-    """A ``table`` that needs the package booktabs."""
+    """A ``table`` that needs the package booktabs; a long one, which goes over pages, longtable too."""
     columns = "".join("r" if column.numeric else "l" for column in table.columns)
+    notes = [table.title, *(note.rstrip(".") for note in table.notes_on_bold)]
+    caption = rf"\caption{{{_escaped_latex('. '.join(notes))}.}}"
+    label = rf"\label{{tab:{table.name}}}"
     above = [*_latex_groups(table)] if any(group_headings(table)) else []
+    head = [r"\toprule", *above, _latex_line(_escaped_latex(column.name) for column in table.columns), r"\midrule"]
     body = [_latex_line(_latex(entry) for entry in row) for row in table.rows]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_escaped_latex('. '.join([table.title, *(note.rstrip('.') for note in table.notes)]))}.}}",
-            rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            *above,
-            _latex_line(_escaped_latex(column.name) for column in table.columns),
-            r"\midrule",
+    if len(body) > LONGEST:
+        lines = [
+            r"\begingroup\scriptsize\setlength{\tabcolsep}{2pt}",
+            rf"\begin{{longtable}}{{{columns}}}",
+            rf"{caption}{label} \\",
+            *head,
+            r"\endhead",
             *body,
             r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
+            r"\end{longtable}",
+            r"\endgroup",
         ]
-    )
+    else:
+        open_, close = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
+        inner = [caption, label, open_, *head, *body, r"\bottomrule", close]
+        lines = [r"\begin{table}", r"\centering", *inner, r"\end{table}"]
+    return "\n".join(lines)
 
 
 def _latex_line(cells: Iterable[str]) -> str:
@@ -158,6 +163,8 @@ def _latex(entry: Entry) -> str:
     return rf"\textbf{{{text}}}" if entry.best else text
 
 
+LONGEST = 45
+"""Rows that go on a page."""
 LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -176,10 +183,13 @@ def _escaped_latex(text: str) -> str:
 
 def table_rows(table: Table) -> list[Row]:
     """For machines: plain values by heading, the group's name before that of its column."""
-    headings = [f"{column.group} {column.name}".strip() for column in table.columns]
-    return [
-        {heading: _present(entry.value) for heading, entry in zip(headings, row, strict=True)} for row in table.rows
-    ]
+    names = headings(table)
+    return [{name: present(entry.value) for name, entry in zip(names, row, strict=True)} for row in table.rows]
+
+
+def headings(table: Table) -> list[str]:
+    """The group's name goes before that of its column."""
+    return [f"{column.group} {column.name}".strip() for column in table.columns]
 
 
 def show(tables: Sequence[Table], form: str) -> str:
@@ -192,7 +202,7 @@ def show(tables: Sequence[Table], form: str) -> str:
             ]
             return as_json(content)
         case "csv":
-            return "\n\n".join(f"# {table.name}\n{as_csv(table_rows(table))}" for table in tables)
+            return "\n\n".join(f"# {table.name}\n{as_csv(table_rows(table), headings(table))}" for table in tables)
         case _:
             shown = {"table": table_text, "markdown": table_markdown, "latex": table_latex}[form]
             return "\n\n".join(map(shown, tables))
@@ -202,10 +212,10 @@ def as_json(content: Any) -> str:
     return json.dumps(content, indent=1, allow_nan=False)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """One line a row, after the heading; what is absent is empty."""
+def as_csv(rows: Sequence[Row], names: Sequence[str] = ()) -> str:
+    """One line a row, after the heading, which is ``names`` where there is no row; what is absent is empty."""
     output = io.StringIO()
-    writer = csv.DictWriter(output, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(output, list(rows[0]) if rows else names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return output.getvalue().rstrip("\n")
@@ -271,9 +281,10 @@ def error_rows(rows: Iterable[ErrorRow]) -> list[Row]:
             "network": row.network,
             "method": row.method,
             "seeds": row.seeds,
-            **{metric: _present(error) for metric, error in row.errors.items()},
-            **{f"{metric} sd": _present(spread) for metric, spread in row.spreads.items()},
-            "missing": ", ".join(f"{count} {reason}" for reason, count in row.missing.items()),
+            **{metric: present(error) for metric, error in row.errors.items()},
+            **{f"{metric} sd": present(spread) for metric, spread in row.spreads.items()},
+            **{f"{metric} seeds": row.counts[metric] for metric in METRICS},
+            "missing": lacking(row.missing),
         }
         for row in rows
     ]
@@ -320,7 +331,8 @@ def sequence_rows(rows: Iterable[SequenceRow]) -> list[Row]:
             "method": row.method,
             "networks": " ".join(row.networks),
             "seed": row.seed,
-            **{metric: _present(error) for metric, error in row.errors.items()},
+            **{metric: present(error) for metric, error in row.errors.items()},
+            "missing": lacking(row.missing),
         }
         for row in rows
     ]
@@ -335,10 +347,41 @@ LONG: dict[str, Callable[[Tables], list[Row]]] = {
 """The numbers of a sweep for machines: a row for each, not arranged."""
 
 
+COLUMNS: dict[str, list[str]] = {
+    "errors": [
+        *("dataset", "network", "method", "seeds", *METRICS),
+        *(f"{metric} {word}" for word in ("sd", "seeds") for metric in METRICS),
+        "missing",
+    ],
+    "wins": [
+        *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped"),
+        *("interval_low", "interval_high", *(f"p {test}" for test in TESTS), *(f"p {test} holm" for test in TESTS)),
+    ],
+    "increases": ["method", "optimum", "metric", "increase_percent", "n", "dropped"],
+    "sequences": ["dataset", "method", "networks", "seed", *METRICS, "missing"],
+}
+"""Their headings, which stand where there are no rows too."""
+
+
+def long_csv(tables: Tables, name: str) -> str:
+    """The rows of ``LONG`` under their headings."""
+    return as_csv(LONG[name](tables), COLUMNS[name])
+
+
 def report_text(tables: Tables, form: str = "table") -> str:
     """The tables of a sweep for people: in a terminal, as markdown or as LaTeX; what is to know of them last."""
-    notes = tables.notes if form != "latex" else [f"% {note}" for note in tables.notes]
-    return "\n\n".join([show(arrange(tables), form), *(["\n".join(notes)] if notes else [])])
+    return "\n\n".join([show(arrange(tables), form), *([_notes(tables.notes, form)] if tables.notes else [])])
+
+
+def _notes(notes: Sequence[str], form: str) -> str:
+    match form:
+        case "latex":
+            lines = [_escaped_latex(note) + r"\par" for note in notes]
+            return "\n".join([r"{\footnotesize\noindent", *lines, "}"])
+        case "markdown":
+            return "\n\n".join(map(_escaped_markdown, notes))
+        case _:
+            return "\n".join(notes)
 
 
 def report_json(tables: Tables) -> str:

@@ -75,9 +75,10 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
     """
     if address:
         _check_reachable(address)
-    with ExitStack() as stack:
+    with _LogFile(log_file) as log_to, ExitStack() as stack:
         if not address:
             stack.enter_context(_marked(stack.enter_context(reaping())))
+        stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
         stack.callback(ray.shutdown)  # also after an interrupted start
         try:
             options: dict[str, Any] = (
@@ -87,7 +88,7 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
-        with _logged_to(log_file):  # not before: Ray's start takes all handlers away
+        with _logged_to(log_to):  # not before: Ray's start takes all handlers away
             yield
 
 
@@ -129,21 +130,20 @@ class _LogFile(TextIOBase):
 
 
 @contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
-    """Sends what Ray logs and prints in this process to a file, not to the user's terminal."""
-    with _LogFile(path) as file, redirect_stdout(file):
-        handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logger = logging.getLogger("ray")
-        logger.handlers, logger.propagate = [handler], False
-        for below in ("ray.tune", "ray.data"):
-            logging.getLogger(below).handlers = []
-        # Would name every trial at the end of a round, for want of the files that we told Tune not to write.
-        logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.handlers = [logging.NullHandler()]
+def _logged_to(file: TextIOBase) -> Iterator[None]:
+    """Sends what Ray logs in this process to a file, not to the user's terminal."""
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("ray")
+    logger.handlers, logger.propagate = [handler], False
+    for below in ("ray.tune", "ray.data"):
+        logging.getLogger(below).handlers = []
+    # Would name every trial at the end of a round, for want of the files that we told Tune not to write.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.handlers = [logging.NullHandler()]
 
 
 def _nodes(resources: Resources) -> list[dict[str, float]]:

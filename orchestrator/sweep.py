@@ -31,6 +31,11 @@ class Sweep:
     retries: Retries = field(default_factory=Retries)
 
     @property
+    def validated(self) -> frozenset[str]:
+        """The data sets whose errors are those of images held out from training, not of test images."""
+        return frozenset(trial.config.data.name for trial in self.trials if trial.config.data.validation)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is allowed but seldom meant."""
         training = self.trials[0].config.training
@@ -81,15 +86,26 @@ def _contradictions(document: Document) -> Iterator[Fault]:
     """Faults between parts of a file; a part that has a fault of its own is left out."""
     networks, datasets = sound_items(document, "networks"), sound_items(document, "datasets")
     methods, report = document.content.get("methods"), sound_section(document, "report")
-    if isinstance(methods, dict) and report and report.baseline not in methods:
-        allowed = f"must be one of the methods: {', '.join(map(str, methods))}"
-        yield document.fault(("report", "baseline"), f"given {report.baseline!r}; {allowed}")
+    if isinstance(methods, dict) and report:
+        yield from _baseline_faults(document, methods, report.baseline)
     for index, twin in _repeated(networks):
         yield document.fault(("networks", index), f"is the same as networks.{twin}")
     for index, twin in _repeated({index: data.name for index, data in datasets.items()}):
         yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
     yield from _weight_faults(document, networks.values())
     yield from _batch_faults(document, datasets.values())
+
+
+def _baseline_faults(document: Document, methods: Collection[object], baseline: str) -> Iterator[Fault]:
+    """Of a method with a grid, the baseline must be one point; one that has a fault of its own may have any."""
+    sound = sound_items(document, "methods")
+    unsound = [str(name) for name in methods if name not in sound]
+    names: list[str] = []
+    for name in methods:
+        names += sweepfile.expanded({str(name): sound[name]}) if name in sound else [str(name)]
+    if baseline not in names and not any(baseline.startswith(f"{name} ") for name in unsound):
+        allowed = f"must be one of the methods: {', '.join(names)}"
+        yield document.fault(("report", "baseline"), f"given {baseline!r}; {allowed}")
 
 
 def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> Iterator[Fault]:

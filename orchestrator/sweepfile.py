@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from fractions import Fraction
@@ -265,10 +265,15 @@ class SweepFile(BaseModel):
     @property
     def expanded_methods(self) -> dict[str, Method]:
         """The methods, grids worked out."""
-        found: dict[str, Method] = {}
-        for name, method in self.methods.items():
-            found |= method.variants(name) if isinstance(method, JointMethod) else {name: method}
-        return found
+        return expanded(self.methods)
+
+
+def expanded(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """The methods by name, a grid as a method for each of its points."""
+    found: dict[str, Method] = {}
+    for name, method in methods.items():
+        found |= method.variants(name) if isinstance(method, JointMethod) else {name: method}
+    return found
 
 
 def parsed(document: Document) -> SweepFile:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,5 +41,20 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def notes_on_bold(self) -> tuple[str, ...]:
+        """The notes for where the best is in bold, not starred."""
+        return tuple(re.sub(r"^\*:", "Bold:", note) for note in self.notes)
+
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.columns) for row in self.rows), f"{self.name}: rows of different lengths"
+
+
+def present(value: T) -> T | None:
+    """None for what is no number, which no table has a word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def decimals(value: float, digits: int) -> str:
+    """What is rounded to zero has no sign."""
+    return f"{value:z.{digits}f}"

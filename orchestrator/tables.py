@@ -8,27 +8,42 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.config import MILESTONES, opt_unit
+from anytime_core.config import MILESTONES
 from anytime_core.result import TrialResult
-from orchestrator import eann, stats, trace
-from orchestrator.measurements import AVERAGE, METRICS, Experiment, Measurements, measure
+from orchestrator import eann, sequences, stats, trace
+from orchestrator.measurements import (
+    AVERAGE,
+    METRICS,
+    Experiment,
+    Measurements,
+    expected,
+    measure,
+    trained_for_all_depths,
+    triples,
+)
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Cell, TrialRecord, TrialState
 
 ByMetric = Mapping[str, float | None]
+Reasons = Mapping[str, Mapping[str, int]]
+"""How many errors of each metric are not there, by why."""
+FEWER = "†"
+"""Marks a mean of fewer seeds than were meant."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorRow:
-    """Errors in percent: the mean over those ``seeds`` that have the most errors, all at the same fractions, and their
-    standard deviation, which one seed does not have. ``missing`` counts, by why, the seeds that lack some."""
+    """Errors in percent: for each metric the mean over all seeds that have it, how many these are (``counts``, of which
+    ``seeds`` is the most), and their standard deviation, which one seed does not have. ``missing`` counts the errors
+    that should be there and are not; a metric that nobody meant to have has neither."""
 
     dataset: str
     network: str
@@ -36,7 +51,8 @@ class ErrorRow:
     seeds: int
     errors: ByMetric
     spreads: ByMetric = field(default_factory=lambda: dict.fromkeys(METRICS))
-    missing: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    missing: Reasons = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,13 +84,14 @@ class IncreaseRow:
 class SequenceRow:
     """Networks of growing depth, run one after the other (section 4.6): errors of the sequence at fractions of the cost
     of all, AE the mean of its answers; and, for the ``optimum``, of the best ones no deeper than that fraction of the
-    deepest network (OPT+)."""
+    deepest network (OPT+). ``missing`` counts the trials that an error is not there for lack of."""
 
     dataset: str
     method: str
     networks: tuple[str, ...]
     seed: int
     errors: ByMetric
+    missing: Reasons = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,9 +119,9 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
         errors=tuple(error_rows(measured)),
         wins=wins,
         increases=tuple(increase_rows(measured)),
-        sequences=tuple(_sequence_rows(sweep, records)),
+        sequences=tuple(_sequence_rows(sweep, records, states)),
         states=counted,
-        notes=tuple(_notes(sweep, measured, counted, records, compared=bool(wins))),
+        notes=tuple(_notes(sweep, measured, counted, records)),
     )
 
 
@@ -117,29 +134,52 @@ def error_rows(measured: Measurements) -> Iterator[ErrorRow]:
         for column, method in enumerate(measured.methods):
             places = [(measured.experiments[index], method) for index in indices]
             if any(place in measured.places for place in places):
-                missing = Counter(reason for place in places if (reason := measured.missing.get(place)))
+                missing = _counted(measured.missing[place] for place in places if place in measured.missing)
                 yield _error_row(dataset, network, method, measured.errors[indices, column], missing)
 
 
-def _error_row(
-    dataset: str, network: str, method: str, errors: NDArray[np.float64], missing: Mapping[str, int]
+def _error_row(dataset: str, network: str, method: str, errors: NDArray[np.float64], missing: Reasons) -> ErrorRow:
+    """``errors[seed, metric]``, NaN where there is none."""
+    columns = {metric: errors[:, index] for index, metric in enumerate(METRICS)}
+    present = {metric: column[np.isfinite(column)].tolist() for metric, column in columns.items()}
+    return _mean_row(dataset, network, method, present, missing)
+
+
+def _mean_row(
+    dataset: str, network: str, method: str, present: Mapping[str, Sequence[float]], missing: Reasons
 ) -> ErrorRow:
-    """``errors[seed, metric]``. A seed with fewer metrics than another would enter the mean of some columns and not of
-    others, so it enters none."""
-    present = np.isfinite(errors)
-    counts = present.sum(1)
-    most = present[counts.argmax()]
-    whole = errors[(present == most).all(1)] if most.any() else errors[:0]
-    columns = {metric: whole[:, index].tolist() if most[index] else [] for index, metric in enumerate(METRICS)}
+    counts = {metric: len(values) for metric, values in present.items()}
     return ErrorRow(
         dataset=dataset,
         network=network,
         method=method,
-        seeds=len(whole),
-        errors={metric: fmean(values) if values else None for metric, values in columns.items()},
-        spreads={metric: stdev(values) if len(values) > 1 else None for metric, values in columns.items()},
-        missing=dict(missing),
+        seeds=max(counts.values()),
+        errors={metric: fmean(values) if values else None for metric, values in present.items()},
+        spreads={metric: stdev(values) if len(values) > 1 else None for metric, values in present.items()},
+        counts=counts,
+        missing=missing,
     )
+
+
+def _counted(missing: Iterable[Mapping[str, str]]) -> Reasons:
+    """Why errors are not there, of several places together."""
+    found: dict[str, Counter[str]] = {}
+    for words in missing:
+        for metric, word in words.items():
+            found.setdefault(metric, Counter())[word] += 1
+    return found
+
+
+def lacking(missing: Reasons) -> str:
+    """Such as ``1 failed``, or where metrics differ, ``1/4, AE: 1 failed; 1: 2 pending``."""
+    found: dict[str, list[str]] = {}
+    for metric in METRICS:
+        if metric in missing:
+            words = ", ".join(f"{count} {reason}" for reason, count in missing[metric].items())
+            found.setdefault(words, []).append(metric)
+    if len(found) == 1 and len(missing) == len(METRICS):
+        return next(iter(found))
+    return "; ".join(f"{', '.join(metrics)}: {words}" for words, metrics in found.items())
 
 
 def win_rows(measured: Measurements, baseline: str, seed: int = 0) -> Iterator[WinRow]:
@@ -173,47 +213,90 @@ def increase_rows(measured: Measurements) -> Iterator[IncreaseRow]:
 
 # Sequences (section 4.6)
 
+Found = Mapping[Cell, TrialResult | TrialState]
+"""What finished, and the state of what did not."""
 
-def _sequence_rows(sweep: Sweep, records: Mapping[str, TrialRecord]) -> Iterator[SequenceRow]:
-    """For each family of networks that differ in depth alone, and each method."""
-    families: dict[tuple[str, int, str, int, str], list[Cell]] = defaultdict(list)
-    for cell in sorted(sweep.cells, key=lambda cell: cell.n):
-        families[cell.dataset, cell.c, cell.transition, cell.seed, cell.method].append(cell)
-    for (dataset, _, _, seed, method), cells in families.items():
-        finished = {cell: record.result for cell in cells if (record := _finished(records.get(sweep.cells[cell])))}
-        optimum = cells[0].unit is not None
-        if cells[0].n < cells[-1].n:
+
+def _sequence_rows(
+    sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]
+) -> Iterator[SequenceRow]:
+    """For each family of networks that differ in depth alone, each seed and each method."""
+    for family in sequences.families(sweep.cells):
+        members = sequences.members(family)
+        runs: dict[tuple[int, str], list[Cell]] = defaultdict(list)
+        for cell in family if len(members) > 1 else ():
+            runs[cell.seed, cell.method].append(cell)
+        for (seed, method), cells in runs.items():
+            found = {cell: _result(records.get(sweep.cells[cell])) or states[sweep.cells[cell]] for cell in cells}
+            errors, missing = (_opt_plus if cells[0].unit is not None else _sequence)(members, found)
             yield SequenceRow(
-                dataset=dataset,
+                dataset=cells[0].dataset,
                 method=method,
-                networks=tuple(dict.fromkeys(cell.network for cell in cells)),
+                networks=tuple(members),
                 seed=seed,
-                errors=_opt_plus_errors(cells[-1].n, finished) if optimum else _sequence_errors(cells, finished),
+                errors=errors,
+                missing=missing,
             )
 
 
-def _finished(record: TrialRecord | None) -> TrialRecord | None:
-    return record if record and record.state is TrialState.FINISHED else None
+def _result(record: TrialRecord | None) -> TrialResult | None:
+    return record.result if record and record.state is TrialState.FINISHED else None
 
 
-def _opt_plus_errors(deepest: int, finished: Mapping[Cell, TrialResult]) -> ByMetric:
-    """At fractions of the depth of the deepest network."""
+def _opt_plus(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reasons]:
+    """At fractions of the depth of the deepest member. None where an optimum that counts is missing: without it the
+    least of the others would say too much."""
+    errors: dict[str, float | None] = dict.fromkeys(METRICS)
+    missing: dict[str, Mapping[str, int]] = {}
+    for fraction in MILESTONES:
+        depth = fraction * 3 * max(members.values())
+        eligible = {cell: result for cell, result in found.items() if (cell.unit or 0) <= depth}
+        if lost := _lost(eligible):
+            missing[str(fraction)] = lost
+        else:
+            errors[str(fraction)] = eann.opt_plus(_least(eligible), depth)
+    return errors, missing
+
+
+def _least(found: Found) -> dict[int, float]:
+    """The least error of each depth."""
     optima: dict[int, float] = {}
-    for cell, result in finished.items():
-        unit = cell.unit or 0
-        optima[unit] = min(optima.get(unit, math.inf), result.errors[-1])
-    return {str(f): eann.opt_plus(optima, f * 3 * deepest) for f in MILESTONES} | {AVERAGE: None}
+    for cell, result in found.items():
+        if isinstance(result, TrialResult):
+            unit = cell.unit or 0
+            optima[unit] = min(optima.get(unit, math.inf), result.errors[-1])
+    return optima
 
 
-def _sequence_errors(cells: list[Cell], finished: Mapping[Cell, TrialResult]) -> ByMetric:
-    """None where a member is missing, or two are equally deep."""
-    if len(finished) < len(cells) or len({cell.n for cell in cells}) < len(cells):
-        return dict.fromkeys(METRICS)
-    results = [finished[cell] for cell in cells]
-    members = [eann.Member(units=result.units, costs=result.costs, errors=result.errors) for result in results]
-    curve, total = eann.sequence_curve(members), sum(member.costs[-1] for member in members)
+def _sequence(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reasons]:
+    """None where a member is missing."""
+    own = {cell: result for cell, result in found.items() if cell.network in members}
+    if lost := _lost(own):
+        return dict.fromkeys(METRICS), dict.fromkeys(METRICS, lost)
+    results = [result for _, result in sorted(own.items(), key=lambda item: item[0].n)]
+    run = [_member(result) for result in results if isinstance(result, TrialResult)]
+    curve, total = eann.sequence_curve(run), sum(member.costs[-1] for member in run)
     at = {str(fraction): eann.error_at(curve, total * fraction) for fraction in MILESTONES}
-    return at | {AVERAGE: fmean(point.error for point in curve)}
+    return at | {AVERAGE: fmean(point.error for point in curve)}, {}
+
+
+def _member(result: TrialResult) -> eann.Member:
+    return eann.Member(units=result.units, costs=result.costs, errors=result.errors)
+
+
+def _lost(found: Found) -> Counter[str]:
+    return Counter(str(result) for result in found.values() if isinstance(result, TrialState))
+
+
+def sequence_means(rows: Iterable[SequenceRow]) -> Iterator[ErrorRow]:
+    """Over seeds; ``network`` holds the names of all members."""
+    groups: dict[tuple[str, str, str], list[SequenceRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.dataset, " ".join(row.networks), row.method].append(row)
+    for (dataset, networks, method), seeds in groups.items():
+        present = {metric: [e for row in seeds if (e := row.errors[metric]) is not None] for metric in METRICS}
+        missing = _counted({metric: next(iter(why)) for metric, why in row.missing.items()} for row in seeds)
+        yield _mean_row(dataset, networks, method, present, missing)
 
 
 # What is to know
@@ -224,26 +307,29 @@ def _notes(
     measured: Measurements,
     states: Counter[TrialState],
     records: Mapping[str, TrialRecord],
-    *,
-    compared: bool,
 ) -> Iterator[str]:
     missing = {state: states[state] for state in TrialState if states[state] and state is not TrialState.FINISHED}
     if missing:
         words = ", ".join(f"{count} {state}" for state, count in missing.items())
         yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped."
     if hidden := _without_column(sweep):
-        yield f"{hidden} optima are of depths that are nearest to none of the fractions: they have no column."
-    if compared and (warning := stats.dependence(_triples(measured.experiments))):
+        yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
+    shown = not sweep.report.tables or "wins" in sweep.report.tables
+    if shown and (warning := stats.dependence(triples(_compared(measured, sweep.report.baseline)))):
         yield f"{warning}."
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
 
 
+def _compared(measured: Measurements, baseline: str) -> Iterator[Experiment]:
+    """Experiments in which the baseline and some other method have one error in common."""
+    methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
+    both = np.zeros(len(measured.experiments), dtype=bool)
+    for method, metric in product(methods, METRICS):
+        both |= np.isfinite(measured.of(method, metric)) & np.isfinite(measured.of(baseline, metric))
+    yield from (experiment for experiment, has in zip(measured.experiments, both, strict=True) if has)
+
+
 def _without_column(sweep: Sweep) -> int:
-    return sum(
-        cell.unit is not None and all(opt_unit(cell.n, fraction) != cell.unit for fraction in MILESTONES)
-        for cell in sweep.cells
-    )
-
-
-def _triples(experiments: Iterable[Experiment]) -> list[tuple[str, str, int]]:
-    return [(experiment.dataset, experiment.network, experiment.seed) for experiment in experiments]
+    """Optima that no metric counts: where all depths are trained, the average does."""
+    averaged = trained_for_all_depths(sweep)
+    return sum(cell.unit is not None and not expected(cell, averaged) for cell in sweep.cells)

@@ -23,6 +23,7 @@ from orchestrator import browsing, run_files
 from orchestrator.errors import UsageError
 from orchestrator.ledger import Ledger, Standing
 from orchestrator.mlflow_store import Store, database_file, first_line, safe_uri
+from orchestrator.provenance import code_version
 from orchestrator.sweep import Sweep
 from orchestrator.trial import TrialState
 
@@ -82,7 +83,10 @@ class Tracker:
         self._connected().summarise(folder, metrics, {"sweep_file": str(self._sweep.path)})
         delivered = _delivered(self._ledger, self._sweep.name, self._uri)
         _remember(
-            self._ledger, self._sweep.name, self._uri, replace(delivered, summary=_summary_mark(delivered.trials))
+            self._ledger,
+            self._sweep.name,
+            self._uri,
+            replace(delivered, summary=_summary_mark(self._sweep, delivered.trials)),
         )
 
     # What the driver says; returns at once
@@ -241,8 +245,16 @@ def _missing(delivered: _Delivered, marks: Mapping[str, str]) -> list[str]:
     return [trial_id for trial_id, mark in marks.items() if delivered.trials.get(trial_id) != mark]
 
 
-def _summary_mark(marks: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()
+def _summary_mark(sweep: Sweep, marks: Mapping[str, str]) -> str:
+    """Of all that a report is made of: the trials, the places and the report section of the sweep, and the code."""
+    parts = {
+        "trials": marks,
+        "cells": {cell.label: trial_id for cell, trial_id in sweep.cells.items()},
+        "description": sweep.description,
+        "report": sweep.report.model_dump(),
+        "code": code_version(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _delivered(ledger: Ledger, sweep: str, uri: str) -> _Delivered:
@@ -263,9 +275,10 @@ def _remember(ledger: Ledger, sweep: str, uri: str, delivered: _Delivered) -> No
 
 
 def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
-    """Whether MLflow has been told all that the ledger knows of the sweep."""
+    """Whether MLflow has been told all that the ledger knows of the sweep, in a report as the sweep asks for now."""
     delivered, marks = _delivered(ledger, sweep.name, uri), _marks(ledger, sweep)
-    return not _missing(delivered, marks) and (not marks or delivered.summary == _summary_mark(delivered.trials))
+    told = not _missing(delivered, marks)
+    return told and (not marks or delivered.summary == _summary_mark(sweep, delivered.trials))
 
 
 def run_links(ledger: Ledger, sweep: str, uri: str) -> dict[str, str]:

@@ -46,6 +46,15 @@ def load(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
     return images
 
 
+def is_converted(name: str, root: Path | None) -> bool:
+    """Whether its arrays are ready to be mapped, or it comes with a package; DataError if its files are not there."""
+    files = formats.located(name, root)
+    if root is None or not files:
+        return True
+    keys = [f"{name}-{_fingerprint(name, root, files, check_md5)}" for check_md5 in (True, False)]
+    return any(_opened(parent / key) for parent in _parents(root) for key in keys)
+
+
 def content_hash(images: Images) -> str:
     """Identifies the numbers themselves, wherever they came from; taken from the cache's manifest where they are mapped
     from one."""

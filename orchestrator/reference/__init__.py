@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.resources import files
 from itertools import product
 
-from orchestrator.measurements import Experiment, Measurements, collect
+from orchestrator.measurements import METRICS, Experiment, Measurements, collect
 from orchestrator.trial import Cell
 
 Place = tuple[str, str, str, str]
@@ -63,7 +63,7 @@ def table6() -> Measurements:
     values: dict[tuple[Experiment, str], dict[str, float]] = {}
     for (dataset, network, method, metric), error in errors.items():
         values.setdefault((Experiment(dataset, network, 0), method), {})[metric] = error
-    missing = {place: NOT_PRINTED for place in places if place not in values}
+    missing = {place: dict.fromkeys(METRICS, NOT_PRINTED) for place in places if place not in values}
     return collect(values, places, ("opt",), missing)
 
 

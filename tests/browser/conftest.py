@@ -136,7 +136,7 @@ def _error_table(errors: Errors) -> Table:
         ),
         notes=(
             "*: the best of those trained for all depths.",
-            "opt: trained for the depth nearest to each fraction alone, not for all.",
+            "opt: each network is trained for one depth alone; at a fraction stands the depth nearest to it.",
             "Mean ± standard deviation of 3 seeds.",
             "†: mean of fewer seeds: aann (7,16) svhn 1 failed.",
         ),

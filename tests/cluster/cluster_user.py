@@ -38,12 +38,37 @@ TRIALS = 6
 EPOCHS = 7
 STEPS_PER_EPOCH = 22
 
+CHAOS = """
+name: chaos
+networks: [{n: 1, c: 2}, {n: 1, c: 3}, {n: 1, c: 4}]
+datasets: [digits]
+methods:
+  ann: {}
+  aann: {strategy: aann}
+  exp3: {strategy: exp3}
+  opt: {regime: opt, at: [1]}
+seeds: [0, 1]
+training: {steps: 55, batch_size: 128, learning_rate: {0: 0.1, 30: 0.01}}
+"""
+SERVER_DATABASE = "server.db"
+CHAOS_TRIALS = 24
+CHAOS_EPOCHS = 5
+
 
 @dataclass(frozen=True)
 class Finished:
     code: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Of its steps, ``last`` is the first of the next."""
+
+    first: int
+    last: int
+    pid: int
 
 
 class User:
@@ -61,10 +86,12 @@ class User:
             if not name.startswith(("RAY_", "MLFLOW_", "ORCHESTRATE_"))
         }
         self.environment = kept | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+        self.before: tuple[str, ...] = ()
+        """Words before the command, such as those that run it elsewhere."""
 
     def start(self, command: str, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(ORCHESTRATE), command, str(self.sweep_file), "--storage", str(self.storage), *options],
+            [*self.before, str(ORCHESTRATE), command, str(self.sweep_file), "--storage", str(self.storage), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -75,7 +102,8 @@ class User:
         )
 
     def faults(self, *faults: dict[str, Any]) -> None:
-        """Makes trials go wrong from now on: faults/sitecustomize.py says how. None given: no more."""
+        """Makes trials go wrong from now on: faults/sitecustomize.py says how. None given: no more, and their epochs
+        are noted."""
         folder = self.folder / "faults"
         folder.mkdir(exist_ok=True)
         path = os.pathsep.join(filter(None, [str(FAULTS), os.environ.get("PYTHONPATH")]))
@@ -108,17 +136,62 @@ class User:
         """The step of each checkpoint there is."""
         return [int(path.stem.partition("-")[2]) for path in self.storage.glob("trials/*/checkpoints/step-*.ckpt")]
 
-    def processes(self) -> list[psutil.Process]:
-        """All that runs for this user: whatever was started by a command of theirs has their home."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                if process.environ().get("HOME") == str(self.folder) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+    def epochs(self) -> dict[str, list[Epoch]]:
+        """All that were begun since the first call of ``faults``, by trial, in order."""
+        found: dict[str, list[Epoch]] = {}
+        for line in (self.folder / "faults" / "epochs").read_text().splitlines():
+            trial_id, *numbers = line.split()
+            found.setdefault(trial_id, []).append(Epoch(*map(int, numbers)))
         return found
 
+    def processes(self) -> list[psutil.Process]:
+        """All that runs for this user: whatever was started by a command of theirs has their home."""
+        return processes_with("HOME", str(self.folder))
+
     def database(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{self.storage / 'mlflow' / 'mlflow.db'}?mode=ro", uri=True)
+        """Of a server of this user's, or else the sweep's own."""
+        server = self.folder / SERVER_DATABASE
+        path = server if server.exists() else self.storage / "mlflow" / "mlflow.db"
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+
+
+OF_TRIALS = "FROM runs WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'trial_id')"
+
+
+def assert_browsable(user: User, runs: int = TRIALS, epochs: int = EPOCHS) -> None:
+    """MLflow holds each trial once, ended, with one value for each metric and epoch, and the sweep's summary once."""
+    database = user.database()
+    assert database.execute(f"SELECT status, count(*) {OF_TRIALS} GROUP BY 1").fetchall() == [("FINISHED", runs)]
+    assert database.execute("SELECT status, count(*) FROM runs GROUP BY 1").fetchall() == [("FINISHED", runs + 1)]
+    assert database.execute("SELECT count(DISTINCT value) FROM tags WHERE key = 'trial_id'").fetchone() == (runs,)
+    values = database.execute(
+        "SELECT run_uuid, count(*), count(DISTINCT step), min(step), max(step) FROM metrics "
+        "WHERE key = 'error/at_1.00' GROUP BY 1"
+    ).fetchall()
+    assert [value[1:] for value in values] == [(epochs, epochs, 1, epochs)] * runs
+    repeated = "SELECT run_uuid, key, step FROM metrics GROUP BY 1, 2, 3 HAVING count(*) > 1"
+    assert database.execute(repeated).fetchall() == []
+
+
+def assert_same(disturbed: User, said: Finished, undisturbed: User, expected: Finished) -> None:
+    """Tables and metrics are those of a sweep that nothing disturbed."""
+    assert said.code == 0, said.stderr
+    assert tables_of(said.stdout) == tables_of(expected.stdout)
+    pd.testing.assert_frame_equal(disturbed.metrics(), undisturbed.metrics(), check_exact=True)
+    errors = [
+        {name: found["result"]["errors"] for name, found in u.results().items()} for u in (disturbed, undisturbed)
+    ]
+    assert errors[0] == errors[1]
+
+
+def processes_with(name: str, value: str) -> list[psutil.Process]:
+    """All that have a variable of this value in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:

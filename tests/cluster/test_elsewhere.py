@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -11,8 +12,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
-from cluster_user import TRIALS, Finished, User, ended_with_block, free_port, tables_of, wait_until
+from cluster_user import (
+    CHAOS,
+    CHAOS_EPOCHS,
+    CHAOS_TRIALS,
+    SERVER_DATABASE,
+    TRIALS,
+    Finished,
+    User,
+    assert_browsable,
+    assert_same,
+    ended_with_block,
+    free_port,
+    tables_of,
+    wait_until,
+)
 
 pytestmark = pytest.mark.cluster
 BIN = Path(sys.executable).parent
@@ -44,7 +60,7 @@ def artifacts(server: str, run: dict) -> set[str]:
 
 @contextmanager
 def mlflow_server(user: User, port: int) -> Iterator[str]:
-    database = f"sqlite:///{user.folder / 'server.db'}"
+    database = f"sqlite:///{user.folder / SERVER_DATABASE}"
     command = [str(BIN / "mlflow"), "server", "--backend-store-uri", database, "--port", str(port), "--workers", "1"]
     environment = user.environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(
@@ -82,6 +98,46 @@ def test_a_server_that_is_down_harms_no_trial_and_gets_everything_later(
     last_epochs = {metric["value"] for run in runs for metric in run["data"]["metrics"] if metric["key"] == "epoch"}
     assert last_epochs == {7}
     assert f"{uri}/#/experiments/1" in shown.stdout
+
+
+def test_a_server_that_hangs_in_mid_sweep_harms_no_trial_and_gets_everything_after(
+    undisturbed: tuple[User, Finished], user: User
+) -> None:
+    """Stopped with requests under way, which it answers when it goes on and nobody waits for them any more. A longer
+    stop is more of the same: requests fail one after the other."""
+    user.sweep_file.write_text(CHAOS)
+    user.environment |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    with mlflow_server(user, free_port()) as uri:
+        driver = user.start("sweep", "--tracking-uri", uri)
+        wait_until(lambda: len(user.results()) >= 4, "some trials have ended")
+        (server,) = (own for own in psutil.Process().children() if str(uri).rpartition(":")[2] in own.cmdline())
+        with _stopped([server, *server.children(recursive=True)]):
+            assert driver.stderr
+            said = ""
+            while "cannot be reached" not in said:
+                line = driver.stderr.readline()
+                assert line, said
+                said += line
+            ended = len(user.results())
+            wait_until(lambda: len(user.results()) > ended or ended == CHAOS_TRIALS, "training goes on")
+        stdout, stderr = driver.communicate(timeout=120)
+        assert "training goes on without it" in said
+        assert_same(user, Finished(0, stdout, stderr), *undisturbed)
+        again = user.run("sweep", "--tracking-uri", uri)
+    assert again.code == 0, again.stderr
+    assert set(user.attempts().values()) == {1}
+    assert_browsable(user, CHAOS_TRIALS, CHAOS_EPOCHS)
+
+
+@contextmanager
+def _stopped(processes: list[psutil.Process]) -> Iterator[None]:
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
 
 
 def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, Finished]) -> None:

@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
 import torch
-from cluster_user import EPOCHS, STEPS_PER_EPOCH, SWEEP, TRIALS, Finished, User, tables_of, wait_until
+from cluster_user import (
+    EPOCHS,
+    OF_TRIALS,
+    STEPS_PER_EPOCH,
+    SWEEP,
+    TRIALS,
+    Finished,
+    User,
+    assert_browsable,
+    tables_of,
+    wait_until,
+)
 
 from anytime_core.data.cache import load
 from anytime_core.trainer import load_network
 
 pytestmark = pytest.mark.cluster
-
-
-OF_TRIALS = "FROM runs WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'trial_id')"
-
-
-def assert_browsable(user: User, runs: int = TRIALS) -> None:
-    """MLflow holds each trial once, ended, with one value for each metric and epoch."""
-    database = user.database()
-    assert database.execute(f"SELECT status, count(*) {OF_TRIALS} GROUP BY 1").fetchall() == [("FINISHED", runs)]
-    assert database.execute("SELECT count(DISTINCT value) FROM tags WHERE key = 'trial_id'").fetchone() == (runs,)
-    values = database.execute(
-        "SELECT run_uuid, count(*), count(DISTINCT step), min(step), max(step) FROM metrics "
-        "WHERE key = 'error/at_1.00' GROUP BY 1"
-    ).fetchall()
-    assert [value[1:] for value in values] == [(EPOCHS, EPOCHS, 1, EPOCHS)] * runs
-    repeated = "SELECT run_uuid, key, step FROM metrics GROUP BY 1, 2, 3 HAVING count(*) > 1"
-    assert database.execute(repeated).fetchall() == []
 
 
 def test_a_sweep_prints_its_tables_and_how_to_browse(finished: tuple[User, Finished]) -> None:
@@ -135,42 +125,6 @@ def test_a_growing_grid_runs_just_what_is_new(finished: tuple[User, Finished], t
     # `sieve` is another name for what `ann` is: the same trials, which need not run again.
     assert len(plan) == TRIALS + 2
     assert sorted(entry["action"] for entry in plan) == ["keep"] * TRIALS + ["run"] * 2
-
-
-def test_killed_again_and_again_a_sweep_ends_as_if_nothing_had_happened(
-    finished: tuple[User, Finished], user: User
-) -> None:
-    """SIGKILL of the driver in training, once two trials have ended, and at a random moment."""
-    _kill_when(user, lambda: len(user.steps()) >= 1)
-    _kill_when(user, lambda: len(user.results()) >= 2)
-    moment = time.monotonic() + random.Random(0).uniform(6, 12)
-    _kill_when(user, lambda: time.monotonic() >= moment)
-    attempts, ended = user.attempts(), user.results()
-
-    done = user.run("sweep")
-    undisturbed, expected = finished
-    assert done.code == 0, done.stderr
-    assert tables_of(done.stdout) == tables_of(expected.stdout)
-    for trial_id in ended:
-        assert user.attempts()[trial_id] == attempts[trial_id], "a finished trial ran again"
-    pd.testing.assert_frame_equal(user.metrics(), undisturbed.metrics(), check_exact=True)
-    assert_browsable(user)
-
-
-def _kill_when(user: User, condition: Callable[[], bool]) -> None:
-    ended, steps = set(user.results()), _steps_by_trial(user)
-    process = user.start("sweep")
-    wait_until(lambda: condition() or process.poll() is not None, "it is time to kill the driver")
-    process.kill()
-    process.communicate()
-    assert ended <= set(user.results()), "a result was lost"
-    now = _steps_by_trial(user)
-    assert all(now[trial_id] >= step for trial_id, step in steps.items()), "a checkpoint was lost"
-
-
-def _steps_by_trial(user: User) -> dict[str, int]:
-    paths = user.storage.glob("trials/*/checkpoints/step-*.ckpt")
-    return {path.parent.parent.name: int(path.stem.partition("-")[2]) for path in sorted(paths)}
 
 
 def test_a_worker_that_is_killed_costs_one_checkpoint_interval(finished: tuple[User, Finished], user: User) -> None:

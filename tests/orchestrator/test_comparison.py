@@ -64,6 +64,7 @@ def test_the_rows_for_machines_say_all() -> None:
         "paper": 66.48,
         "difference": pytest.approx(3.52),
         "within": True,
+        "missing": "",
         "paper_table": "Table 4",
     }
     assert {(one["ours"], one["within"], one["seeds"]) for one in rows[1:]} == {(None, None, 0)}
@@ -177,10 +178,44 @@ def test_errors_of_validation_images_are_said_to_be() -> None:
     assert table.notes[-1] == "From the paper: Table 1, whose errors are those of the last 5,000 training images."
 
 
+def test_errors_of_other_images_than_the_papers_are_not_compared() -> None:
+    """Table 6 is of test images, Table 1 of validation images."""
+    six, one = row("ann", e1=29.0, e12=46.0), row("sieve", "(5,16)", e1=30.0)
+    for held, method, others in (((), "ann", 1), (("cifar100",), "sieve", 2), (("svhn",), "ann", 1)):
+        found = compare([six, one], validated=held)
+        assert ({error.method for error in found.errors}, found.of_other_images) == ({method}, others)
+    (note,) = [n for n in comparison_table(compare([six], validated=["cifar100"])).notes if "not compared" in n]
+    assert note.startswith("2 of our errors are not compared")
+
+
+def test_what_ours_lack_is_told_in_its_place() -> None:
+    """A mean of fewer seeds has a mark, and what is not there its reason."""
+    ours = replace(
+        row("ann", e14=70.0, e12=46.0),
+        counts={"1/4": 2, "1/2": 1, "3/4": 0, "1": 0, "AE": 0},
+        missing={"1/2": {"diverged": 1}, "3/4": {"failed": 1, "diverged": 1}},
+    )
+    found = compare([ours])
+    (line,) = comparison_table(found).rows
+    assert [entry.mark for entry in line[3::3]] == ["", "†", "failed diverged", "", ""]
+    assert [error.seeds for error in found.errors] == [2, 1, 0, 0, 0]
+    assert comparison_rows(found)[2]["missing"] == "1 failed, 1 diverged"
+    assert "†: mean of fewer seeds than the sweep has." in comparison_table(found).notes
+
+
+def test_sequences_have_the_spread_and_the_seeds_of_each_metric(sequences) -> None:
+    lost = replace(sequences.sequences[3], errors=dict.fromkeys(METRICS), missing={"1": {"failed": 1}})
+    found = compare_tables(replace(sequences, sequences=(*sequences.sequences[:3], lost, *sequences.sequences[4:])))
+    errors = {(error.method, error.metric): error for error in found.errors}
+    assert (errors["eann", "1/4"].seeds, errors["eann", "1/4"].spread) == (2, pytest.approx(0.5**0.5))
+    assert (errors["opt_plus", "1"].seeds, errors["opt_plus", "1"].spread) == (1, None)
+    assert errors["opt_plus", "1"].missing == {"failed": 1}
+
+
 def test_where_nothing_can_be_compared_the_table_says_so() -> None:
     table = comparison_table(compare([row("mine", e1=7.0)]))
     assert table.rows == ()
     assert table.notes == (
-        "0 of 0 are within 0.5 points or 8 % of the paper's error, whichever is more. !: not within.",
+        "The paper has none of these errors.",
         "1 of our errors are not in the paper.",
     )

@@ -213,7 +213,9 @@ def test_what_the_driver_notes_may_be_damaged(damage, ledger, load_text, tmp_pat
     (tmp_path / "mlflow.db").touch()
     ledger.begin(sweep.trials[0])
     with ledger.drive("small") as folder:
-        tracking._remember(ledger, "small", uri, {sweep.trials[0].id: "interrupted 1 0"})
+        trials = {sweep.trials[0].id: "interrupted 1 0"}
+        delivered = tracking._Delivered(trials=trials, summary=tracking._summary_mark(sweep, trials))
+        tracking._remember(ledger, "small", uri, delivered)
         assert tracking.is_current(ledger, sweep, uri)
     rng = random.Random(0)
     whole = {name: (folder / name).read_bytes() for name in ("driver.json", "tracked.json")}

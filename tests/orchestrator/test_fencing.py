@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -176,8 +177,8 @@ def test_an_attempt_that_an_older_version_wrote_down_is_of_no_sweep(make_trial, 
     trial = make_trial()
     ledger.begin(trial)
     path = ledger.folder(trial.id) / "attempt.json"
-    path.write_text(path.read_text().replace(',\n "sweep": ""', ""))
-    assert '"sweep"' not in path.read_text()
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in content.items() if name not in ("sweep", "sha256")}))
     attempt = ledger.attempt(trial.id)
     assert attempt is not None
     assert attempt.sweep == ""

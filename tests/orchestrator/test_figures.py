@@ -409,6 +409,19 @@ def test_a_page_of_which_nothing_has_run_says_so(load_text, fill) -> None:
     assert "no results yet" not in figures.as_svg(drawn["choices-digits-1"])
 
 
+def test_two_optima_do_not_look_alike() -> None:
+    looks = figures._looks([Curve(label=name, x=(1,), y=(1,), reference=True) for name in ("opt", "opt_all", "other")])
+    assert {look.colour for look in looks.values()} == {"black"}
+    assert len({look.dashes for look in looks.values()}) == len({look.marker for look in looks.values()}) == 3
+
+
+def test_a_method_looks_alike_in_all_figures_of_a_sweep() -> None:
+    methods = {"ann": False, "opt": True, "aann": False}
+    alone = figures._looks([Curve(label="aann", x=(1,), y=(1,))], methods)
+    both = figures._looks([Curve(label=name, x=(1,), y=(1,)) for name in ("aann", "ann")], methods)
+    assert alone["aann"] == both["aann"] != both["ann"]
+
+
 def test_no_two_methods_look_alike() -> None:
     looks = [figures._look(place) for place in range(panels.MOST_METHODS)]
     assert len({(look.colour, look.dashes) for look in looks}) == len(looks)
@@ -428,3 +441,16 @@ def test_no_text_is_cut_off(load_text, fill, name: str) -> None:
 def test_naming_figures_needs_no_matplotlib() -> None:
     code = "import sys; import orchestrator.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_least_of_two_optima_of_one_cost_counts() -> None:
+    for errors in ((5.0, 3.0), (3.0, 5.0)):
+        assert panels._best([(100.0, errors[0]), (100.0, errors[1]), (200.0, 4.0)]) == {100: 3.0, 200: 3.0}
+
+
+def test_the_axis_ends_where_the_panel_does() -> None:
+    line = Curve(label="a", x=(1, 2), y=(3.0, 30.0))
+    panel = Panel(kind="lines", title="", x_label="", y_label="", curves=(line,), y_top=10.0)
+    with figures._style():
+        (axes, *_) = figures._page([panel], figures._looks([line])).axes
+    assert axes.get_ylim()[1] == 10.0

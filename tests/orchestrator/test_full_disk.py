@@ -31,7 +31,11 @@ def fill(disk: Path, *, leaving: int = 0) -> None:
 
 
 def contents(ledger: Ledger) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in ledger.local.rglob("*") if path.is_file() and path.name != "filler"}
+    return {
+        path: path.read_bytes()
+        for path in ledger.local.rglob("*")
+        if path.is_file() and path.name not in ("filler", "lock")
+    }
 
 
 def test_storage_on_a_full_disk_is_told_at_once(disk) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from anytime_core.files import LocalFolder
 from orchestrator import index
 from orchestrator.index import Entry, Index
 from orchestrator.ledger import FEW, Ledger
@@ -171,7 +172,7 @@ def test_trials_of_other_sweeps_stay_in_the_index(indexed, records, make_trial, 
         write(indexed, record)
     assert indexed.records(new) == new
     stamps = indexed._stamps(records | new)
-    assert Index(file(indexed)).records(stamps) == records | new
+    assert Index(LocalFolder(indexed.local), "index.arrow").records(stamps) == records | new
 
 
 def test_an_index_of_before_is_no_harm(indexed, records) -> None:
@@ -256,10 +257,10 @@ def test_whatever_a_later_version_may_write_comes_back(tmp_path, records) -> Non
         "d": replace(record, trial_id="d", result=replace(record.result, seconds=-0.0, steps=2**60)),
     }
     stamps = {name: (2**62 - place, place, 2**64 - 1 - place) for place, name in enumerate(odd)}
-    path = tmp_path / "index.arrow"
-    Index(path).update({name: Entry(stamps[name], odd[name]) for name in odd}, existing=odd)
-    assert Index(path).records(stamps) == odd
-    assert Index(path).records(dict.fromkeys(odd, (1, 2, 3))) == {}
+    place = LocalFolder(tmp_path), "index.arrow"
+    Index(*place).update({name: Entry(stamps[name], odd[name]) for name in odd}, existing=odd)
+    assert Index(*place).records(stamps) == odd
+    assert Index(*place).records(dict.fromkeys(odd, (1, 2, 3))) == {}
 
 
 PROCESS = """
@@ -283,7 +284,7 @@ def test_two_processes_may_write_it_at_once(filled, records, tmp_path) -> None:
     said = [process.communicate(timeout=60)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert filled.records(records) == records
-    assert isinstance(index._read(file(filled)), pa.Table)
+    assert isinstance(index._read(LocalFolder(filled.local), "index.arrow"), pa.Table)
     assert sorted(path.name for path in filled.storage.iterdir()) == ["index.arrow", "sweeps", "trials"]
 
 

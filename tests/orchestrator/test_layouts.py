@@ -74,6 +74,7 @@ def test_the_only_method_is_not_the_best(arranged) -> None:
 def test_what_failed_is_named_in_its_place(arranged) -> None:
     text = "networks: [{n: 1, c: 4}]\nmethods: {ann: {}, aann: {strategy: aann}}\n"
     _, table = arranged(text, lambda cell: None if cell.method == "aann" else [3, 2, 1])
+    assert not any(note.startswith("†") for note in table.notes)  # there is no mean of fewer
     assert {(of(table, method="aann")[metric].value, of(table, method="aann")[metric].mark) for metric in METRICS} == {
         (None, "failed")
     }
@@ -143,8 +144,8 @@ def test_a_sequence_answers_with_its_latest_member_past_the_one_before(arranged)
 
 
 def test_the_best_optimum_no_deeper_stands_beside_it(arranged) -> None:
-    """Depth 1, 3, 4 and 6 of 6: errors fall by one a unit, but for a failed and a lucky one."""
-    lucky = {(1, 2): 5.0, (2, 3): None}
+    """Depth 1, 3, 4 and 6 of 6: errors fall by one a unit, but for a lucky one; past a failed one nothing is sure."""
+    lucky = {(1, 2): 5.0, (2, 4): None}
     _, table = arranged(
         SEQUENCE,
         lambda cell: (
@@ -156,9 +157,90 @@ def test_the_best_optimum_no_deeper_stands_beside_it(arranged) -> None:
         ),
     )
     line = of(table, method="opt+")
-    assert [line[metric].value for metric in METRICS] == [29, 5, 5, 5, None]
+    assert [line[metric].value for metric in METRICS] == [29, 5, None, None, None]
+    assert [line[metric].mark for metric in METRICS] == ["", "", "failed", "failed", ""]
+
+
+def test_sequences_are_means_over_seeds_and_those_with_fewer_are_marked(arranged) -> None:
+    """Seed 1 lacks the deepest optimum, seed 2 a member."""
+    text = SEQUENCE + "seeds: [0, 1, 2]\n"
+
+    def errors_of(cell: Cell) -> list[float] | None:
+        if cell.unit:
+            return None if (cell.seed, cell.n, cell.unit) == (1, 2, 6) else [10.0 + cell.seed]
+        return None if (cell.seed, cell.n) == (2, 1) else [20.0 + 2 * cell.seed] * (3 * cell.n)
+
+    _, table = arranged(text, errors_of)
+    line, best = of(table, method="sequence of aann"), of(table, method="opt+")
+    assert {(line[m].value, line[m].spread, line[m].mark) for m in METRICS} == {(21.0, 2**0.5, "†")}
+    assert [best[metric].value for metric in METRICS] == [11, 11, 11, 11, None]
+    assert [best[metric].mark for metric in METRICS] == ["", "", "", "†", ""]
+    assert best["1/4"].spread == 1
+    assert any("opt (1,4) (2,4) digits 1: 1 failed" in note for note in table.notes)
+    assert any("aann (1,4) (2,4) digits 1 failed" in note for note in table.notes)
+
+
+def test_a_network_hardly_deeper_is_no_member_as_in_the_figure(arranged) -> None:
+    """n = 5 is less than 1.5 times 4; of two of one depth, the first counts; but all optima do."""
+    text = """
+networks: [{n: 1, c: 4}, {n: 4, c: 4}, {n: 4, c: 4, period: 2}, {n: 5, c: 4}]
+methods: {aann: {strategy: aann}, opt: {regime: opt}}
+report: {baseline: aann, tables: [sequence]}
+"""
+    _, table = arranged(text, lambda cell: [30.0 - cell.unit] if cell.unit else [9.0] * len(units(cell)))
+    assert [line["networks"].value for line in lines(table)] == ["(1,4) (4,4)"] * 2
+    assert of(table, method="sequence of aann")["1"].value == 9
+    assert of(table, method="opt+")["1"].value == 30 - 12  # the fifteenth unit is of no member
 
 
 def test_a_sequence_without_one_of_its_members_has_no_errors(arranged) -> None:
     _, table = arranged(SEQUENCE, lambda cell: [1.0] if cell.unit else None if cell.n == 1 else [6, 5, 4, 3, 2, 1])
     assert {of(table, method="sequence of aann")[metric].value for metric in METRICS} == {None}
+
+
+# Of which images
+
+
+@pytest.mark.parametrize(
+    ("datasets", "title", "note"),
+    [
+        ("[digits]", "Test error in %", ""),
+        ("[{name: digits, validation: 100}]", "Validation error in %", ""),
+        ("[{name: digits, validation: 100}, svhn]", "Error in %", "Validation error: digits; test error: svhn."),
+    ],
+)
+def test_a_table_says_whether_its_errors_are_of_validation_or_test_images(load_text, datasets, title, note) -> None:
+    sweep = load_text(
+        f"{HEAD.replace('[digits]', datasets)}networks: [{{n: 1, c: 4}}, {{n: 2, c: 4}}]\nmethods: {{ann: {{}}}}\n"
+        "report: {tables: [errors, methods, periods, sequence]}\n"
+    )
+    found = layouts.arrange(tables.build(sweep, {}, dict.fromkeys((t.id for t in sweep.trials), TrialState.PENDING)))
+    assert len(found) == 4
+    for table in found:
+        assert title.lower() in table.title.lower()
+        assert ("test" in title.lower()) == ("test" in table.title.lower())
+        assert not note or note in table.notes
+
+
+def test_the_best_method_is_in_bold_where_an_optimum_is_as_good(arranged) -> None:
+    _, table = arranged(
+        "networks: [{n: 1, c: 4}]\nmethods: {ann: {}, aann: {strategy: aann}, opt: {regime: opt}}\n",
+        lambda cell: [10] if cell.unit else [90, 50, 10 if cell.method == "ann" else 20],
+    )
+    assert {line["method"].value: line["1"].best for line in lines(table)} == {"ann": True, "aann": False, "opt": False}
+
+
+def test_what_no_prediction_is_cheap_enough_for_is_explained(arranged) -> None:
+    """All three predictions of n = 1 cost more than a quarter of the whole."""
+    text = "networks: [{n: 1, c: 4}]\nmethods: {ann: {}, opt: {regime: opt, at: all}}\n"
+    _, table = arranged(text, lambda cell: [1] if cell.unit else [3, 2, 1])
+    assert of(table, method="ann")["1/4"].value is None
+    assert "-: no prediction costs so little." in table.notes
+
+
+def test_optima_of_no_column_are_counted_unless_they_are_in_the_average(load_text) -> None:
+    """Of n = 2 the fractions are depths 2, 3, 5 and 6; a third of six units is the second, one sixth the first."""
+    for at, expected in (("all", False), ("[1/6, 1/2]", True), ("[1/2, 1]", False)):
+        sweep = load_text(f"{HEAD}networks: [{{n: 2, c: 4}}]\nmethods: {{ann: {{}}, opt: {{regime: opt, at: {at}}}}}\n")
+        found = tables.build(sweep, {}, dict.fromkeys((t.id for t in sweep.trials), TrialState.PENDING))
+        assert any("no column" in note for note in found.notes) is expected, at

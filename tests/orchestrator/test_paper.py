@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator import paper, reference
-from orchestrator.claims import CLAIMS
+from orchestrator.claims import CLAIMS, Claim
 from orchestrator.cli import cli
 from orchestrator.measurements import METRICS
 from orchestrator.stats import hoeffding, p_value, win_percentage
@@ -228,3 +228,9 @@ def test_it_goes_into_a_document() -> None:
     assert "| aann | 39 | 47.77 | 47.77 | 22.70 | 22.70 | 7.99 | 7.99 | 1.66 | 1.66 | 4 of 4 |" in markdown
     assert r"aann & 39 & 47.77 & 47.77 & 22.70 & 22.70 & 7.99 & 7.99 & 1.66 & 1.66 & 4 of 4 \\" in latex
     assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == len(NAMES)
+
+
+def test_exactly_half_of_the_wins_is_on_nobodys_side() -> None:
+    for improves in (True, False):
+        claim = Claim(section="", method="aann", metric="1", improves=improves)
+        assert [claim.holds(percent) for percent in (49.9, 50.0, 50.1)] == [not improves, False, improves]

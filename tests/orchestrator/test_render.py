@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -222,7 +223,7 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack(made) -> None:
     assert lines[5][7:] == [f"{value:.2f}†" for value in (60, 50, 30, 10, 35)]
     assert lines[7] == ["(2,8)", "opt", *["5.00 ±0.00"] * 4, "-", *["5.00 ±0.00"] * 4, "-"]
     assert "†: mean of fewer seeds: ann (2,8) cifar10 1 failed; aann (2,8) cifar10 1 diverged." in errors
-    assert "opt: trained for the depth nearest to each fraction alone, not for all." in errors
+    assert "opt: each network is trained for one depth alone; at a fraction stands the depth nearest to it." in errors
     lines = [cells(line) for line in wins.splitlines()]
     assert lines[0][0].startswith("Wins over ann in %")
     assert lines[4:9] == [
@@ -241,7 +242,7 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack(made) -> None:
 
 def _parts(text: str) -> list[str]:
     """The tables, and what stands below them."""
-    starts = [text.index(start) for start in ("Error in %", "Wins over", "Mean relative", "Not in the")]
+    starts = [text.index(start) for start in ("Test error in %", "Wins over", "Mean relative", "Not in the")]
     return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
@@ -315,3 +316,77 @@ def test_the_title_of_a_status_counts_states_and_names_the_driver(make_trial) ->
     assert render.status_title("small", statuses, driver).endswith(
         "; run by process 7 on here since 2026-01-01T00:00:00+00:00"
     )
+
+
+# What stands below, and headings of nothing
+
+
+NOTED = Table(
+    name="noted",
+    title="Errors",
+    columns=(Column(name="a_b"),),
+    rows=((Entry(value=1.0, best=True),),),
+    notes=("*: the best <of> a_b.",),
+)
+
+
+def test_notes_are_escaped_and_speak_of_bold_where_the_best_is_bold() -> None:
+    assert "*: the best <of> a_b." in render.table_text(NOTED)
+    assert render.table_markdown(NOTED).endswith("Bold: the best \\<of\\> a\\_b.")
+    assert r"Bold: the best $<$of$>$ a\_b" in render.table_latex(NOTED)
+
+
+def test_what_is_to_know_is_printed_in_latex_too(made) -> None:
+    text = render.report_text(replace(made, notes=("5 % of a_b are missing.", "Not all alike.")), "latex")
+    last = text[text.rindex(r"\end{table}") :].splitlines()
+    assert last[2:] == [r"{\footnotesize\noindent", r"5 \% of a\_b are missing.\par", r"Not all alike.\par", "}"]
+
+
+def test_a_long_table_goes_over_pages_in_latex() -> None:
+    text = render.table_latex(replace(NOTED, rows=NOTED.rows * 46))
+    assert r"\begin{longtable}{r}" in text
+    assert r"\begin{table}" not in text
+    assert text.count(r"\textbf{1.00}") == 46
+    assert r"\begin{longtable}" not in render.table_latex(replace(NOTED, rows=NOTED.rows * 45))
+
+
+def test_a_csv_has_its_heading_without_rows_too(made) -> None:
+    for name, rows in render.LONG.items():
+        assert all(list(row) == render.COLUMNS[name] for row in rows(made)), name
+    empty = replace(made, errors=(), wins=(), increases=(), sequences=())
+    assert {render.long_csv(empty, name) for name in render.LONG} == {",".join(c) for c in render.COLUMNS.values()}
+    assert render.show([replace(NOTED, rows=())], "csv") == "# noted\na_b"
+
+
+def test_what_is_rounded_to_zero_has_no_sign() -> None:
+    assert render.entry_text(Entry(value=-0.001)) == "0.00"
+
+
+def test_pairs_that_depend_on_each_other_are_told_where_some_are_compared(load_text, make_record) -> None:
+    """Two experiments of four are, of one data set."""
+    sweep = load_text(TEXT)
+    done = [trial for trial in sweep.trials if trial.cell.dataset == "digits"]
+    records = {trial.id: make_record(trial, (1.0,) * len(trial.config.predicting_units)) for trial in done}
+    states = {trial.id: TrialState.FINISHED if trial.id in records else TrialState.PENDING for trial in sweep.trials}
+
+    def warned(records: dict, **wishes: object) -> list[str]:
+        asking = replace(sweep, report=sweep.report.model_copy(update=wishes))
+        return [note for note in tables.build(asking, records, states).notes if "independent" in note]
+
+    (note,) = warned(records)
+    assert note.startswith("2 pairs on 1 data set with 2 seeds share images")
+    assert warned({}) == []
+    assert warned(records, tables=["errors"]) == []
+
+
+def test_trials_that_are_not_alike_are_told(load_text, make_record) -> None:
+    sweep = load_text(TEXT)
+    records = {t.id: make_record(t, (1.0,) * len(t.config.predicting_units)) for t in sweep.trials}
+    first = sweep.trials[0].id
+    records[first] = replace(records[first], provenance={"code_version": "abc"})
+    (note,) = [
+        note
+        for note in tables.build(sweep, records, dict.fromkeys(records, TrialState.FINISHED)).notes
+        if "alike" in note
+    ]
+    assert "abc" in note

@@ -400,3 +400,10 @@ def test_pairs_that_share_nothing_are_not(pairs) -> None:
 def test_what_cannot_be_is_refused(call, message) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_wilcoxon_takes_differences_that_are_equal_in_decimals_for_equal() -> None:
+    """All three differ by 0.2, one of them the other way: ranks of 2 each, of which no less is as likely as not."""
+    own, other = [5.1, 10.1, 0.3], [5.3, 10.3, 0.1]
+    assert len({abs(a - b) for a, b in zip(own, other, strict=True)}) > 1
+    assert p_value(np.array(own), np.array(other), "wilcoxon") == pytest.approx(0.5)

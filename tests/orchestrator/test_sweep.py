@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from anytime_core.config import Joint, Opt
+from orchestrator.errors import SweepError
 from orchestrator.sweep import Sweep, load
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
@@ -153,3 +154,20 @@ def test_a_rate_that_is_never_reached_is_noted(load_text) -> None:
     text = "name: a\nnetworks: [{n: 1, c: 4}]\ndatasets: [digits]\nmethods: {ann: {}}\ntraining: {steps: 100%s}\n"
     assert load_text(text % "").notes == ("learning_rate changes at step 32000, 48000, which 100 steps never reach",)
     assert load_text(text % ", learning_rate: {0: 0.1, 50: 0.01}").notes == ()
+
+
+GRIDDED = """
+name: gridded
+networks: [{n: 1, c: 4}]
+datasets: [digits]
+methods: {ann: {}, exp3: {strategy: exp3, grid: {gamma: [0.25, 1]}}}
+training: {batch_size: 64}
+"""
+
+
+def test_a_baseline_with_a_grid_must_be_one_of_its_points(load_text) -> None:
+    assert load_text(GRIDDED + "report: {baseline: exp3 gamma=1}\n").report.baseline == "exp3 gamma=1"
+    with pytest.raises(
+        SweepError, match=r"given 'exp3'; must be one of the methods: ann, exp3 gamma=0.25, exp3 gamma=1"
+    ):
+        load_text(GRIDDED + "report: {baseline: exp3}\n")

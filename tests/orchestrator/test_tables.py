@@ -122,23 +122,25 @@ def test_all_numbers_are_those_worked_out_by_hand(sweep, make_record, rng) -> No
     assert rows.keys() == {key[:3] for key in measured}
     assert len(rows) == len(found.errors) == 2 * 4 * 4
     for key, row in rows.items():
-        of_seeds = [
-            {metric: error for metric, error in measured[*key, seed].items() if error is not None} for seed in SEEDS
-        ]
-        most = next(errors.keys() for errors in of_seeds if len(errors) == max(map(len, of_seeds)))
-        of_seeds = [errors for errors in of_seeds if errors and errors.keys() == most]
-        assert row.seeds == len(of_seeds)
         for metric in (*QUARTERS, "AE"):
-            present = [error for errors in of_seeds if (error := errors.get(metric)) is not None]
+            present = [error for seed in SEEDS if (error := measured[*key, seed].get(metric)) is not None]
+            assert row.counts[metric] == len(present)
             assert row.errors[metric] == (pytest.approx(sum(present) / len(present)) if present else None)
             assert row.spreads[metric] == (pytest.approx(np.std(present, ddof=1)) if len(present) > 1 else None)
         cells = {cell: sweep.cells[cell] for cell in sweep.cells if (cell.dataset, cell.network, cell.method) == key}
-        lacking = {
-            cell.seed: "diverged" if identity in records else "pending"
+        assert row.seeds == max(row.counts.values())
+        lost = {
+            cell: "diverged" if identity in records else "pending"
             for cell, identity in cells.items()
             if identity not in records or records[identity].result.state != "finished"
         }
-        assert sum(row.missing.values()) == len(lacking)
+        n = NETWORKS[key[1]][0]
+        for metric, quarters in QUARTERS.items():
+            nearest = (6 * n * quarters + 4) // 8
+            lacking = Counter(state for cell, state in lost.items() if cell.unit in (None, nearest))
+            assert row.missing.get(metric, {}) == lacking
+        averages = {"AE"} & row.missing.keys()
+        assert averages == ({"AE"} if any(cell.unit is None or n == 1 for cell in lost) else set())
 
     assert [(row.method, row.metric) for row in found.wins] == list(product(["aann", "exp3"], [*QUARTERS, "AE"]))
     experiments = list(product(["digits", "cifar10"], NETWORKS, SEEDS))
@@ -233,8 +235,20 @@ def test_a_diverged_trial_is_in_no_row(sweep, make_record) -> None:
         (0, 24, None, None)
     }
     assert {p for row in found.wins for p in (*row.p_values.values(), *row.adjusted.values())} == {None}
-    assert {reason for row in found.errors for reason in row.missing} == {"diverged"}
+    assert {word for row in found.errors for words in row.missing.values() for word in words} == {"diverged"}
     assert found.states == {"diverged": len(sweep.trials)}
+
+
+def test_an_optimum_that_failed_takes_no_other_from_the_means(sweep, make_record) -> None:
+    """Of n = 1 depth 3 is missing for one seed, and with it that seed's average."""
+    optima = [t for t in sweep.trials if t.cell.unit and t.cell.n == 1 and t.cell.dataset == "digits"]
+    lost = next(trial for trial in optima if (trial.cell.unit, trial.cell.seed) == (3, 5))
+    records = {trial.id: make_record(trial, (10.0 + trial.cell.seed,)) for trial in optima if trial is not lost}
+    (row,) = [row for row in built(sweep, records).errors if row.seeds]
+    assert row.counts == {"1/4": 3, "1/2": 3, "3/4": 3, "1": 2, "AE": 2}
+    assert row.errors == {"1/4": 12, "1/2": 12, "3/4": 12, "1": 10.5, "AE": 10.5}
+    assert row.missing == {"1": {"pending": 1}, "AE": {"pending": 1}}
+    assert tables.lacking(row.missing) == "1, AE: 1 pending"
 
 
 def test_before_anything_ran_every_row_is_there_and_empty(sweep) -> None:

@@ -257,3 +257,13 @@ def test_real_images_come_back_from_the_cache(real_root, tmp_path) -> None:
         expected = formats.read(name, real_root, check_md5=False)
         assert_same(load(name, real_root, check_md5=False), expected)
         assert_same(load(name, real_root, check_md5=False), expected)
+
+
+def test_it_is_known_whether_a_data_set_is_converted(root, write) -> None:
+    with pytest.raises(DataError, match="not found"):
+        cache.is_converted("cifar10", root)
+    write("cifar10", root)
+    assert not cache.is_converted("cifar10", root)
+    load("cifar10", root, check_md5=False)
+    assert cache.is_converted("cifar10", root)
+    assert cache.is_converted("digits", None)

@@ -1,7 +1,8 @@
 """A test device: on PYTHONPATH it makes chosen trials go wrong for real, in the worker's process, at a chosen step.
 
 ``FAULTS`` is a JSON list of ``{"method", "n", "seed", "step", "do", "times"}``: what is left out fits all. ``times``
-counts over all processes, by files in ``FAULTS_FOLDER``.
+counts over all processes, by files in ``FAULTS_FOLDER``. There, too, a line in ``epochs`` for each epoch that is begun
+says of which trial it is, its first step, that after its last, and in which process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,25 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-DO: dict[str, Callable[[], None]] = {f.__name__: f for f in (bug, memory, storage, loop, stop, die)}
+def wait() -> None:
+    """Until there is a file ``go``, or one for this process; then says that it went on."""
+    while not ((_folder() / "go").exists() or (_folder() / f"go-{os.getpid()}").exists()):
+        time.sleep(0.05)
+    (_folder() / f"went-{os.getpid()}").touch()
+
+
+DO: dict[str, Callable[[], None]] = {f.__name__: f for f in (bug, memory, storage, loop, stop, die, wait)}
+
+
+def _folder() -> Path:
+    return Path(os.environ["FAULTS_FOLDER"])
+
+
+def _note_epoch(config: Any, first: int, last: int) -> None:
+    from orchestrator.trial import trial_id
+
+    with open(_folder() / "epochs", "a") as file:
+        file.write(f"{trial_id(config)} {first} {last} {os.getpid()}\n")
 
 
 def _method(config: Any) -> str:
@@ -61,9 +81,9 @@ def _fits(fault: dict[str, Any], config: Any) -> bool:
 
 def _claimed(number: int, fault: dict[str, Any]) -> bool:
     """Whether the fault happens once more."""
-    for time in range(fault.get("times", 10**6)):
+    for count in range(fault.get("times", 10**6)):
         try:
-            (Path(os.environ["FAULTS_FOLDER"]) / f"{number}-{time}").touch(exist_ok=False)
+            (_folder() / f"{number}-{count}").touch(exist_ok=False)
             return True
         except FileExistsError:
             continue
@@ -75,6 +95,7 @@ def _patch(module: Any) -> None:
 
     def faulty(self: Any, epoch: int, first: int, last: int, on_step: Callable[[], None]) -> Any:
         done = itertools.count(first + 1)
+        _note_epoch(self.config, first, last)
 
         def stepped() -> None:
             on_step()
@@ -104,5 +125,5 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-if json.loads(os.environ.get("FAULTS", "[]")):
+if "FAULTS" in os.environ:
     sys.meta_path.insert(0, _Finder())

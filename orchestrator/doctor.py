@@ -1,0 +1,384 @@
+"""What stands in the way of a sweep, and how to mend it: software, the cluster's nodes, storage, data, MLflow.
+
+Nothing is changed: what is written to try the storage and MLflow is taken away again.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packaging.requirements import Requirement
+
+from orchestrator import mlflow_store
+from orchestrator.environment import prepare_ray
+from orchestrator.errors import ClusterError, TrackingError
+from orchestrator.probe import NOT_CONVERTED, Machine, Node, Request, Torch, answered, installed, left_in, look
+from orchestrator.storage import Location, reason
+from orchestrator.sweep import Sweep
+from orchestrator.trial import Resources
+
+DISTRIBUTION = "anytime-orchestrator"
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
+HERE = "this machine"
+GIB = 2**30
+FEW_BYTES = 10 * GIB
+TOO_FEW_BYTES = GIB
+FEW_NAMES = 3
+SKEW_SECONDS = 2.0
+"""Clocks further apart make the times in the results doubtful."""
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """``found`` is what is there; ``mend`` what to do about it, if anything."""
+
+    name: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Where a sweep would look. ``datasets`` and ``resources`` are those of one sweep, where one is given."""
+
+    storage: Location
+    data_root: Path
+    tracking_uri: str
+    address: str | None = None
+    datasets: tuple[str, ...] = ()
+    resources: Resources | None = None
+
+
+def settings_of(
+    sweep: Sweep | None, *, storage: Location, data_root: Path, tracking_uri: str, address: str | None
+) -> Settings:
+    """With what the sweep needs, if there is one."""
+    return Settings(
+        storage=storage.absolute() if isinstance(storage, Path) else storage,
+        data_root=data_root.absolute(),
+        tracking_uri=tracking_uri,
+        address=address,
+        datasets=tuple(sorted({trial.config.data.name for trial in sweep.trials})) if sweep else (),
+        resources=sweep.trials[0].resources if sweep else None,
+    )
+
+
+def examine(settings: Settings) -> list[Check]:
+    """All checks, in the order in which a sweep would need what they look at."""
+    with ExitStack() as stack:
+        token, fault = "", ""
+        try:
+            token = stack.enter_context(left_in(settings.storage))
+        except OSError as error:
+            fault = reason(error)
+        request = Request(
+            storage=settings.storage, token=token, data_root=settings.data_root, datasets=settings.datasets
+        )
+        here = look(request)
+        nodes, refused = _ask(settings.address, request)
+        unseen = {
+            node.name: "what it writes is not seen here"
+            for node in nodes
+            if token and node.machine and not answered(settings.storage, token, node.machine.answer)
+        }
+        free = None if fault or isinstance(settings.storage, str) else shutil.disk_usage(settings.storage).free
+    places = {HERE: here} | {node.name: node.machine for node in nodes if node.machine}
+    return [
+        python(here),
+        packages(),
+        *gpus(places),
+        *ray_nodes(settings.address, nodes, refused),
+        *agreement(here, nodes),
+        *fits(settings.resources, here, nodes, refused),
+        *clocks(nodes),
+        *shared_storage(settings.storage, fault, places, unseen),
+        *disk(settings.storage, free, places),
+        *data(settings, places),
+        tracking(settings.tracking_uri),
+    ]
+
+
+def _ask(address: str | None, request: Request) -> tuple[list[Node], str]:
+    """The nodes of the cluster, and why there are none."""
+    if not address:
+        return [], ""
+    prepare_ray(own_cluster=False)
+    from orchestrator import nodes
+
+    with TemporaryDirectory() as folder:
+        try:
+            return nodes.ask(address, request, Path(folder) / "ray.log"), ""
+        except ClusterError as error:
+            return [], str(error)
+
+
+# Software
+
+
+def python(here: Machine) -> Check:
+    return Check(name="python", state=State.OK, found=f"{here.python}, {here.cpus} CPU cores, code {here.code}")
+
+
+def packages(constraints: Path = CONSTRAINTS) -> Check:
+    """Against the ranges that the package declares, and the versions that were tested."""
+    tested = _tested(constraints)
+    needed = [requirement for requirement in _requirements() if not requirement.marker or requirement.marker.evaluate()]
+    found = {requirement.name: installed(requirement.name) for requirement in needed}
+    wrong = [req for req in needed if not req.specifier.contains(found[req.name] or "0", prereleases=True)]
+    missing = [req for req in needed if found[req.name] is None]
+    if faults := {req.name: req for req in [*missing, *wrong]}:
+        return Check(
+            name="packages",
+            state=State.PROBLEM,
+            found=", ".join(f"{name} {found[name] or 'missing'}" for name in faults),
+            mend="pip install " + " ".join(f"'{req.name}{req.specifier}'" for req in faults.values()),
+        )
+    others = {name: tested[name] for name, here in found.items() if name in tested and _plain(here) != tested[name]}
+    if others:
+        return Check(
+            name="packages",
+            state=State.WARNING,
+            found=", ".join(f"{name} {found[name]}, tested with {version}" for name, version in others.items()),
+            mend="pip install " + " ".join(f"{name}=={version}" for name, version in others.items()),
+        )
+    return Check(name="packages", state=State.OK, found=f"{len(found)}, {'as tested' if tested else 'as declared'}")
+
+
+def _requirements() -> list[Requirement]:
+    try:
+        declared = [Requirement(line) for line in requires(DISTRIBUTION) or []]
+    except PackageNotFoundError:
+        return []
+    return [requirement for requirement in declared if "extra" not in str(requirement.marker or "")]
+
+
+def _tested(constraints: Path) -> dict[str, str]:
+    if not constraints.is_file():  # it is no part of an installed package
+        return {}
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", constraints.read_text(), re.M))
+
+
+def _plain(version: str | None) -> str:
+    """Without the build, such as that of 2.13.0+cpu."""
+    return (version or "").partition("+")[0]
+
+
+def gpus(places: Mapping[str, Machine]) -> Iterator[Check]:
+    """Whether torch can use the GPUs that each machine's driver sees. Machines that are well are told together."""
+    well: dict[str, list[str]] = {}
+    for place, machine in places.items():
+        torch, have = machine.torch, len(machine.gpus)
+        if not torch.version:
+            mend = "install torch anew: pip install --force-reinstall torch, with -c constraints.txt"
+            yield Check(name="torch", state=State.PROBLEM, found=f"{place}: {torch.error}", mend=mend)
+        elif len(torch.gpus) < have:
+            yield Check(name="torch", state=State.PROBLEM, found=f"{place}: {_unusable(machine)}", mend=_usable(torch))
+        else:
+            well.setdefault(_described(machine), []).append(place)
+    for description, alike in well.items():
+        who = ", ".join(alike) if len(alike) <= FEW_NAMES else f"{len(alike)} machines"
+        yield Check(name="torch", state=State.OK, found=f"{who}: {description}")
+
+
+def _unusable(machine: Machine) -> str:
+    torch, driver = machine.torch, machine.gpus[0].driver
+    build = f"built for CUDA {torch.cuda}" if torch.cuda else "built for CPUs"
+    reason = f": {torch.error}" if torch.error else ""
+    have, can = len(machine.gpus), len(torch.gpus)
+    return f"{torch.version}, {build}, uses {can} of {have} GPUs of driver {driver}{reason}"
+
+
+def _usable(torch: Torch) -> str:
+    if torch.cuda is None:
+        return "install a CUDA build of torch: make clean, then make CONSTRAINTS= install"
+    return f"install a GPU driver for CUDA {torch.cuda}, or a torch for this driver; unset CUDA_VISIBLE_DEVICES"
+
+
+def _described(machine: Machine) -> str:
+    torch = machine.torch
+    if not machine.gpus:
+        return f"{torch.version}, no GPU"
+    kinds = Counter((gpu.name, gpu.memory) for gpu in machine.gpus)
+    cards = ", ".join(f"{count} {name} of {memory / GIB:.0f} GiB" for (name, memory), count in kinds.items())
+    used = sum(gpu.used for gpu in machine.gpus) / GIB
+    return f"{torch.version}, CUDA {torch.cuda}, driver {machine.gpus[0].driver}, {cards}, {used:.0f} GiB in use"
+
+
+# The cluster
+
+
+def ray_nodes(address: str | None, nodes: Sequence[Node], refused: str) -> Iterator[Check]:
+    """Whether the cluster answers, and each of its nodes."""
+    if not address:
+        yield Check(
+            name="ray", state=State.OK, found="no address given: a sweep starts a cluster on this machine alone"
+        )
+    elif refused:
+        mend = (
+            f"start it: ray start --head --port=6379; make this machine a node of it: ray start --address={address}; "
+            "RAY_AUTH_MODE and the token must be the same everywhere"
+        )
+        yield Check(name="ray", state=State.PROBLEM, found=refused, mend=mend)
+    for node in nodes:
+        found = f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs"
+        if node.machine:
+            yield Check(name="node", state=State.OK, found=found)
+        elif node.left:
+            mend = f"if it should be there, on it: ray start --address={address}"
+            yield Check(name="node", state=State.WARNING, found=f"{found}: has just left the cluster", mend=mend)
+        else:
+            mend = "install there what is installed here, or look at its logs: /tmp/ray/session_latest/logs"
+            yield Check(name="node", state=State.PROBLEM, found=f"{found}: {node.error}", mend=mend)
+
+
+def agreement(here: Machine, nodes: Sequence[Node]) -> Iterator[Check]:
+    """Whether all nodes run the code and the versions that this machine has."""
+    ours = _versions(here)
+    for node in nodes:
+        theirs = _versions(node.machine) if node.machine else ours
+        if differing := [name for name, version in ours.items() if theirs[name] != version]:
+            grave = set(differing) & {"code", "ray", "torch"}
+            yield Check(
+                name="versions",
+                state=State.PROBLEM if grave else State.WARNING,
+                found=f"{node.name}: " + ", ".join(f"{name} {theirs[name]}, here {ours[name]}" for name in differing),
+                mend="install the same there, with the same constraints.txt, and start Ray there again",
+            )
+    if nodes and all(not node.machine or _versions(node.machine) == ours for node in nodes):
+        yield Check(name="versions", state=State.OK, found="all nodes have this machine's code, Python, Ray and torch")
+
+
+def _versions(machine: Machine) -> dict[str, str]:
+    return {"code": machine.code, "python": machine.python, **machine.packages}
+
+
+def fits(resources: Resources | None, here: Machine, nodes: Sequence[Node], refused: str) -> Iterator[Check]:
+    """Whether there is a node that can hold a trial."""
+    if not resources or refused:
+        return
+    sizes = [(node.cpus, node.gpus) for node in nodes] or [(here.cpus, len(here.torch.gpus))]
+    asks = f"a trial asks for {resources.cpus} CPUs and {resources.gpus:g} GPUs"
+    if any(cpus >= resources.cpus and count >= resources.gpus for cpus, count in sizes):
+        yield Check(name="resources", state=State.OK, found=asks)
+    else:
+        mend = "change the sweep's resources, or give orchestrate sweep --cpus or --gpus"
+        yield Check(name="resources", state=State.PROBLEM, found=f"{asks}, and no node has that", mend=mend)
+
+
+def clocks(nodes: Sequence[Node]) -> Iterator[Check]:
+    """Whether the nodes' clocks agree with this machine's, as far as the time to ask lets one say."""
+    known = [node for node in nodes if node.machine]
+    for node in known:
+        if abs(node.skew) - node.give > SKEW_SECONDS:
+            mend = "set its clock by NTP: timedatectl set-ntp true"
+            found = f"{node.name}: {node.skew:+.1f} s from this machine's, give or take {node.give:.1f} s"
+            yield Check(name="clock", state=State.WARNING, found=found, mend=mend)
+    if known and all(abs(node.skew) - node.give <= SKEW_SECONDS for node in known):
+        yield Check(name="clock", state=State.OK, found=f"all within {SKEW_SECONDS:g} s")
+
+
+# What all share
+
+
+def shared_storage(
+    storage: Location, fault: str, places: Mapping[str, Machine], unseen: Mapping[str, str]
+) -> Iterator[Check]:
+    """Whether this machine can write the storage, and each node sees what it writes and it what they write."""
+    if fault:
+        mend = "give another --storage, or make this one writable, with locks (NFS: mounted with them)"
+        yield Check(name="storage", state=State.PROBLEM, found=f"{storage}: {fault}", mend=mend)
+        return
+    faults = {place: machine.storage for place, machine in places.items() if machine.storage}
+    faults = {place: fault for place, fault in unseen.items() if place not in faults} | faults
+    for place, said in faults.items():
+        mend = "mount the same folder at the same path on all nodes, writable"
+        yield Check(name="storage", state=State.PROBLEM, found=f"{place}: {storage}: {said}", mend=mend)
+    if not faults:
+        seen = "written and read" + (f", seen from {len(places) - 1} nodes" if len(places) > 1 else "")
+        yield Check(name="storage", state=State.OK, found=f"{storage}: {seen}")
+
+
+def disk(storage: Location, free: int | None, places: Mapping[str, Machine]) -> Iterator[Check]:
+    """The space left in the storage, and where Ray puts its files."""
+    spaces = {} if free is None else {f"{storage}": free}
+    spaces |= {f"{place}: /tmp": machine.free for place, machine in places.items()}
+    few = {place: left for place, left in spaces.items() if left < FEW_BYTES}
+    for place, left in few.items():
+        state = State.PROBLEM if left < TOO_FEW_BYTES else State.WARNING
+        yield Check(name="disk", state=state, found=f"{place}: {left / GIB:.1f} GiB left", mend="make room there")
+    if not few:
+        yield Check(name="disk", state=State.OK, found=f"at least {min(spaces.values()) / GIB:.0f} GiB left everywhere")
+
+
+def data(settings: Settings, places: Mapping[str, Machine]) -> Iterator[Check]:
+    """Whether each data set of the sweep is there on every machine, and ready."""
+    for name in settings.datasets:
+        faults = {place: machine.data[name] for place, machine in places.items() if machine.data.get(name)}
+        for place, fault in faults.items():
+            if fault == NOT_CONVERTED:
+                found = (
+                    f"{place}: {name} is there, not converted nor compared with its md5 sums: a sweep does both first"
+                )
+                mend = f"to compare them now: orchestrate data check {name} --root {settings.data_root}"
+                yield Check(name="data", state=State.WARNING, found=found, mend=mend)
+            else:
+                mend = "fetch it there, or give a --data-root that all nodes see"
+                yield Check(name="data", state=State.PROBLEM, found=f"{place}: {fault}", mend=mend)
+        if not faults:
+            yield Check(name="data", state=State.OK, found=f"{name}: ready" + (" on all nodes" * (len(places) > 1)))
+
+
+def tracking(uri: str) -> Check:
+    """Whether MLflow answers and can be written to."""
+    shown = mlflow_store.safe_uri(uri)
+    database = mlflow_store.database_file(uri)
+    if database and not database.exists():
+        return Check(name="mlflow", state=State.OK, found=f"{shown}: will be made when a sweep begins")
+    try:
+        mlflow_store.check_writable(uri)
+    except TrackingError as error:
+        return Check(name="mlflow", state=State.PROBLEM, found=f"{shown}: {error}", mend=_tracking_advice(str(error)))
+    return Check(name="mlflow", state=State.OK, found=f"{shown}: answers, and can be written to")
+
+
+def _tracking_advice(said: str) -> str:
+    if "No module named" in said:
+        return "install what its database needs: pip install 'anytime-orchestrator[server]'"
+    if "Invalid Host header" in said:
+        return "start the server with --allowed-hosts and the name it is called by here"
+    return "start the server, or give another --tracking-uri; training goes on without it, and delivers later"
+
+
+# Shown
+
+
+def as_text(checks: Sequence[Check]) -> str:
+    """A line for each check, and one below for what would mend it."""
+    lines = []
+    for check in checks:
+        lines.append(f" {check.state:<9} {check.name:<10} {check.found}")
+        lines += [f" {'':<9} {'':<10} → {check.mend}"] if check.mend else []
+    counts = Counter(check.state for check in checks)
+    summary = ", ".join(f"{counts[state]} {state}" for state in reversed(State) if counts[state])
+    return "\n".join([*lines, "", summary])
+
+
+def as_rows(checks: Sequence[Check]) -> list[dict[str, str]]:
+    """Row by row: name, state, found, mend."""
+    return [asdict(check) for check in checks]

@@ -1,0 +1,271 @@
+"""What `orchestrate doctor` finds, on conditions as they are met. tests/cluster/test_compose.py has a cluster too."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator import doctor, probe
+from orchestrator.cli import cli
+from orchestrator.doctor import HERE, Check, State
+from orchestrator.mlflow_store import client
+from orchestrator.probe import NOT_CONVERTED, Gpu, Machine, Node, Request, Torch
+from orchestrator.trial import Resources
+
+GIB = 2**30
+QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
+H100 = Gpu(name="NVIDIA H100", memory=80 * GIB, used=GIB, driver="570.1")
+MACHINE = Machine(
+    host="one",
+    python="3.11.7",
+    packages={"ray": "2.60.0", "torch": "2.13.0", "numpy": "2.4.6"},
+    code="abc",
+    cpus=8,
+    gpus=(),
+    torch=Torch(version="2.13.0", cuda="13.0"),
+    free=100 * GIB,
+)
+NODE = Node(address="10.0.0.2", cpus=8, gpus=0, machine=replace(MACHINE, host="two"), skew=0.1, give=0.2)
+
+
+def states(checks: Iterator[Check]) -> list[str]:
+    return [check.state for check in checks]
+
+
+# Software
+
+
+def test_this_machine_has_what_the_tests_run_with() -> None:
+    assert doctor.packages().state is not State.PROBLEM
+
+
+def test_another_version_than_the_tested_one_is_a_warning(tmp_path: Path) -> None:
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("# tested\nclick==1.0\n")
+    check = doctor.packages(constraints)
+    assert check.state is State.WARNING
+    assert ", tested with 1.0" in check.found
+    assert check.mend == "pip install click==1.0"
+
+
+def test_a_version_out_of_range_and_a_package_that_is_missing_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed", {"ray": "2.40.0", "click": None}.get)
+    check = doctor.packages()
+    assert check.state is State.PROBLEM
+    assert "ray 2.40.0" in check.found
+    assert "click missing" in check.found
+    assert "'click>=8.2'" in check.mend
+
+
+@pytest.mark.parametrize(
+    ("torch", "said"),
+    [
+        (Torch(error="ModuleNotFoundError: No module named 'torch'"), "No module named 'torch'"),
+        (Torch(version="2.13.0+cpu"), "built for CPUs, uses 0 of 1 GPUs of driver 570.1"),
+        (
+            Torch(version="2.13.0", cuda="13.0", error="driver too old"),
+            "uses 0 of 1 GPUs of driver 570.1: driver too old",
+        ),
+    ],
+)
+def test_gpus_that_torch_cannot_use_are_a_problem(torch: Torch, said: str) -> None:
+    (check,) = doctor.gpus({HERE: replace(MACHINE, gpus=(H100,), torch=torch)})
+    assert check.state is State.PROBLEM
+    assert said in check.found
+    assert check.mend
+
+
+def test_gpus_are_told_with_driver_and_memory() -> None:
+    torch = Torch(version="2.13.0", cuda="13.0", gpus=("NVIDIA H100",) * 2)
+    (check,) = doctor.gpus({HERE: replace(MACHINE, gpus=(H100, H100), torch=torch)})
+    assert check.state is State.OK
+    assert check.found.endswith("CUDA 13.0, driver 570.1, 2 NVIDIA H100 of 80 GiB, 2 GiB in use")
+
+
+def test_what_nvidia_smi_says_is_read() -> None:
+    text = "NVIDIA H100 80GB HBM3, 81559, 1024, 580.95\nNVIDIA H100 MIG, [N/A], [N/A], 580.95\n"
+    assert probe.parse_gpus(text) == (
+        Gpu(name="NVIDIA H100 80GB HBM3", memory=81_559 * 2**20, used=GIB, driver="580.95"),
+        Gpu(name="NVIDIA H100 MIG", memory=0, used=0, driver="580.95"),
+    )
+
+
+# The cluster
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "here:there"])
+def test_where_no_cluster_answers_it_says_how_to_start_one(tmp_path: Path, address: str) -> None:
+    request = Request(storage=tmp_path, token="", data_root=tmp_path)
+    nodes, refused = doctor._ask(address, request)
+    (check,) = doctor.ray_nodes(address, nodes, refused)
+    assert check.state is State.PROBLEM
+    assert f"no Ray cluster at {address}" in check.found
+    assert f"ray start --address={address}" in check.mend
+
+
+def test_a_node_that_does_not_answer_is_named() -> None:
+    (check,) = doctor.ray_nodes("auto", [replace(NODE, machine=None, error="no answer in 180 s")], "")
+    assert check.state is State.PROBLEM
+    assert check.found == "10.0.0.2: 8 CPUs, 0 GPUs: no answer in 180 s"
+
+
+def test_a_node_that_has_left_is_a_warning() -> None:
+    (check,) = doctor.ray_nodes("auto", [replace(NODE, machine=None, left=True)], "")
+    assert check.state is State.WARNING
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, State.OK),
+        ({"code": "def"}, State.PROBLEM),
+        ({"packages": MACHINE.packages | {"torch": "2.12.0"}}, State.PROBLEM),
+        ({"packages": MACHINE.packages | {"numpy": "2.4.5"}}, State.WARNING),
+        ({"python": "3.11.9"}, State.WARNING),
+    ],
+)
+def test_nodes_must_agree_on_code_ray_and_torch(changes: dict[str, Any], state: State) -> None:
+    (check,) = doctor.agreement(MACHINE, [replace(NODE, machine=replace(MACHINE, **changes))])
+    assert check.state is state
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "state"), [(8, 0.0, State.OK), (9, 0.0, State.PROBLEM), (1, 0.5, State.PROBLEM)]
+)
+@pytest.mark.parametrize("nodes", [[NODE], []])
+def test_a_trial_must_fit_on_a_node(cpus: int, gpus: float, state: State, nodes: list[Node]) -> None:
+    assert states(doctor.fits(Resources(cpus=cpus, gpus=gpus), MACHINE, nodes, "")) == [state]
+
+
+@pytest.mark.parametrize(
+    ("skew", "give", "state"),
+    [(0.5, 0.1, State.OK), (3.0, 2.0, State.OK), (3.0, 0.1, State.WARNING), (-60.0, 1.0, State.WARNING)],
+)
+def test_clocks_apart_are_told_as_far_as_they_can_be(skew: float, give: float, state: State) -> None:
+    assert states(doctor.clocks([replace(NODE, skew=skew, give=give)])) == [state]
+
+
+# Storage
+
+
+def look(storage: Path, token: str, data_root: Path | None = None, datasets: tuple[str, ...] = ()) -> Machine:
+    return probe.look(Request(storage=storage, token=token, data_root=data_root or storage, datasets=datasets))
+
+
+def test_what_is_left_in_the_storage_is_answered_and_taken_away(tmp_path: Path) -> None:
+    storage = tmp_path / "shared" / "runs"
+    with probe.left_in(storage) as token:
+        there = look(storage, token)
+        assert there.storage == ""
+        assert probe.answered(storage, token, there.answer)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_node_with_another_folder_there_does_not_see_what_was_left(tmp_path: Path) -> None:
+    with probe.left_in(tmp_path / "a") as token:
+        there = look(tmp_path / "b", token)
+        assert not probe.answered(tmp_path / "a", token, there.answer)
+    (check,) = doctor.shared_storage(tmp_path, "", {HERE: MACHINE, "two": there}, {"two": "unseen"})
+    assert check.state is State.PROBLEM
+    assert "two" in check.found
+    assert "does not hold the file written here" in check.found
+
+
+@pytest.mark.parametrize("storage", ["/proc/none", "/dev/null/runs"])
+def test_storage_that_cannot_be_written_is_a_problem(storage: str) -> None:
+    done = CliRunner().invoke(cli, ["doctor", "--storage", storage, "--format", "json"])
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert done.exit_code == 1
+    assert checks["storage"]["state"] == "problem"
+    assert storage in checks["storage"]["found"]
+    assert "--storage" in checks["storage"]["mend"]
+
+
+@pytest.mark.parametrize(("left", "state"), [(100, State.OK), (5, State.WARNING), (0.5, State.PROBLEM)])
+def test_little_space_is_told(left: float, state: State) -> None:
+    assert states(doctor.disk(Path("runs"), int(left * GIB), {HERE: MACHINE})) == [state]
+    assert states(doctor.disk(Path("runs"), None, {HERE: replace(MACHINE, free=int(left * GIB))})) == [state]
+
+
+# Data
+
+
+def test_data_that_is_missing_is_told_with_where_to_get_it(tmp_path: Path) -> None:
+    assert "orchestrate data fetch cifar10" in probe.data_fault("cifar10", tmp_path)
+    assert probe.data_fault("digits", tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        ({HERE: "", "two": ""}, [State.OK]),
+        ({HERE: "", "two": NOT_CONVERTED}, [State.WARNING]),
+        ({HERE: NOT_CONVERTED, "two": "cifar10: not found: /data"}, [State.WARNING, State.PROBLEM]),
+    ],
+)
+def test_each_node_without_the_data_is_named(faults: dict[str, str], expected: list[State]) -> None:
+    settings = doctor.Settings(storage=Path(), data_root=Path(), tracking_uri="", datasets=("cifar10",))
+    places = {place: replace(MACHINE, data={"cifar10": fault}) for place, fault in faults.items()}
+    checks = list(doctor.data(settings, places))
+    assert [check.state for check in checks] == expected
+    assert all("two" in check.found for check in checks[1:])
+
+
+# MLflow
+
+of_mlflow = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own
+
+
+def test_a_port_where_nothing_listens_is_told_with_what_to_do() -> None:
+    check = doctor.tracking("http://me:secret@127.0.0.1:1")
+    assert (check.state, check.found) == (State.PROBLEM, "http://me:***@127.0.0.1:1: Connection refused")
+    assert "start the server" in check.mend
+
+
+@of_mlflow
+def test_a_database_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert doctor.tracking(uri).found.endswith("will be made when a sweep begins")
+    assert not list(tmp_path.iterdir())
+    client(uri)
+    assert doctor.tracking(uri).state is State.OK
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("SELECT count(*) FROM experiment_tags").fetchone() == (0,)
+    database.close()
+
+
+@of_mlflow
+def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
+    assert doctor.tracking(f"sqlite:///{tmp_path / 'mlflow.db'}").state is State.PROBLEM
+
+
+# Shown
+
+
+def test_what_is_wrong_is_told_with_how_to_mend_it_below() -> None:
+    checks = [
+        Check(name="ray", state=State.OK, found="fine"),
+        Check(name="disk", state=State.PROBLEM, found="full", mend="make room"),
+    ]
+    assert doctor.as_text(checks).splitlines() == [
+        " ok        ray        fine",
+        " problem   disk       full",
+        "                      → make room",
+        "",
+        "1 problem, 1 ok",
+    ]
+
+
+def test_a_machine_that_is_well_gives_exit_code_0(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["doctor", str(QUICKSTART), "--storage", str(tmp_path / "runs")])
+    assert done.exit_code == 0, done.output
+    assert "problem" not in done.output
+    assert not list(tmp_path.iterdir())
