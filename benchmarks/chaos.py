@@ -97,13 +97,11 @@ class Soak:
     def __init__(self, folder: Path, name: str, server: psutil.Process, uri: str, rng: random.Random) -> None:
         self.folder, self.rng, self.server = folder, rng, server
         folder.mkdir()
-        path = folder / "sweep.yaml"
-        path.write_text(json.dumps({"name": name} | SWEEP))
-        self.sweep = load(path)
+        self.sweep = write_sweep(folder, name)
         self.ledger = Ledger(folder / "runs")
         self.ended: dict[str, int] = {}
         """The attempts of each trial that has ended, and whose result was not damaged since."""
-        self._command = [str(BIN / "orchestrate"), "sweep", str(path), "--storage", str(folder / "runs")]
+        self._command = [str(BIN / "orchestrate"), "sweep", str(self.sweep.path), "--storage", str(folder / "runs")]
         self._command += ["--tracking-uri", uri]
         self._environment = _environment(folder) | {
             "PYTHONPATH": os.pathsep.join(filter(None, [str(NOTES_EPOCHS), os.environ.get("PYTHONPATH")])),
@@ -303,20 +301,27 @@ FAULTS: dict[str, Callable[[Soak], bool]] = {
 
 
 def soak(folder: Path, minutes: float, seed: int) -> Tally:
-    until, rng, tally = time.monotonic() + 60 * minutes, random.Random(seed), Tally()
-    expected: dict[str, list[EpochMetrics]] = {}
+    rng, tally = random.Random(seed), Tally()
+    sweep = write_sweep(folder, "undisturbed")
+    expected = {trial.id: trained(sweep, trial.id) for trial in sweep.trials}
     with _mlflow_server(folder) as (server, uri):
-        while time.monotonic() < until:
-            one = Soak(folder / f"round-{tally.rounds}", f"round-{tally.rounds}", server, uri, rng)
-            expected = expected or {trial.id: trained(one.sweep, trial.id) for trial in one.sweep.trials}
+        until = time.monotonic() + 60 * minutes
+        while time.monotonic() < until and not tally.faults:
+            name = f"round-{tally.rounds}"
+            one = Soak(folder / name, name, server, uri, rng)
             injected = _round(one, until, tally, expected, folder / "server.db")
             tally.injected += injected
             tally.rounds += 1
             tally.trials += len(one.ids)
-            if tally.faults:
-                break
-            tally.survived += injected
+            if not tally.faults:
+                tally.survived += injected
     return tally
+
+
+def write_sweep(folder: Path, name: str) -> Sweep:
+    path = folder / "sweep.yaml"
+    path.write_text(json.dumps({"name": name} | SWEEP))  # which is YAML too
+    return load(path)
 
 
 def _round(

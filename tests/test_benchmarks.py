@@ -59,4 +59,5 @@ def test_a_soak_says_what_it_broke_and_loses_nothing() -> None:
     found = measured("chaos.py", "--minutes", "0.3")
     assert found["faults"] == []
     assert (found["rounds"], found["trials"]) == (1, 24)
+    assert sum(row["injected"] for row in found["rows"]) >= 1
     assert all(row["injected"] == row["survived"] for row in found["rows"])
