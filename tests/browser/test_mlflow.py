@@ -163,7 +163,7 @@ def test_the_report_is_one_click_away(browser: Chrome, links: Links) -> None:
     assert {"figures", "report.html", "errors.csv"} <= set(words(browser).split())
     browser.switch_to.frame(shown(browser, "iframe")[0])
     try:
-        until(browser, lambda: "Error in %" in words(browser))
+        until(browser, lambda: "at fractions of the cost" in words(browser))
     finally:
         browser.switch_to.default_content()
 
