@@ -213,7 +213,7 @@ def test_what_the_driver_notes_may_be_damaged(damage, ledger, load_text, tmp_pat
     (tmp_path / "mlflow.db").touch()
     ledger.begin(sweep.trials[0])
     with ledger.drive("small") as folder:
-        trials = {sweep.trials[0].id: "interrupted 1 0"}
+        trials = tracking._marks(ledger, sweep)
         delivered = tracking._Delivered(trials=trials, summary=tracking._summary_mark(sweep, trials))
         tracking._remember(ledger, "small", uri, delivered)
         assert tracking.is_current(ledger, sweep, uri)
