@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -282,7 +283,10 @@ def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
 
 
 def run_links(ledger: Ledger, sweep: str, uri: str) -> dict[str, str]:
-    """Where the run of each trial is in MLflow's UI; of a database, as `orchestrate ui` serves it."""
+    """Where the run of each trial is in MLflow's UI; of a database, as `orchestrate ui` serves it. Where ``uri`` has not
+    been told yet, in that which was told last."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        uri = str(json.loads(_tracked_file(ledger, sweep).read_bytes())["uri"])
     delivered = _delivered(ledger, sweep, uri)
     base = safe_uri(uri).rstrip("/") if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
     return {
