@@ -283,8 +283,8 @@ def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
 
 
 def run_links(ledger: Ledger, sweep: str, uri: str) -> dict[str, str]:
-    """Where the run of each trial is in MLflow's UI; of a database, as `orchestrate ui` serves it. Where ``uri`` has not
-    been told yet, in that which was told last."""
+    """Where the run of each trial is in MLflow's UI; of a database, as `orchestrate ui` serves it; of the one that was
+    told last, where ``uri`` has not been told yet."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         uri = str(json.loads(_tracked_file(ledger, sweep).read_bytes())["uri"])
     delivered = _delivered(ledger, sweep, uri)
