@@ -370,15 +370,19 @@ def _published(
         yield folder
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
-        drawn = publish.draw(grid, ledger)
-        tables = publish.read_tables(grid, ledger, drawn, str if folder else say)  # said once
-        text = publish.html(grid, ledger, tables, drawn, links)
-        write_atomically(page, text.encode())
+        write_atomically(page, (folder / publish.PAGE).read_bytes() if folder else _page(grid, ledger, links, say))
         yield page
 
 
+def _page(grid: Sweep, ledger: Ledger, links: dict[str, str], say: Callable[[str], object]) -> bytes:
+    from orchestrator import publish
+
+    drawn = publish.draw(grid, ledger)
+    return publish.html(grid, ledger, publish.read_tables(grid, ledger, drawn, say), drawn, links).encode()
+
+
 _cell = click.argument("cell", nargs=-1, required=True)
-_trace_format = click.option(
+_table_or_json = click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json"]),
@@ -391,7 +395,7 @@ _trace_format = click.option(
 @cli.command()
 @_common
 @_cell
-@_trace_format
+@_table_or_json
 def show(sweep_file: Path, storage: Location, cell: tuple[str, ...], form: str) -> None:
     """Show all that is known of one trial, and where its numbers come from.
 
@@ -411,7 +415,7 @@ def show(sweep_file: Path, storage: Location, cell: tuple[str, ...], form: str) 
 @_cell
 @_data_root
 @_md5
-@_trace_format
+@_table_or_json
 def reproduce(
     sweep_file: Path, storage: Location, cell: tuple[str, ...], data_root: Path | None, check_md5: bool, form: str
 ) -> None:
@@ -541,14 +545,7 @@ def check(name: str, root: Path, form: str) -> None:
 @_tracking_uri
 @_data_root
 @_address
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For people or machines.",
-)
+@_table_or_json
 def doctor(
     sweep_file: Path | None,
     storage: Location,

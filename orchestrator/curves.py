@@ -116,7 +116,7 @@ class Results:
 
 
 def read(sweep: Sweep, ledger: Ledger) -> Results:
-    records = {trial.id: record for trial in sweep.trials if (record := ledger.record(trial.id))}
+    records = ledger.records(trial.id for trial in sweep.trials)
     return Results(sweep=sweep, configs=_configs(sweep), records=records, epochs=ledger.epochs)
 
 

@@ -20,7 +20,7 @@ from orchestrator.trial import Cell, TrialRecord, TrialState
 AVERAGE = "AE"
 METRICS: tuple[str, ...] = (*map(str, MILESTONES), AVERAGE)
 """The columns of the paper's tables: error at 1/4, 1/2, 3/4 and all of the cost, and the mean of all (section 4.1)."""
-ByMetric = Mapping[str, str]
+Words = Mapping[str, str]
 """A word for each metric."""
 
 
@@ -45,7 +45,7 @@ class Measurements:
     optima: tuple[str, ...]
     errors: NDArray[np.float64]
     places: frozenset[tuple[Experiment, str]]
-    missing: Mapping[tuple[Experiment, str], ByMetric]
+    missing: Mapping[tuple[Experiment, str], Words]
 
     def __post_init__(self) -> None:
         shape = len(self.experiments), len(self.methods), len(METRICS)
@@ -63,7 +63,7 @@ def collect(
     values: Mapping[tuple[Experiment, str], Mapping[str, float]],
     places: Iterable[tuple[Experiment, str]],
     optima: Sequence[str],
-    missing: Mapping[tuple[Experiment, str], ByMetric],
+    missing: Mapping[tuple[Experiment, str], Words],
 ) -> Measurements:
     """``values`` are the errors of a method in an experiment, by metric; ``places`` is all that should be there."""
     places = list(places)

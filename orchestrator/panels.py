@@ -231,9 +231,7 @@ def _sequence_curves(results: Results, members: Sequence[Cell]) -> Iterator[Curv
 
 
 def _run(results: Iterable[TrialResult | None]) -> Points:
-    members = [
-        eann.Member(units=result.units, costs=result.costs, errors=result.errors) for result in results if result
-    ]
+    members = [sequences.member(result) for result in results if result]
     return {point.cost: point.error for point in eann.sequence_curve(members)}
 
 

@@ -16,6 +16,7 @@ from orchestrator import figures, layouts, render, report
 from orchestrator.ledger import Ledger, now
 from orchestrator.measurements import AVERAGE, errors_of
 from orchestrator.page import PageContent, TrialRow, page
+from orchestrator.report import TrialStatus
 from orchestrator.sweep import Sweep
 from orchestrator.tables import Tables
 from orchestrator.trial import TrialRecord, TrialState
@@ -77,7 +78,7 @@ def draw(sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
 
 def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figure], links: Mapping[str, str]) -> str:
     """One page with everything, which needs no network."""
-    records = ledger.records(trial.id for trial in sweep.trials)
+    statuses = report.statuses(sweep, ledger)
     arranged = layouts.arrange(tables)
     return page(
         PageContent(
@@ -86,8 +87,8 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
             tables=[table for table in arranged if table.name not in STATISTICS],
             statistics=[table for table in arranged if table.name in STATISTICS],
             figures={_caption(stem): figures.as_svg(figure) for stem, figure in drawn.items()},
-            provenance=tuple(_provenance(records.values())),
-            trials=tuple(_trial_rows(sweep, records, ledger, links)),
+            provenance=tuple(_provenance(status.record for status in statuses if status.record)),
+            trials=tuple(_trial_rows(statuses, links)),
             notes=tables.notes,
             made=now(),
             command=shlex.join(
@@ -131,11 +132,9 @@ def _at(metric: str) -> str:
     return "average" if metric == AVERAGE else f"at_{float(Fraction(metric)):.2f}"
 
 
-def _trial_rows(
-    sweep: Sweep, records: Mapping[str, TrialRecord], ledger: Ledger, links: Mapping[str, str]
-) -> Iterator[TrialRow]:
-    for status in report.statuses(sweep, ledger):
-        trial, record = status.trial, records.get(status.trial.id)
+def _trial_rows(statuses: Iterable[TrialStatus], links: Mapping[str, str]) -> Iterator[TrialRow]:
+    for status in statuses:
+        trial, record = status.trial, status.record
         ended = record.provenance if record else {}
         yield TrialRow(
             id=trial.id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator import tables
 from orchestrator.ledger import Driver, Ledger, Standing
 from orchestrator.sweep import Sweep
-from orchestrator.trial import Trial, TrialState
+from orchestrator.trial import Trial, TrialRecord, TrialState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +18,7 @@ class TrialStatus:
     attempts: int
     failure: str | None
     kind: str | None = None
+    record: TrialRecord | None = None
 
 
 def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
@@ -40,4 +41,5 @@ def _status(trial: Trial, standing: Standing, driver: Driver | None) -> TrialSta
         attempts=standing.attempts,
         failure=standing.failure,
         kind=standing.kind or None,
+        record=standing.record,
     )

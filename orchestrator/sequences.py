@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from anytime_core.result import TrialResult
+from orchestrator import eann
 from orchestrator.trial import Cell
 
 LEAST_GROWTH = 1.5
@@ -26,3 +28,8 @@ def members(family: Sequence[Cell]) -> dict[str, int]:
         if n >= LEAST_GROWTH * depth:
             found[network] = depth = n
     return found
+
+
+def member(result: TrialResult) -> eann.Member:
+    """A finished trial as a member of a sequence."""
+    return eann.Member(units=result.units, costs=result.costs, errors=result.errors)

@@ -274,14 +274,10 @@ def _sequence(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reaso
     if lost := _lost(own):
         return dict.fromkeys(METRICS), dict.fromkeys(METRICS, lost)
     results = [result for _, result in sorted(own.items(), key=lambda item: item[0].n)]
-    run = [_member(result) for result in results if isinstance(result, TrialResult)]
+    run = [sequences.member(result) for result in results if isinstance(result, TrialResult)]
     curve, total = eann.sequence_curve(run), sum(member.costs[-1] for member in run)
     at = {str(fraction): eann.error_at(curve, total * fraction) for fraction in MILESTONES}
     return at | {AVERAGE: fmean(point.error for point in curve)}, {}
-
-
-def _member(result: TrialResult) -> eann.Member:
-    return eann.Member(units=result.units, costs=result.costs, errors=result.errors)
 
 
 def _lost(found: Found) -> Counter[str]:
