@@ -150,12 +150,15 @@ def _title(process: psutil.Process) -> str:
 
 
 def test_ctrl_c_stops_and_says_how_to_go_on(user: User) -> None:
+    user.faults({"method": "aann", "n": 2, "step": 30, "do": "wait"})
     process = user.start("sweep")
-    wait_until(lambda: len(user.results()) >= 1, "a trial has ended")
+    wait_until(lambda: len(user.results()) >= 1 and len(user.steps()) >= 2, "a trial has ended, and one waits")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    said = iter(process.stderr or ())
+    assert any("stopping: running trials save their state (ctrl-C again stops at once)" in line for line in said)
+    (user.folder / "faults" / "go").touch()
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "stopping: running trials save their state (ctrl-C again stops at once)" in stderr
     assert "; its state is saved" in stderr
     assert "trials have not ended; the same command goes on with them" in stderr
     assert f"orchestrate sweep {user.sweep_file} --storage {user.storage}\n" in stderr
