@@ -126,9 +126,10 @@ def table_latex(table: Table) -> str:
     above = [*_latex_groups(table)] if any(group_headings(table)) else []
     head = [r"\toprule", *above, _latex_line(_escaped_latex(column.name) for column in table.columns), r"\midrule"]
     body = [_latex_line(_latex(entry) for entry in row) for row in table.rows]
+    small = r"\scriptsize\setlength{\tabcolsep}{2pt}"
     if len(body) > LONGEST:
         lines = [
-            r"\begingroup\scriptsize\setlength{\tabcolsep}{2pt}",
+            rf"\begingroup{small}",
             rf"\begin{{longtable}}{{{columns}}}",
             rf"{caption}{label} \\",
             *head,
@@ -140,7 +141,8 @@ def table_latex(table: Table) -> str:
         ]
     else:
         open_, close = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
-        inner = [caption, label, open_, *head, *body, r"\bottomrule", close]
+        size = [small] if len(columns) > WIDEST else []
+        inner = [caption, label, *size, open_, *head, *body, r"\bottomrule", close]
         lines = [r"\begin{table}", r"\centering", *inner, r"\end{table}"]
     return "\n".join(lines)
 
@@ -165,6 +167,8 @@ def _latex(entry: Entry) -> str:
 
 LONGEST = 45
 """Rows that go on a page."""
+WIDEST = 8
+"""Columns that go on a line of text at its usual size."""
 LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
