@@ -38,8 +38,10 @@ install: $(VENV)/.installed
 quickstart: $(VENV)/.installed
 	$(BIN)/orchestrate sweep sweeps/quickstart.yaml
 
+# Sweeps on Ray want the machine to themselves; all else runs on its cores.
 test: check browser
-	$(BIN)/pytest -m "not gpu"
+	$(BIN)/pytest -m "not gpu and not cluster" -n auto --dist worksteal
+	$(BIN)/pytest -m "cluster and not gpu"
 
 browser:
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
@@ -58,7 +60,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed-test
-	$(BIN)/pytest -m "not gpu and not cluster and not browser and not slow"
+	$(BIN)/pytest -m "not gpu and not cluster and not browser and not slow" -n auto --dist worksteal
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
