@@ -38,6 +38,10 @@ def _within(name: str, value: object, low: float, high: float = math.inf) -> str
     return None if low <= value <= high else f"{name} is {value}, must be {allowed}"
 
 
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> str | None:
+    return None if value in allowed else f"{name} is {value!r}, must be one of {allowed}"
+
+
 def _as_floats(config: object, *names: str) -> None:
     """1 is stored as 1.0, so that equal configs are equal JSON and have one identity."""
     for name in names:
@@ -64,13 +68,12 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         n, c, period = _whole("n", self.n, 1), _whole("c", self.c, 1), _whole("period", self.period, 1)
         too_long = not n and not period and self.period > self.units
-        allowed = get_args(Transition)
         refuse(
             n,
             c,
             period,
             f"period is {self.period}, must be at most 3n = {self.units}" if too_long else None,
-            None if self.transition in allowed else f"transition is {self.transition!r}, must be one of {allowed}",
+            _one_of("transition", self.transition, get_args(Transition)),
         )
 
     @property
@@ -121,8 +124,7 @@ class WeightingConfig:
     normalize: Normalisation = "sum_to_one"
 
     def __post_init__(self) -> None:
-        allowed = get_args(Normalisation)
-        refuse(None if self.normalize in allowed else f"normalize is {self.normalize!r}, must be one of {allowed}")
+        refuse(_one_of("normalize", self.normalize, get_args(Normalisation)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -271,14 +273,14 @@ class NoGrad:
     variant: Literal["stages", "stop_gradient"] = "stages"
 
     def __post_init__(self) -> None:
-        allowed = ("stages", "stop_gradient")
-        refuse(None if self.variant in allowed else f"variant is {self.variant!r}, must be one of {allowed}")
+        refuse(_one_of("variant", self.variant, ("stages", "stop_gradient")))
 
 
 Regime = Joint | Opt | Midfeat | NoGrad
 
 
 HeadDecay = Literal["uniform", "loss_weight"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,6 +290,9 @@ class TrainingConfig:
     ``learning_rate`` maps the first step of each phase to its rate, and must begin at step 0; the steps may be text, as
     JSON has them. Weight decay acts on convolutions and linear weights, not on batch norms and biases. With a
     ``head_decay`` of ``loss_weight``, as in the authors' code, that of each head is multiplied by its loss's weight.
+
+    With a ``precision`` of ``bfloat16`` images pass through convolutions and batch norms in numbers of 8 binary digits.
+    Parameters and their updates, the statistics of batch norms, heads, losses and strategies are float32 in any case.
     """
 
     steps: int = 64_000
@@ -299,10 +304,10 @@ class TrainingConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     head_decay: HeadDecay = field(default="uniform", metadata=ADDED)
+    precision: Precision = field(default="float32", metadata=ADDED)
 
     def __post_init__(self) -> None:
         rates = {_step(step): rate for step, rate in self.learning_rate.items()}
-        allowed = get_args(HeadDecay)
         refuse(
             _whole("steps", self.steps, 1),
             _whole("batch_size", self.batch_size, 2),
@@ -311,7 +316,8 @@ class TrainingConfig:
             *(_within(f"learning_rate at step {step}", rate, 0) for step, rate in rates.items()),
             _within("momentum", self.momentum, 0, 1),
             _within("weight_decay", self.weight_decay, 0),
-            None if self.head_decay in allowed else f"head_decay is {self.head_decay!r}, must be one of {allowed}",
+            _one_of("head_decay", self.head_decay, get_args(HeadDecay)),
+            _one_of("precision", self.precision, get_args(Precision)),
         )
         _as_floats(self, "momentum", "weight_decay")
         # In one order, and no longer the caller's own.

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from anytime_core.config import Precision
 from anytime_core.data.loader import EvaluationData
+from anytime_core.graphs import Graph
+from anytime_core.precision import autocast
 
 
 def losses_of(logits: Tensor, labels: Tensor) -> Tensor:
@@ -26,27 +29,72 @@ class Tally:
 
     def __init__(self, predictions: int, device: torch.device) -> None:
         # Rows: sum of losses, wrong answers. In float64 counts are exact, and sums far more so than single losses.
-        self._sums = torch.zeros(2, predictions, dtype=torch.float64, device=device)
-        self._images = 0
+        self.sums = torch.zeros(2, predictions, dtype=torch.float64, device=device)
+
+    def clear(self) -> None:
+        self.sums.zero_()
 
     def add(self, losses: Tensor, wrong: Tensor, images: int) -> None:
-        self._sums += torch.stack([losses.double() * images, wrong.double()])
-        self._images += images
+        """The mean losses and the wrong answers of a batch, both [L]."""
+        self.sums += torch.stack([losses.double() * images, wrong.double()])
 
-    def read(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Losses and errors in percent, one of each a prediction. Waits for the device."""
-        losses, wrong = (self._sums / self._images).tolist()
+    def read(self, images: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Losses and errors in percent, one of each a prediction, over that many images. Waits for the device."""
+        losses, wrong = (self.sums / images).tolist()
         return tuple(losses), tuple(100 * share for share in wrong)
 
 
-@torch.no_grad()
-def evaluate(
-    network: nn.Module, data: EvaluationData, predictions: int, depth: int | None = None
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean loss and error in percent of every prediction, up to unit ``depth``, over the data in one pass."""
-    network.eval()
-    tally = Tally(predictions, data.images.device)
-    for images, labels in data:
-        logits = network(images, depth)
-        tally.add(losses_of(logits, labels), wrong_of(logits, labels), len(labels))
-    return tally.read()
+class Evaluation:
+    """Mean loss and error in percent of the first ``predictions``, up to unit ``depth``, over the data in one pass.
+
+    With ``graph``, whole batches are replays of one CUDA graph, which the first call captures.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: EvaluationData,
+        predictions: int,
+        depth: int | None = None,
+        *,
+        precision: Precision = "float32",
+        graph: bool = False,
+    ) -> None:
+        self.network, self.data, self.depth, self.precision = network, data, depth, precision
+        self.device = data.images.device
+        self.tally = Tally(predictions, self.device)
+        self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._graphed = graph
+        self._graph: Graph | None = None
+
+    @torch.no_grad()
+    def __call__(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Losses and errors of all predictions. Waits for the device once, in the end."""
+        self.network.eval()
+        self._at.zero_()
+        self.tally.clear()
+        for _ in range(self.data.whole_batches):
+            self._batch()
+        images, labels = self.data.rest
+        if len(labels):
+            self._add(images, labels)
+        return self.tally.read(len(self.data))
+
+    def _batch(self) -> None:
+        if not self._graphed:
+            self.eager()
+            return
+        if self._graph is None:
+            self._graph = Graph(self.eager, [self._at, self.tally.sums])
+        self._graph()
+
+    @torch.no_grad()
+    def eager(self) -> None:
+        """One whole batch, call by call."""
+        self._add(*self.data.batch(self._at))
+        self._at += 1
+
+    def _add(self, images: Tensor, labels: Tensor) -> None:
+        with autocast(self.precision, self.device):
+            logits = self.network(images, self.depth)
+        self.tally.add(losses_of(logits, labels), wrong_of(logits, labels), len(labels))

@@ -62,10 +62,11 @@ class Heads(nn.Module):
         self.bias = nn.ParameterList(nn.Parameter(torch.zeros(classes)) for _ in range(count))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """[U,N,C] -> [U,N,K], of the first U heads."""
+        """[U,N,C] -> [U,N,K], of the first U heads; in the precision of their parameters whatever the convolutions'."""
         heads = len(pooled)
         weight, bias = torch.stack(list(self.weight)[:heads]), torch.stack(list(self.bias)[:heads])
-        return torch.baddbmm(bias[:, None], pooled, weight)
+        with torch.autocast(pooled.device.type, enabled=False):
+            return torch.baddbmm(bias[:, None], pooled.to(weight.dtype), weight)
 
 
 class Block(nn.Module):

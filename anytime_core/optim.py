@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,25 @@ def decays(parameter: Tensor) -> bool:
 
 
 def sgd(network: nn.Module, config: TrainingConfig, loss_weights: Mapping[str, float]) -> torch.optim.SGD:
-    """Of the parameters that require a gradient. ``loss_weights`` are the heads', by the names of their parameters."""
+    """Of the parameters that require a gradient. ``loss_weights`` are the heads', by the names of their parameters.
+
+    All it needs is on their device, its rate too: a step waits for nothing, and can be part of a CUDA graph.
+    """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(_decay(name, parameter, config, loss_weights), []).append(parameter)
-    return torch.optim.SGD(
+    device = next(network.parameters()).device
+    optimiser = torch.optim.SGD(
         [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()],
-        lr=config.rate_at(0),
+        lr=torch.tensor(config.rate_at(0), dtype=torch.float32, device=device),
         momentum=config.momentum,
-        foreach=True,
+        fused=True,
     )
+    if config.momentum:
+        for trained in chain.from_iterable(groups.values()):  # torch would make them in the first step
+            optimiser.state[trained]["momentum_buffer"] = torch.zeros_like(trained)
+    return optimiser
 
 
 def _decay(name: str, parameter: Tensor, config: TrainingConfig, loss_weights: Mapping[str, float]) -> float:
@@ -35,22 +44,25 @@ def _decay(name: str, parameter: Tensor, config: TrainingConfig, loss_weights: M
     return config.weight_decay * (loss_weights.get(name, 1.0) if config.head_decay == "loss_weight" else 1.0)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+def set_rate(optimiser: torch.optim.Optimizer, rate: Tensor) -> None:
+    """``rate``, one number, becomes that of all parameters; groups share one tensor."""
+    optimiser.param_groups[0]["lr"].copy_(rate.squeeze())
+
+
+def state(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    """What a step or ``set_rate`` changes beside the parameters."""
+    return [optimiser.param_groups[0]["lr"], *(own["momentum_buffer"] for own in optimiser.state.values())]
 
 
 def momentum_buffers(network: nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """The optimiser's only state, by the parameter's name; nothing before the first step."""
+    """The optimiser's only state, by the parameter's name; zeros before the first step."""
     for name, parameter in network.named_parameters():
-        buffer = optimiser.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            yield name, buffer
+        if parameter in optimiser.state:
+            yield name, optimiser.state[parameter]["momentum_buffer"]
 
 
 @torch.no_grad()
 def restore_momentum(network: nn.Module, optimiser: torch.optim.Optimizer, buffers: dict[str, Tensor]) -> None:
     for name, parameter in network.named_parameters():
         if name in buffers:
-            # In the parameter's own memory format: in another, the updates may be rounded otherwise.
-            optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffers[name])
+            optimiser.state[parameter]["momentum_buffer"].copy_(buffers[name])

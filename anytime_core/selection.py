@@ -129,20 +129,22 @@ class Selection:
         self.rule = RULES[type(strategy)]
         self.base = base
         self.bonus = getattr(strategy, "gamma", 0.0) * base.sum()
-        self.v = self.rule.start(base, milestones)
+        self.v = self.rule.start(base, milestones).clone()
         self.last = torch.zeros_like(base)
         self.last[-1] = 1
         self.warms_up = False
         self.p = self.probabilities()
         self.chosen = torch.zeros_like(base)
+        self._places = torch.arange(len(base), device=base.device)
 
     @property
     def amplifies(self) -> bool:
         return not isinstance(self.strategy, Ann)
 
-    def begin(self, epoch: int) -> None:
-        """Each epoch, counted from 1, begins with this: it may be one of the warm-up."""
-        self.warms_up = epoch <= getattr(self.strategy, "warm_up_epochs", 0)
+    def begin(self, epoch: int) -> bool:
+        """Each epoch, counted from 1, begins with this: it may be one of the warm-up. True where that changed."""
+        before, self.warms_up = self.warms_up, epoch <= getattr(self.strategy, "warm_up_epochs", 0)
+        return self.warms_up != before
 
     def probabilities(self) -> Tensor:
         """[L], of the next draw."""
@@ -150,14 +152,16 @@ class Selection:
 
     def choose(self, draw: Tensor) -> Tensor:
         """The step's weights [L]: B, plus gamma sum(B) on the loss that the uniform ``draw`` in [0, 1) falls on."""
+        if not self.amplifies:
+            return self.base
         self.p = self.probabilities()
         size = len(self.p)
         edges = torch.tril(self.p.expand(size, size)).sum(1)  # running sums; cumsum has no deterministic CUDA kernel
         index = (draw * edges[-1] >= edges).sum().clamp_max(size - 1)
-        self.chosen = (torch.arange(size, device=edges.device) == index).to(edges.dtype)
+        self.chosen = (self._places == index).to(edges.dtype)
         return self.base + self.bonus * self.chosen
 
     def learn(self, losses: Tensor) -> None:
-        """Updates the state from the step's unweighted losses [L]."""
-        if not self.warms_up:
-            self.v = self.rule.update(self.strategy, self.v, self.p, self.chosen, losses)
+        """Updates the state, where it lies, from the step's unweighted losses [L]."""
+        if not self.warms_up and self.rule.update is not unchanged:
+            self.v.copy_(self.rule.update(self.strategy, self.v, self.p, self.chosen, losses))

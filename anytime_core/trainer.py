@@ -26,13 +26,14 @@ from anytime_core.data import cache
 from anytime_core.data.formats import Images, spec_of
 from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
-from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
+from anytime_core.evaluate import Evaluation
 from anytime_core.files import Guard, folder_at
+from anytime_core.graphs import Mode, mode_on
 from anytime_core.network import AnytimeResNet
-from anytime_core.randomness import generator
 from anytime_core.regimes import Phase
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.selection import Selection
+from anytime_core.step import TrainingStep
 
 Report = Callable[[EpochMetrics], None]
 
@@ -49,6 +50,7 @@ def train(
     images: Images | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
+    mode: Mode = "auto",
     check_md5: bool = True,
 ) -> TrialResult:
     """Trains the network of ``config`` and returns its test errors.
@@ -58,15 +60,16 @@ def train(
     one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted.
     ``before_save`` is called before each checkpoint, and can forbid it by raising, as can ``guard``, a context entered
     at the very moment that it takes its place; ``on_step`` is called after each training step, for which it does not
-    wait. The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one.
+    wait. The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
+    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what ``report``, ``before_save`` and ``guard`` raise.
     """
-    with _reproducible(threads):
+    with reproducible(threads):
         if images is None:
             images = cache.load(config.data.name, data_root, check_md5=check_md5)
-        run = _Run.start(config, images, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+        run = build_run(config, images, device, mode=mode)
         if checkpoint_dir is not None:
             run.restore(checkpoint_dir)
         for metrics in run.history:
@@ -81,7 +84,7 @@ def train(
 
 
 @contextmanager
-def _reproducible(threads: int | None) -> Iterator[None]:
+def reproducible(threads: int | None = None) -> Iterator[None]:
     """Asks torch for the same bits every time, and gives it its settings back in the end."""
     before = (
         torch.get_num_threads(),
@@ -102,6 +105,14 @@ def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bo
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.backends.cudnn.benchmark = benchmark
+
+
+def build_run(
+    config: TrialConfig, images: Images, device: str | torch.device | None = None, *, mode: Mode = "auto"
+) -> Run:
+    """A trial before its first step, for ``train`` and for benchmarks; within ``reproducible`` it gives the bits of
+    ``train``. Raises DataError, ConfigError, ValueError for a ``mode`` that the device cannot have."""
+    return Run.start(config, images, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), mode)
 
 
 def build_network(config: TrialConfig) -> AnytimeResNet:
@@ -129,14 +140,17 @@ def build_selection(config: TrialConfig, costs: list[int], weights: Sequence[flo
     return Selection(strategy, base, [index for index in range(len(weights)) if index in reached])
 
 
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
-
-
 @dataclass(slots=True)
-class _Run:
+class Run:
     """A trial between two steps. ``phase`` is the one under way, with an optimiser and a strategy of its own;
-    ``trained_on`` says what it was trained on so far, without repetitions."""
+    ``trained_on`` says what it was trained on so far, without repetitions.
+
+    ``epoch`` is one of ``train``. To time its parts: ``begin_epoch`` prepares the next epoch, ``step`` is a step of it
+    (up to ``steps_ahead`` of them), ``read`` waits for the device and gives their mean losses and errors, and
+    ``evaluate`` those on the test images. ``eager_step`` is the same step call by call, also where ``graph`` is true
+    and ``step`` replays a CUDA graph, which the first one captures. What is begun and not ended by ``epoch`` is no part
+    of ``history``: ``begin_epoch`` then begins the same epoch again, with the network as it is.
+    """
 
     config: TrialConfig
     device: torch.device
@@ -148,12 +162,18 @@ class _Run:
     history: list[EpochMetrics]
     data_hash: str
     trained_on: list[str]
+    graph: bool
     phase: Phase = field(init=False)
     optimiser: torch.optim.SGD = field(init=False)
     selection: Selection = field(init=False)
+    training: TrainingStep = field(init=False)
+    evaluate: Evaluation = field(init=False)
+    steps_ahead: int = field(init=False, default=0)
+    steps_begun: int = field(init=False, default=0)
 
     @classmethod
-    def start(cls, config: TrialConfig, images: Images, device: torch.device) -> _Run:
+    def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
+        graph = mode_on(device, mode) == "graph"
         network, costs = build_network(config).to(device), trial_costs(config)
         train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
         try:
@@ -171,6 +191,7 @@ class _Run:
             history=[],
             data_hash=cache.content_hash(images),
             trained_on=[_place(device)],
+            graph=graph,
         )
         run.enter(0)
         return run
@@ -181,6 +202,9 @@ class _Run:
         self.phase.apply(self.network)
         self.optimiser = optim.sgd(self.network, self.config.training, self._head_weights())
         self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
+        how: Any = {"precision": self.config.training.precision, "graph": self.graph}
+        self.training = TrainingStep(self.network, self.phase, self.train_data, self.optimiser, self.selection, **how)
+        self.evaluate = Evaluation(self.network, self.test_data, len(self.phase.weights), self.phase.depth, **how)
 
     def _head_weights(self) -> dict[str, float]:
         """The weight of each head's loss, by the names of the head's parameters."""
@@ -188,7 +212,8 @@ class _Run:
         return {name: weight for unit, weight in weighed for name in self.network.head_parameters(unit)}
 
     @property
-    def step(self) -> int:
+    def steps_done(self) -> int:
+        """Those of the epochs that have ended."""
         return self.history[-1].step if self.history else 0
 
     @property
@@ -197,22 +222,18 @@ class _Run:
 
     @property
     def ended(self) -> bool:
-        return self.diverged or self.step >= self.config.steps
+        return self.diverged or self.steps_done >= self.config.steps
 
     def epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochMetrics:
         """One pass over the training images, or what of it fits into the phase, and an evaluation."""
         started = time.perf_counter()
-        number, first = len(self.history) + 1, self.step
-        phase, done = divmod(first, self.config.training.steps)
-        if phase and not done:
-            self.enter(phase)
-        self.selection.begin(number)
-        last = min(first + self.train_data.steps_per_epoch, (phase + 1) * self.config.training.steps)
+        self.begin_epoch()
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
-        train_loss, train_error = self._train_steps(number, first, last, on_step)
-        test_loss, test_error = evaluate(self.network, self.test_data, len(self.phase.weights), self.phase.depth)
+        last = self.steps_done + self.steps_ahead
+        train_loss, train_error = self._train_steps(on_step)
+        test_loss, test_error = self.evaluate()
         metrics = EpochMetrics(
-            epoch=number,
+            epoch=len(self.history) + 1,
             step=last,
             learning_rate=self.rate_at(last - 1),
             train_loss=train_loss + self.guess_losses,
@@ -225,6 +246,33 @@ class _Run:
         )
         self.history.append(metrics)
         return metrics
+
+    def begin_epoch(self) -> None:
+        """Prepares the epoch after those in ``history``, and its phase where that begins with it."""
+        phase, done = divmod(self.steps_done, self.config.training.steps)
+        if phase and not done:
+            self.enter(phase)
+        self.steps_ahead = min(self.train_data.steps_per_epoch, self.config.training.steps - done)
+        self.steps_begun = 0
+        rates = [self.rate_at(self.steps_done + step) for step in range(self.steps_ahead)]
+        self.training.begin(len(self.history) + 1, rates)
+
+    def step(self) -> None:
+        """One training step. Does not wait for the device."""
+        self.training()
+        self._stepped()
+
+    def eager_step(self) -> None:
+        self.training.eager()
+        self._stepped()
+
+    def _stepped(self) -> None:
+        self.steps_ahead -= 1
+        self.steps_begun += 1
+
+    def read(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean losses and errors in percent of the steps since ``begin_epoch``. Waits for the device."""
+        return self.training.read(self.steps_begun)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of the given step of the trial: each phase runs through the schedule."""
@@ -239,30 +287,11 @@ class _Run:
     def guess_errors(self) -> tuple[float, ...]:
         return (100 - 100 / spec_of(self.config.data.name).classes,) * len(self.guess_losses)
 
-    def _train_steps(
-        self, epoch: int, first: int, last: int, on_step: Callable[[], None]
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Steps ``first`` to ``last - 1``; mean losses and errors of their batches. Waits for the device once."""
-        self.phase.apply(self.network)
-        tally = Tally(len(self.phase.weights), self.device)
-        draws = torch.rand(last - first, generator=generator(self.config.seed, "selection", epoch)).to(self.device)
-        for step, draw, (images, labels) in zip(range(first, last), draws, self.train_data.epoch(epoch), strict=False):
-            optim.set_rate(self.optimiser, self.rate_at(step))
-            losses, wrong = self._train_step(_channels_last(images), labels, draw)
-            tally.add(losses, wrong, len(labels))
+    def _train_steps(self, on_step: Callable[[], None]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        while self.steps_ahead:
+            self.step()
             on_step()
-        return tally.read()
-
-    def _train_step(self, images: Tensor, labels: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """One update; the losses and wrong answers of its batch, both [L]. Does not wait for the device."""
-        logits = self.network(images, self.phase.depth)
-        losses = losses_of(logits, labels)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward((self.selection.choose(draw) * losses).sum())
-        self.optimiser.step()
-        losses = losses.detach()
-        self.selection.learn(losses)
-        return losses, wrong_of(logits.detach(), labels)
+        return self.read()
 
     def save(self, folder: Place, guard: Guard = nullcontext) -> None:
         momentum = optim.momentum_buffers(self.network, self.optimiser)
@@ -280,7 +309,7 @@ class _Run:
             "trained_on": self.trained_on,
         }
         content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
-        checkpoint.save(folder, self.step, content, guard)
+        checkpoint.save(folder, self.steps_done, content, guard)
 
     def restore(self, folder: Place) -> None:
         """Goes on from the newest valid checkpoint, where there is one. Raises CheckpointError if that is not of this
@@ -297,10 +326,10 @@ class _Run:
             )
         self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
         self.history = [_metrics(values) for values in saved.meta["history"]]
-        self.enter((self.step - 1) // self.config.training.steps)  # the phase of the last step that was done
+        self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
         self.network.load_state_dict(_tensors(saved, "network/"))
         optim.restore_momentum(self.network, self.optimiser, _tensors(saved, "momentum/"))
-        self.selection.v = torch.tensor(saved.arrays["selection"], device=self.device)
+        self.selection.v.copy_(torch.tensor(saved.arrays["selection"]))
 
     def result(self) -> TrialResult:
         return TrialResult(
@@ -308,7 +337,7 @@ class _Run:
             units=self.config.predicting_units,
             costs=tuple(self.costs),
             errors=() if self.diverged else self.history[-1].test_error,
-            steps=self.step,
+            steps=self.steps_done,
             seconds=sum(metrics.seconds for metrics in self.history),
             device=_device_name(self.device),
         )

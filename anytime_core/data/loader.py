@@ -6,7 +6,6 @@ The draws of an epoch depend on the seed and the epoch's number alone, so traini
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +51,10 @@ class Normalisation:
 
 
 class TrainingData:
-    """Shuffled, augmented batches. An epoch has as many whole batches as fit; the rest of its images is left out."""
+    """Shuffled, augmented batches. An epoch has as many whole batches as fit; the rest of its images is left out.
+
+    ``draw`` puts the draws of an epoch on the device, always into the same tensors; ``batch`` reads its own from there.
+    """
 
     def __init__(
         self, images: Tensor, labels: Tensor, config: DataConfig, normalise: Normalisation, batch_size: int, seed: int
@@ -61,22 +63,34 @@ class TrainingData:
         self.config, self.batch_size, self.seed = config, batch_size, seed
         self.steps_per_epoch = len(images) // batch_size
         assert self.steps_per_epoch, "see to_device"
-        self._rows = torch.arange(images.shape[2], device=images.device)
-        self._columns = torch.arange(images.shape[3], device=images.device)
+        device, batches = images.device, (self.steps_per_epoch, batch_size)
+        self._order = torch.zeros(batches, dtype=torch.int64, device=device)
+        self._shift = torch.zeros(2, *batches, dtype=torch.int64, device=device)
+        self._mirror = torch.zeros(batches, dtype=torch.bool, device=device)
+        self._light = torch.zeros(2, *batches, device=device)
+        self._rows = torch.arange(images.shape[2], device=device)
+        self._columns = torch.arange(images.shape[3], device=device)
+        self._padded = (images.shape[2] + 2 * config.pad) * (images.shape[3] + 2 * config.pad)
+        self._first = self._padded * torch.arange(batch_size, device=device)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of the given epoch, in order."""
-        draws = generator(self.seed, "data", number)
-        device, count, margin = self.images.device, len(self.images), 2 * self.config.pad
-        order = torch.randperm(count, generator=draws).to(device)
-        shift = torch.randint(margin + 1, (2, count), generator=draws).to(device)
-        mirror = (torch.rand(count, generator=draws) < 0.5).to(device)
-        light = (2 * torch.rand(2, count, generator=draws) - 1).to(device)  # of brightness and contrast, -1 to 1
-        for start in range(0, self.steps_per_epoch * self.batch_size, self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            chosen = order[batch]
-            images = self._cropped(self._lit(self.images[chosen], light[:, batch]), shift[:, batch], mirror[batch])
-            yield self.normalise(images), self.labels[chosen]
+    def draw(self, epoch: int) -> None:
+        """Draws the epoch's order, crops, mirrors and light, and puts them on the device."""
+        draws, count = generator(self.seed, "data", epoch), len(self.images)
+        self._put(self._order, torch.randperm(count, generator=draws))
+        self._put(self._shift, torch.randint(2 * self.config.pad + 1, (2, count), generator=draws))
+        self._put(self._mirror, torch.rand(count, generator=draws) < 0.5)
+        self._put(self._light, 2 * torch.rand(2, count, generator=draws) - 1)  # brightness and contrast, -1 to 1
+
+    def _put(self, kept: Tensor, drawn: Tensor) -> None:
+        """[..., count] -> [..., batches, N]"""
+        kept.copy_(drawn[..., : kept.shape[-2] * kept.shape[-1]].reshape(kept.shape))
+
+    def batch(self, at: Tensor) -> Batch:
+        """The epoch's batch with this 0-based number, int64 [1] on the device, for which nothing waits."""
+        order, mirror = self._order.index_select(0, at)[0], self._mirror.index_select(0, at)[0]
+        shift, light = self._shift.index_select(1, at)[:, 0], self._light.index_select(1, at)[:, 0]
+        images = self._lit(self.images.index_select(0, order), light)
+        return self.normalise(self._cropped(images, shift, mirror)), self.labels.index_select(0, order)
 
     def _lit(self, images: Tensor, light: Tensor) -> Tensor:
         """uint8 [N,C,H,W], light [2,N] -> float32: contrast about the mean of each image's channels, then brightness,
@@ -89,32 +103,42 @@ class TrainingData:
         return (mean + (pixels - mean) * factor.view(-1, 1, 1, 1) + added.view(-1, 1, 1, 1)).clamp(0, 255)
 
     def _cropped(self, images: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
-        """[N,C,H,W], shift [2,N], mirror [N] -> the crop of each zero-padded image, mirrored where told."""
-        if self.config.pad:
-            images = pad(images, (self.config.pad,) * 4)
-        columns = self._columns.expand(len(images), -1)
+        """[N,C,H,W], shift [2,N], mirror [N] -> the crop of each zero-padded image, mirrored where told; channels lie
+        last, so that a pixel is one piece and the crop one selection of pixels."""
+        count, channels, height, width = images.shape
+        columns = self._columns.expand(count, -1)
         if self.config.flip:
             columns = torch.where(mirror[:, None], columns.flip(1), columns)
-        rows = (self._rows + shift[0][:, None])[:, None, :, None]
-        columns = (columns + shift[1][:, None])[:, None, None, :]
-        index = torch.arange(len(images), device=images.device)[:, None, None, None]
-        channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
-        return images[index, channel, rows, columns]
+        rows = (self._rows + shift[0][:, None]) * (width + 2 * self.config.pad) + self._first[:, None]
+        place = rows[:, :, None] + (columns + shift[1][:, None])[:, None, :]
+        pixels = pad(images, (self.config.pad,) * 4).permute(0, 2, 3, 1).reshape(-1, channels)
+        return pixels.index_select(0, place.view(-1)).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class EvaluationData:
-    """Plain batches in order."""
+    """Plain batches in order; what is left after the whole ones is the ``rest``."""
 
     def __init__(self, images: Tensor, labels: Tensor, normalise: Normalisation) -> None:
         self.images, self.labels, self.normalise = images, labels, normalise
+        self.batch_size = EVALUATION_BATCH
+        self.whole_batches = len(images) // self.batch_size
+        self._numbers = torch.arange(self.batch_size, device=images.device)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.images), EVALUATION_BATCH):
-            batch = slice(start, start + EVALUATION_BATCH)
-            yield self.normalise(self.images[batch]), self.labels[batch]
+    def batch(self, at: Tensor) -> Batch:
+        """The whole batch with this 0-based number, int64 [1] on the device, for which nothing waits."""
+        chosen = at * self.batch_size + self._numbers
+        return self._normalised(self.images.index_select(0, chosen)), self.labels.index_select(0, chosen)
+
+    @property
+    def rest(self) -> Batch:
+        done = self.whole_batches * self.batch_size
+        return self._normalised(self.images[done:]), self.labels[done:]
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return self.normalise(images.contiguous(memory_format=torch.channels_last))
 
 
 def to_device(

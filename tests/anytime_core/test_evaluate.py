@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from anytime_core.data import loader
 from anytime_core.data.loader import EvaluationData, Normalisation
-from anytime_core.evaluate import Tally, evaluate, losses_of, wrong_of
+from anytime_core.evaluate import Evaluation, Tally, losses_of, wrong_of
 
 DRAWS = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(4, 11, 5, generator=DRAWS, dtype=torch.float64)
@@ -48,7 +48,7 @@ def test_a_tally_does_not_depend_on_the_batches(sizes) -> None:
         logits, labels = LOGITS[:, first : first + size], LABELS[first : first + size]
         tally.add(losses_of(logits, labels), wrong_of(logits, labels), size)
         first += size
-    losses, errors = tally.read()
+    losses, errors = tally.read(11)
     expected = by_hand(LOGITS, LABELS)
     assert losses == pytest.approx(expected[0], rel=1e-12)
     assert errors == pytest.approx(expected[1], rel=1e-12)
@@ -72,7 +72,9 @@ def test_a_network_is_evaluated_over_all_batches(monkeypatch) -> None:
     monkeypatch.setattr(loader, "EVALUATION_BATCH", 4)
     images = torch.randint(9, (11, 1, 1, 5), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     data = EvaluationData(images, LABELS, Normalisation(torch.tensor(4.0), torch.tensor(2.0)))
-    losses, errors = evaluate(Twice().train(), data, 2)
+    evaluation = Evaluation(Twice().train(), data, 2)
+    losses, errors = evaluation()
+    assert evaluation() == (losses, errors)
     logits = (images.double().flatten(1) - 4) / 2
     expected, _ = by_hand(torch.stack([logits, -logits]), LABELS)
     assert losses == pytest.approx(expected, rel=1e-6)

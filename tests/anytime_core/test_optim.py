@@ -34,13 +34,13 @@ def test_weights_decay_but_norms_and_biases_do_not() -> None:
 
 def test_updates_are_the_formulas() -> None:
     """Momentum without damping or Nesterov: v = m v + g + d w, w = w - rate v."""
-    config = TrainingConfig(learning_rate={0: 0.5, 2: 0.05}, momentum=0.8, weight_decay=0.01)
+    config = TrainingConfig(learning_rate={0: 0.5, 2: 0.0625}, momentum=0.8, weight_decay=0.01)
     trained = network()
     optimiser = optim.sgd(trained, config, {})
     expected = {name: parameter.detach().clone() for name, parameter in trained.named_parameters()}
     velocity = {name: torch.zeros_like(parameter) for name, parameter in expected.items()}
-    for step, rate in enumerate([0.5, 0.5, 0.05, 0.05]):
-        optim.set_rate(optimiser, config.rate_at(step))
+    for step, rate in enumerate([0.5, 0.5, 0.0625, 0.0625]):
+        optim.set_rate(optimiser, torch.tensor([config.rate_at(step)]))
         for name, gradient in gradients(trained, step).items():
             decay = 0.01 if any(name.endswith(kind) for kind in DECAYED) else 0.0
             velocity[name] = 0.8 * velocity[name] + gradient + decay * expected[name]
@@ -57,7 +57,6 @@ def test_a_restored_optimiser_goes_on_to_the_same_bits(memory) -> None:
     config = TrainingConfig()
     first = network().to(memory_format=memory)
     optimiser = optim.sgd(first, config, {})
-    assert not list(optim.momentum_buffers(first, optimiser))
     gradients(first, 0)
     optimiser.step()
     second = network().to(memory_format=memory)
@@ -74,11 +73,31 @@ def test_a_restored_optimiser_goes_on_to_the_same_bits(memory) -> None:
         assert torch.equal(parameter, dict(second.named_parameters())[name]), name
 
 
-def test_buffers_of_a_first_step_are_not_made_up() -> None:
+def test_momentum_begins_at_zero_for_what_is_trained_and_there_is_none_without_it() -> None:
     trained = network()
-    optimiser = optim.sgd(trained, TrainingConfig(), {})
-    optim.restore_momentum(trained, optimiser, {})
-    assert not list(optim.momentum_buffers(trained, optimiser))
+    trained.stem.requires_grad_(False)
+    buffers = dict(optim.momentum_buffers(trained, optim.sgd(trained, TrainingConfig(), {})))
+    assert buffers.keys() == {name for name, _ in trained.named_parameters()} - {"stem.weight"}
+    assert not any(buffer.any() for buffer in buffers.values())
+    assert not list(optim.momentum_buffers(trained, optim.sgd(trained, TrainingConfig(momentum=0), {})))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_updates_are_those_of_torchs_plain_loop(momentum) -> None:
+    config = TrainingConfig(learning_rate={0: 0.25}, momentum=momentum, weight_decay=0.01)
+    ours, plain = network(), network()
+    optimiser = optim.sgd(ours, config, {})
+    groups = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in optimiser.param_groups]
+    twins = {id(one): other for one, other in zip(ours.parameters(), plain.parameters(), strict=True)}
+    for group in groups:
+        group["params"] = [twins[id(parameter)] for parameter in group["params"]]
+    loop = torch.optim.SGD(groups, lr=0.25, momentum=momentum, foreach=False)
+    for step in range(4):
+        for trained, its_optimiser in ((ours, optimiser), (plain, loop)):
+            gradients(trained, step)
+            its_optimiser.step()
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter, dict(plain.named_parameters())[name], rtol=1e-14, atol=1e-15)
 
 
 def decays_of(trained: AnytimeResNet, config: TrainingConfig, loss_weights: dict[str, float]) -> dict[str, float]:

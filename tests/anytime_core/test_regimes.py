@@ -49,11 +49,11 @@ def trial(regime: Regime, n: int = 2, period: int = 1) -> TrialConfig:
     )
 
 
-def run_of(config: TrialConfig) -> trainer._Run:
-    return trainer._Run.start(config, noise(), CPU)
+def run_of(config: TrialConfig) -> trainer.Run:
+    return trainer.Run.start(config, noise(), CPU)
 
 
-def state_of(run: trainer._Run) -> State:
+def state_of(run: trainer.Run) -> State:
     return {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
 
 
@@ -62,10 +62,10 @@ def moved(before: State, after: State) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name]) and "num_batches" not in name}
 
 
-def epochs_to_the_end_of_a_phase(run: trainer._Run) -> None:
+def epochs_to_the_end_of_a_phase(run: trainer.Run) -> None:
     for _ in range(3):
         run.epoch()
-    assert run.step % STEPS == 0
+    assert run.steps_done % STEPS == 0
 
 
 def names(*units: int, heads: tuple[int, ...] = (), network: AnytimeResNet) -> set[str]:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -37,6 +37,7 @@ from anytime_core.config import (
     NetworkConfig,
     NoGrad,
     Opt,
+    Precision,
     Regime,
     Rwm,
     TrainingConfig,
@@ -46,11 +47,12 @@ from anytime_core.config import (
 )
 from anytime_core.cost import prediction_costs, trial_costs
 from anytime_core.data.formats import Images
-from anytime_core.data.loader import to_device
+from anytime_core.data.loader import TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
 from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.selection import Selection
 from anytime_core.trainer import build_network, build_selection, load_network, train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -86,6 +88,11 @@ def trial(regime: Regime | None = None, steps: int = 10, **changes: Any) -> Tria
         "training": TrainingConfig(steps=steps, batch_size=32, learning_rate={0: 0.1, 5: 0.01}),
     }
     return TrialConfig(**values | changes)
+
+
+def batches(data: TrainingData, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    data.draw(epoch)
+    return map(data.batch, torch.arange(data.steps_per_epoch)[:, None])
 
 
 class KilledError(Exception):
@@ -177,7 +184,7 @@ def test_a_finished_run_is_reported_again_but_not_trained_again(tmp_path) -> Non
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
-STEP = trainer._Run._train_step
+STEP = trainer.Run.step
 
 
 @contextmanager
@@ -191,7 +198,7 @@ def killed_before_step(number: int) -> Iterator[None]:
         return STEP(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer._Run, "_train_step", killed)
+        patch.setattr(trainer.Run, "step", killed)
         yield
 
 
@@ -364,7 +371,7 @@ def test_training_is_the_formulas() -> None:
     data, _ = to_device(IMAGES, config.data, 32, 5, CPU)
     draws = torch.rand(3, generator=generator(5, "selection", 1)).tolist()
     amplified, losses_seen = [], []
-    for draw, rate, (images, labels) in zip(draws, [0.1, 0.1, 0.01], data.epoch(1), strict=True):
+    for draw, rate, (images, labels) in zip(draws, [0.1, 0.1, 0.01], batches(data, 1), strict=True):
         index = 0 if draw < 2 / 6 else 1 if draw < 3 / 6 else 2
         amplified.append(index)
         logits = network(images.contiguous(memory_format=torch.channels_last))
@@ -377,7 +384,7 @@ def test_training_is_the_formulas() -> None:
             decay = 1e-4 if parameter.ndim > 1 and "bias" not in name else 0.0
             velocity[name] = 0.9 * velocity[name] + gradient + decay * parameter.detach()
             parameter.data -= rate * velocity[name]
-    trained = trainer._Run.start(config, IMAGES, CPU)
+    trained = trainer.Run.start(config, IMAGES, CPU)
     metrics = trained.epoch()
     assert len(set(amplified)) > 1
     assert metrics.train_loss == pytest.approx(np.mean(losses_seen, axis=0), rel=1e-4)
@@ -407,7 +414,7 @@ def test_an_optimum_is_the_full_network_with_all_weight_on_one_prediction(unit, 
 
 @pytest.mark.parametrize("kind", [Aann, Milestone, Exp3, Rwm, Avgl])
 def test_in_a_warm_up_the_last_loss_is_always_chosen(kind) -> None:
-    started = trainer._Run.start(trial(Joint(strategy=kind(warm_up_epochs=2))), IMAGES, CPU)
+    started = trainer.Run.start(trial(Joint(strategy=kind(warm_up_epochs=2))), IMAGES, CPU)
     start = started.selection.v.clone()
     for _ in range(2):
         assert started.epoch().probabilities == (0.0, 0.0, 1.0)
@@ -431,7 +438,7 @@ def test_in_a_warm_up_the_last_loss_is_always_chosen(kind) -> None:
 @pytest.mark.parametrize("head_decay", ["uniform", "loss_weight"])
 def test_heads_decay_by_the_weights_of_their_losses(regime, expected, head_decay) -> None:
     training = TrainingConfig(steps=3, batch_size=32, weight_decay=0.1, head_decay=head_decay)
-    started = trainer._Run.start(trial(regime, training=training), IMAGES, CPU)
+    started = trainer.Run.start(trial(regime, training=training), IMAGES, CPU)
     for number, weights in enumerate(expected):
         started.enter(number)
         found = {}
@@ -448,37 +455,77 @@ def test_heads_decay_by_the_weights_of_their_losses(regime, expected, head_decay
 
 
 @pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
-def test_a_step_waits_for_no_device(regime, monkeypatch) -> None:
-    """With fake tensors, which have no content to read."""
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_steps_and_evaluation_wait_for_no_device(regime, precision, monkeypatch) -> None:
+    """With fake tensors, which have no content to read, in every phase."""
     monkeypatch.setattr(AnytimeResNet, "to", lambda network, *_, **__: network)  # torch cannot convert fake parameters
+    training = TrainingConfig(steps=5, batch_size=32, precision=precision)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        started = trainer._Run.start(trial(regime), IMAGES, CPU)
-        images, labels = torch.zeros(32, 1, 8, 8), torch.zeros(32, dtype=torch.int64)
-        for _ in range(2):
-            losses, wrong = started._train_step(images, labels, torch.rand(()))
-        assert losses.shape == wrong.shape == (len(started.phase.weights),)
+        started = trainer.Run.start(trial(regime, training=training), IMAGES, CPU)
+        for number in range(len(started.phases)):
+            started.enter(number)
+            started.begin_epoch()
+            for _ in range(3):
+                started.step()
+            with torch.no_grad():
+                started.evaluate.eager()
+            with pytest.raises(DataDependentOutputException):
+                started.read()
+
+
+def test_a_step_that_reads_a_number_is_caught(monkeypatch) -> None:
+    """What the test above relies on."""
+    monkeypatch.setattr(AnytimeResNet, "to", lambda network, *_, **__: network)
+    learn = Selection.learn
+    monkeypatch.setattr(Selection, "learn", lambda own, losses: learn(own, losses * losses[0].item()))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        started = trainer.Run.start(trial(), IMAGES, CPU)
+        started.begin_epoch()
         with pytest.raises(DataDependentOutputException):
-            losses[0].item()
+            started.step()
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_gpu
 @pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
-def test_the_steps_of_an_epoch_wait_for_no_gpu(regime) -> None:
-    """CUDA's own watch: whatever waits raises. The draws of an epoch go to the device before its first batch."""
-    started = trainer._Run.start(trial(regime, data=DataConfig(name="digits", flip=True)), IMAGES, torch.device("cuda"))
-    for epoch in (1, 2):
-        started.selection.begin(epoch)
-        batches, draws = started.train_data.epoch(epoch), torch.rand(3).to("cuda")
-        first = next(batches)
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_the_steps_of_an_epoch_wait_for_no_gpu(regime, mode) -> None:
+    """CUDA's own watch: whatever waits raises. The draws of an epoch go to the device before its first step, which
+    captures the graph."""
+    started = trainer.build_run(trial(regime, data=DataConfig(name="digits", flip=True)), IMAGES, "cuda", mode=mode)
+    for _ in range(2):
+        started.begin_epoch()
+        started.step()
         torch.cuda.set_sync_debug_mode("error")
         try:
-            for draw, (images, labels) in zip(draws, chain([first], batches), strict=True):
-                losses, wrong = started._train_step(trainer._channels_last(images), labels, draw)
+            while started.steps_ahead:
+                started.step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        assert losses.isfinite().all()
-        assert len(wrong) == len(losses)
+        losses, _ = started.read()
+        assert np.isfinite(losses).all()
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_a_graph_gives_the_bits_of_its_calls(regime, precision, tmp_path) -> None:
+    training = TrainingConfig(steps=10, batch_size=32, learning_rate={0: 0.1, 5: 0.01}, precision=precision)
+    config = trial(regime, training=training)
+    eager = run(config, tmp_path / "eager", device="cuda", mode="eager")
+    assert_same_run(run(config, tmp_path / "graph", device="cuda", mode="graph"), eager)
+    assert state(tmp_path / "graph") == state(tmp_path / "eager")
+
+
+def test_only_cuda_has_graphs() -> None:
+    with pytest.raises(ConfigError, match="mode is 'graph' on cpu; only CUDA has graphs"):
+        train(trial(), images=IMAGES, device="cpu", mode="graph")
+    with pytest.raises(ConfigError, match="mode is 'fast', must be one of"):
+        train(trial(), images=IMAGES, device="cpu", mode="fast")
 
 
 # From a config to what is trained

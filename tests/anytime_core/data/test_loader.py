@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -51,6 +52,17 @@ def raw(source: Images, **options) -> TrainingData:
     return train
 
 
+def batches(data: TrainingData, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    data.draw(epoch)
+    return map(data.batch, torch.arange(data.steps_per_epoch)[:, None])
+
+
+def evaluated(data: EvaluationData) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The whole batches, and the rest where there is one."""
+    whole = map(data.batch, torch.arange(data.whole_batches)[:, None])
+    return [*whole, *([data.rest] if len(data.rest[1]) else [])]
+
+
 # Order
 
 
@@ -62,12 +74,12 @@ def numbered(train: int) -> Images:
     return replace(source, train_images=pixels, train_labels=number)
 
 
-@pytest.mark.parametrize(("train", "batch_size", "batches"), [(40, 8, 5), (41, 8, 5), (47, 8, 5), (8, 8, 1)])
-def test_an_epoch_takes_every_image_once_in_whole_batches(train, batch_size, batches) -> None:
+@pytest.mark.parametrize(("train", "batch_size", "steps"), [(40, 8, 5), (41, 8, 5), (47, 8, 5), (8, 8, 1)])
+def test_an_epoch_takes_every_image_once_in_whole_batches(train, batch_size, steps) -> None:
     data = raw(numbered(train), name="cifar100", batch_size=batch_size, pad=0)
-    assert data.steps_per_epoch == batches
-    taken = [(pixels, labels) for pixels, labels in data.epoch(1)]
-    assert [len(labels) for _, labels in taken] == [batch_size] * batches
+    assert data.steps_per_epoch == steps
+    taken = [(pixels, labels) for pixels, labels in batches(data, 1)]
+    assert [len(labels) for _, labels in taken] == [batch_size] * steps
     labels = torch.cat([labels for _, labels in taken]).tolist()
     assert len(set(labels)) == len(labels)
     assert set(labels) <= set(range(train))
@@ -78,7 +90,7 @@ def test_an_epoch_takes_every_image_once_in_whole_batches(train, batch_size, bat
 
 def test_images_left_out_of_one_epoch_are_in_others() -> None:
     data = raw(numbered(15), name="cifar100", batch_size=8, pad=0)
-    seen = {label for epoch in range(1, 12) for _, labels in data.epoch(epoch) for label in labels.tolist()}
+    seen = {label for epoch in range(1, 12) for _, labels in batches(data, epoch) for label in labels.tolist()}
     assert seen == set(range(15))
 
 
@@ -91,10 +103,10 @@ def test_an_epoch_depends_on_the_seed_and_its_number_alone() -> None:
     )
 
     def bits(data: TrainingData, number: int) -> list[bytes]:
-        return [pixels.numpy().tobytes() for pixels, _ in data.epoch(number)]
+        return [pixels.numpy().tobytes() for pixels, _ in batches(data, number)]
 
-    list(first.epoch(1))
-    list(islice(first.epoch(2), 3))
+    list(batches(first, 1))
+    list(islice(batches(first, 2), 3))
     torch.rand(5)
     assert bits(first, 3) == bits(again, 3) == bits(first, 3)
     assert bits(first, 3) != bits(first, 4)
@@ -129,18 +141,18 @@ def test_every_batch_is_of_padded_crops_mirrored_where_told(name, pad, flip) -> 
     for number, image in enumerate(source.train_images):
         for content, place in crops(image, pad, flip).items():
             known[content] = (number, *place)
-    found, batches = [], set()
-    for pixels, _ in raw(source, name=name, pad=pad, flip=flip).epoch(1):
+    found, places = [], set()
+    for pixels, _ in batches(raw(source, name=name, pad=pad, flip=flip), 1):
         assert pixels.shape[1:] == (spec.channels, spec.size, spec.size)
         batch = [known[image.tobytes()] for image in pixels.numpy().astype(np.uint8)]
         found += batch
-        batches.add(tuple(place[1:] for place in batch))
+        places.add(tuple(place[1:] for place in batch))
     assert len({number for number, *_ in found}) == 40
     assert {mirrored for *_, mirrored in found} == ({False, True} if flip else {False})
     for shifts in ({top for _, top, _, _ in found}, {left for _, _, left, _ in found}):
         assert shifts <= set(range(2 * pad + 1))
         assert len(shifts) > pad  # 40 draws of 1 to 9 values
-    assert len(batches) == (5 if pad else 1 + 4 * flip)  # every batch has draws of its own
+    assert len(places) == (5 if pad else 1 + 4 * flip)  # every batch has draws of its own
     assert any(top != left for _, top, left, _ in found) == bool(pad)
 
 
@@ -148,7 +160,7 @@ def test_draws_do_not_depend_on_what_is_configured() -> None:
     """With and without mirroring the order is the same, so that one differs from the other in nothing else."""
     source = images()
     orders = [
-        torch.cat([labels for _, labels in loaded(source, flip=flip, pad=4)[0].epoch(1)]) for flip in (True, False)
+        torch.cat([labels for _, labels in batches(loaded(source, flip=flip, pad=4)[0], 1)]) for flip in (True, False)
     ]
     assert torch.equal(*orders)
 
@@ -160,7 +172,7 @@ def test_draws_do_not_depend_on_what_is_configured() -> None:
 def test_training_images_have_mean_0_and_deviation_1(name) -> None:
     source = images(name)
     train, _ = loaded(source, name=name, pad=0)
-    pixels = torch.cat([pixels for pixels, _ in train.epoch(1)]).double()
+    pixels = torch.cat([pixels for pixels, _ in batches(train, 1)]).double()
     assert len(pixels) == 40
     assert pixels.mean((0, 2, 3)).abs().max() < 1e-6
     assert (pixels.std((0, 2, 3), unbiased=False) - 1).abs().max() < 1e-6
@@ -171,7 +183,7 @@ def test_test_images_have_the_normalisation_of_the_training_images() -> None:
     _, test = loaded(source)
     mean = source.train_images.mean((0, 2, 3), keepdims=True)
     std = source.train_images.std((0, 2, 3), keepdims=True)
-    (pixels, labels), *rest = test
+    (pixels, labels), *rest = evaluated(test)
     assert not rest
     np.testing.assert_allclose(pixels.numpy(), (source.test_images - mean) / std, atol=1e-5)
     np.testing.assert_array_equal(labels.numpy(), source.test_labels)
@@ -201,9 +213,9 @@ def test_validation_holds_out_the_last_training_images() -> None:
     source = numbered(50)
     train, test = loaded(source, name="cifar100", validation=10)
     assert len(train.images) == 40
-    trained = torch.cat([labels for _, labels in train.epoch(1)]).tolist()
+    trained = torch.cat([labels for _, labels in batches(train, 1)]).tolist()
     assert sorted(trained) == list(range(40))
-    assert torch.cat([labels for _, labels in test]).tolist() == list(range(40, 50))
+    assert torch.cat([labels for _, labels in evaluated(test)]).tolist() == list(range(40, 50))
     assert train.normalise is test.normalise
     kept = source.train_images[:40]
     assert train.normalise.mean.flatten().tolist() == pytest.approx([kept.mean()] * 3)
@@ -213,10 +225,10 @@ def test_evaluation_takes_every_image_in_order(monkeypatch) -> None:
     monkeypatch.setattr(loader, "EVALUATION_BATCH", 3)
     source = images(test=7)
     _, test = loaded(source)
-    batches = list(test)
+    found = evaluated(test)
     assert len(test) == 7
-    assert [len(labels) for _, labels in batches] == [3, 3, 1]
-    np.testing.assert_array_equal(torch.cat([labels for _, labels in batches]).numpy(), source.test_labels)
+    assert [len(labels) for _, labels in found] == [3, 3, 1]
+    np.testing.assert_array_equal(torch.cat([labels for _, labels in found]).numpy(), source.test_labels)
 
 
 def test_on_the_cpu_a_mapped_cache_is_shared(tmp_path) -> None:
@@ -226,7 +238,7 @@ def test_on_the_cpu_a_mapped_cache_is_shared(tmp_path) -> None:
     train, _ = loaded(replace(source, train_images=mapped), validation=8)
     assert train.images.data_ptr() == mapped.ctypes.data
     before = mapped.tobytes()
-    list(train.epoch(1))
+    list(batches(train, 1))
     assert mapped.tobytes() == before
 
 
@@ -235,7 +247,7 @@ def test_images_in_another_memory_order_are_the_same_images() -> None:
     turned = np.ascontiguousarray(source.train_images[::-1])[::-1]
     assert turned.strides[0] < 0
     for first, second in zip(
-        loaded(source)[0].epoch(1), loaded(replace(source, train_images=turned))[0].epoch(1), strict=True
+        batches(loaded(source)[0], 1), batches(loaded(replace(source, train_images=turned))[0], 1), strict=True
     ):
         assert torch.equal(first[0], second[0])
 
@@ -288,7 +300,7 @@ def test_light_is_the_formula_of_each_images_own_draws() -> None:
     order = torch.randperm(40, generator=draws).numpy()
     shift, mirror = torch.randint(3, (2, 40), generator=draws).numpy(), torch.rand(40, generator=draws).numpy() < 0.5
     light = 2 * torch.rand(2, 40, generator=draws).numpy() - 1
-    found = np.concatenate([pixels.numpy() for pixels, _ in data.epoch(1)])
+    found = np.concatenate([pixels.numpy() for pixels, _ in batches(data, 1)])
     clipped = 0
     for place, number in enumerate(order):
         image = source.train_images[number].astype(np.float64)
@@ -305,11 +317,12 @@ def test_light_is_the_formula_of_each_images_own_draws() -> None:
 def test_light_is_within_what_is_configured_and_of_both_signs() -> None:
     source = numbered(40)
     source.train_images[:] = 100
-    (flat,) = {pixels.shape[1:] for pixels, _ in raw(source, name="cifar100", pad=0, contrast=1).epoch(1)}
+    (flat,) = {pixels.shape[1:] for pixels, _ in batches(raw(source, name="cifar100", pad=0, contrast=1), 1)}
     assert flat == (3, 32, 32)
-    for pixels, _ in raw(source, name="cifar100", pad=0, contrast=1).epoch(1):  # about the mean, which is all there is
+    # Contrast is about the mean, which is all there is.
+    for pixels, _ in batches(raw(source, name="cifar100", pad=0, contrast=1), 1):
         torch.testing.assert_close(pixels, torch.full_like(pixels, 100))
-    added = torch.cat([pixels - 100 for pixels, _ in raw(source, name="cifar100", pad=0, brightness=30).epoch(1)])
+    added = torch.cat([pixels - 100 for pixels, _ in batches(raw(source, name="cifar100", pad=0, brightness=30), 1)])
     assert all(len(image.unique()) == 1 for image in added)
     assert added.abs().max() <= 30
     assert added.min() < -20
@@ -319,7 +332,7 @@ def test_light_is_within_what_is_configured_and_of_both_signs() -> None:
 def test_without_light_the_other_draws_are_the_same() -> None:
     """So that what differs is the light alone."""
     orders = [
-        torch.cat([labels for _, labels in loaded(images(), pad=4, **light)[0].epoch(2)])
+        torch.cat([labels for _, labels in batches(loaded(images(), pad=4, **light)[0], 2)])
         for light in ({}, {"brightness": 10}, {"contrast": 0.5})
     ]
     assert torch.equal(orders[0], orders[1])

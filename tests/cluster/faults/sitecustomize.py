@@ -91,11 +91,12 @@ def _claimed(number: int, fault: dict[str, Any]) -> bool:
 
 
 def _patch(module: Any) -> None:
-    steps_of, faults = module._Run._train_steps, json.loads(os.environ["FAULTS"])
+    steps_of, faults = module.Run._train_steps, json.loads(os.environ["FAULTS"])
 
-    def faulty(self: Any, epoch: int, first: int, last: int, on_step: Callable[[], None]) -> Any:
+    def faulty(self: Any, on_step: Callable[[], None]) -> Any:
+        first = self.steps_done
         done = itertools.count(first + 1)
-        _note_epoch(self.config, first, last)
+        _note_epoch(self.config, first, first + self.steps_ahead)
 
         def stepped() -> None:
             on_step()
@@ -104,9 +105,9 @@ def _patch(module: Any) -> None:
                 if _fits(fault, self.config) and step == fault["step"] and _claimed(number, fault):
                     DO[fault["do"]]()
 
-        return steps_of(self, epoch, first, last, stepped)
+        return steps_of(self, stepped)
 
-    module._Run._train_steps = faulty
+    module.Run._train_steps = faulty
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -1,0 +1,53 @@
+"""Work on static tensors, done call by call or replayed as one CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from anytime_core.errors import ConfigError
+
+Mode = Literal["auto", "eager", "graph"]
+WARM_UPS = 3
+
+
+def mode_on(device: torch.device, mode: Mode) -> Literal["eager", "graph"]:
+    """``auto`` is a graph on CUDA and eager elsewhere. Raises ConfigError."""
+    if mode not in get_args(Mode):
+        raise ConfigError(f"mode is {mode!r}, must be one of {get_args(Mode)}")
+    if mode == "graph" and device.type != "cuda":
+        raise ConfigError(f"mode is 'graph' on {device.type}; only CUDA has graphs")
+    return "eager" if mode == "eager" or device.type != "cuda" else "graph"
+
+
+class Graph:
+    """``work`` as one CUDA graph with a memory pool of its own. It must take nothing from the host and leave what it
+    does in tensors that stay where they are. ``state`` is all that it changes: put back after the warm-ups, so that the
+    first replay is the first time that it is done."""
+
+    def __init__(self, work: Callable[[], None], state: Sequence[Tensor]) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                _undone(work, state)
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(self._graph):
+            work()
+
+    def __call__(self) -> None:
+        self._graph.replay()
+
+
+@torch.no_grad()
+def _undone(work: Callable[[], None], state: Sequence[Tensor]) -> None:
+    """Does the work, and puts the state back as it was."""
+    before = [tensor.clone() for tensor in state]
+    with torch.enable_grad():
+        work()
+    for tensor, value in zip(state, before, strict=True):
+        tensor.copy_(value)
