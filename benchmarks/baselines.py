@@ -280,7 +280,7 @@ class TunedLoop(UsualLoop):
         self.sums += torch.stack([loss, *wrong])
 
 
-def lightning_loop(model: ResNet, weights: Sequence[float], config: TrainingConfig, device: torch.device) -> Any:
+def lightning_loop(model: ResNet, weights: Sequence[float], config: TrainingConfig) -> Any:
     """The module of a Lightning user: ``training_step`` and ``configure_optimizers``. Raises what its import raises."""
     lightning: Any = importlib.import_module("lightning")
 

@@ -12,6 +12,8 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 import torch
 
 from anytime_core.catalog import DATASETS
-from anytime_core.config import DataConfig, Joint, NetworkConfig, Regime, TrainingConfig, TrialConfig
+from anytime_core.config import DataConfig, Joint, NetworkConfig, Precision, Regime, TrainingConfig, TrialConfig
 from anytime_core.data import cache
 from anytime_core.data.formats import Images
 from anytime_core.errors import DataError
@@ -42,6 +44,7 @@ def trial(
     batch: int = 128,
     steps: int = 64_000,
     regime: Regime | None = None,
+    precision: Precision = "float32",
     seed: int = 0,
 ) -> TrialConfig:
     """A trial of Table 6, but for what is given; its learning rate falls at one half and three quarters of the steps."""
@@ -51,7 +54,9 @@ def trial(
         network=NetworkConfig(n=n, c=c, period=period),
         data=DataConfig(name=data, pad=spec.pad, flip=spec.flip),
         regime=regime or Joint(),
-        training=TrainingConfig(steps=steps, batch_size=batch, learning_rate={0: 0.1, **falls}),
+        training=TrainingConfig(
+            steps=steps, batch_size=batch, learning_rate={0: 0.1, **falls}, precision=precision
+        ),
         seed=seed,
     )
 
@@ -94,17 +99,27 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Seconds a step of each variant, turn by turn: by the clock, and of this process on all its threads, in which other
+    work on the machine does not count."""
+
+    wall: dict[str, list[float]]
+    cpu: dict[str, list[float]]
+
+
 def in_turns(
     variants: Mapping[str, Callable[[int], object]], steps: int, repeats: int, device: torch.device
-) -> dict[str, list[float]]:
-    """Seconds a step of each variant, A B A B: in every turn each makes ``steps`` steps. One turn before does not
-    count."""
-    found: dict[str, list[float]] = {name: [] for name in variants}
+) -> Turns:
+    """A B A B: in every turn each variant makes ``steps`` steps. One turn before does not count."""
+    found = Turns({name: [] for name in variants}, {name: [] for name in variants})
     for turn in range(-1, repeats):
         for name, run in variants.items():
-            seconds = seconds_of(lambda run=run: run(steps), device) / steps  # type: ignore[misc]
+            worked = time.process_time()
+            seconds = seconds_of(partial(run, steps), device)
             if turn >= 0:
-                found[name].append(seconds)
+                found.wall[name].append(seconds / steps)
+                found.cpu[name].append((time.process_time() - worked) / steps)
     return found
 
 

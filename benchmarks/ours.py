@@ -1,40 +1,33 @@
-"""Our trainer, step by step, for the benchmarks: the one place that knows how its steps are run."""
+"""Our trainer, step by step: the one place in the benchmarks that knows how its steps are run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from anytime_core import optim, trainer
 from anytime_core.config import TrialConfig
 from anytime_core.data.formats import Images
-from anytime_core.evaluate import Tally
+from anytime_core.trainer import build_run, reproducible
 
 
 class OurLoop:
-    """Whole steps of a trial: batches, forward, losses, backward, update, strategy, metrics."""
+    """Whole steps of a trial: batch, forward, losses, backward, update, strategy, metrics. Epochs follow one another
+    without an evaluation. ``mode`` is ``eager`` or, on CUDA, ``graph``."""
 
-    def __init__(self, config: TrialConfig, images: Images, device: torch.device) -> None:
-        self.run = trainer._Run.start(config, images, device)
-        self.run.phase.apply(self.run.network)
-        self.run.selection.begin(1)
-        self.tally = Tally(len(self.run.phase.weights), device)
-        self.batches = self._batches()
-        self.done = 0
-
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        epoch = 1
-        while True:
-            yield from self.run.train_data.epoch(epoch)
-            epoch += 1
+    def __init__(
+        self, config: TrialConfig, images: Images, device: torch.device, mode: str = "auto", compiled: bool = False
+    ) -> None:
+        options: dict[str, Any] = {"compiled": True} if compiled else {}
+        self.run = build_run(config, images, device, mode=mode, **options)  # type: ignore[arg-type]
+        self.left = 0
 
     def steps(self, count: int) -> None:
-        draws = torch.rand(count).to(self.run.device)
-        for draw in draws:
-            images, labels = next(self.batches)
-            optim.set_rate(self.run.optimiser, self.run.rate_at(self.done))
-            losses, wrong = self.run._train_step(trainer._channels_last(images), labels, draw)
-            self.tally.add(losses, wrong, len(labels))
-            self.done += 1
+        """Does not wait for the device."""
+        with reproducible():
+            for _ in range(count):
+                if not self.left:
+                    self.run.begin_epoch()
+                    self.left = self.run.steps_ahead
+                self.run.step()
+                self.left -= 1
