@@ -191,12 +191,13 @@ def size(text: str) -> tuple[int, int]:
     return n, c
 
 
-def main(benchmark: Callable[[argparse.Namespace], Found], options: argparse.ArgumentParser) -> None:
-    """Runs a benchmark by the command line's options and prints what it found."""
+def main(benchmark: Callable[[argparse.Namespace], Found], options: argparse.ArgumentParser) -> Found:
+    """Runs a benchmark by the command line's options, prints what it found and gives it."""
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     found = benchmark(given)
     print(json.dumps(found, indent=1) if given.form == "json" else as_text(found))
+    return found
 
 
 def as_text(found: Found) -> str:

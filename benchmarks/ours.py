@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
+from torch import nn
 
 from anytime_core.config import TrialConfig
 from anytime_core.data.formats import Images
@@ -20,14 +22,20 @@ class OurLoop:
     ) -> None:
         options: dict[str, Any] = {"compiled": True} if compiled else {}
         self.run = build_run(config, images, device, mode=mode, **options)  # type: ignore[arg-type]
-        self.left = 0
 
     def steps(self, count: int) -> None:
         """Does not wait for the device."""
         with reproducible():
             for _ in range(count):
-                if not self.left:
+                if not self.run.steps_ahead:
                     self.run.begin_epoch()
-                    self.left = self.run.steps_ahead
                 self.run.step()
-                self.left -= 1
+
+
+def bits_of(network: nn.Module) -> str:
+    """Identifies all parameters and statistics."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

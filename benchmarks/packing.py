@@ -14,7 +14,6 @@ same turn, over those that they take at once; above 1, packing pays. Bits are th
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -38,7 +37,7 @@ WARM = 3
 
 def work(options: argparse.Namespace) -> None:
     """One trial, in a process of its own: says when it is ready, waits for a line, and says what it did."""
-    from ours import OurLoop
+    from ours import OurLoop, bits_of
 
     n, c = options.network
     precision = "bfloat16" if options.device.type == "cuda" else "float32"
@@ -48,17 +47,10 @@ def work(options: argparse.Namespace) -> None:
     loop.steps(WARM)
     harness.synchronise(options.device)
     print("ready", flush=True)
-    sys.stdin.readline()
+    if not sys.stdin.readline():  # another could not begin
+        return
     seconds = harness.seconds_of(lambda: loop.steps(options.steps), options.device)
     print(json.dumps({"seconds": seconds, "bits": bits_of(loop.run.network)}), flush=True)
-
-
-def bits_of(network: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def at_once(seeds: range, options: argparse.Namespace, environment: dict[str, str]) -> tuple[float, dict[int, str]]:
