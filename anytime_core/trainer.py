@@ -36,6 +36,7 @@ from anytime_core.selection import Selection
 from anytime_core.step import TrainingStep
 
 Report = Callable[[EpochMetrics], None]
+_DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
 
 
 def train(
@@ -91,20 +92,23 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
+        _DETERMINISTIC.fill_uninitialized_memory,
     )
     # What cuBLAS needs for the same bits; read once, before its first product.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    _set_torch(before[0] if threads is None else threads, True, True, False)
+    _set_torch(before[0] if threads is None else threads, True, True, False, False)
     try:
         yield
     finally:
         _set_torch(*before)
 
 
-def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool) -> None:
+def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool, fill: bool) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.backends.cudnn.benchmark = benchmark
+    # Memory that is written before it is read need not be filled first: 0.9 of a step of (3, 16) on a CPU without.
+    _DETERMINISTIC.fill_uninitialized_memory = fill
 
 
 def build_run(

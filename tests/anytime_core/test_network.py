@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from anytime_core.network import AnytimeResNet, Heads, Unit
+from anytime_core.network import AnytimeResNet, Heads, Unit, pooled_relu
 
 State = dict[str, Tensor]
 
@@ -110,6 +110,23 @@ def test_batched_heads_are_the_single_ones() -> None:
     pooled = torch.randn(7, 5, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     single = [pooled[head] @ heads.weight[head] + heads.bias[head] for head in range(7)]
     torch.testing.assert_close(heads(pooled), torch.stack(single), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_pooled_relu_is_the_mean_of_what_is_above_0_and_its_gradient_torchs_own(memory) -> None:
+    x = images(3, 4, 5).contiguous(memory_format=memory)
+    x[0, 0, 0, 0] = 0
+    ours, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found, expected = pooled_relu(ours), torch.relu(plain).mean((2, 3))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+    weights = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-15, atol=0)
+    assert ours.grad is not None
+    assert ours.grad.stride() == x.stride()
+    moved = torch.where(x < 0, x - 0.1, x + 0.1).requires_grad_()  # away from 0, where there is no derivative
+    assert torch.autograd.gradcheck(pooled_relu, moved)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 9])
