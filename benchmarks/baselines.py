@@ -1,8 +1,8 @@
-"""The usual ways to train an anytime network, written as a user writes them; what ``trainer.py`` compares ours with.
+"""The usual ways to train an anytime network, written as a user writes them, for ``trainer.py`` to compare with.
 
-``ResNet`` is the network of ``anytime_core.network``, written apart: a linear layer for each unit in a Python loop, and a
-loss for each in another. ``take_weights`` gives it the parameters of one of ours; tests hold that it then computes the
-same losses and gradients.
+``ResNet`` is the network of ``anytime_core.network``, written apart: a linear layer for each unit in a Python loop, and
+a loss for each in another. ``take_weights`` gives it the parameters of one of ours; tests hold that it then
+computes the same losses and gradients.
 
 N images, C channels, K classes.
 """
@@ -23,6 +23,7 @@ from anytime_core.config import TrainingConfig
 from anytime_core.data.formats import Images
 from anytime_core.data.loader import channel_moments
 from anytime_core.network import AnytimeResNet
+from harness import NotHereError
 
 # The network
 
@@ -40,7 +41,8 @@ class BasicUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv1(self.bn1(x))
         out = self.conv2(self.relu(self.bn2(out)))
-        return x + self.bn3(out)
+        total: Tensor = x + self.bn3(out)
+        return total
 
 
 class ResNet(nn.Module):
@@ -211,7 +213,12 @@ class UsualLoop:
     published multi-exit code do."""
 
     def __init__(
-        self, model: ResNet, weights: Sequence[float], config: TrainingConfig, loader: DataLoader[Any], device: torch.device
+        self,
+        model: ResNet,
+        weights: Sequence[float],
+        config: TrainingConfig,
+        loader: DataLoader[Any],
+        device: torch.device,
     ) -> None:
         self.model, self.weights, self.device = model.train(), weights, device
         self.forward: Callable[[Tensor], list[Tensor]] = self.model
@@ -224,7 +231,7 @@ class UsualLoop:
         images, labels = self.next_batch()
         loss, outputs = self.loss_of(images, labels)
         self.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.schedule.step()
         self.note(loss.detach(), outputs, labels)
@@ -280,11 +287,18 @@ class TunedLoop(UsualLoop):
         self.sums += torch.stack([loss, *wrong])
 
 
-def lightning_loop(model: ResNet, weights: Sequence[float], config: TrainingConfig) -> Any:
-    """The module of a Lightning user: ``training_step`` and ``configure_optimizers``. Raises what its import raises."""
-    lightning: Any = importlib.import_module("lightning")
+def imported_lightning() -> Any:
+    try:
+        return importlib.import_module("lightning")
+    except Exception as error:  # its torchmetrics imports torchvision, which beside another torch raises RuntimeError
+        raise NotHereError(f"lightning does not import: {error}") from error
 
-    class Module(lightning.LightningModule):  # type: ignore[misc]
+
+def lightning_loop(model: ResNet, weights: Sequence[float], config: TrainingConfig) -> Any:
+    """The module of a Lightning user: ``training_step`` and ``configure_optimizers``. Raises NotHereError."""
+    lightning = imported_lightning()
+
+    class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -307,9 +321,9 @@ def lightning_loop(model: ResNet, weights: Sequence[float], config: TrainingConf
 
 def lightning_trainer(steps: int, device: torch.device, callback: Callable[[], None]) -> Any:
     """Trains for so many steps, and calls ``callback`` after each; writes nothing, shows nothing."""
-    lightning: Any = importlib.import_module("lightning")
+    lightning = imported_lightning()
 
-    class AfterStep(lightning.Callback):  # type: ignore[misc]
+    class AfterStep(lightning.Callback):  # type: ignore[misc,name-defined]
         def on_train_batch_end(self, *ignored: Any) -> None:
             callback()
 

@@ -6,8 +6,8 @@
     python benchmarks/grid.py --minutes 8       # on CUDA: the shapes that weigh most first
 
 Trials with the same network take the same time, whatever their strategy (`kernels.py` measures that), so 390 trials are
-110 shapes. A shape that there is no time for counts as long as the measured one that is most like it, times the ratio of
-their multiply-adds. Evaluation, starts and checkpoints are not in it, nor is packing; trials run one at a time.
+130 shapes. A shape that there is no time for takes as long as the measured one that is most like it, times the ratio of
+their multiply-adds. Evaluation, starts and checkpoints are not in it, nor is packing: trials run one at a time.
 """
 
 from __future__ import annotations
@@ -92,35 +92,36 @@ def estimated(shape: Shape, measured: dict[Shape, float], costs: dict[Shape, int
 
 def step_seconds(trial: TrialConfig, options: argparse.Namespace) -> list[float]:
     """A step, by turns; batches are of ``--batch`` images, times are for the trial's 128."""
-    precision = "bfloat16" if options.device.type == "cuda" else "float32"
-    training = replace(trial.training, batch_size=options.batch, precision=precision)
+    training = replace(trial.training, batch_size=options.batch, precision=harness.usual_precision(options.device))
     images = harness.random_images(trial.data.name, max(options.images, options.batch), 500)
     loop = OurLoop(replace(trial, training=training), images, options.device)
     times = harness.in_turns({"": loop.steps}, options.steps, options.repeats, options.device).wall[""]
     return [seconds * trial.training.batch_size / options.batch for seconds in times]
 
 
-def measure(options: argparse.Namespace) -> tuple[dict[Shape, list[float]], dict[Shape, int], Counter[Shape], list[str]]:
+def measure(
+    options: argparse.Namespace,
+) -> tuple[dict[Shape, list[float]], dict[Shape, int], Counter[Shape], list[str]]:
     examples, counts = shapes()
     costs = {shape: trial_costs(trial)[-1] for shape, trial in examples.items()}
     weighs_most = options.device.type == "cuda"
     order = sorted(costs, key=lambda shape: -counts[shape] * costs[shape] if weighs_most else costs[shape])
     found: dict[Shape, list[float]] = {}
-    notes: list[str] = []
+    faults: list[str] = []
     deadline = time.monotonic() + 60 * options.minutes
     for number, shape in enumerate(order):
-        if found and time.monotonic() > deadline or number >= options.most:
+        if number >= options.most or (found and time.monotonic() > deadline):
             break
         try:
             found[shape] = step_seconds(examples[shape], options)
             harness.say(f"{shape}: {1e3 * min(found[shape]):.3g} ms")
         except torch.OutOfMemoryError as error:
-            notes.append(f"{shape} left out: {error}")
-    return found, costs, counts, notes
+            faults.append(f"{shape}: {error}")
+    return found, costs, counts, faults
 
 
 def benchmark(options: argparse.Namespace) -> Found:
-    times, costs, counts, notes = measure(options)
+    times, costs, counts, faults = measure(options)
     rows = []
     for c in sorted({c for _, c in NETWORKS}):
         own = [shape for shape in counts if shape.c == c]
@@ -130,14 +131,15 @@ def benchmark(options: argparse.Namespace) -> Found:
     every = list(counts)
     totals: Row = {"c": "all", "trials": counts.total(), "shapes": len(every), "measured": len(times)}
     rows.append(totals | _hours(every, times, costs, counts))
-    notes += [
+    notes = [
         f"{len(times)} of {len(every)} shapes measured, "
         f"{'those that weigh most' if options.device.type == 'cuda' else 'the cheapest'} first; "
         "the others extrapolated by their multiply-adds",
-        f"64,000 steps of 128 images each; measured with {options.batch}; n = {options.repeats} turns of {options.steps}",
+        f"64,000 steps of 128 images; measured with {options.batch}; n = {options.repeats} turns of {options.steps}",
     ]
     detail = {str(shape): {"trials": counts[shape]} | harness.spread(t, "ms", 1e3) for shape, t in times.items()}
-    return {"rows": rows, "notes": notes, "shapes": detail, "on": harness.surroundings(options.device)}
+    on = harness.surroundings(options.device)
+    return {"rows": rows, "notes": notes, "faults": faults, "shapes": detail, "on": on}
 
 
 def _hours(own: list[Shape], times: dict[Shape, list[float]], costs: dict[Shape, int], counts: Counter[Shape]) -> Row:
@@ -153,8 +155,12 @@ def _hours(own: list[Shape], times: dict[Shape, list[float]], costs: dict[Shape,
 
 def options() -> argparse.ArgumentParser:
     parser = harness.parser(__doc__ or "", repeats=3, steps=20 if torch.cuda.is_available() else 1)
-    parser.add_argument("--minutes", type=float, default=5, help="of measuring; at least one shape; default: %(default)s")
-    parser.add_argument("--most", type=harness.positive, default=1000, help="shapes to measure; default: all there is time for")
+    parser.add_argument(
+        "--minutes", type=float, default=5, help="of measuring; at least one shape; default: %(default)s"
+    )
+    parser.add_argument(
+        "--most", type=harness.positive, default=1000, help="shapes to measure; default: all there is time for"
+    )
     return parser
 
 

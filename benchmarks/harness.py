@@ -1,4 +1,4 @@
-"""What the benchmarks of training share: runs that take turns, ratios with their spread, where it ran, how it is printed.
+"""What the benchmarks of training share: runs that take turns, ratios with their spread, where it ran, what is printed.
 
 Standard library, numpy and torch alone, so that all of them run on a bare machine with a GPU.
 """
@@ -29,7 +29,11 @@ from anytime_core.errors import DataError
 
 Row = dict[str, Any]
 Found = dict[str, Any]
-"""What a benchmark gives: ``rows``, ``notes``, ``on``; all that JSON can hold."""
+"""What a benchmark gives: ``rows``, ``notes``, ``on`` (where it ran), ``faults`` (what went wrong), all as JSON."""
+
+
+class NotHereError(Exception):
+    """This machine lacks what it takes, which is no fault."""
 
 
 # What is trained, on what
@@ -47,16 +51,14 @@ def trial(
     precision: Precision = "float32",
     seed: int = 0,
 ) -> TrialConfig:
-    """A trial of Table 6, but for what is given; its learning rate falls at one half and three quarters of the steps."""
+    """A trial of Table 6, but for what is given; its learning rate falls at a half and three quarters of its steps."""
     spec = DATASETS[data]
     falls = {steps // 2: 0.01, 3 * steps // 4: 0.001} if steps >= 4 else {}
     return TrialConfig(
         network=NetworkConfig(n=n, c=c, period=period),
         data=DataConfig(name=data, pad=spec.pad, flip=spec.flip),
         regime=regime or Joint(),
-        training=TrainingConfig(
-            steps=steps, batch_size=batch, learning_rate={0: 0.1, **falls}, precision=precision
-        ),
+        training=TrainingConfig(steps=steps, batch_size=batch, learning_rate={0: 0.1, **falls}, precision=precision),
         seed=seed,
     )
 
@@ -101,16 +103,14 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Seconds a step of each variant, turn by turn: by the clock, and of this process on all its threads, in which other
-    work on the machine does not count."""
+    """Seconds a step of each variant, turn by turn: by the clock, and of this process on all its threads, in which
+    other work on the machine does not count."""
 
     wall: dict[str, list[float]]
     cpu: dict[str, list[float]]
 
 
-def in_turns(
-    variants: Mapping[str, Callable[[int], object]], steps: int, repeats: int, device: torch.device
-) -> Turns:
+def in_turns(variants: Mapping[str, Callable[[int], object]], steps: int, repeats: int, device: torch.device) -> Turns:
     """A B A B: in every turn each variant makes ``steps`` steps. One turn before does not count."""
     found = Turns({name: [] for name in variants}, {name: [] for name in variants})
     for turn in range(-1, repeats):
@@ -136,6 +136,10 @@ def ratios(of: Sequence[float], to: Sequence[float]) -> list[float]:
 # Where
 
 
+def usual_precision(device: torch.device) -> Precision:
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -145,7 +149,7 @@ def surroundings(device: torch.device) -> Row:
     found: Row = {"device": device_name(device), "cores": cores, "threads": torch.get_num_threads()}
     found |= {"python": platform.python_version(), "torch": torch.__version__}
     if device.type == "cuda":
-        found |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+        found |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
     return found | {"load": round(os.getloadavg()[0], 1)}
 
 
@@ -160,9 +164,13 @@ def say(text: str) -> None:
 # Options and output
 
 
-def parser(description: str, *, repeats: int = 5, steps: int | None = None, batch: int = 128) -> argparse.ArgumentParser:
+def parser(
+    description: str, *, repeats: int = 5, steps: int | None = None, batch: int = 128
+) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description.partition("\n")[0])
-    options.add_argument("--device", type=torch.device, default=default_device(), help="default: CUDA where there is one")
+    options.add_argument(
+        "--device", type=torch.device, default=default_device(), help="default: CUDA where there is one"
+    )
     options.add_argument("--data", choices=list(DATASETS), default="cifar10")
     options.add_argument("--data-root", type=Path, help="where the data set lies; default: random bytes in its shape")
     options.add_argument("--images", type=positive, default=5_120, help="of the random bytes; default: %(default)s")
@@ -191,13 +199,13 @@ def size(text: str) -> tuple[int, int]:
     return n, c
 
 
-def main(benchmark: Callable[[argparse.Namespace], Found], options: argparse.ArgumentParser) -> Found:
-    """Runs a benchmark by the command line's options, prints what it found and gives it."""
+def main(benchmark: Callable[[argparse.Namespace], Found], options: argparse.ArgumentParser) -> None:
+    """Runs a benchmark by the command line's options, and prints what it found. Exit code 1 if anything went wrong."""
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     found = benchmark(given)
     print(json.dumps(found, indent=1) if given.form == "json" else as_text(found))
-    return found
+    sys.exit(bool(found["faults"]))
 
 
 def as_text(found: Found) -> str:
@@ -205,14 +213,15 @@ def as_text(found: Found) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     on = ", ".join(f"{name} {value}" for name, value in found["on"].items())
-    return "\n".join([*lines, *found["notes"], on])
+    return "\n".join([*lines, *(f"FAILED: {fault}" for fault in found["faults"]), *found["notes"], on])
 
 
 def as_markdown(found: Found) -> str:
     head, *body = table_of(found["rows"]) or [[]]
     lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)] if head else []
+    notes = [*(f"**failed:** {fault}" for fault in found["faults"]), *found["notes"]]
     on = ", ".join(f"{name} {value}" for name, value in found["on"].items())
-    return "\n".join([*lines, "", *(f"- {note}" for note in found["notes"]), f"- {on}"])
+    return "\n".join([*lines, "", *(f"- {note}" for note in [*notes, on] if note)])
 
 
 def table_of(rows: Sequence[Row]) -> list[list[str]]:

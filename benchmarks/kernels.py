@@ -5,8 +5,8 @@
     python benchmarks/kernels.py                          # (3,16), batch 128
     python benchmarks/kernels.py --network 7,16 --compile # with one unit compiled: a minute on a CPU
 
-Both sides of a part compute the same; they take turns. `before` and `after` are the counts of one call, or one step. The
-last rows are whole steps: of each strategy beside ANN, of all heads beside one head, of ours beside the usual loop's.
+Both sides of a part compute the same; they take turns. Kernels are those of one call, or one step. The last
+rows are whole steps: of each strategy beside ANN, of all heads beside one head, of ours beside the usual loop's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``before`` and ``after`` do the same, once a call; what is short is called ``often`` for each step of the others."""
+    """``before`` and ``after`` do the same; what is short is called ``often`` for each step of the others."""
 
     name: str
     before: Work
@@ -79,12 +79,12 @@ def heads(setting: Setting) -> Part:
     batched = Heads(count, channels, setting.classes).to(setting.device)
     with torch.no_grad():
         for linear, weight in zip(linears, batched.weight, strict=True):
-            weight.copy_(linear.weight.t())  # type: ignore[operator,union-attr]
+            weight.copy_(linear.weight.t())  # type: ignore[operator]
 
     def loop() -> None:
-        torch.stack([linear(features) for linear, features in zip(linears, pooled, strict=True)]).sum().backward()
+        _back(torch.stack([linear(features) for linear, features in zip(linears, pooled, strict=True)]))
 
-    return Part("heads of one block, a loop or one product", loop, lambda: batched(pooled).sum().backward(), 50)
+    return Part("heads of one block, a loop or one product", loop, lambda: _back(batched(pooled)), 50)
 
 
 def loss(setting: Setting) -> Part:
@@ -96,9 +96,11 @@ def loss(setting: Setting) -> Part:
 
     def loop() -> None:
         losses = [weight * cross_entropy(one, labels) for weight, one in zip(values, logits, strict=True)]
-        torch.stack(losses).sum().backward()
+        _back(torch.stack(losses))
 
-    return Part("losses, a loop or at once", loop, lambda: torch.autograd.backward(losses_of(logits, labels), weights), 50)
+    return Part(
+        "losses, a loop or at once", loop, lambda: torch.autograd.backward(losses_of(logits, labels), weights), 50
+    )
 
 
 def data(setting: Setting) -> Part:
@@ -138,8 +140,12 @@ def unit(setting: Setting) -> Part:
     return Part("one unit, eager or compiled", partial(_through, eager, x), partial(_through, compiled, x))
 
 
+def _back(output: Tensor) -> None:
+    torch.autograd.backward(output.sum())
+
+
 def _through(module: Any, x: Tensor) -> None:
-    module(x).sum().backward()
+    _back(module(x))
 
 
 # Whole steps
@@ -177,9 +183,7 @@ def whole(setting: Setting) -> Part:
     run = OurLoop(config, setting.images, setting.device, "eager").run
     images = setting.randn(config.training.batch_size, *setting.images.train_images.shape[1:])
     batch: Any = [(images, setting.labels())]
-    loop = baselines.UsualLoop(
-        baselines.twin_of(network), run.phase.weights, config.training, batch, setting.device
-    )
+    loop = baselines.UsualLoop(baselines.twin_of(network), run.phase.weights, config.training, batch, setting.device)
     return Part("a step, the usual loop's or ours with its data", loop.step, step_of(setting, config))
 
 
@@ -218,9 +222,10 @@ def _times(work: Work) -> Callable[[int], None]:
 def benchmark(options: argparse.Namespace) -> Found:
     images, which = harness.images_for(options.data, options.data_root, max(options.images, options.batch), 500)
     n, c = options.network
-    precision = "bfloat16" if options.device.type == "cuda" else "float32"
-    config = harness.trial(n, c, data=options.data, batch=options.batch, precision=precision)
-    rows, notes = [], []
+    config = harness.trial(
+        n, c, data=options.data, batch=options.batch, precision=harness.usual_precision(options.device)
+    )
+    rows, faults = [], []
     for make in parts_of(Setting(config, images, options.device), options.compile):
         try:
             for part in make():
@@ -228,13 +233,13 @@ def benchmark(options: argparse.Namespace) -> Found:
                 rows.append(row_of(part, options))
         except Exception as error:  # a part that cannot run here
             what = make.args[0].__name__ if make.func is _alone else "strategies"
-            notes.append(f"{what} left out: {type(error).__name__}: {str(error)[:200]}")
-    notes += [
-        f"({n},{c}), batch {options.batch}, {which}; steps of ours in {precision}",
+            faults.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
+    notes = [
+        f"({n},{c}), batch {options.batch}, {which}; steps of ours in {config.training.precision}",
         f"kernels: {unit_of_count(options.device)}, of one call",
         f"n = {options.repeats} turns of {options.steps} calls, A B A B: the median, and least to most",
     ]
-    return {"rows": rows, "notes": notes, "on": harness.surroundings(options.device)}
+    return {"rows": rows, "notes": notes, "faults": faults, "on": harness.surroundings(options.device)}
 
 
 def options() -> argparse.ArgumentParser:

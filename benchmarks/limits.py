@@ -11,8 +11,8 @@ product, and that of the bytes it must move at the rate of a large copy. Both ra
 operations are those of ``anytime_core.cost``, three times: forward, gradient of the inputs, gradient of the weights.
 
 Bytes: with all of batch norm, ReLU, sums and pooling fused into the convolutions, a unit of PyramidNet's form reads and
-writes activations of its own size 20 times (7 forward, 13 backward), a stem 6 times with its image, a transition 3 times
-each its input and output; a parameter costs 26 bytes a step.
+writes activations of its own size 20 times (7 forward, 13 backward), a stem its image and output twice, a transition
+its input and output 3 times; a parameter costs 26 bytes a step.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PARAMETER_BYTES = 26
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """Operations and bytes (read and written) a second; ``convolution`` is what a 3x3 convolution of 64 channels does."""
+    """Operations and bytes (read and written) a second; ``convolution`` is the rate of a 3x3 one of 64 channels."""
 
     flops: float
     bandwidth: float
@@ -161,15 +161,17 @@ def benchmark(options: argparse.Namespace) -> Found:
     notes = [
         f"ceilings, {whose}: {ceilings.flops / 1e12:.3g} TFLOP/s of a product{convolution}, "
         f"{ceilings.bandwidth / 1e12:.3g} TB/s of a copy",
-        f"Table 6, 390 trials of 64,000 steps at the floor in bfloat16: {table6_hours(ceilings):,.1f} hours on this device",
+        f"Table 6 at the floor, in bfloat16, on this device: {table6_hours(ceilings):,.1f} hours",
         f"batch {options.batch}; n = {options.repeats} turns: the median, and least to most",
     ]
-    return {"rows": rows, "notes": notes, "on": harness.surroundings(options.device)}
+    return {"rows": rows, "notes": notes, "faults": [], "on": harness.surroundings(options.device)}
 
 
 def options() -> argparse.ArgumentParser:
     parser = harness.parser(__doc__ or "", steps=50 if torch.cuda.is_available() else 2)
-    parser.add_argument("--network", type=harness.size, action="append", metavar="N,C", help="again for more; default: 3,16")
+    parser.add_argument(
+        "--network", type=harness.size, action="append", metavar="N,C", help="again for more; default: 3,16"
+    )
     parser.add_argument("--flops", type=float, help="operations a second; with --bandwidth, instead of measuring")
     parser.add_argument("--bandwidth", type=float, help="bytes a second, read and written")
     parser.add_argument("--no-steps", action="store_true", help="the floor alone, in bfloat16")

@@ -1,4 +1,4 @@
-"""Measures what it brings to train several trials at once on one device: throughput, and whether the bits stay the same.
+"""Measures what it brings to train several trials at once on one device, and whether their bits stay the same.
 
 ::
 
@@ -7,7 +7,7 @@
     python benchmarks/packing.py --network 7,16 --mps         # with a server of NVIDIA's MPS of its own
 
 Each trial is a process, with a seed of its own. All have made their first steps, compiling and capturing included,
-before a clock starts. ``throughput`` is the seconds that the same trials take one after the other, by their solo runs in the
+before a clock starts. ``throughput`` is the seconds that as many trials take one after the other, by a solo run in the
 same turn, over those that they take at once; above 1, packing pays. Bits are those of all parameters at the end.
 """
 
@@ -40,8 +40,14 @@ def work(options: argparse.Namespace) -> None:
     from ours import OurLoop, bits_of
 
     n, c = options.network
-    precision = "bfloat16" if options.device.type == "cuda" else "float32"
-    config = harness.trial(n, c, data=options.data, batch=options.batch, precision=precision, seed=options.work)
+    config = harness.trial(
+        n,
+        c,
+        data=options.data,
+        batch=options.batch,
+        precision=harness.usual_precision(options.device),
+        seed=options.work,
+    )
     images = harness.random_images(options.data, max(options.images, options.batch), 500)
     loop = OurLoop(config, images, options.device)
     loop.steps(WARM)
@@ -55,7 +61,7 @@ def work(options: argparse.Namespace) -> None:
 
 def at_once(seeds: range, options: argparse.Namespace, environment: dict[str, str]) -> tuple[float, dict[int, str]]:
     """Seconds from the start of all to the end of the last, and the bits of each seed."""
-    running = [_started(seed, options, environment) for seed in seeds]
+    running: list[Any] = [_started(seed, options, environment) for seed in seeds]
     try:
         for process in running:
             _line(process)
@@ -155,13 +161,16 @@ def benchmark(options: argparse.Namespace) -> Found:
         + ("" if options.device.type == "cuda" else f" on {options.threads} thread(s)"),
         f"n = {options.repeats} turns, a solo run before each: the median, and least to most",
     ]
-    return {"rows": rows, "notes": notes, "on": harness.surroundings(options.device)}
+    faults = [f"{row['at_once']} at once: other bits than alone" for row in rows if not row["bits_as_alone"]]
+    return {"rows": rows, "notes": notes, "faults": faults, "on": harness.surroundings(options.device)}
 
 
 def options() -> argparse.ArgumentParser:
     parser = harness.parser(__doc__ or "", repeats=3, steps=300 if torch.cuda.is_available() else 5)
     parser.add_argument("--network", type=harness.size, default=(1, 8), metavar="N,C", help="default: 1,8")
-    parser.add_argument("-k", "--count", type=harness.positive, action="append", help="again for more; default: 1 and 2")
+    parser.add_argument(
+        "-k", "--count", type=harness.positive, action="append", help="again for more; default: 1 and 2"
+    )
     parser.add_argument("--mps", action="store_true", help="start NVIDIA's MPS for this run, and end it after")
     parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
     return parser

@@ -11,7 +11,6 @@ In float64 the tolerance is rounding; bfloat16 has 8 binary digits. `the same bi
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from anytime_core.evaluate import losses_of
 from anytime_core.network import AnytimeResNet
 from anytime_core.result import EpochMetrics
 from anytime_core.trainer import build_network, network_hash, reproducible, train
-from harness import Found, Row
+from harness import Found, NotHereError, Row
 from ours import OurLoop, bits_of
 
 EXACT = 1e-11
@@ -40,11 +39,7 @@ EXACT = 1e-11
 STEPS = 6
 
 
-class NotHere(Exception):
-    """This device cannot show it."""
-
-
-class Differs(Exception):
+class DiffersError(Exception):
     """The two sides are not the same."""
 
 
@@ -60,7 +55,7 @@ class Setting:
 
     def needs_cuda(self) -> None:
         if self.device.type != "cuda":
-            raise NotHere("needs CUDA")
+            raise NotHereError("needs CUDA")
 
     def batch(self, size: int = 16) -> tuple[Tensor, Tensor]:
         """float64 images and their labels, on the CPU."""
@@ -90,7 +85,7 @@ def of_ours(network: AnytimeResNet, images: Tensor, labels: Tensor) -> list[Tens
 def of_twin(twin: baselines.ResNet, network: AnytimeResNet, images: Tensor, labels: Tensor) -> list[Tensor]:
     """The same of the usual network, in the order and layout of ours."""
     losses = torch.stack([nn.functional.cross_entropy(logits, labels) for logits in twin.train()(images)])
-    losses.sum().backward()
+    torch.autograd.backward(losses.sum())
     theirs = {id(ours): own for own, ours in baselines.pairs_of(twin, network)}
     gradients = [theirs[id(parameter)].grad for parameter in network.parameters()]
     turned = [g.t() if theirs[id(p)].ndim == 2 else g for g, p in zip(gradients, network.parameters(), strict=True)]  # type: ignore[union-attr]
@@ -108,13 +103,13 @@ def difference(ones: list[Tensor], others: list[Tensor]) -> float:
 
 def within(value: float, allowed: float) -> str:
     if not value <= allowed:
-        raise Differs(f"{value:.2g}, allowed {allowed:g}")
+        raise DiffersError(f"{value:.2g}, allowed {allowed:g}")
     return f"{value:.2g}, allowed {allowed:g}"
 
 
 def same(one: str, other: str) -> str:
     if one != other:
-        raise Differs(f"{one} and {other}")
+        raise DiffersError(f"{one} and {other}")
     return f"the same bits, {one}"
 
 
@@ -181,7 +176,7 @@ def graph_and_eager(setting: Setting, regime: Regime) -> str:
     config = setting.of(regime, precision="bfloat16")
     one, other = (trained(setting, config, mode) for mode in ("graph", "eager"))
     if one.run.read() != other.run.read():
-        raise Differs(f"losses {one.run.read()} and {other.run.read()}")
+        raise DiffersError(f"losses {one.run.read()} and {other.run.read()}")
     return same(bits_of(one.run.network), bits_of(other.run.network))
 
 
@@ -207,7 +202,7 @@ def never_waits(setting: Setting, regime: Regime, mode: str) -> str:
 
 
 def resumed(setting: Setting) -> str:
-    """Stopped after an epoch and gone on, or not: the same network."""
+    """StoppedError after an epoch and gone on, or not: the same network."""
     epoch = len(setting.images.train_images) // setting.config.training.batch_size
     config = setting.of(Joint(strategy=Aann()), steps=2 * epoch, learning_rate={0: 0.1, epoch: 0.01})
     with tempfile.TemporaryDirectory() as folder:
@@ -216,17 +211,17 @@ def resumed(setting: Setting) -> str:
         train(config, checkpoint_dir=whole, **keys)
         try:
             train(config, _stop, parts, **keys)
-        except Stopped:
+        except StoppedError:
             train(config, checkpoint_dir=parts, **keys)
         return same(network_hash(parts), network_hash(whole))
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
 def _stop(metrics: EpochMetrics) -> None:
-    raise Stopped
+    raise StoppedError
 
 
 def packed(setting: Setting) -> str:
@@ -236,7 +231,9 @@ def packed(setting: Setting) -> str:
     options = argparse.Namespace(**vars(setting.options) | keys)
     with packing.mps(False) as (environment, _):
         _, together = packing.at_once(range(2), options, environment)
-        alone = packing.at_once(range(1), options, environment)[1] | packing.at_once(range(1, 2), options, environment)[1]
+        alone = (
+            packing.at_once(range(1), options, environment)[1] | packing.at_once(range(1, 2), options, environment)[1]
+        )
     return " and ".join(same(together[seed], alone[seed]) for seed in together)
 
 
@@ -257,7 +254,7 @@ def checks(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
 def row_of(name: str, check: Callable[[], str]) -> Row:
     try:
         result, detail = "passed", check()
-    except NotHere as error:
+    except NotHereError as error:
         result, detail = "not here", str(error)
     except Exception as error:  # one that fails must not keep the others from running
         result, detail = "FAILED", f"{type(error).__name__}: {str(error)[:300]}"
@@ -272,7 +269,8 @@ def benchmark(options: argparse.Namespace) -> Found:
     setting = Setting(config, images, options.device, options)
     rows = [row_of(name, check) for name, check in checks(setting)]
     notes = [f"({n},{c}), batch {options.batch}, {options.images} random images"]
-    return {"rows": rows, "notes": notes, "on": harness.surroundings(options.device)}
+    faults = [f"{row['check']}: {row['detail']}" for row in rows if row["result"] == "FAILED"]
+    return {"rows": rows, "notes": notes, "faults": faults, "on": harness.surroundings(options.device)}
 
 
 def options() -> argparse.ArgumentParser:
@@ -283,5 +281,4 @@ def options() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    found = harness.main(benchmark, options())
-    sys.exit(any(row["result"] == "FAILED" for row in found["rows"]))
+    harness.main(benchmark, options())

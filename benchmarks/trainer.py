@@ -6,8 +6,8 @@
     python benchmarks/trainer.py --network 7,16 --network 9,128        # on CUDA, with all variants
     python benchmarks/trainer.py --variants ours-compiled b1 b2 c      # compiling takes minutes on a CPU
 
-(a) is a float32 loop with a loader of one image at a time; (b1) bfloat16, channels_last and torch.compile; (b2) the same
-with its mode "reduce-overhead"; (c) Lightning, where it can be imported. All train the same network, ANN, on the same
+(a) is a float32 loop with a loader of one image at a time; (b1) has bfloat16, channels_last and torch.compile; (b2)
+also its mode "reduce-overhead"; (c) is Lightning, where it can be imported. All train the same network, ANN, on the same
 images, with the same optimiser (``baselines.py``), and take turns. Loading is part of a step. A ratio above 1 says how
 many times faster ours is.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import Semaphore, Thread
@@ -28,7 +28,7 @@ import baselines
 import harness
 from anytime_core.config import TrialConfig
 from anytime_core.data.formats import Images
-from harness import Found, Row
+from harness import Found, NotHereError, Row
 from ours import OurLoop
 
 NAMES = {
@@ -128,27 +128,33 @@ def ours(setting: Setting, variant: str) -> Callable[[int], None]:
     return OurLoop(setting.config, setting.images, setting.device, mode, compiled=variant == "ours-compiled").steps
 
 
-def measured(network: tuple[int, int], options: argparse.Namespace, images: Images) -> tuple[list[Row], list[str]]:
-    """The rows of one network, and what there is to say."""
+def measured(network: tuple[int, int], options: argparse.Namespace, images: Images, found: Found) -> None:
+    """Adds the rows of one network, and what there is to say."""
     n, c = network
     period = 3 if n >= 25 else 1
     config = harness.trial(n, c, period=period, data=options.data, batch=options.batch, precision=options.precision)
     setting = Setting(config, images, options.device, options.workers)
     loops: dict[str, Callable[[int], None]] = {}
-    first, notes = {}, []
+    first: dict[str, float] = {}
     for variant in dict.fromkeys(["ours", *options.variants]):
         if variant == "ours-eager" and options.device.type == "cpu":
             continue  # it is ours
         try:
-            loop = ours(setting, variant) if variant.startswith("ours") else _noted(usual(setting, variant), notes)
+            loop = (
+                ours(setting, variant)
+                if variant.startswith("ours")
+                else _noted(usual(setting, variant), found["notes"])
+            )
             first[variant] = harness.seconds_of(partial(loop, 1), options.device)
             loops[variant] = loop
-        except Exception as error:  # what cannot run here is left out, and the rest goes on
-            with suppress(IndexError):
-                notes.append(f"({n},{c}): {NAMES[variant]} left out: {type(error).__name__}: {str(error).splitlines()[0]}")
+        except NotHereError as error:
+            found["notes"].append(f"{NAMES[variant]} left out: {error}")
+        except Exception as error:  # what cannot run is told, and the rest goes on
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            found["faults"].append(f"({n},{c}), {NAMES[variant]}: {said}")
     harness.say(f"({n},{c}): {', '.join(loops)}")
     turns = harness.in_turns(loops, options.steps, options.repeats, options.device)
-    return [_row(network, name, turns, first[name], options.device) for name in loops], notes
+    found["rows"] += [_row(network, name, turns, first[name], options.device) for name in loops]
 
 
 def _noted(found: tuple[Callable[[int], None], str], notes: list[str]) -> Callable[[int], None]:
@@ -171,26 +177,29 @@ def benchmark(options: argparse.Namespace) -> Found:
     cuda = options.device.type == "cuda"
     options.variants = options.variants or (ON_CUDA if cuda else ON_CPU)
     options.workers = (8 if cuda else 0) if options.workers is None else options.workers
-    options.precision = options.precision or ("bfloat16" if cuda else "float32")
-    rows, notes = [], []
+    options.precision = options.precision or harness.usual_precision(options.device)
+    found: Found = {"rows": [], "notes": [], "faults": []}
     for network in options.network or [(3, 16)]:
-        more, said = measured(network, options, images)
-        rows += more
-        notes += said
-    notes += [
+        measured(network, options, images, found)
+    found["notes"] += [
         f"batch {options.batch}, {which}; ours in {options.precision}; {options.workers} workers for the usual loaders",
         f"n = {options.repeats} turns of {options.steps} steps, A B A B: the median, and least to most",
         "the first step holds compiling and capturing, and counts nowhere else",
     ]
-    return {"rows": rows, "notes": list(dict.fromkeys(notes)), "on": harness.surroundings(options.device)}
+    found["notes"] = list(dict.fromkeys(found["notes"]))
+    return found | {"on": harness.surroundings(options.device)}
 
 
 def options() -> argparse.ArgumentParser:
     parser = harness.parser(__doc__ or "", steps=50 if torch.cuda.is_available() else 2)
-    parser.add_argument("--network", type=harness.size, action="append", metavar="N,C", help="again for more; default: 3,16")
+    parser.add_argument(
+        "--network", type=harness.size, action="append", metavar="N,C", help="again for more; default: 3,16"
+    )
     parser.add_argument("--variants", nargs="+", choices=list(NAMES), help="default: ours and a; on CUDA all")
     parser.add_argument("--workers", type=int, help="of the usual loaders; default: 0, on CUDA 8")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], help="of ours; default: float32, on CUDA bfloat16")
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], help="of ours; default: float32, on CUDA bfloat16"
+    )
     return parser
 
 
