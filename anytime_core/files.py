@@ -19,6 +19,12 @@ STALE = 3600.0
 """Seconds; a file that is still unfinished then has no writer any more."""
 
 
+def user_cache() -> Path | None:
+    """The folder for what may be deleted at any time; None where there is no home, as in some containers."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "anytime_core"
+    return folder if folder.is_absolute() else None
+
+
 def write_atomically(path: Path, content: bytes, guard: Guard = nullcontext) -> None:
     """After a return the file is whole and on disk; after a kill it is the old one, or whole.
 

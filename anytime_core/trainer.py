@@ -52,6 +52,7 @@ def train(
     device: str | torch.device | None = None,
     threads: int | None = None,
     mode: Mode = "auto",
+    compiled: bool = False,
     check_md5: bool = True,
 ) -> TrialResult:
     """Trains the network of ``config`` and returns its test errors.
@@ -62,7 +63,8 @@ def train(
     ``before_save`` is called before each checkpoint, and can forbid it by raising, as can ``guard``, a context entered
     at the very moment that it takes its place; ``on_step`` is called after each training step, for which it does not
     wait. The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
-    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits.
+    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits. ``compiled`` has torch
+    compile the network's units, which rounds otherwise; ``trained_on`` says so.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what ``report``, ``before_save`` and ``guard`` raise.
@@ -70,7 +72,7 @@ def train(
     with reproducible(threads):
         if images is None:
             images = cache.load(config.data.name, data_root, check_md5=check_md5)
-        run = build_run(config, images, device, mode=mode)
+        run = build_run(config, images, device, mode=mode, compiled=compiled)
         if checkpoint_dir is not None:
             run.restore(checkpoint_dir)
         for metrics in run.history:
@@ -112,11 +114,23 @@ def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bo
 
 
 def build_run(
-    config: TrialConfig, images: Images, device: str | torch.device | None = None, *, mode: Mode = "auto"
+    config: TrialConfig,
+    images: Images,
+    device: str | torch.device | None = None,
+    *,
+    mode: Mode = "auto",
+    compiled: bool = False,
 ) -> Run:
     """A trial before its first step, for ``train`` and for benchmarks; within ``reproducible`` it gives the bits of
-    ``train``. Raises DataError, ConfigError, ValueError for a ``mode`` that the device cannot have."""
-    return Run.start(config, images, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), mode)
+    ``train``. Raises DataError, ConfigError, also for a ``mode`` that the device cannot have."""
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    run = Run.start(config, images, where, mode)
+    if compiled:
+        from anytime_core.compiling import compile_units  # imports half of torch
+
+        compile_units(run.network, where)
+        run.trained_on = [f"{place}, compiled" for place in run.trained_on]
+    return run
 
 
 def build_network(config: TrialConfig) -> AnytimeResNet:

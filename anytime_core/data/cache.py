@@ -19,6 +19,7 @@ import numpy as np
 
 from anytime_core.data import formats
 from anytime_core.data.formats import Images, SourceFile
+from anytime_core.files import user_cache
 
 FORMAT = 2  # to be raised when a reader, or what lies in a cache, or what is checked, changes
 ARRAYS = tuple(field.name for field in fields(Images))
@@ -69,9 +70,7 @@ def _fingerprint(name: str, root: Path, files: list[SourceFile], check_md5: bool
 
 def _parents(root: Path) -> list[Path]:
     """Where caches may lie, best first."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "anytime_core"
-    # Not absolute: there is no home, as in some containers.
-    return [root / ".cache", *([user] if user.is_absolute() else [])]
+    return [root / ".cache", *filter(None, [user_cache()])]
 
 
 def _opened(folder: Path) -> Images | None:

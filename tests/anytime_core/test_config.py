@@ -179,6 +179,7 @@ TRAINING = st.builds(
     momentum=positive(1),
     weight_decay=positive(1),
     head_decay=st.sampled_from(["uniform", "loss_weight"]),
+    precision=st.sampled_from(["float32", "bfloat16"]),
 )
 
 
@@ -267,6 +268,10 @@ def test_unknown_names_are_refused_with_all_that_are_allowed() -> None:
             lambda: TrainingConfig(head_decay="none"),  # type: ignore[arg-type]
             ["head_decay is 'none', must be one of ('uniform', 'loss_weight')"],
         ),
+        (
+            lambda: TrainingConfig(precision="float16"),  # type: ignore[arg-type]
+            ["precision is 'float16', must be one of ('float32', 'bfloat16')"],
+        ),
         (lambda: Milestone(gamma=math.inf), ["gamma is inf, must be a finite number"]),
         (
             lambda: Exp3(gamma=math.nan, exploration=1.5, final_reward=-1),
@@ -352,6 +357,7 @@ def test_the_other_defaults_are_the_papers() -> None:
         "momentum": 0.9,
         "weight_decay": 1e-4,
         "head_decay": "uniform",
+        "precision": "float32",
     }
     assert asdict(WeightingConfig()) == {"name": "sieve", "normalize": "sum_to_one"}
     assert asdict(NetworkConfig(n=1, c=1)) == {"n": 1, "c": 1, "period": 1, "transition": "convolution"}
@@ -370,7 +376,14 @@ def test_fields_that_were_added_are_written_only_where_they_are_set() -> None:
         for field in fields(kind)
         if field.metadata == ADDED
     }
-    assert found == {"brightness": 0.0, "contrast": 0.0, "head_decay": "uniform", "warm_up_epochs": 0, "mixing": 0.0}
+    assert found == {
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "head_decay": "uniform",
+        "precision": "float32",
+        "warm_up_epochs": 0,
+        "mixing": 0.0,
+    }
     assert not found.keys() & set(re.findall(r"\w+", json.dumps(to_dict(trial(regime=Joint(strategy=Exp3()))))))
     written = to_dict(trial(regime=Joint(strategy=Exp3(mixing=0.001)), data=DataConfig(name="digits", contrast=1)))
     assert written["regime"]["strategy"] == {

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anytime_core import checkpoint, files, trainer
 from anytime_core.catalog import DATASETS, DatasetSpec
+from anytime_core.compiling import compile_units
 from anytime_core.config import (
     STRATEGIES,
     Aann,
@@ -339,6 +340,7 @@ def test_the_settings_of_torch_are_given_back() -> None:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
             torch.backends.cudnn.benchmark,
+            torch.utils.deterministic.fill_uninitialized_memory,
         )
 
     before, within = settings(), []
@@ -349,7 +351,7 @@ def test_the_settings_of_torch_are_given_back() -> None:
 
     with pytest.raises(KilledError):
         train(trial(), report, images=IMAGES, threads=2)
-    assert within == [(2, True, True, False)]
+    assert within == [(2, True, True, False, False)]
     assert settings() == before
     assert before[:2] == (1, False)
 
@@ -454,8 +456,93 @@ def test_heads_decay_by_the_weights_of_their_losses(regime, expected, head_decay
             assert any(decay == pytest.approx(one) for one in allowed)
 
 
-@pytest.mark.parametrize("regime", REGIMES, ids=NAMES)
-@pytest.mark.parametrize("precision", get_args(Precision))
+# How a step is computed
+
+
+def low(regime: Regime | None = None) -> TrialConfig:
+    return trial(
+        regime, training=TrainingConfig(steps=10, batch_size=32, learning_rate={0: 0.1, 5: 0.01}, precision="bfloat16")
+    )
+
+
+@pytest.mark.parametrize("regime", [Joint(strategy=Exp3()), NoGrad()], ids=["exp3", "no_grad"])
+def test_bfloat16_gives_the_same_bits_however_often_it_is_killed(regime, tmp_path) -> None:
+    whole = run(low(regime), tmp_path / "whole")
+    for epoch in range(1, len(whole[1]) + 1, 2):
+        with pytest.raises(KilledError):
+            train(low(regime), killed_at(epoch), tmp_path / "killed", images=IMAGES)
+    assert_same_run(run(low(regime), tmp_path / "killed"), whole)
+    assert state(tmp_path / "killed") == state(tmp_path / "whole")
+
+
+def test_bfloat16_trains_as_float32_does_but_for_its_rounding(tmp_path) -> None:
+    """Which is of 1 in 256. What is kept is float32, and so is what losses are computed in."""
+    _, full = run(trial(), tmp_path / "full")
+    _, rounded = run(low(), tmp_path / "rounded")
+    assert timeless(rounded) != timeless(full)
+    for epoch, (one, other) in enumerate(zip(rounded, full, strict=True), start=1):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=0.02 * epoch)
+        assert one.test_loss == pytest.approx(other.test_loss, rel=0.05 * epoch)
+    saved = checkpoint.latest(tmp_path / "rounded")
+    assert saved is not None
+    assert {str(array.dtype) for name, array in saved.arrays.items() if "num_batches" not in name} == {"float32"}
+    losses = [loss for epoch in rounded for loss in epoch.train_loss]
+    assert any(loss * 2**16 % 1 for loss in losses)  # more digits than bfloat16 has
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its own
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_compiled_unit_is_the_unit(dtype, tmp_path_factory, monkeypatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "inductor"))
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes of its own
+    torch._dynamo.reset()
+    plain, compiled = (build_network(trial(network=NetworkConfig(n=1, c=4, period=3))).to(dtype) for _ in range(2))
+    compile_units(compiled, CPU)
+    x = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    gradients = []
+    for network in (plain, compiled):
+        unit, images = network.blocks[0].units[0], x.clone().requires_grad_()
+        (unit(images) ** 2).sum().backward()
+        gradients.append([images.grad, *(parameter.grad for parameter in unit.parameters())])
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(plain.state_dict(), compiled.state_dict(), rtol=tolerance, atol=tolerance)
+
+
+def test_a_compiled_network_says_so_where_it_was_trained(monkeypatch) -> None:
+    """And has the parameters' names of any other."""
+    started = trainer.build_run(trial(), IMAGES, "cpu", compiled=True)
+    assert [place.endswith("thread, compiled") for place in started.trained_on] == [True]
+    assert started.network.state_dict().keys() == build_network(trial()).state_dict().keys()
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match=r"compiled is true, but there is no C\+\+ compiler: install"):
+        trainer.build_run(trial(), IMAGES, "cpu", compiled=True)
+
+
+def test_the_parts_of_an_epoch_are_the_epoch() -> None:
+    """As benchmarks time them. An epoch that is begun again is the same epoch of the network as it is."""
+    whole, parts = (trainer.build_run(trial(), IMAGES, "cpu") for _ in range(2))
+    expected = whole.epoch()
+    parts.begin_epoch()
+    while parts.steps_ahead > 1:
+        parts.step()
+    parts.eager_step()
+    assert parts.read() == (expected.train_loss, expected.train_error)
+    assert parts.evaluate() == (expected.test_loss, expected.test_error)
+    assert parts.history == []
+    parts.begin_epoch()
+    assert parts.steps_ahead == 3
+    parts.step()
+    assert parts.read()[0] != expected.train_loss
+    assert timeless([parts.epoch()])[0]["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("regime", "precision"),
+    [*((regime, "float32") for regime in REGIMES), (Joint(strategy=Avgl()), "bfloat16")],
+    ids=[*NAMES, "bfloat16"],
+)
 def test_steps_and_evaluation_wait_for_no_device(regime, precision, monkeypatch) -> None:
     """With fake tensors, which have no content to read, in every phase."""
     monkeypatch.setattr(AnytimeResNet, "to", lambda network, *_, **__: network)  # torch cannot convert fake parameters
@@ -465,8 +552,8 @@ def test_steps_and_evaluation_wait_for_no_device(regime, precision, monkeypatch)
         for number in range(len(started.phases)):
             started.enter(number)
             started.begin_epoch()
-            for _ in range(3):
-                started.step()
+            started.step()
+            started.step()
             with torch.no_grad():
                 started.evaluate.eager()
             with pytest.raises(DataDependentOutputException):

@@ -1,0 +1,109 @@
+"""How much memory a trial takes on its device, from shapes alone. Standard library only: planning needs no torch.
+
+What a step keeps for its backward pass is nearly all of it, and exact; the rest is an upper bound or an allowance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anytime_core.catalog import DATASETS
+from anytime_core.config import TrialConfig
+from anytime_core.cost import KERNEL, downsampled
+
+FLOAT = 4  # bytes
+DRAWS = 8 + 16 + 1 + 8  # bytes a training image: its place in the order, shift, mirror and light
+LABEL = 8
+EVALUATED = 500  # images at once
+MOVING = 4  # activations of the largest size that a pass holds beside what it keeps
+OVERHEAD = 1 << 30
+"""CUDA's context, its libraries and their workspaces: an allowance that was not measured."""
+
+
+def predicted_memory(config: TrialConfig) -> int:
+    """Bytes of the device at the peak of a step. Phases that train a part of the network take less."""
+    largest = _pixels(config, 1) * _element(config)
+    moving = MOVING * (config.training.batch_size + EVALUATED) * largest
+    return saved_memory(config) + moving + 3 * FLOAT * parameter_count(config) + data_memory(config) + OVERHEAD
+
+
+def saved_memory(config: TrialConfig) -> int:
+    """Bytes that the forward pass of all predictions keeps for the backward pass, but for parameters."""
+    spec, last = DATASETS[config.data.name], config.predicting_units[-1]
+    images = spec.channels * spec.size**2 * _element(config)
+    features = sum(_saved(config, unit) for unit in range(1, last + 1)) + _pixels(config, last)
+    per_image = images + features * _element(config) + FLOAT * _head_numbers(config)
+    copies = _element(config) * sum(_convolutions(config)) if config.training.precision == "bfloat16" else 0
+    return config.training.batch_size * per_image + copies
+
+
+def parameter_count(config: TrialConfig) -> int:
+    """The numbers that are trained."""
+    classes = DATASETS[config.data.name].classes
+    heads = sum((_channels(config, unit) + 1) * classes for unit in config.predicting_units)
+    norms = sum(
+        2 * (2 * _channels(config, unit) + _first_channels(config, unit))
+        for unit in range(1, config.predicting_units[-1] + 1)
+    )
+    return sum(_convolutions(config)) + norms + heads
+
+
+def data_memory(config: TrialConfig) -> int:
+    """Bytes of the images, their labels and the draws of an epoch."""
+    spec = DATASETS[config.data.name]
+    held_out = config.data.validation or spec.test_images
+    trained = spec.train_images - config.data.validation
+    return (trained + held_out) * (spec.channels * spec.size**2 + LABEL) + trained * DRAWS
+
+
+def _element(config: TrialConfig) -> int:
+    return 2 if config.training.precision == "bfloat16" else FLOAT
+
+
+def _channels(config: TrialConfig, unit: int) -> int:
+    return config.network.c << ((unit - 1) // config.network.n)
+
+
+def _opens(config: TrialConfig, unit: int) -> bool:
+    """Whether it is the first unit of a block behind another."""
+    return unit > 1 and (unit - 1) % config.network.n == 0
+
+
+def _first_channels(config: TrialConfig, unit: int) -> int:
+    """Those that come into the unit's first norm."""
+    pools = config.network.transition == "pooling" and _opens(config, unit)
+    return _channels(config, unit - 1 if pools else unit)
+
+
+def _pixels(config: TrialConfig, unit: int) -> int:
+    """Numbers of one image behind the unit."""
+    side = DATASETS[config.data.name].size
+    for _ in range((unit - 1) // config.network.n):
+        side = downsampled(side)
+    return _channels(config, unit) * side**2
+
+
+def _saved(config: TrialConfig, unit: int) -> int:
+    """Numbers of one image: the unit's input and what comes out of its first two norms and of both convolutions; before
+    it the input of a transition."""
+    own, before = _pixels(config, unit), _pixels(config, unit - 1) if _opens(config, unit) else 0
+    if before and config.network.transition == "pooling":
+        return 2 * before + 3 * own
+    return before + 5 * own
+
+
+def _head_numbers(config: TrialConfig) -> int:
+    """Of one image: pooled features and the logarithms of probabilities."""
+    classes = DATASETS[config.data.name].classes
+    return sum(_channels(config, unit) + classes for unit in config.predicting_units)
+
+
+def _convolutions(config: TrialConfig) -> Iterator[int]:
+    """The weights of each convolution."""
+    yield KERNEL * DATASETS[config.data.name].channels * config.network.c
+    for unit in range(1, config.predicting_units[-1] + 1):
+        own = _channels(config, unit)
+        if _opens(config, unit) and config.network.transition == "convolution":
+            yield KERNEL * own // 2 * own
+        yield KERNEL * _first_channels(config, unit) * own
+        yield KERNEL * own**2
