@@ -23,7 +23,17 @@ import torch
 
 import harness
 from anytime_core.catalog import DATASETS
-from anytime_core.config import MILESTONES, STRATEGIES, DataConfig, Joint, NetworkConfig, Opt, TrialConfig, opt_unit
+from anytime_core.config import (
+    MILESTONES,
+    STRATEGIES,
+    DataConfig,
+    Joint,
+    NetworkConfig,
+    Opt,
+    TrainingConfig,
+    TrialConfig,
+    opt_unit,
+)
 from anytime_core.cost import trial_costs
 from harness import Found, Row
 from ours import OurLoop
@@ -34,6 +44,7 @@ NETWORKS = (
     *((17, 16), (17, 32), (25, 16), (25, 32)),
 )
 DATA = ("cifar10", "cifar100", "svhn")
+TRAINING = TrainingConfig(precision="bfloat16")
 
 
 def table6() -> Iterator[TrialConfig]:
@@ -42,9 +53,10 @@ def table6() -> Iterator[TrialConfig]:
         network = NetworkConfig(n=n, c=c, period=3 if n == 25 else 1)
         data = DataConfig(name=name, pad=DATASETS[name].pad, flip=DATASETS[name].flip)
         for strategy in STRATEGIES:
-            yield TrialConfig(network=network, data=data, regime=Joint(strategy=strategy()))
+            yield TrialConfig(network=network, data=data, regime=Joint(strategy=strategy()), training=TRAINING)
         for fraction in MILESTONES:
-            yield TrialConfig(network=replace(network, period=1), data=data, regime=Opt(unit=opt_unit(n, fraction)))
+            regime = Opt(unit=opt_unit(n, fraction))
+            yield TrialConfig(network=replace(network, period=1), data=data, regime=regime, training=TRAINING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from anytime_core.trainer import build_run, reproducible
 
 class OurLoop:
     """Whole steps of a trial: batch, forward, losses, backward, update, strategy, metrics. Epochs follow one another
-    without an evaluation. ``mode`` is ``eager`` or, on CUDA, ``graph``."""
+    without an evaluation. ``mode`` is ``eager`` or, on CUDA, ``graph``; ``compiled`` units are torch.compile's."""
 
     def __init__(
         self, config: TrialConfig, images: Images, device: torch.device, mode: str = "auto", compiled: bool = False

@@ -7,7 +7,7 @@
     python benchmarks/trainer.py --variants ours-compiled b1 b2 c      # compiling takes minutes on a CPU
 
 (a) is a float32 loop with a loader of one image at a time; (b1) has bfloat16, channels_last and torch.compile; (b2)
-also its mode "reduce-overhead"; (c) is Lightning, where it can be imported. All train the same network, ANN, on the same
+also its mode "reduce-overhead"; (c) is Lightning, where it imports. All train the same network, ANN, on the same
 images, with the same optimiser (``baselines.py``), and take turns. Loading is part of a step. A ratio above 1 says how
 many times faster ours is.
 """

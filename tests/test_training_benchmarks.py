@@ -1,4 +1,4 @@
-"""The benchmarks of training run on a CPU at a tiny size, and compare the same network; their arithmetic is the design's."""
+"""The benchmarks of training run on a CPU at a tiny size, and compare the same network; their floor is the design's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ import limits  # noqa: E402
 import packing  # noqa: E402
 import parity  # noqa: E402
 import trainer  # noqa: E402
-
 from anytime_core.config import Opt  # noqa: E402
 from anytime_core.trainer import build_network  # noqa: E402
 from orchestrator.sweep import load  # noqa: E402
@@ -36,6 +36,15 @@ def run(name: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore", str(REPOSITORY / "benchmarks" / name), *options]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the scripts have it: two wait for each other where other work has the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def measured(script: Any, *options: str) -> dict[str, Any]:
@@ -80,9 +89,9 @@ def test_the_plain_transform_crops_mirrors_and_normalises() -> None:
     image = images[0].transpose(1, 2, 0)
     mean, std = images.mean((0, 2, 3)) / 255, images.std((0, 2, 3)) / 255
     plain = baselines.PlainTransform(32, 0, False, mean, std)
-    expected = (torch.from_numpy(images[0]).double() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(
-        std
-    ).view(3, 1, 1)
+    expected = (torch.from_numpy(images[0]).double() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(
+        3, 1, 1
+    )
     for form in (image, baselines.as_pil(image)):
         torch.testing.assert_close(plain(form).double(), expected, rtol=1e-5, atol=1e-5)
     moved = baselines.PlainTransform(32, 4, True, mean * 0, std * 0 + 1)
