@@ -1,0 +1,41 @@
+"""Our trainer, step by step: the one place in the benchmarks that knows how its steps are run."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from anytime_core.config import TrialConfig
+from anytime_core.data.formats import Images
+from anytime_core.trainer import build_run, reproducible
+
+
+class OurLoop:
+    """Whole steps of a trial: batch, forward, losses, backward, update, strategy, metrics. Epochs follow one another
+    without an evaluation. ``mode`` is ``eager`` or, on CUDA, ``graph``; ``compiled`` units are torch.compile's."""
+
+    def __init__(
+        self, config: TrialConfig, images: Images, device: torch.device, mode: str = "auto", compiled: bool = False
+    ) -> None:
+        options: dict[str, Any] = {"compiled": True} if compiled else {}
+        self.run = build_run(config, images, device, mode=mode, **options)  # type: ignore[arg-type]
+
+    def steps(self, count: int) -> None:
+        """Does not wait for the device."""
+        with reproducible():
+            for _ in range(count):
+                if not self.run.steps_ahead:
+                    self.run.begin_epoch()
+                self.run.step()
+
+
+def bits_of(network: nn.Module) -> str:
+    """Identifies all parameters and statistics."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
