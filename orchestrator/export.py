@@ -20,6 +20,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 from torch import Tensor, nn
 
+from anytime_core.catalog import CLASS_NAMES, DATASETS
 from anytime_core.files import write_atomically
 from anytime_core.network import Unit
 from anytime_core.predictor import AnytimePredictor
@@ -27,6 +28,7 @@ from anytime_core.stages import Stage, stages
 from anytime_core.trainer import TrainedNetwork
 from orchestrator import runner
 from orchestrator.errors import UsageError
+from orchestrator.networks import Found
 from orchestrator.runner import FEATURES, MANIFEST, NEXT, PIXELS, PROBABILITIES, VERSION
 
 OPSET, IR_VERSION = 17, 8
@@ -45,6 +47,13 @@ class Description:
     dataset: str
     size: int
     classes: Sequence[str]
+
+
+def describe(found: Found) -> Description:
+    name = found.config.data.name
+    return Description(
+        trial=found.trial_id, label=found.label, dataset=name, size=DATASETS[name].size, classes=CLASS_NAMES[name]
+    )
 
 
 def export(network: TrainedNetwork, description: Description, path: Path) -> None:

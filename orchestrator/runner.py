@@ -53,7 +53,8 @@ class Prediction:
     @property
     def classes(self) -> np.ndarray:
         """The most likely class of each image, [N]."""
-        return np.argmax(self.probabilities, 1)
+        found: np.ndarray = self.probabilities.argmax(1)
+        return found
 
     @property
     def confidence(self) -> float:
