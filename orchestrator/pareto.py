@@ -16,20 +16,23 @@ from orchestrator.trial import Cell
 
 MOST_CURVES = 8
 """Beside the front; those that are best over the widest budgets."""
+DECADE = 10
 OPTIMISTIC = "Networks are chosen by the errors that are shown: on other images they will be larger."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measure:
-    """How budgets are shown: multiplied by ``scale``, under a heading and along an axis."""
+    """How budgets are shown: in a table multiplied by ``scale``, under a heading; in a figure by ``unit``, along an
+    axis."""
 
     scale: float
     heading: str
     axis: str
+    unit: float
 
 
-MULTIPLY_ADDS = Measure(scale=1, heading="multiply-adds", axis="multiply-adds of one image")
-MILLISECONDS = Measure(scale=1000, heading="ms", axis="time (ms)")
+MULTIPLY_ADDS = Measure(scale=1, heading="multiply-adds", axis="multiply-adds of one image (millions)", unit=1e-6)
+MILLISECONDS = Measure(scale=1000, heading="ms", axis="time (ms)", unit=1e3)
 
 Times = Mapping[str, Sequence[float]]
 """Seconds up to each prediction of a trial, by its id."""
@@ -165,13 +168,13 @@ def panel(dataset: str, found: Sequence[Candidate], measure: Measure, y_label: s
     choices = front(found)
     shown = _widest(choices)
     curves = [
-        Curve(label=one.label, x=tuple(measure.scale * x for x in one.budgets), y=one.errors)
+        Curve(label=one.label, x=tuple(measure.unit * x for x in one.budgets), y=one.errors)
         for one in found
         if one in shown
     ]
     best = Curve(
         label="best of all",
-        x=tuple(measure.scale * choice.budget for choice in choices),
+        x=tuple(measure.unit * choice.budget for choice in choices),
         y=tuple(choice.error for choice in choices),
         reference=True,
     )
@@ -182,7 +185,7 @@ def panel(dataset: str, found: Sequence[Candidate], measure: Measure, y_label: s
         y_label=y_label,
         curves=(*curves, best),
         group=(dataset,),
-        log_x=True,
+        log_x=max(choice.budget for choice in choices) > DECADE * choices[0].budget,
         notes=tuple(notes),
     )
 
