@@ -3,7 +3,8 @@
 TrainerError
 ├── DataError          a data set is missing, damaged or of the wrong shape
 ├── CheckpointError    no checkpoint, or one of another trial
-└── ConfigError        a config that the trainer at hand cannot run
+├── ConfigError        a config that the trainer at hand cannot run
+└── TooEarlyError      a network was interrupted before its first prediction
 """
 
 from __future__ import annotations
@@ -22,4 +23,8 @@ class CheckpointError(TrainerError):
 
 
 class ConfigError(TrainerError):
+    pass
+
+
+class TooEarlyError(TrainerError):
     pass

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -19,7 +19,11 @@ from anytime_core.files import write_atomically
 from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
+    from anytime_core.predictor import ExponentialSequence
     from orchestrator.ledger import Ledger
+    from orchestrator.networks import Found
+    from orchestrator.pictures import Picture
+    from orchestrator.predicting import Limits
     from orchestrator.storage import Location
     from orchestrator.sweep import Sweep
 
@@ -442,6 +446,169 @@ def reproduce(
     click.echo(shown(comparison))
     if not comparison.same_bits:
         sys.exit(1)
+
+
+def _using(command: Command) -> Command:
+    """What every command on trained networks takes."""
+    for decorate in (_debug, _storage, _tracking_uri):
+        command = decorate(command)
+    return command
+
+
+_sequence = click.option(
+    "--sequence", is_flag=True, help="Run the networks of all depths that CELL fits, one after the other (EANN)."
+)
+_device = click.option("--device", help="Such as cpu or cuda:1.  [default: CUDA where there is one]")
+_threads = click.option("--threads", type=click.IntRange(min=1), help="On the CPU.  [default: as many as torch takes]")
+
+
+def _find(words: Sequence[str], storage: Location, tracking_uri: str | None, *, sequence: bool = False) -> list[Found]:
+    from orchestrator import networks
+    from orchestrator.ledger import Ledger
+
+    def trial_of(run_id: str) -> str:
+        from orchestrator import mlflow_store
+
+        uri = mlflow_store.check_uri(tracking_uri or mlflow_store.default_uri(storage))
+        return mlflow_store.trial_of(run_id, uri)
+
+    return networks.find(words, Ledger(storage), sequence=sequence, trial_of=trial_of)
+
+
+@cli.command()
+@click.argument("words", nargs=-1, required=True, metavar="NETWORK... IMAGE...")
+@_using
+@click.option("--deadline", metavar="TIME", help="Answer within so much time, such as 5ms.")
+@click.option("--budget", type=float, help="A part of the whole cost up to 1; above 1, multiply-adds of one image.")
+@click.option("--confidence", type=float, help="Stop once some class is so probable, from 0 to 1.")
+@click.option("--resize", is_flag=True, help="Make pictures of another size fit.")
+@_sequence
+@_device
+@_threads
+@_table_or_json
+def predict(
+    words: tuple[str, ...],
+    storage: Location,
+    tracking_uri: str | None,
+    deadline: str | None,
+    budget: float | None,
+    confidence: float | None,
+    resize: bool,
+    sequence: bool,
+    device: str | None,
+    threads: int | None,
+    form: str,
+) -> None:
+    """Classify images with a trained network, which refines its answer until it is interrupted.
+
+    NETWORK is a trial's id, its first digits, an id of an MLflow run, or SWEEP.yaml and words of a cell, as for `show`.
+    Several ids are a sequence, run by depth. An IMAGE is a .png, .jpg, or an .npy of pixels as the data set has them.
+    Each image has the limits to itself; the first call, which takes longer, is not the one that is shown.
+    """
+    from orchestrator import networks, pictures, predicting, profiling
+    from orchestrator.ledger import Ledger
+
+    paths = [Path(word) for word in words if pictures.is_image(word)]
+    if not paths:
+        raise UsageError(f"no image is given; allowed: files that end in {', '.join(pictures.SUFFIXES)}")
+    limits = predicting.Limits(
+        deadline=predicting.seconds(deadline) if deadline else None, budget=budget, confidence=confidence
+    )
+    members = _find([word for word in words if not pictures.is_image(word)], storage, tracking_uri, sequence=sequence)
+    dataset = members[0].config.data.name
+    images = pictures.read(paths, dataset, DATASETS[dataset], resize=resize)
+    with profiling.threads(threads):
+        predictor = networks.predictor(members, Ledger(storage), device)
+        predicting.prepare(predictor, images[0])
+        answers = [_answer(predictor, members, image, limits, form) for image in images]
+    if form == "json":
+        from orchestrator import render
+
+        click.echo(render.as_json(answers))
+
+
+def _answer(
+    predictor: ExponentialSequence, members: Sequence[Found], image: Picture, limits: Limits, form: str
+) -> dict[str, Any]:
+    """Shows the answers for one image as they come, for people; all of them together for machines."""
+    from orchestrator import predicting
+
+    say: Callable[[str], object] = click.echo if form == "table" else str
+    names = [member.label for member in members]
+    say(f"{image.name}: {', then '.join(names)}" + "".join(f"; {note}" for note in image.notes))
+    say(predicting.COLUMNS)
+    rows = []
+    for row in predicting.rows(predictor, members, image, limits):
+        say(predicting.line(row, len(members) > 1))
+        rows.append(row)
+    answer = rows[-1]
+    say(f"answer: {answer['answer']} ({answer['probability']:.4f}), prediction {len(rows)} of {len(predictor.units)}\n")
+    return {"image": image.name, "networks": names, "notes": list(image.notes), "answer": answer, "predictions": rows}
+
+
+@cli.command()
+@click.argument("words", nargs=-1, required=True, metavar="NETWORK...")
+@_using
+@click.option("--time", "by_time", is_flag=True, help="Of a sweep: by time measured here, not by multiply-adds.")
+@click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True, help="Calls that are measured.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at once.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Write table and figure there too.")
+@_sequence
+@_device
+@_threads
+@_format
+def profile(
+    words: tuple[str, ...],
+    storage: Location,
+    tracking_uri: str | None,
+    by_time: bool,
+    repeats: int,
+    batch: int,
+    output: Path | None,
+    sequence: bool,
+    device: str | None,
+    threads: int | None,
+    form: str,
+) -> None:
+    """Measure each prediction of a network on this device; or, of a sweep, show which network is best at each budget.
+
+    NETWORK is as for `predict`; SWEEP.yaml alone is all of its networks that have finished, and sequences of them. In
+    a folder, --output, the figure is a .png and a .svg, the table a .csv.
+    """
+    from orchestrator import networks, profiling, render
+    from orchestrator.ledger import Ledger
+    from orchestrator.sweep import load
+
+    settings, ledger = profiling.Settings(repeats=repeats, batch=batch, device=device, threads=threads), Ledger(storage)
+    if len(words) == 1 and networks.is_sweep(words[0]) and not sequence:
+        shown = profiling.of_sweep(load(Path(words[0])), ledger, settings, by_time=by_time)
+    elif by_time:
+        raise UsageError("--time is for all of a sweep: one network's time is always measured")
+    else:
+        shown = profiling.of_networks(_find(words, storage, tracking_uri, sequence=sequence), ledger, settings)
+    click.echo(render.show(shown.tables, form))
+    for path in profiling.write(shown, output) if output else ():
+        click.echo(f"written: {path}", err=form != "table")
+
+
+@cli.command()
+@click.argument("words", nargs=-1, required=True, metavar="NETWORK")
+@_using
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file, a .zip.")
+def export(words: tuple[str, ...], storage: Location, tracking_uri: str | None, output: Path) -> None:
+    """Write a network as one file that ONNX Runtime runs unit by unit, and that runs itself: `python FILE image.npy`.
+
+    NETWORK is as for `predict`. Needs `pip install '.[export]'`; to run the file, numpy and onnxruntime are enough.
+    """
+    from orchestrator import export as exporting
+    from orchestrator import networks
+    from orchestrator.ledger import Ledger
+
+    found = _find(words, storage, tracking_uri)
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} networks are given; a file holds one")
+    exporting.export(networks.network(found[0], Ledger(storage), "cpu"), exporting.describe(found[0]), output)
+    click.echo(f"written: {output}")
 
 
 @cli.command()

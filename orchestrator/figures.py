@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "FORMATS", "as_svg", "draw", "reason", "save", "suited"]
+__all__ = ["FIGURES", "FORMATS", "as_svg", "draw", "drawn", "reason", "save", "suited"]
 
 FORMATS = ("png", "svg")
 DPI = 300
@@ -88,7 +88,13 @@ def draw(name: str, sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
         found = panels(name, sweep, ledger)
     except UnsuitedError:
         return {}
-    looks = _looks((curve for panel in found for curve in panel.curves), _methods(sweep))
+    return drawn(name, found, _methods(sweep))
+
+
+def drawn(name: str, found: Sequence[Panel], methods: Mapping[str, bool] | None = None) -> dict[str, Figure]:
+    """The pages of any panels, by the stem of their file. ``methods``, all of a sweep's and which are references, give
+    each the same look in all figures."""
+    looks = _looks((curve for panel in found for curve in panel.curves), methods)
     with _style():
         return {stem: _page(page, looks) for stem, page in pages(name, found).items()}
 

@@ -209,13 +209,13 @@ class Ledger:
 
     def _stamps(self, trial_ids: Iterable[str]) -> dict[str, Stamp]:
         """What tells one ``result.json`` from another, of all trials that have one."""
-        begun = self._begun()
+        begun = self.begun()
         paths = {f"trials/{name}/result.json": name for name in trial_ids if name in begun}
         with self._reading("trials"):
             return {paths[path]: stamp for path, stamp in self._files.stamps(paths).items()}
 
-    def _begun(self) -> Collection[str]:
-        """The trials that have a folder."""
+    def begun(self) -> Collection[str]:
+        """The trials that have a folder, by id."""
         with self._reading("trials"):
             return set(self._files.names("trials"))
 
@@ -236,7 +236,7 @@ class Ledger:
         read = self._records_of(name for name in stamps if name not in held)
         new = {n: Entry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
         if len(new) > FEW:
-            index.update(new, self._begun())
+            index.update(new, self.begun())
         return held | read
 
     def standing(self, trial_id: str) -> Standing:
@@ -247,7 +247,7 @@ class Ledger:
     def standings(self, trial_ids: Iterable[str]) -> dict[str, Standing]:
         """The same of many, by id, with the help of the index."""
         names = list(trial_ids)
-        records, begun = self.records(names), self._begun()
+        records, begun = self.records(names), self.begun()
         open_ = [name for name in dict.fromkeys(names) if name in begun and name not in records]
         unended = dict(zip(open_, self._files.each(self._unended, open_), strict=True))
         return {name: _ended(records[name]) if name in records else unended.get(name, Standing()) for name in names}

@@ -279,6 +279,24 @@ class Store:
                 yield found.path
 
 
+def trial_of(run_id: str, uri: str) -> str:
+    """The id of the trial that a run is of. Raises UsageError where there is no such run, or it is of none."""
+    database = database_file(uri)
+    if database and not database.exists():
+        raise UsageError(f"run {run_id}: there is no MLflow database {database}")
+    _check_listening(uri)
+    store = client(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = store.get_run(run_id).data.tags.get("trial_id")
+    except MlflowException as error:
+        raise UsageError(f"MLflow at {safe_uri(uri)}: {first_line(error)}") from error
+    if not found:
+        raise UsageError(f"MLflow at {safe_uri(uri)}: run {run_id} is of no trial")
+    return str(found)
+
+
 def client(uri: str) -> MlflowClient:
     """A client of the server or database; a new SQLite file is made ready, which takes seconds."""
     prepare_mlflow()

@@ -37,13 +37,13 @@ def find(sweep: Sweep, given: str) -> Trial:
     Raises UsageError where that is no trial, or more than one: it lists what there is.
     """
     trials = {trial.id: trial for trial in sweep.trials}
-    ids = [trials[given]] if given in trials else _by_words(sweep, given) or _by_prefix(sweep, given)
+    ids = [trials[given]] if given in trials else by_words(sweep, given) or _by_prefix(sweep, given)
     if len(ids) != 1:
         raise UsageError(_ambiguous(sweep, given, ids) if ids else _unknown(sweep, given))
     return ids[0]
 
 
-def _by_words(sweep: Sweep, given: str) -> list[Trial]:
+def by_words(sweep: Sweep, given: str) -> list[Trial]:
     """Those with all of these words in the label of a cell; a cell that has no other word comes before all."""
     words = _words(given)
     found: dict[str, None] = {}
@@ -65,10 +65,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _by_prefix(sweep: Sweep, given: str) -> list[Trial]:
+    return [trial for trial in sweep.trials if is_prefix(given, trial.id)]
+
+
+def is_prefix(given: str, trial_id: str) -> bool:
+    """Whether it is the first digits of an id, and enough of them."""
     prefix = given.strip().casefold()
-    if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},{ID_LENGTH}}}", prefix):
-        return []
-    return [trial for trial in sweep.trials if trial.id.startswith(prefix)]
+    return bool(re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},{ID_LENGTH}}}", prefix)) and trial_id.startswith(prefix)
 
 
 def _ambiguous(sweep: Sweep, given: str, candidates: Sequence[Trial]) -> str:

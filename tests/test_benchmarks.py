@@ -51,3 +51,13 @@ def test_a_soak_says_what_it_broke_and_loses_nothing() -> None:
     assert (found["rounds"], found["trials"]) == (1, 24)
     assert sum(row["injected"] for row in found["rows"]) >= 1
     assert all(row["injected"] == row["survived"] for row in found["rows"])
+
+
+@pytest.mark.slow
+def test_the_predictor_is_measured_beside_a_plain_forward_pass_and_the_exported_network() -> None:
+    found = measured("predictor.py", "--network", "1", "2", "8", "2", "--repeats", "3", "--runtime")
+    assert [(row["what"], row["network"], row["units"], row["n"]) for row in found["rows"]] == [
+        ("predictor", "(1,2)", 3, 3),
+        ("exported", "(1,2)", 3, 3),
+    ]
+    assert all(0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in found["rows"])

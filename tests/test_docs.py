@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
+from anytime_core.config import TrainingConfig
+from anytime_core.trainer import train
 from orchestrator.cli import cli
 from orchestrator.sweep import load
 
@@ -50,6 +54,21 @@ def test_the_sweep_in_the_readme_is_sound(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(block)
     assert len(load(path).trials) == 2 * 3 * (6 + 4)
+
+
+def test_the_answers_under_a_deadline_in_the_readme_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network of the quickstart, trained for less."""
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "AnytimePredictor" in block)
+    assert len([line for line in block.splitlines() if line]) <= 10
+    config = next(trial.config for trial in load(REPOSITORY / "sweeps/quickstart.yaml").trials)
+    train(
+        replace(config, training=TrainingConfig(steps=22, batch_size=64, learning_rate={0: 0.1})),
+        checkpoint_dir=tmp_path / "runs/trials/ID/checkpoints",
+    )
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(block, found)
+    assert 0 <= found["answer"].index < len(config.predicting_units)
 
 
 @pytest.mark.parametrize("target", ["quickstart", "test"])

@@ -84,6 +84,7 @@ finally:
     [
         (["--help"], {"torch", "ray", "mlflow", "pandas", "pydantic", "numpy", "pyarrow", "sklearn"}),
         (["sweep", "--help"], {"torch", "ray", "mlflow", "pandas", "pydantic"}),
+        (["predict", "--help"], {"torch", "ray", "mlflow", "pandas", "pydantic", "onnx"}),
         (["plan", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
         (["status", TABLE6], {"torch", "ray", "mlflow", "pandas"}),
         (["report", TABLE6], {"torch", "ray", "mlflow", "pandas"}),

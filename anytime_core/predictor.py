@@ -1,0 +1,298 @@
+"""Trained networks that answer whenever they are interrupted, alone or as a sequence (section 3.3).
+
+Shapes: N images, C channels, S x S pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anytime_core.config import Transition
+from anytime_core.cost import costs_at
+from anytime_core.data.loader import Normalisation
+from anytime_core.errors import TooEarlyError
+from anytime_core.stages import Stage, stages
+from anytime_core.trainer import TrainedNetwork
+
+PRIOR = -1
+"""The index of an answer that no network has computed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Prediction:
+    """One answer. ``index`` counts the answers from 0; PRIOR is the declared prior. ``probabilities`` are [N,K].
+
+    ``cost`` are the multiply-adds of one image up to and including it, ``seconds`` those since the call, ``unit`` is
+    the 1-based unit of the ``member`` of a sequence, 0-based, that it comes from.
+    """
+
+    index: int
+    member: int
+    unit: int
+    cost: int
+    seconds: float
+    probabilities: Tensor
+
+    @property
+    def classes(self) -> Tensor:
+        """The most likely class of each image, [N]."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the most likely class; of several images, the least of theirs."""
+        return float(self.probabilities.amax(1).min())
+
+
+class _Member:
+    """A network of a sequence. Up to the depth ``after`` of the one before, it does not answer."""
+
+    def __init__(self, network: TrainedNetwork, after: int) -> None:
+        self.network, self.after = network, after
+        self.stages = stages(network.network)
+        predicting = [stage for stage in self.stages if stage.predicts]
+        self.predicting_units = tuple(stage.unit for stage in predicting)
+        self.units = tuple(unit for unit in self.predicting_units if unit > after)
+        self.classes = len(predicting[-1].bias) if predicting[-1].bias is not None else 0
+        self.channels = network.network.stem.in_channels
+
+    def costs(self, side: int) -> tuple[int, ...]:
+        """Of all of its predictions, answers or not."""
+        own = self.network.network
+        return _costs(own.n, own.stem.out_channels, self.predicting_units, self.classes, self.channels, side, own.pools)
+
+
+@lru_cache(maxsize=256)
+def _costs(
+    n: int, c: int, units: tuple[int, ...], classes: int, channels: int, side: int, pools: bool
+) -> tuple[int, ...]:
+    transition: Transition = "pooling" if pools else "convolution"
+    found = costs_at(n, c, units, num_classes=classes, in_channels=channels, image_size=side, transition=transition)
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Limits:
+    """``end`` is a time of ``time.perf_counter``, ``last`` the index of the last answer."""
+
+    end: float
+    last: int
+    confidence: float
+    stop: Event | None
+
+    def reached(self) -> bool:
+        """Whether no other unit may begin."""
+        return time.perf_counter() >= self.end or (self.stop is not None and self.stop.is_set())
+
+    def enough(self, answer: Prediction) -> bool:
+        confident = self.confidence <= 1 and answer.confidence >= self.confidence
+        return confident or answer.index == self.last
+
+
+class ExponentialSequence:
+    """Networks of growing depth that run one after the other (EANN, section 3.3).
+
+    A member answers past the depth of the one before; until then that one's last answer stands. Costs add up. What is
+    asked of it is as of an AnytimePredictor.
+    """
+
+    def __init__(self, networks: Sequence[TrainedNetwork], *, prior: Sequence[float] | None = None) -> None:
+        """``prior`` are the probabilities [K] that are the answer before the first prediction; without them there is
+        none. Raises ValueError, also unless each network is deeper than the one before."""
+        depths = [0, *(network.predicting_units[-1] for network in networks)]
+        if len(depths) == 1 or depths != sorted(set(depths)):
+            raise ValueError(f"members are {depths[1:]} units deep, must be at least one, and ascending")
+        self._members = tuple(_Member(network, after) for network, after in zip(networks, depths, strict=False))
+        self._refuse_unlike()
+        self._prior = None if prior is None else self._checked_prior(prior)
+
+    def _refuse_unlike(self) -> None:
+        if any(member.network.training for member in self._members):
+            raise ValueError("a network is in training mode: call eval() first")
+        for name in ("channels", "classes"):
+            if len(found := {getattr(member, name) for member in self._members}) > 1:
+                raise ValueError(f"members have {sorted(found)} {name}, must have as many")
+
+    def _checked_prior(self, prior: Sequence[float]) -> Tensor:
+        found = torch.as_tensor(prior, dtype=torch.float32)
+        if (
+            found.shape != (self.classes,)
+            or not bool((found >= 0).all())
+            or not math.isclose(found.sum(), 1, rel_tol=1e-4)
+        ):
+            raise ValueError(f"prior must be {self.classes} probabilities that sum to 1")
+        return found
+
+    @property
+    def classes(self) -> int:
+        return self._members[0].classes
+
+    @property
+    def channels(self) -> int:
+        return self._members[0].channels
+
+    @property
+    def device(self) -> torch.device:
+        return self._members[0].network.mean.device
+
+    @property
+    def units(self) -> tuple[tuple[int, int], ...]:
+        """The member and the unit of each answer."""
+        return tuple((number, unit) for number, member in enumerate(self._members) for unit in member.units)
+
+    def costs(self, side: int) -> tuple[int, ...]:
+        """Multiply-adds of one image of ``side`` x ``side`` pixels up to and including each answer."""
+        found, spent = [], 0
+        for member in self._members:
+            own = member.costs(side)
+            found += [spent + cost for cost in own[len(own) - len(member.units) :]]
+            spent += own[-1]
+        return tuple(found)
+
+    def predict(
+        self,
+        images: Tensor | np.ndarray,
+        *,
+        deadline: float | None = None,
+        budget: float | None = None,
+        confidence: float | None = None,
+        stop: Event | None = None,
+    ) -> Prediction:
+        """The latest answer when the first of the limits is reached, or the last one of all.
+
+        Raises TooEarlyError where that is before the first answer and there is no prior; else as ``refine``.
+        """
+        given = {"deadline": deadline, "budget": budget, "confidence": confidence, "stop": stop}
+        started = time.perf_counter()
+        answers = self.refine(images, deadline=deadline, budget=budget, confidence=confidence, stop=stop)
+        if latest := deque(answers, maxlen=1):
+            return latest[0]
+        if self._prior is None:
+            limits = ", ".join(name for name, value in given.items() if value is not None)
+            raise TooEarlyError(
+                f"interrupted ({limits}) before the first prediction, and there is no prior; at the earliest it is "
+                f"there after {self.costs(images.shape[-1])[0]} multiply-adds"
+            )
+        count = 1 if images.ndim == 3 else len(images)
+        return Prediction(
+            index=PRIOR,
+            member=0,
+            unit=0,
+            cost=0,
+            seconds=time.perf_counter() - started,
+            probabilities=self._prior.to(self.device).expand(count, -1),
+        )
+
+    def refine(
+        self,
+        images: Tensor | np.ndarray,
+        *,
+        deadline: float | None = None,
+        budget: float | None = None,
+        confidence: float | None = None,
+        stop: Event | None = None,
+    ) -> Iterator[Prediction]:
+        """The answers one by one, as they are computed; what is not asked for is not computed.
+
+        ``images`` are [N,C,S,S], or one as [C,S,S]: pixels as the data set has them, such as bytes from 0 to 255, in
+        any type of number. They are normalised here as in training. No other unit begins once
+
+        - ``deadline`` seconds have passed since this call,
+        - the next answer would cost more than ``budget``: up to 1 a part of the cost of all, above that multiply-adds
+          of one image,
+        - in all of the images some class has at least the probability ``confidence``,
+        - ``stop`` is set, which another thread may do.
+
+        So a deadline or a stop is overrun by at most one unit; on CUDA each unit is waited for. Any number of threads
+        may call at once. Raises ValueError for images or limits that cannot be.
+        """
+        started = time.perf_counter()
+        pixels = self._pixels(images)
+        costs = self.costs(pixels.shape[-1])
+        limits = _Limits(
+            end=math.inf if deadline is None else started + _positive("deadline", deadline),
+            last=len(costs) - 1 if budget is None else _affordable(costs, budget),
+            confidence=math.inf if confidence is None else _share("confidence", confidence),
+            stop=stop,
+        )
+        return self._answers(pixels, costs, limits, started) if limits.last >= 0 else iter(())
+
+    def _pixels(self, images: Tensor | np.ndarray) -> Tensor:
+        pixels = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))
+        batch = pixels[None] if pixels.ndim == 3 else pixels
+        channels = self.channels
+        if batch.ndim != 4 or batch.shape[1] != channels or batch.shape[2] != batch.shape[3] or not batch.numel():
+            found = f"{str(pixels.dtype).removeprefix('torch.')} {list(pixels.shape)}"
+            raise ValueError(f"images are {found}, must be [N,{channels},S,S], or [{channels},S,S]")
+        return batch.to(self.device)
+
+    def _answers(self, pixels: Tensor, costs: Sequence[int], limits: _Limits, started: float) -> Iterator[Prediction]:
+        index = 0
+        for number, member in enumerate(self._members):
+            x = Normalisation(member.network.mean, member.network.std)(pixels)
+            for stage in member.stages:
+                if limits.reached():
+                    return
+                x, probabilities = _computed(stage, x)
+                if probabilities is None or stage.unit <= member.after:
+                    continue
+                answer = Prediction(
+                    index=index,
+                    member=number,
+                    unit=stage.unit,
+                    cost=costs[index],
+                    seconds=time.perf_counter() - started,
+                    probabilities=probabilities,
+                )
+                yield answer
+                if limits.enough(answer):
+                    return
+                index += 1
+
+
+class AnytimePredictor(ExponentialSequence):
+    """One network: answers with what it has computed, whenever it is interrupted. See ``refine`` and ``predict``."""
+
+    def __init__(self, network: TrainedNetwork, *, prior: Sequence[float] | None = None) -> None:
+        super().__init__([network], prior=prior)
+
+
+@torch.inference_mode()
+def _computed(stage: Stage, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features and probabilities, once they are there: a GPU only takes note of what is asked."""
+    x, logits = stage.run(x)
+    probabilities = None if logits is None else logits.softmax(1)
+    if x.is_cuda:
+        torch.cuda.current_stream(x.device).synchronize()
+    return x, probabilities
+
+
+def _affordable(costs: Sequence[int], budget: float) -> int:
+    """The index of the last answer within a budget; -1 for none."""
+    limit = _positive("budget", budget)
+    # Half a multiply-add: parts such as 0.1 are not exact.
+    limit = limit * costs[-1] + 0.5 if limit <= 1 else limit
+    return sum(cost <= limit for cost in costs) - 1
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}, must be a positive number")
+    return value
+
+
+def _share(name: str, value: Any) -> float:
+    if _positive(name, value) > 1:
+        raise ValueError(f"{name} is {value!r}, must be at most 1")
+    return float(value)

@@ -1,0 +1,158 @@
+"""Runs an exported network, which answers whenever it is interrupted. It needs numpy and onnxruntime alone, and lies in
+the exported file itself:
+
+::
+
+    python network.zip --deadline 5 image.npy        # milliseconds; --budget 0.5, --confidence 0.9
+
+    sys.path.insert(0, "network.zip")
+    from anytime_runner import Network
+    for prediction in Network("network.zip").refine(images, deadline=0.005):
+        print(prediction.probabilities)
+
+The file is a zip archive: ``manifest.json``, and a ``stages/unit-NNN.onnx`` for each unit of the network, which run one
+after the other. The first takes ``pixels`` float32 [N,C,S,S] as the data set has them, such as 0 to 255, and normalises
+them; each other takes the ``features`` that the one before gives as ``next``. A stage of a unit that predicts gives
+``probabilities`` [N,K].
+
+Shapes: N images, C channels, S x S pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+
+MANIFEST = "manifest.json"
+PIXELS, FEATURES, NEXT, PROBABILITIES = "pixels", "features", "next", "probabilities"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """``index`` counts the predictions from 0, ``unit`` the units from 1. ``cost`` are the multiply-adds of one image
+    up to and including it, ``seconds`` those since the call; ``probabilities`` are float32 [N,K]."""
+
+    index: int
+    unit: int
+    cost: int
+    seconds: float
+    probabilities: np.ndarray
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The most likely class of each image, [N]."""
+        found: np.ndarray = self.probabilities.argmax(1)
+        return found
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the most likely class; of several images, the least of theirs."""
+        return float(self.probabilities.max(1).min())
+
+
+class Network:
+    """``manifest`` says what the network is: its data set, the names of its ``classes``, and its ``stages``."""
+
+    def __init__(
+        self, path: Path | str, *, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> None:
+        """``threads`` of 0 are as many as there are cores. Raises ValueError for a file of another kind."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        with ZipFile(path) as archive:
+            self.manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
+            if self.manifest.get("version") != VERSION:
+                raise ValueError(f"{path}: version is {self.manifest.get('version')}, must be {VERSION}")
+            self._sessions = [
+                onnxruntime.InferenceSession(archive.read(stage["file"]), options, providers=list(providers))
+                for stage in self.manifest["stages"]
+            ]
+        self.costs = [stage["cost"] for stage in self.manifest["stages"] if stage["cost"] is not None]
+
+    def predict(self, images: np.ndarray, **limits: Any) -> Prediction | None:
+        """The latest prediction when the first of the limits of ``refine`` is reached; None before the first one."""
+        answer = None
+        for answer in self.refine(images, **limits):  # noqa: B007
+            pass
+        return answer
+
+    def refine(
+        self,
+        images: np.ndarray,
+        *,
+        deadline: float | None = None,
+        budget: float | None = None,
+        confidence: float | None = None,
+        stop: Event | None = None,
+    ) -> Iterator[Prediction]:
+        """The predictions one by one. ``images`` are pixels [N,C,S,S], or one as [C,S,S], in any type of number.
+
+        No other unit begins once ``deadline`` seconds have passed since this call, the next prediction would cost more
+        than ``budget`` (up to 1 a part of the cost of all, above that multiply-adds of one image), in all images some
+        class has at least the probability ``confidence``, or another thread has set ``stop``. Any number of threads may
+        call at once.
+        """
+        end = math.inf if deadline is None else time.perf_counter() + deadline
+        batch = images[None] if np.ndim(images) == 3 else images
+        last = len(self.costs) - 1 if budget is None else self._affordable(budget)
+        return self._answers(batch, end, last, 2.0 if confidence is None else confidence, stop)
+
+    def _affordable(self, budget: float) -> int:
+        limit = budget * self.costs[-1] + 0.5 if budget <= 1 else budget
+        return len([cost for cost in self.costs if cost <= limit]) - 1
+
+    def _answers(
+        self, batch: np.ndarray, end: float, last: int, confidence: float, stop: Event | None
+    ) -> Iterator[Prediction]:
+        started, index = time.perf_counter(), 0
+        feed = {PIXELS: np.ascontiguousarray(batch, np.float32)}
+        for stage, session in zip(self.manifest["stages"], self._sessions, strict=True):
+            if last < index or time.perf_counter() >= end or (stop is not None and stop.is_set()):
+                return
+            names = [output.name for output in session.get_outputs()]
+            found = dict(zip(names, session.run(names, feed), strict=True))
+            feed = {FEATURES: found[NEXT]} if NEXT in found else {}
+            if PROBABILITIES in found:
+                answer = Prediction(
+                    index, stage["unit"], stage["cost"], time.perf_counter() - started, found[PROBABILITIES]
+                )
+                yield answer
+                if answer.confidence >= confidence:
+                    return
+                index += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Classes of images (.npy), as the network refines its answer.")
+    parser.add_argument("images", type=Path, help="pixels [N,C,S,S] or [C,S,S], as the data set has them")
+    parser.add_argument("--deadline", type=float, help="milliseconds")
+    parser.add_argument("--budget", type=float, help="a part of the whole cost up to 1, or multiply-adds")
+    parser.add_argument("--confidence", type=float, help="from 0 to 1")
+    given = parser.parse_args()
+    network, images = Network(Path(__file__).parent), np.load(given.images)
+    deadline = given.deadline / 1000 if given.deadline else None
+    network.predict(images)  # the first call prepares
+    answers = list(network.refine(images, deadline=deadline, budget=given.budget, confidence=given.confidence))
+    for answer in answers:
+        names = ", ".join(network.manifest["classes"][index] for index in answer.classes)
+        print(f"{answer.seconds * 1000:9.3f} ms  {answer.cost:>12,} multiply-adds  {names}  {answer.confidence:.2f}")
+    if not answers:
+        sys.exit("interrupted before the first prediction")
+
+
+if __name__ == "__main__":
+    main()
