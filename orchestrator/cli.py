@@ -19,7 +19,9 @@ from anytime_core.files import write_atomically
 from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.hardware import Node
     from orchestrator.ledger import Ledger
+    from orchestrator.plan import Plan
     from orchestrator.storage import Location
     from orchestrator.sweep import Sweep
 
@@ -90,6 +92,18 @@ def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) 
     _debugging |= value
 
 
+class _Share(click.FloatRange):
+    """Of a GPU, or ``auto``."""
+
+    name = "share"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 class _StorageType(click.Path):
     """A folder, or the address of a store."""
 
@@ -143,6 +157,8 @@ _data_root = click.option(
 _address = click.option(
     "--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]"
 )
+_cpus = click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
+_gpus = click.option("--gpus", type=_Share(), help="Share of a GPU of each trial, or auto, instead of the sweep's.")
 _md5 = click.option(
     "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."
 )
@@ -162,8 +178,8 @@ def cli() -> None:
 @_tracking_uri
 @_data_root
 @_address
-@click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
-@click.option("--gpus", type=click.FloatRange(0, 1), help="Share of a GPU of each trial, instead of the sweep's.")
+@_cpus
+@_gpus
 @click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
 @_md5
 def sweep(
@@ -173,7 +189,7 @@ def sweep(
     data_root: Path | None,
     address: str | None,
     cpus: int | None,
-    gpus: float | None,
+    gpus: float | str | None,
     retry_failed: bool,
     check_md5: bool,
 ) -> None:
@@ -251,20 +267,65 @@ def _ui_command(sweep_file: Path, storage: Location, tracking_uri: str | None) -
 
 @cli.command()
 @_common
+@_address
+@_cpus
+@_gpus
 @_format
-def plan(sweep_file: Path, storage: Location, form: str) -> None:
-    """List the trials of a sweep: what would run, in which order, and why."""
+def plan(
+    sweep_file: Path, storage: Location, address: str | None, cpus: int | None, gpus: float | str | None, form: str
+) -> None:
+    """List the trials of a sweep: what would run, in which order, and why; and what it would take.
+
+    Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
+    With --address the cluster is asked what it has, and what it cannot hold is refused.
+    """
+    from orchestrator import estimate, packing, render
     from orchestrator import plan as planning
-    from orchestrator import render
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
 
-    grid = load(sweep_file)
+    grid, ledger = load(sweep_file), Ledger(storage)
     _note(grid)
-    entries = planning.make(grid.trials, Ledger(storage))
-    _print(render.plan_rows(entries), form, title=f"{sweep_file}: {planning.summary(entries)}")
+    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
+    nodes, speeds = _nodes(_checked_address(address), entries), estimate.Speeds.of(ledger)
+    packed = packing.pack(entries, nodes, speeds)
+    for note in packed.notes:
+        click.echo(f"note: {note}", err=True)
+    outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
+    if form == "table":
+        click.echo(render.table_text(render.plan_table(outlook, f"{sweep_file}: {planning.summary(entries)}")))
+    else:
+        _print(render.plan_rows(outlook), form, title="")
     if form == "table" and len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
         click.echo(f"\n{planning.power(grid)}")
+
+
+def _nodes(address: str | None, entries: Plan) -> list[Node]:
+    """The machines that a plan is for. What they cannot hold is refused if they are a cluster's, else only told: the
+    sweep may be meant for another machine."""
+    from orchestrator import hardware, packing
+
+    trials = [entry.trial for entry in entries.to_run]
+    if address:
+        nodes = _machines_at(address)
+        packing.refuse(trials, nodes)
+        return nodes
+    nodes = [hardware.this_machine(with_gpus=any(trial.resources.gpus for trial in trials))]
+    for fault in packing.faults(trials, nodes):
+        click.echo(f"note: {fault} here: {packing.advice(nodes)}; or --address for a cluster", err=True)
+    return nodes
+
+
+def _machines_at(address: str) -> list[Node]:
+    from tempfile import TemporaryDirectory
+
+    from orchestrator.environment import prepare_ray
+
+    prepare_ray(own_cluster=False)
+    from orchestrator import nodes
+
+    with TemporaryDirectory() as folder:
+        return nodes.machines_at(address, Path(folder) / "ray.log")
 
 
 @cli.command()

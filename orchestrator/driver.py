@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,21 +17,22 @@ from rich.console import Console
 from anytime_core.data import cache
 from anytime_core.errors import DataError
 from anytime_core.result import EpochMetrics
+from orchestrator import estimate, hardware, packing, publish
 from orchestrator import plan as planning
-from orchestrator import publish
 from orchestrator.environment import prepare_ray
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import Ledger, SupersededError
 from orchestrator.mlflow_store import safe_uri
 from orchestrator.plan import Plan, PlannedTrial
-from orchestrator.progress import Progress, duration
+from orchestrator.progress import Progress
 from orchestrator.provenance import code_version
 from orchestrator.retries import Failed, FailureKind, Holds, Tally, without_numbers
 from orchestrator.shutdown import Shutdown
 from orchestrator.storage import Location
 from orchestrator.sweep import Sweep
+from orchestrator.table import duration
 from orchestrator.tracking import Tracker, is_current, run_links
-from orchestrator.trial import Trial, TrialState
+from orchestrator.trial import AUTO, Trial, TrialState
 from orchestrator.worker import Outcome, Surroundings
 
 
@@ -45,7 +46,7 @@ class Settings:
     address: str | None = None
     check_md5: bool = True
     cpus: int | None = None
-    gpus: float | None = None
+    gpus: float | str | None = None
     retry_failed: bool = False
     command: str = ""
     """How the user called it, to be said where it is to be given again."""
@@ -63,7 +64,7 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
     ledger = Ledger(settings.storage)
     ledger.make()
     with ledger.drive(sweep.name) as folder:
-        plan = planning.make(_sized(sweep.trials, settings), ledger)
+        plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
         if settings.retry_failed:
             plan = planning.only_failed(plan)
         console.print(
@@ -73,6 +74,7 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         if not plan.to_run and reported and is_current(ledger, sweep, settings.tracking_uri):
             return _troubles(planning.make(sweep.trials, ledger), Tally(sweep.retries), settings.command)
         if plan.to_run:
+            _check_resources(plan, settings)
             _check_data(plan, settings)
         say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
         tally = Tally(sweep.retries)
@@ -105,10 +107,13 @@ def report_folder(ledger: Ledger, sweep: Sweep) -> Path:
     return ledger.sweep_folder(sweep.name) / "report"
 
 
-def _sized(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
-    """The trials with the resources that the user gave instead of the sweep's."""
-    given = {name: value for name in ("cpus", "gpus") if (value := getattr(settings, name)) is not None}
-    return [replace(trial, resources=replace(trial.resources, **given)) for trial in trials]
+def _check_resources(plan: Plan, settings: Settings) -> None:
+    """Raises ClusterError for what this machine cannot have, before anything starts. What a cluster has, it is asked
+    once it is there, and so is a machine whose GPUs nvidia-smi does not know."""
+    if not settings.address and not Path("/dev/kfd").exists():
+        trials = [entry.trial for entry in plan.to_run]
+        gpus = any(trial.resources.gpus for trial in trials)
+        packing.refuse(trials, [hardware.this_machine(with_gpus=gpus)])
 
 
 def _check_data(plan: Plan, settings: Settings) -> None:
@@ -146,11 +151,23 @@ class _Rounds:
         from orchestrator import scheduler
 
         with scheduler.cluster(self._settings.address, folder / "ray.log"), Shutdown(self._say) as shutdown:
-            scheduler.check_fits(plan.to_run[0].trial.resources)
+            plan = self._packed(plan)
+            scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
             while plan.to_run and not shutdown.requested:
                 heard = self._round(plan, shutdown, folder)
                 plan = self._next(plan, heard, shutdown)
         return shutdown.requested
+
+    def _packed(self, plan: Plan) -> Plan:
+        """With the shares of a GPU that trials are given which leave that open."""
+        if not any(entry.trial.resources.gpus == AUTO for entry in plan.to_run):
+            return plan
+        from orchestrator import nodes
+
+        packed = packing.pack(plan, nodes.machines(), estimate.Speeds.of(self._ledger))
+        for note in packed.notes:
+            self._say(note)
+        return packed.plan
 
     def _round(self, plan: Plan, shutdown: Shutdown, folder: Path) -> _Round:
         from orchestrator import scheduler

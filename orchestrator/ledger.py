@@ -203,6 +203,10 @@ class Ledger:
         found = self._indexed(stamps) if len(stamps) > FEW else self._records_of(stamps)
         return {name: record for name in stamps if (record := found[name])}
 
+    def all_records(self) -> dict[str, TrialRecord]:
+        """Of all trials that ended, whatever sweep they are of."""
+        return self.records(self._begun())
+
     def _records_of(self, trial_ids: Iterable[str]) -> dict[str, TrialRecord | None]:
         names = list(trial_ids)
         return dict(zip(names, self._files.each(self.record, names), strict=True))

@@ -59,6 +59,12 @@ def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
     return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
 
 
+def sized(trials: Iterable[Trial], *, cpus: int | None = None, gpus: float | str | None = None) -> list[Trial]:
+    """The trials with the resources that the user gave instead of the sweep's."""
+    given = {name: value for name, value in {"cpus": cpus, "gpus": gpus}.items() if value is not None}
+    return [replace(trial, resources=replace(trial.resources, **given)) for trial in trials]  # type: ignore[arg-type]
+
+
 def only_failed(plan: Plan) -> Plan:
     """Leaves all that has not ended but what failed."""
     return among(plan, {entry.trial.id for entry in plan.entries if entry.action == "retry"})
@@ -96,10 +102,12 @@ def power(sweep: Sweep) -> str:
 
 def training_work(trial: Trial, steps: int) -> int:
     """Multiply-adds of the given number of training steps, phases of different cost evened out."""
-    if not steps:
-        return 0
-    per_image = _image_work(replace(trial.config, seed=0))  # a seed changes no cost
-    return round(trial.config.training.batch_size * per_image * steps)
+    return round(step_work(trial.config) * steps) if steps else 0
+
+
+def step_work(config: TrialConfig) -> float:
+    """Multiply-adds of one training step."""
+    return config.training.batch_size * _image_work(replace(config, seed=0))  # a seed changes no cost
 
 
 @lru_cache(maxsize=1024)

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from anytime_core.result import EpochMetrics
 from orchestrator.plan import PlannedTrial, training_work
+from orchestrator.table import duration
 from orchestrator.trial import Trial, TrialState
 from orchestrator.worker import Outcome
 
@@ -171,12 +172,3 @@ class Progress:
     def _running_row(self, trial: Trial, running: _Running) -> tuple[str, str, str]:
         error = "" if running.error is None else f"{running.error:.2f} % error"
         return trial.cell.label, f"step {running.step}/{trial.config.steps}", error
-
-
-def duration(seconds: float) -> str:
-    """1:05 or 2:03:07 or 3 d 04 h."""
-    whole = round(seconds)
-    if whole >= 86_400:
-        return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

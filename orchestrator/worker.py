@@ -253,6 +253,7 @@ def _record(
             "first_attempt_began": attempt.first_began,
             "last_attempt_began": attempt.began,
             "ended": now(),
-            **machine(gpu=trial.resources.gpus > 0),
+            **({"gpu_share": trial.resources.share} if trial.resources.gpus else {}),
+            **machine(gpu=bool(trial.resources.gpus)),
         },
     )

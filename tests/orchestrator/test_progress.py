@@ -16,8 +16,9 @@ from anytime_core.config import Joint, NetworkConfig
 from anytime_core.result import EpochMetrics
 from orchestrator import plan as planning
 from orchestrator.plan import PlannedTrial
-from orchestrator.progress import Progress, duration
+from orchestrator.progress import Progress
 from orchestrator.retries import FailureKind
+from orchestrator.table import duration
 from orchestrator.trial import TrialState
 from orchestrator.worker import Outcome
 
