@@ -289,11 +289,11 @@ def plan(
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
     nodes, speeds = _nodes(_checked_address(address), entries), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)
-    for note in packed.notes:
-        click.echo(f"note: {note}", err=True)
     outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
     if form == "table":
-        click.echo(render.table_text(render.plan_table(outlook, f"{sweep_file}: {planning.summary(entries)}")))
+        notes = (*packed.notes, *_impossible(entries, nodes))
+        title = f"{sweep_file}: {planning.summary(entries)}"
+        click.echo(render.table_text(render.plan_table(outlook, title, notes)))
     else:
         _print(render.plan_rows(outlook), form, title="")
     if form == "table" and len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
@@ -301,19 +301,23 @@ def plan(
 
 
 def _nodes(address: str | None, entries: Plan) -> list[Node]:
-    """The machines that a plan is for. What they cannot hold is refused if they are a cluster's, else only told: the
-    sweep may be meant for another machine."""
+    """The machines that a plan is for. What a cluster cannot hold is refused."""
     from orchestrator import hardware, packing
 
     trials = [entry.trial for entry in entries.to_run]
-    if address:
-        nodes = _machines_at(address)
-        packing.refuse(trials, nodes)
-        return nodes
-    nodes = [hardware.this_machine(with_gpus=any(trial.resources.gpus for trial in trials))]
-    for fault in packing.faults(trials, nodes):
-        click.echo(f"note: {fault} here: {packing.advice(nodes)}; or --address for a cluster", err=True)
+    if not address:
+        return [hardware.this_machine(with_gpus=any(trial.resources.gpus for trial in trials))]
+    nodes = _machines_at(address)
+    packing.refuse(trials, nodes)
     return nodes
+
+
+def _impossible(entries: Plan, nodes: list[Node]) -> list[str]:
+    """What this machine cannot hold is only told: the sweep may be meant for another."""
+    from orchestrator import packing
+
+    faults = packing.faults([entry.trial for entry in entries.to_run], nodes)
+    return [f"{fault} here: {packing.advice(nodes)}; or --address for a cluster" for fault in faults]
 
 
 def _machines_at(address: str) -> list[Node]:

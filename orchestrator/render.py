@@ -265,15 +265,15 @@ PLAN_TEXTS = ("id", "trial", "action", "reason")
 PLAN_NUMBERS = ("cpus", "gpus", "time", "hours", "from", "MiB")
 
 
-def plan_table(outlook: Outlook, title: str) -> Table:
-    """For people: why each trial would run or not, and what it takes."""
+def plan_table(outlook: Outlook, title: str, notes: Sequence[str] = ()) -> Table:
+    """For people: why each trial would run or not, and what it takes; ``notes`` stand below the sums."""
     columns = [Column(name=name, numeric=name in PLAN_NUMBERS) for name in (*PLAN_TEXTS, *PLAN_NUMBERS)]
     return Table(
         name="plan",
         title=title,
         columns=tuple(columns),
         rows=tuple(_plan_row(estimate) for estimate in outlook.estimates),
-        notes=tuple(plan_sums(outlook)),
+        notes=(*plan_sums(outlook), *notes),
     )
 
 
