@@ -342,11 +342,12 @@ def status(sweep_file: Path, storage: Location, form: str) -> None:
     from orchestrator.sweep import load
 
     grid, ledger = load(sweep_file), Ledger(storage)
-    statuses = report.statuses(grid, ledger)
-    title = render.status_title(grid.name, statuses, ledger.driver(grid.name))
-    what = "folder" if isinstance(storage, Path) else "such place as"
-    title += "" if ledger.exists() else f"; there is no {what} {storage} yet"
-    _print(render.status_rows(statuses), form, title=title)
+    found = report.status(grid, ledger)
+    if form != "table":
+        return _print(render.status_rows(found.trials), form, title="")
+    text, what = render.status_text(found), "folder" if isinstance(storage, Path) else "such place as"
+    title, line, rest = text.partition("\n")
+    click.echo(title + ("" if ledger.exists() else f"; there is no {what} {storage} yet") + line + rest)
 
 
 @cli.command(name="report")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from orchestrator import plan as planning
 from orchestrator.environment import prepare_ray
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import Ledger, SupersededError
+from orchestrator.live import Telling
 from orchestrator.mlflow_store import safe_uri
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress
@@ -184,7 +186,10 @@ class _Rounds:
         left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]
         failed = sum(trial_id in self._tally.failures for trial_id in left)
         counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
-        with Progress(plan.to_run, console=self._console, **counts) as progress:
+        with (
+            Progress(plan.to_run, console=self._console, **counts, step_seconds=self._step_seconds(plan)) as progress,
+            Telling(self._ledger, self._sweep.name, progress.told),
+        ):
             heard = _Round(plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say)
             scheduler.run_round(
                 trials,
@@ -195,6 +200,17 @@ class _Rounds:
                 shares={trial.id: self._tally.share(trial.id) for trial in trials},
             )
         return heard
+
+    def _step_seconds(self, plan: Plan) -> dict[str, float]:
+        """Of each trial, on this machine; nothing where that of one is not known."""
+        if self._settings.address:
+            return {}
+        speeds, here = estimate.Speeds.of(self._ledger), [hardware.this_machine()]
+        steps = {
+            entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
+            for entry in plan.to_run
+        }
+        return {trial_id: step for trial_id, step in steps.items() if step} if all(steps.values()) else {}
 
     def _next(self, plan: Plan, heard: _Round, shutdown: Shutdown) -> Plan:
         """What the next round runs: what is to be tried again, and what another sweep has left unfinished."""
@@ -262,6 +278,11 @@ class _Round:
         if not self.holds.holds(trial_id, self._trials[trial_id].cell.method):
             self._progress.started(trial_id)
             self._tracker.started(trial_id)
+
+    def placed(self, trial_id: str) -> None:
+        with suppress(StorageError):
+            if attempt := self._ledger.attempt(trial_id):
+                self._progress.placed(trial_id, attempt.place)
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         self._progress.progressed(trial_id, epochs)

@@ -4,7 +4,7 @@ that no long one is left to the end."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -54,7 +54,10 @@ class Plan:
 
 def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
     trials = list(trials)
-    standings = ledger.standings(trial.id for trial in trials)
+    return of_standings(trials, ledger.standings(trial.id for trial in trials))
+
+
+def of_standings(trials: Iterable[Trial], standings: Mapping[str, Standing]) -> Plan:
     entries = [_planned(trial, standings[trial.id]) for trial in trials]
     return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
 

@@ -18,7 +18,7 @@ from orchestrator.hardware import Node
 from orchestrator.layouts import arrange
 from orchestrator.ledger import Driver
 from orchestrator.measurements import METRICS
-from orchestrator.report import TrialStatus
+from orchestrator.report import SweepStatus, TrialStatus
 from orchestrator.stats import TESTS
 from orchestrator.table import Column, Entry, Table, decimals, duration, present
 from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
@@ -331,11 +331,38 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
             "step": status.step,
             "steps": status.trial.config.steps,
             "attempts": status.attempts,
+            "where": status.place,
             "kind": status.kind,
             "failure": status.failure,
         }
         for status in statuses
     ]
+
+
+def status_text(status: SweepStatus) -> str:
+    """For people: how long it takes, what runs where, the last errors, then each trial."""
+    title = status_title(status.sweep.name, status.trials, status.driver)
+    running = [
+        f" {trial.place or 'starting'}: {trial.trial.cell.label}, step {trial.step}/{trial.trial.config.steps}"
+        for trial in sorted(status.trials, key=lambda trial: trial.place or "")
+        if trial.state is TrialState.RUNNING
+    ]
+    errors = [f" {error}" for error in status.told.errors] if status.told else []
+    lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else [])]
+    return "\n".join([title, *lines, "", as_text("", status_rows(status.trials)).lstrip("\n")])
+
+
+def time_left(status: SweepStatus) -> Iterator[str]:
+    """How long it takes still, and who says so."""
+    told, left = status.told, status.seconds_left
+    if told and status.driver:
+        said = "its driver cannot say yet how long it takes" if left is None else f"{duration(left)} left"
+        yield f"{said}; its driver spoke {duration(told.age)} ago"
+    elif told:
+        before = "" if told.seconds_left is None else f", with {duration(told.seconds_left)} left"
+        yield f"its last driver died: it spoke last {duration(told.age)} ago{before}; the same command goes on"
+    if not status.driver and left:
+        yield f"the rest takes about {duration(left)} on this machine, as the trials took that have ended"
 
 
 def status_title(sweep: str, statuses: Sequence[TrialStatus], driver: Driver | None) -> str:

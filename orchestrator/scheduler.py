@@ -60,6 +60,9 @@ class Listener(Protocol):
 
     def started(self, trial_id: str) -> None: ...
 
+    def placed(self, trial_id: str) -> None:
+        """Its attempt is in the ledger."""
+
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None: ...
 
     def ended(self, trial_id: str, outcome: Outcome) -> None: ...
@@ -298,6 +301,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         self._told = Holds()
         self._running: set[str] = set()
         self._stalled: set[str] = set()
+        self._placed: set[str] = set()
         self._stopping: set[str] | None = None
         self._looked = 0.0
 
@@ -346,8 +350,8 @@ class _Relay(tune.Callback):  # type: ignore[misc]
             trial.max_failures = 0  # a process that dies before it can ask is not started for ever
 
     def _forget(self, trial_id: str) -> None:
-        self._running.discard(trial_id)
-        self._stalled.discard(trial_id)
+        for some in (self._running, self._stalled, self._placed):
+            some.discard(trial_id)
         if self._stopping:
             self._stopping.discard(trial_id)
         self._watch.forget(trial_id)
@@ -372,6 +376,9 @@ class _Relay(tune.Callback):  # type: ignore[misc]
 
     def _look_at(self, trial_id: str, now: float) -> None:
         beat = self._board.beat(trial_id)
+        if beat and trial_id not in self._placed:
+            self._placed.add(trial_id)
+            self._listener.placed(trial_id)
         if beat and self._watch.stalled(trial_id, beat, now):
             log.warning("%s: no step; ending process %s on node %s", trial_id, beat.pid, beat.node)
             self._stalled.add(trial_id)

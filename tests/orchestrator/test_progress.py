@@ -33,7 +33,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("orchestrator.progress.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(
+        "orchestrator.progress.time", SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    )
     return clock
 
 

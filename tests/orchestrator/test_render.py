@@ -305,7 +305,16 @@ def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> No
     assert (row["cpus"], row["gpus"]) == (1, 0)
     status = TrialStatus(trial=trial, state=TrialState.FAILED, step=22, attempts=2, failure="no memory", kind="memory")
     assert render.status_rows([status]) == [
-        named | {"state": "failed", "step": 22, "steps": 44, "attempts": 2, "kind": "memory", "failure": "no memory"}
+        named
+        | {
+            "state": "failed",
+            "step": 22,
+            "steps": 44,
+            "attempts": 2,
+            "where": None,
+            "kind": "memory",
+            "failure": "no memory",
+        }
     ]
 
 
