@@ -21,6 +21,7 @@ from orchestrator.errors import OrchestratorError, UsageError
 if TYPE_CHECKING:
     from orchestrator.hardware import Node
     from orchestrator.ledger import Ledger
+    from orchestrator.notify import Notify
     from orchestrator.plan import Plan
     from orchestrator.storage import Location
     from orchestrator.sweep import Sweep
@@ -181,6 +182,12 @@ def cli() -> None:
 @_cpus
 @_gpus
 @click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
+@click.option(
+    "--notify",
+    envvar="ORCHESTRATE_NOTIFY",
+    show_envvar=True,
+    help="Webhook (http...) or command to tell when it ends, or a method stops; instead of the sweep's.",
+)
 @_md5
 def sweep(
     sweep_file: Path,
@@ -191,6 +198,7 @@ def sweep(
     cpus: int | None,
     gpus: float | str | None,
     retry_failed: bool,
+    notify: str | None,
     check_md5: bool,
 ) -> None:
     """Run what is left of a sweep, then show its tables.
@@ -218,6 +226,7 @@ def sweep(
         gpus=gpus,
         retry_failed=retry_failed,
         command=_same_command(),
+        notify=_notify(notify),
     )
     troubles = driver.run(grid, settings, Console(stderr=True))
     click.echo(render.report_text(report.read_tables(grid, Ledger(storage))))
@@ -239,13 +248,23 @@ def _note(grid: Sweep) -> None:
         click.echo(f"note: {grid.path}: {note}", err=True)
 
 
+def _notify(given: str | None) -> Notify | None:
+    from orchestrator import notify
+
+    try:
+        return notify.given(given) if given else None
+    except ValueError as error:
+        raise UsageError(f"--notify: {error}") from error
+
+
 def _same_command() -> str:
-    """What the user gave, less the restriction to what failed; passwords are not repeated."""
+    """What the user gave, less the restriction to what failed; neither passwords nor webhooks are repeated."""
     import re
     import shlex
 
-    given = (re.sub(r"(://[^:/@]*:)[^@/]*@", r"\1***@", word) for word in sys.argv[1:] if word != "--retry-failed")
-    return shlex.join([_program(), *given])
+    words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
+    shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
+    return shlex.join([_program(), *(re.sub(r"(://[^:/@]*:)[^@/]*@", r"\1***@", word) for word in shown)])
 
 
 def _program() -> str:
@@ -343,11 +362,12 @@ def status(sweep_file: Path, storage: Location, form: str) -> None:
 
     grid, ledger = load(sweep_file), Ledger(storage)
     found = report.status(grid, ledger)
-    if form != "table":
-        return _print(render.status_rows(found.trials), form, title="")
-    text, what = render.status_text(found), "folder" if isinstance(storage, Path) else "such place as"
-    title, line, rest = text.partition("\n")
-    click.echo(title + ("" if ledger.exists() else f"; there is no {what} {storage} yet") + line + rest)
+    if form == "table":
+        what = "folder" if isinstance(storage, Path) else "such place as"
+        title, line, rest = render.status_text(found).partition("\n")
+        click.echo(title + ("" if ledger.exists() else f"; there is no {what} {storage} yet") + line + rest)
+    else:
+        _print(render.status_rows(found.trials), form, title="")
 
 
 @cli.command(name="report")

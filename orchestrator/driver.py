@@ -25,6 +25,7 @@ from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import Ledger, SupersededError
 from orchestrator.live import Telling
 from orchestrator.mlflow_store import safe_uri
+from orchestrator.notify import Notifier, Notify
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress
 from orchestrator.provenance import code_version
@@ -50,6 +51,7 @@ class Settings:
     cpus: int | None = None
     gpus: float | str | None = None
     retry_failed: bool = False
+    notify: Notify | None = None
     command: str = ""
     """How the user called it, to be said where it is to be given again."""
 
@@ -65,7 +67,11 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
     """
     ledger = Ledger(settings.storage)
     ledger.make()
-    with ledger.drive(sweep.name) as folder:
+    say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    with (
+        ledger.drive(sweep.name) as folder,
+        Notifier(settings.notify or sweep.notify, sweep.name, say) as notifier,
+    ):
         plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
         if settings.retry_failed:
             plan = planning.only_failed(plan)
@@ -78,16 +84,18 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         if plan.to_run:
             _check_resources(plan, settings)
             _check_data(plan, settings)
-        say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
         tally = Tally(sweep.retries)
         stopped = False
         with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             if plan.to_run:
-                stopped = _Rounds(sweep, settings, ledger, tally, tracker, console, say).run(plan, folder)
+                stopped = _Rounds(sweep, settings, ledger, tally, tracker, console, say, notifier).run(plan, folder)
         troubles = _troubles(planning.make(sweep.trials, ledger), tally, settings.command)
         if not stopped:  # whoever stops a sweep does not wait for figures
             troubles += _publish(sweep, ledger, settings, tracker, say)
-        return [*troubles, *_tracking_troubles(tracker, settings)]
+        troubles += _tracking_troubles(tracker, settings)
+        words = "\n".join(troubles) or f"all {len(sweep.trials)} trials have ended"
+        notifier.tell("stopped" if stopped else "failed" if troubles else "finished", words)
+        return troubles
 
 
 def _publish(
@@ -142,7 +150,9 @@ class _Rounds:
         tracker: Tracker,
         console: Console,
         say: Callable[[str], object],
+        notifier: Notifier,
     ) -> None:
+        self._notifier = notifier
         self._sweep, self._settings, self._ledger, self._tally = sweep, settings, ledger, tally
         self._tracker, self._console, self._say = tracker, console, say
         self._rng = random.Random()  # of pauses alone: commands that failed together must not come back together
@@ -190,7 +200,9 @@ class _Rounds:
             Progress(plan.to_run, console=self._console, **counts, step_seconds=self._step_seconds(plan)) as progress,
             Telling(self._ledger, self._sweep.name, progress.told),
         ):
-            heard = _Round(plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say)
+            heard = _Round(
+                plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say, self._notifier
+            )
             scheduler.run_round(
                 trials,
                 where,
@@ -254,7 +266,9 @@ class _Round:
         tracker: Tracker,
         shutdown: Shutdown,
         say: Callable[[str], object],
+        notifier: Notifier,
     ) -> None:
+        self._notifier = notifier
         self.elsewhere: set[str] = set()
         """The trials that another sweep trains now."""
         self._trials = {entry.trial.id: entry.trial for entry in planned}
@@ -315,7 +329,9 @@ class _Round:
         method, stopped = self._trials[trial_id].cell.method, len(self._tally.stopped)
         self._tally.failed(trial_id, method, failure)
         if len(self._tally.stopped) > stopped:
-            self._say(f"no more trials of {method} are begun: {self._tally.policy.same_failure} failed in the same way")
+            words = f"no more trials of {method} are begun: {self._tally.policy.same_failure} failed in the same way"
+            self._say(words)
+            self._notifier.tell("method stopped", f"{words}: {failure.error}")
 
     def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None:
         """A trial whose process died starts again at once, unless it needs more memory or does so again and again."""

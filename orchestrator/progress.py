@@ -86,6 +86,7 @@ class Progress:
         """Where it runs: its node and device."""
         if running := self._running.get(trial_id):
             running.place = place
+            self._time.began(trial_id, time.monotonic())
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         last = epochs[-1]

@@ -43,6 +43,11 @@ class SweepStatus:
     seconds_left: float | None = None
 
 
+def statuses(sweep: Sweep, ledger: Ledger) -> tuple[TrialStatus, ...]:
+    """Each trial of the sweep."""
+    return status(sweep, ledger).trials
+
+
 def status(sweep: Sweep, ledger: Ledger) -> SweepStatus:
     """Where a sweep stands. A trial that its present driver has begun is running."""
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)

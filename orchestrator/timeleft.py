@@ -64,6 +64,11 @@ class TimeLeft:
         self._running[name] = now
         self._widest = max(self._widest, len(self._running))
 
+    def began(self, name: str, now: float) -> None:
+        """Its process is there, and begins to train: the time before is no measure of its speed."""
+        if name in self._running and not self._own[name].done:
+            self._running[name] = now
+
     def advanced(self, name: str, steps: int, now: float) -> None:
         """It has made so many steps more."""
         work = steps * self._works[name].step
