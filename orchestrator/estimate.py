@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from heapq import heappop, heappush
 from statistics import median
 from typing import Literal
 
 from anytime_core.catalog import DATASETS
-from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrialConfig, from_dict
+from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig, from_dict
 from anytime_core.cost import parameter_count
 from orchestrator.hardware import Node
 from orchestrator.ledger import Ledger
@@ -47,6 +47,11 @@ OF_A_TRIAL = 8_192
 """Bytes of its other files, in whole blocks."""
 
 
+SCHEDULE = ("steps", "learning_rate", "momentum", "weight_decay", "head_decay")
+PER_STEP = tuple(field.name for field in fields(TrainingConfig) if field.name not in SCHEDULE)
+"""What of the training changes the time of a step: the batch, and whatever is added that is no number of the schedule."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
     """All of a trial that its time for a step depends on."""
@@ -54,7 +59,7 @@ class Shape:
     network: NetworkConfig
     data: str
     regime: str
-    batch_size: int
+    training: tuple[tuple[str, object], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +175,8 @@ def shape_of(config: TrialConfig) -> Shape:
             words = f"no_grad {regime.variant}"
         case _:
             words = regime.name
-    return Shape(network=config.network, data=config.data.name, regime=words, batch_size=config.training.batch_size)
+    training = tuple((name, getattr(config.training, name)) for name in PER_STEP)
+    return Shape(network=config.network, data=config.data.name, regime=words, training=training)
 
 
 # Times
@@ -263,8 +269,8 @@ def _written(record: TrialRecord) -> str:
     """The same for trials of one shape, by what is read fast."""
     config = record.config
     training = config.get("training", {})
-    parts = (config.get(name) for name in ("network", "data", "regime"))
-    return f"{[*parts]} {training.get('batch_size')}"
+    parts = [config.get(name) for name in ("network", "data", "regime")]
+    return f"{parts} {[training.get(name) for name in PER_STEP]}"
 
 
 def _device_of(record: TrialRecord) -> Device | None:
@@ -288,8 +294,8 @@ def _scaled(shape: Shape, work: float, measured: Iterable[_Measured]) -> Figure 
     return Figure(value=nearest.typical * work / nearest.work, source="scaled", n=len(nearest.seconds))
 
 
-def _kind(shape: Shape) -> tuple[str, str, int]:
-    return shape.data, shape.regime.partition(" ")[0], shape.batch_size
+def _kind(shape: Shape) -> tuple[object, ...]:
+    return shape.data, shape.regime.partition(" ")[0], shape.training
 
 
 def _modelled(work: float, measured: Collection[_Measured]) -> Figure | None:

@@ -78,6 +78,7 @@ class Telling:
         self._thread.join(END_SECONDS)
 
     def _tell(self) -> None:
+        self._try(lambda: self._ledger.tell(self._sweep, asdict(self._now())))
         while not self._done.wait(self._interval):
             self._try(lambda: self._ledger.tell(self._sweep, asdict(self._now())))
         self._try(lambda: self._ledger.tell(self._sweep, None))

@@ -78,13 +78,13 @@ def pack(plan: Plan, nodes: Sequence[Node], speeds: Speeds, memory: Memory | Non
 
 
 def share(config: TrialConfig, room: int, mps: bool, measured: dict[int, float], need: int) -> Share:
-    """``room`` are the bytes that a GPU has, ``need`` those that the trial is predicted to take, both 0 if unknown;
+    """``room`` are the bytes that a GPU has, ``need`` those that the trial's process is predicted to take, 0 if unknown;
     ``measured`` the seconds of a step, by ten-thousandths of a GPU."""
     if not mps:
         return Share(k=1, reason="no MPS")
     if not room or not need:
         return Share(k=1, reason="memory unknown")
-    most = max(floor(USABLE * room / (need + CONTEXT)), 1)
+    most = max(floor(USABLE * room / need), 1)
     rates = {PARTS // part: (PARTS // part) / seconds for part, seconds in measured.items()}
     able = {k: rate for k, rate in rates.items() if k <= most}
     if len(able) > 1:
@@ -101,7 +101,7 @@ def smallest(gpus: Iterable[Gpu]) -> int:
 def memory_of(config: TrialConfig) -> int:
     """Bytes of a GPU that training is likely to take at most: a rough upper bound until there is a measured one.
 
-    Weights, their gradients and momentum; and in each unit, of each image of a batch, eight maps of its features.
+    Weights, their gradients and momentum; in each unit, of each image of a batch, eight maps of its features; the data.
     """
     spec, (n, c) = DATASETS[config.data.name], (config.network.n, config.network.c)
     size, maps = spec.size, 0
@@ -109,7 +109,7 @@ def memory_of(config: TrialConfig) -> int:
         size = downsampled(size) if block else size
         maps += n * (c << block) * size**2
     images = spec.train_images * spec.channels * spec.size**2
-    return 4 * (3 * parameter_count(config) + 8 * config.training.batch_size * maps) + images
+    return 4 * (3 * parameter_count(config) + 8 * config.training.batch_size * maps) + images + CONTEXT
 
 
 def _given(trial: Trial, found: Share) -> Trial:
