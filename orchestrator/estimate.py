@@ -49,7 +49,7 @@ OF_A_TRIAL = 8_192
 
 SCHEDULE = ("steps", "learning_rate", "momentum", "weight_decay", "head_decay")
 PER_STEP = tuple(field.name for field in fields(TrainingConfig) if field.name not in SCHEDULE)
-"""What of the training changes the time of a step: the batch, and whatever is added that is no number of the schedule."""
+"""What of the training changes the time of a step: the batch, and whatever is no part of the schedule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +135,7 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
     disks = _Disks(ledger, speeds)
     device = {resources: device_for(resources, nodes) for resources in {it.trial.resources for it in plan.entries}}
     found = [_estimate(entry, speeds, disks, device[entry.trial.resources]) for entry in plan.entries]
-    if all(it.seconds.value is not None for it in found if it.entry in plan.to_run):
+    if all(it.seconds.value is not None for it in found):
         found.sort(key=lambda it: (it.entry.action == "keep", -(it.seconds.value or 0)))
     running = [it for it in found if it.entry.action not in ("keep", "leave")]
     ends = dict(zip((it.entry.trial.id for it in running), _ends(running, nodes), strict=True))

@@ -78,7 +78,7 @@ def pack(plan: Plan, nodes: Sequence[Node], speeds: Speeds, memory: Memory | Non
 
 
 def share(config: TrialConfig, room: int, mps: bool, measured: dict[int, float], need: int) -> Share:
-    """``room`` are the bytes that a GPU has, ``need`` those that the trial's process is predicted to take, 0 if unknown;
+    """``room`` are the bytes that a GPU has, ``need`` those that the trial's process will take, both 0 if unknown;
     ``measured`` the seconds of a step, by ten-thousandths of a GPU."""
     if not mps:
         return Share(k=1, reason="no MPS")

@@ -18,6 +18,7 @@ from cluster_user import (
     CHAOS,
     CHAOS_EPOCHS,
     CHAOS_TRIALS,
+    SECONDS,
     SERVER_DATABASE,
     SWEEP,
     TRIALS,
@@ -210,7 +211,7 @@ def test_two_users_on_one_cluster_and_one_server_do_not_disturb_each_other(
     with ray_head(user) as address, mlflow_server(user, free_port()) as uri:
         options = ("--address", address, "--tracking-uri", uri)
         first, second = user.start("sweep", *options, "--notify", f"tee {told}"), other.start("sweep", *options)
-        said = [(process.communicate(timeout=180), process.returncode) for process in (first, second)]
+        said = [(process.communicate(timeout=SECONDS), process.returncode) for process in (first, second)]
         runs = [search_runs(uri, experiment) for experiment in ("1", "2")]
     for (stdout, stderr), code in said:
         assert code == 0, stderr

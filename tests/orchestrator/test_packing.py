@@ -47,7 +47,7 @@ def test_fewer_fit_where_memory_is_short(make_trial, ledger) -> None:
 
 
 def test_what_others_use_is_not_there(make_trial, ledger) -> None:
-    used = replace(BOX, gpus=(CARD, replace(CARD, used=76 * GIB)))
+    used = replace(BOX, gpus=(CARD, replace(CARD, used=78 * GIB)))
     assert shares(make_trial, ledger, used, 16) == [1.0]
 
 
