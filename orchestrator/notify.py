@@ -26,6 +26,7 @@ SECONDS = 20.0
 """That a webhook or a command may take."""
 MORE_SECONDS = 5.0
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+NO_ADDRESS = "webhook: its variable holds no address that begins with http:// or https://"
 WEB = ("http://", "https://")
 
 Event = Literal["finished", "stopped", "failed", "method stopped"]
@@ -62,6 +63,8 @@ class Notifier:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Notifier:
+        if (webhook := self._notify.webhook) and not _address(webhook).startswith(WEB):
+            self._say(f"nobody will be notified: {NO_ADDRESS}")
         return self
 
     def __exit__(
@@ -86,11 +89,15 @@ class Notifier:
             self._say(f"nobody was notified that {self._sweep} {content['event']}: {fault}")
 
 
+def _address(webhook: str) -> str:
+    """With its variables' values."""
+    return VARIABLE.sub(lambda found: os.environ.get(found[1] or found[2], ""), webhook)
+
+
 def _post(webhook: str, content: dict[str, str]) -> str:
     """Returns why it could not be delivered, "" if it was."""
-    address = VARIABLE.sub(lambda found: os.environ.get(found[1] or found[2], ""), webhook)
-    if not address.startswith(WEB):
-        return "webhook: its variable holds no address that begins with http:// or https://"
+    if not (address := _address(webhook)).startswith(WEB):
+        return NO_ADDRESS
     try:
         host = urlsplit(address).hostname
         request = Request(address, json.dumps(content).encode(), {"Content-Type": "application/json"})

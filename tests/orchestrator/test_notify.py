@@ -101,7 +101,6 @@ def closed_port() -> int:
 @pytest.mark.parametrize(
     ("whom", "said"),
     [
-        (Notify(webhook="$NOT_THERE_AT_ALL"), "webhook: its variable holds no address that begins with http:// or"),
         (Notify(webhook=f"http://127.0.0.1:{closed_port()}/{SECRET}"), "webhook at 127.0.0.1: Connection refused"),
         (Notify(webhook=f"http://127.0.0.1/{SECRET} x"), "webhook: InvalidURL"),
         (Notify(webhook=f"http://[{SECRET}"), "webhook: ValueError"),
@@ -114,6 +113,14 @@ def test_what_fails_fails_nothing_and_is_said(monkeypatch, whom, said) -> None:
     (line,) = told(whom)
     assert said in line
     assert SECRET not in line + repr(whom)
+
+
+def test_a_variable_that_is_not_there_is_said_before_anything_runs() -> None:
+    first, last = told(Notify(webhook="$NOT_THERE_AT_ALL"))
+    assert (
+        first == "nobody will be notified: webhook: its variable holds no address that begins with http:// or https://"
+    )
+    assert last.startswith("nobody was notified that small finished: webhook: its variable")
 
 
 def test_one_that_hangs_is_waited_for_so_long_and_no_longer(monkeypatch) -> None:
