@@ -255,6 +255,7 @@ def test_where_there_is_no_cluster_one_line_says_so(user: User, address: str, sa
         (["--address", "ray://127.0.0.1:1"], 2, "address ray://127.0.0.1:1: Ray Tune needs the cluster itself"),
         (["--storage", "small.yaml"], 2, "'small.yaml' is a file"),
         (["--storage", "/proc/none"], 1, "/proc/none: storage cannot be written"),
+        (["--cpus", "4096"], 1, "each of 6 trials asks for 4096 CPUs and 0 GPUs, and no node has that"),
         (["--gpus", "2"], 2, "2.0 is not in the range 0<=x<=1"),
     ],
 )

@@ -143,6 +143,13 @@ def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tm
     assert list(tmp_path.iterdir()) == []  # looking writes nothing
 
 
+def test_a_plan_tells_what_this_machine_cannot_hold_and_lists_it_still(orchestrate) -> None:
+    done = orchestrate("plan", QUICKSTART, "--cpus", "4096")
+    assert done.code == 0
+    assert "each of 28 trials asks for 4096 CPUs and 0 GPUs, and no node has that here: " in done.out
+    assert "makespan on 1 node" in done.out
+
+
 # Status and report
 
 
