@@ -20,9 +20,12 @@ from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
+    from orchestrator.hardware import Node
     from orchestrator.ledger import Ledger
     from orchestrator.networks import Found
+    from orchestrator.notify import Notify
     from orchestrator.pictures import Picture
+    from orchestrator.plan import Plan
     from orchestrator.predicting import Limits
     from orchestrator.storage import Location
     from orchestrator.sweep import Sweep
@@ -94,6 +97,18 @@ def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) 
     _debugging |= value
 
 
+class _Share(click.FloatRange):
+    """Of a GPU, or ``auto``."""
+
+    name = "share"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 class _StorageType(click.Path):
     """A folder, or the address of a store."""
 
@@ -147,6 +162,8 @@ _data_root = click.option(
 _address = click.option(
     "--address", envvar="RAY_ADDRESS", show_envvar=True, help="Ray cluster.  [default: this machine alone]"
 )
+_cpus = click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
+_gpus = click.option("--gpus", type=_Share(), help="Share of a GPU of each trial, or auto, instead of the sweep's.")
 _md5 = click.option(
     "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."
 )
@@ -166,9 +183,15 @@ def cli() -> None:
 @_tracking_uri
 @_data_root
 @_address
-@click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
-@click.option("--gpus", type=click.FloatRange(0, 1), help="Share of a GPU of each trial, instead of the sweep's.")
+@_cpus
+@_gpus
 @click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
+@click.option(
+    "--notify",
+    envvar="ORCHESTRATE_NOTIFY",
+    show_envvar=True,
+    help="Webhook (http...) or command to tell when it ends, or a method stops; instead of the sweep's.",
+)
 @_md5
 def sweep(
     sweep_file: Path,
@@ -177,8 +200,9 @@ def sweep(
     data_root: Path | None,
     address: str | None,
     cpus: int | None,
-    gpus: float | None,
+    gpus: float | str | None,
     retry_failed: bool,
+    notify: str | None,
     check_md5: bool,
 ) -> None:
     """Run what is left of a sweep, then show its tables.
@@ -206,6 +230,7 @@ def sweep(
         gpus=gpus,
         retry_failed=retry_failed,
         command=_same_command(),
+        notify=_notify(notify),
     )
     troubles = driver.run(grid, settings, Console(stderr=True))
     click.echo(render.report_text(report.read_tables(grid, Ledger(storage))))
@@ -227,13 +252,23 @@ def _note(grid: Sweep) -> None:
         click.echo(f"note: {grid.path}: {note}", err=True)
 
 
+def _notify(given: str | None) -> Notify | None:
+    from orchestrator import notify
+
+    try:
+        return notify.given(given) if given else None
+    except ValueError as error:
+        raise UsageError(f"--notify: {error}") from error
+
+
 def _same_command() -> str:
-    """What the user gave, less the restriction to what failed; passwords are not repeated."""
+    """What the user gave, less the restriction to what failed; neither passwords nor webhooks are repeated."""
     import re
     import shlex
 
-    given = (re.sub(r"(://[^:/@]*:)[^@/]*@", r"\1***@", word) for word in sys.argv[1:] if word != "--retry-failed")
-    return shlex.join([_program(), *given])
+    words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
+    shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
+    return shlex.join([_program(), *(re.sub(r"(://[^:/@]*:)[^@/]*@", r"\1***@", word) for word in shown)])
 
 
 def _program() -> str:
@@ -255,20 +290,69 @@ def _ui_command(sweep_file: Path, storage: Location, tracking_uri: str | None) -
 
 @cli.command()
 @_common
+@_address
+@_cpus
+@_gpus
 @_format
-def plan(sweep_file: Path, storage: Location, form: str) -> None:
-    """List the trials of a sweep: what would run, in which order, and why."""
+def plan(
+    sweep_file: Path, storage: Location, address: str | None, cpus: int | None, gpus: float | str | None, form: str
+) -> None:
+    """List the trials of a sweep: what would run, in which order, and why; and what it would take.
+
+    Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
+    With --address the cluster is asked what it has, and what it cannot hold is refused.
+    """
+    from orchestrator import estimate, packing, render
     from orchestrator import plan as planning
-    from orchestrator import render
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
 
-    grid = load(sweep_file)
+    grid, ledger = load(sweep_file), Ledger(storage)
     _note(grid)
-    entries = planning.make(grid.trials, Ledger(storage))
-    _print(render.plan_rows(entries), form, title=f"{sweep_file}: {planning.summary(entries)}")
+    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
+    nodes, speeds = _nodes(_checked_address(address), entries), estimate.Speeds.of(ledger)
+    packed = packing.pack(entries, nodes, speeds)
+    outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
+    if form == "table":
+        notes = (*packed.notes, *_impossible(entries, nodes))
+        title = f"{sweep_file}: {planning.summary(entries)}"
+        click.echo(render.table_text(render.plan_table(outlook, title, notes)))
+    else:
+        _print(render.plan_rows(outlook), form, title="")
     if form == "table" and len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
         click.echo(f"\n{planning.power(grid)}")
+
+
+def _nodes(address: str | None, entries: Plan) -> list[Node]:
+    """The machines that a plan is for. What a cluster cannot hold is refused."""
+    from orchestrator import hardware, packing
+
+    trials = [entry.trial for entry in entries.to_run]
+    if not address:
+        return [hardware.this_machine(with_gpus=any(trial.resources.gpus for trial in trials))]
+    nodes = _machines_at(address)
+    packing.refuse(trials, nodes)
+    return nodes
+
+
+def _impossible(entries: Plan, nodes: list[Node]) -> list[str]:
+    """What this machine cannot hold is only told: the sweep may be meant for another."""
+    from orchestrator import packing
+
+    faults = packing.faults([entry.trial for entry in entries.to_run], nodes)
+    return [f"{fault} here: {packing.advice(nodes)}; or --address for a cluster" for fault in faults]
+
+
+def _machines_at(address: str) -> list[Node]:
+    from tempfile import TemporaryDirectory
+
+    from orchestrator.environment import prepare_ray
+
+    prepare_ray(own_cluster=False)
+    from orchestrator import nodes
+
+    with TemporaryDirectory() as folder:
+        return nodes.machines_at(address, Path(folder) / "ray.log")
 
 
 @cli.command()
@@ -281,11 +365,13 @@ def status(sweep_file: Path, storage: Location, form: str) -> None:
     from orchestrator.sweep import load
 
     grid, ledger = load(sweep_file), Ledger(storage)
-    statuses = report.statuses(grid, ledger)
-    title = render.status_title(grid.name, statuses, ledger.driver(grid.name))
-    what = "folder" if isinstance(storage, Path) else "such place as"
-    title += "" if ledger.exists() else f"; there is no {what} {storage} yet"
-    _print(render.status_rows(statuses), form, title=title)
+    found = report.status(grid, ledger)
+    if form == "table":
+        what = "folder" if isinstance(storage, Path) else "such place as"
+        title, line, rest = render.status_text(found).partition("\n")
+        click.echo(title + ("" if ledger.exists() else f"; there is no {what} {storage} yet") + line + rest)
+    else:
+        _print(render.status_rows(found.trials), form, title="")
 
 
 @cli.command(name="report")

@@ -273,8 +273,8 @@ def fits(resources: Resources | None, here: Machine, nodes: Sequence[Node], refu
     if not resources or refused:
         return
     sizes = [(node.cpus, node.gpus) for node in nodes] or [(here.cpus, len(here.torch.gpus))]
-    asks = f"a trial asks for {resources.cpus} CPUs and {resources.gpus:g} GPUs"
-    if any(cpus >= resources.cpus and count >= resources.gpus for cpus, count in sizes):
+    asks = f"a trial asks for {resources.cpus} CPUs and {resources.share:g} GPUs"
+    if any(cpus >= resources.cpus and count >= resources.share for cpus, count in sizes):
         yield Check(name="resources", state=State.OK, found=asks)
     else:
         mend = "change the sweep's resources, or give orchestrate sweep --cpus or --gpus"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,21 +18,24 @@ from rich.console import Console
 from anytime_core.data import cache
 from anytime_core.errors import DataError
 from anytime_core.result import EpochMetrics
+from orchestrator import estimate, hardware, packing, publish
 from orchestrator import plan as planning
-from orchestrator import publish
 from orchestrator.environment import prepare_ray
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import Ledger, SupersededError
+from orchestrator.live import Telling
 from orchestrator.mlflow_store import safe_uri
+from orchestrator.notify import Notifier, Notify
 from orchestrator.plan import Plan, PlannedTrial
-from orchestrator.progress import Progress, duration
+from orchestrator.progress import Progress
 from orchestrator.provenance import code_version
 from orchestrator.retries import Failed, FailureKind, Holds, Tally, without_numbers
 from orchestrator.shutdown import Shutdown
 from orchestrator.storage import Location
 from orchestrator.sweep import Sweep
+from orchestrator.table import duration
 from orchestrator.tracking import Tracker, is_current, run_links
-from orchestrator.trial import Trial, TrialState
+from orchestrator.trial import AUTO, Trial, TrialState
 from orchestrator.worker import Outcome, Surroundings
 
 
@@ -45,8 +49,9 @@ class Settings:
     address: str | None = None
     check_md5: bool = True
     cpus: int | None = None
-    gpus: float | None = None
+    gpus: float | str | None = None
     retry_failed: bool = False
+    notify: Notify | None = None
     command: str = ""
     """How the user called it, to be said where it is to be given again."""
 
@@ -62,8 +67,12 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
     """
     ledger = Ledger(settings.storage)
     ledger.make()
-    with ledger.drive(sweep.name) as folder:
-        plan = planning.make(_sized(sweep.trials, settings), ledger)
+    say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    with (
+        ledger.drive(sweep.name) as folder,
+        Notifier(settings.notify or sweep.notify, sweep.name, say) as notifier,
+    ):
+        plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
         if settings.retry_failed:
             plan = planning.only_failed(plan)
         console.print(
@@ -73,17 +82,20 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         if not plan.to_run and reported and is_current(ledger, sweep, settings.tracking_uri):
             return _troubles(planning.make(sweep.trials, ledger), Tally(sweep.retries), settings.command)
         if plan.to_run:
+            _check_resources(plan, settings)
             _check_data(plan, settings)
-        say = partial(console.print, style="yellow", highlight=False, markup=False, soft_wrap=True)
         tally = Tally(sweep.retries)
         stopped = False
         with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             if plan.to_run:
-                stopped = _Rounds(sweep, settings, ledger, tally, tracker, console, say).run(plan, folder)
+                stopped = _Rounds(sweep, settings, ledger, tally, tracker, console, say, notifier).run(plan, folder)
         troubles = _troubles(planning.make(sweep.trials, ledger), tally, settings.command)
         if not stopped:  # whoever stops a sweep does not wait for figures
             troubles += _publish(sweep, ledger, settings, tracker, say)
-        return [*troubles, *_tracking_troubles(tracker, settings)]
+        troubles += _tracking_troubles(tracker, settings)
+        words = "\n".join(troubles) or f"all {len(sweep.trials)} trials have ended"
+        notifier.tell("stopped" if stopped else "failed" if troubles else "finished", words)
+        return troubles
 
 
 def _publish(
@@ -105,10 +117,13 @@ def report_folder(ledger: Ledger, sweep: Sweep) -> Path:
     return ledger.sweep_folder(sweep.name) / "report"
 
 
-def _sized(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
-    """The trials with the resources that the user gave instead of the sweep's."""
-    given = {name: value for name in ("cpus", "gpus") if (value := getattr(settings, name)) is not None}
-    return [replace(trial, resources=replace(trial.resources, **given)) for trial in trials]
+def _check_resources(plan: Plan, settings: Settings) -> None:
+    """Raises ClusterError for what this machine cannot have, before anything starts. What a cluster has, it is asked
+    once it is there, and so is a machine whose GPUs nvidia-smi does not know."""
+    if not settings.address and not Path("/dev/kfd").exists():
+        trials = [entry.trial for entry in plan.to_run]
+        gpus = any(trial.resources.gpus for trial in trials)
+        packing.refuse(trials, [hardware.this_machine(with_gpus=gpus)])
 
 
 def _check_data(plan: Plan, settings: Settings) -> None:
@@ -135,7 +150,9 @@ class _Rounds:
         tracker: Tracker,
         console: Console,
         say: Callable[[str], object],
+        notifier: Notifier,
     ) -> None:
+        self._notifier = notifier
         self._sweep, self._settings, self._ledger, self._tally = sweep, settings, ledger, tally
         self._tracker, self._console, self._say = tracker, console, say
         self._rng = random.Random()  # of pauses alone: commands that failed together must not come back together
@@ -146,11 +163,23 @@ class _Rounds:
         from orchestrator import scheduler
 
         with scheduler.cluster(self._settings.address, folder / "ray.log"), Shutdown(self._say) as shutdown:
-            scheduler.check_fits(plan.to_run[0].trial.resources)
+            plan = self._packed(plan)
+            scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
             while plan.to_run and not shutdown.requested:
                 heard = self._round(plan, shutdown, folder)
                 plan = self._next(plan, heard, shutdown)
         return shutdown.requested
+
+    def _packed(self, plan: Plan) -> Plan:
+        """With the shares of a GPU that trials are given which leave that open."""
+        if not any(entry.trial.resources.gpus == AUTO for entry in plan.to_run):
+            return plan
+        from orchestrator import nodes
+
+        packed = packing.pack(plan, nodes.machines(), estimate.Speeds.of(self._ledger))
+        for note in packed.notes:
+            self._say(note)
+        return packed.plan
 
     def _round(self, plan: Plan, shutdown: Shutdown, folder: Path) -> _Round:
         from orchestrator import scheduler
@@ -167,8 +196,13 @@ class _Rounds:
         left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]
         failed = sum(trial_id in self._tally.failures for trial_id in left)
         counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
-        with Progress(plan.to_run, console=self._console, **counts) as progress:
-            heard = _Round(plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say)
+        with (
+            Progress(plan.to_run, console=self._console, **counts, step_seconds=self._step_seconds(plan)) as progress,
+            Telling(self._ledger, self._sweep.name, progress.told),
+        ):
+            heard = _Round(
+                plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say, self._notifier
+            )
             scheduler.run_round(
                 trials,
                 where,
@@ -178,6 +212,17 @@ class _Rounds:
                 shares={trial.id: self._tally.share(trial.id) for trial in trials},
             )
         return heard
+
+    def _step_seconds(self, plan: Plan) -> dict[str, float]:
+        """Of each trial, on this machine; nothing where that of one is not known."""
+        if self._settings.address:
+            return {}
+        speeds, here = estimate.Speeds.of(self._ledger), [hardware.this_machine()]
+        steps = {
+            entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
+            for entry in plan.to_run
+        }
+        return {trial_id: step for trial_id, step in steps.items() if step} if all(steps.values()) else {}
 
     def _next(self, plan: Plan, heard: _Round, shutdown: Shutdown) -> Plan:
         """What the next round runs: what is to be tried again, and what another sweep has left unfinished."""
@@ -221,7 +266,9 @@ class _Round:
         tracker: Tracker,
         shutdown: Shutdown,
         say: Callable[[str], object],
+        notifier: Notifier,
     ) -> None:
+        self._notifier = notifier
         self.elsewhere: set[str] = set()
         """The trials that another sweep trains now."""
         self._trials = {entry.trial.id: entry.trial for entry in planned}
@@ -245,6 +292,11 @@ class _Round:
         if not self.holds.holds(trial_id, self._trials[trial_id].cell.method):
             self._progress.started(trial_id)
             self._tracker.started(trial_id)
+
+    def placed(self, trial_id: str) -> None:
+        with suppress(StorageError):
+            if attempt := self._ledger.attempt(trial_id):
+                self._progress.placed(trial_id, attempt.place)
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         self._progress.progressed(trial_id, epochs)
@@ -277,7 +329,9 @@ class _Round:
         method, stopped = self._trials[trial_id].cell.method, len(self._tally.stopped)
         self._tally.failed(trial_id, method, failure)
         if len(self._tally.stopped) > stopped:
-            self._say(f"no more trials of {method} are begun: {self._tally.policy.same_failure} failed in the same way")
+            words = f"no more trials of {method} are begun: {self._tally.policy.same_failure} failed in the same way"
+            self._say(words)
+            self._notifier.tell("method stopped", f"{words}: {failure.error}")
 
     def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None:
         """A trial whose process died starts again at once, unless it needs more memory or does so again and again."""

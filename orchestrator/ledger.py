@@ -9,7 +9,7 @@
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
-    STORAGE/sweeps/NAME/                 the driver's lock and log
+    STORAGE/sweeps/NAME/                 the driver's lock and log, and what it says while it runs
     STORAGE/index.arrow                  a copy of many results, made where it is missing
 
 Every file but the locks appears whole, and says by a checksum whether it is as it was written. An attempt writes only
@@ -58,7 +58,8 @@ LOCK_SECONDS = 10.0
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
     """One try at a trial. ``number`` counts from 1; ``token`` is its own. ``first_began`` is when the first try at the
-    trial began, and ``sweep`` the one whose driver made this one; both are empty where that was not written down."""
+    trial began, ``sweep`` the one whose driver made this one, and ``device`` what of its host it uses; they are empty
+    where that was not written down."""
 
     trial_id: str
     number: int
@@ -68,6 +69,11 @@ class Attempt:
     began: str
     first_began: str = ""
     sweep: str = ""
+    device: str = ""
+
+    @property
+    def place(self) -> str:
+        return f"{self.host} {self.device}".strip()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,6 +208,10 @@ class Ledger:
         stamps = self._stamps(trial_ids)
         found = self._indexed(stamps) if len(stamps) > FEW else self._records_of(stamps)
         return {name: record for name in stamps if (record := found[name])}
+
+    def all_records(self) -> dict[str, TrialRecord]:
+        """Of all trials that ended, whatever sweep they are of."""
+        return self.records(self._begun())
 
     def _records_of(self, trial_ids: Iterable[str]) -> dict[str, TrialRecord | None]:
         names = list(trial_ids)
@@ -356,7 +366,7 @@ class Ledger:
 
     # Writing: by the worker that makes an attempt
 
-    def begin(self, trial: Trial, sweep: str = "") -> Attempt:
+    def begin(self, trial: Trial, sweep: str = "", device: str = "") -> Attempt:
         """Starts an attempt for a sweep, which from now on is the only one that may write.
 
         Raises ElsewhereError where another sweep has one under way.
@@ -366,9 +376,9 @@ class Ledger:
         with self._alone(trial.id):
             if other := self.elsewhere(trial.id, sweep):
                 raise ElsewhereError(trial.id, other)
-            return self._begin(trial, sweep)
+            return self._begin(trial, sweep, device)
 
-    def _begin(self, trial: Trial, sweep: str) -> Attempt:
+    def _begin(self, trial: Trial, sweep: str, device: str) -> Attempt:
         before, began = self.attempt(trial.id), now()
         attempt = Attempt(
             trial_id=trial.id,
@@ -379,6 +389,7 @@ class Ledger:
             began=began,
             first_began=_first_began(before) if before else began,
             sweep=sweep,
+            device=device,
         )
         self._write(trial.id, "attempt.json", asdict(attempt))
         result = f"trials/{trial.id}/result.json"
@@ -462,6 +473,18 @@ class Ledger:
         except OSError as error:
             raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
         return self._files.address(name)
+
+    def tell(self, sweep: str, content: dict[str, Any] | None) -> None:
+        """Leaves a driver's word for ``told``, or takes it away. Raises OSError; ValueError for what JSON has not."""
+        name = f"sweeps/{sweep}/progress.json"
+        if content is not None:
+            self._files.write(name, sealed.pack(content))
+        elif self._files.exists(name):
+            self._files.delete(name)
+
+    def told(self, sweep: str) -> dict[str, Any] | None:
+        """What the sweep's driver said last; None once it has ended as it should."""
+        return self._content(f"sweeps/{sweep}/progress.json")
 
     @contextmanager
     def drive(self, sweep: str) -> Iterator[Path]:

@@ -4,7 +4,7 @@ that no long one is left to the end."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -54,9 +54,18 @@ class Plan:
 
 def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
     trials = list(trials)
-    standings = ledger.standings(trial.id for trial in trials)
+    return of_standings(trials, ledger.standings(trial.id for trial in trials))
+
+
+def of_standings(trials: Iterable[Trial], standings: Mapping[str, Standing]) -> Plan:
     entries = [_planned(trial, standings[trial.id]) for trial in trials]
     return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
+
+
+def sized(trials: Iterable[Trial], *, cpus: int | None = None, gpus: float | str | None = None) -> list[Trial]:
+    """The trials with the resources that the user gave instead of the sweep's."""
+    given = {name: value for name, value in {"cpus": cpus, "gpus": gpus}.items() if value is not None}
+    return [replace(trial, resources=replace(trial.resources, **given)) for trial in trials]  # type: ignore[arg-type]
 
 
 def only_failed(plan: Plan) -> Plan:
@@ -96,10 +105,12 @@ def power(sweep: Sweep) -> str:
 
 def training_work(trial: Trial, steps: int) -> int:
     """Multiply-adds of the given number of training steps, phases of different cost evened out."""
-    if not steps:
-        return 0
-    per_image = _image_work(replace(trial.config, seed=0))  # a seed changes no cost
-    return round(trial.config.training.batch_size * per_image * steps)
+    return round(step_work(trial.config) * steps) if steps else 0
+
+
+def step_work(config: TrialConfig) -> float:
+    """Multiply-adds of one training step."""
+    return config.training.batch_size * _image_work(replace(config, seed=0))  # a seed changes no cost
 
 
 @lru_cache(maxsize=1024)

@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from anytime_core.data import cache
 from anytime_core.errors import DataError
+from orchestrator.hardware import Gpu, find_gpus
 from orchestrator.provenance import code_version
 from orchestrator.storage import Location, Storage, reason, storage_at
 
@@ -50,16 +51,6 @@ class Request:
     token: str
     data_root: Path
     datasets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gpu:
-    """As its driver tells; memory in bytes."""
-
-    name: str
-    memory: int
-    used: int
-    driver: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +112,7 @@ def look(request: Request | None = None) -> Machine:
         packages={name: installed(name) or "none" for name in SAME},
         code=code_version(),
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        gpus=_gpus(),
+        gpus=find_gpus(),
         torch=_torch(),
         free=shutil.disk_usage("/tmp").free,
         storage=_storage(request, answer) if request and request.token else "",
@@ -200,30 +191,7 @@ def _name(token: str, *below: str) -> str:
     return "/".join((f".doctor-{token}", *below))
 
 
-# GPUs
-
-
-def _gpus() -> tuple[Gpu, ...]:
-    query = "name,memory.total,memory.used,driver_version"
-    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
-    try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return parse_gpus(said)
-
-
-def parse_gpus(text: str) -> tuple[Gpu, ...]:
-    """From nvidia-smi's lines, in MiB; what it cannot tell, as of a card in MIG mode, counts as 0."""
-    rows = [[value.strip() for value in line.split(",")] for line in text.splitlines() if line.count(",") == 3]
-    return tuple(
-        Gpu(name=name, memory=_mebibytes(memory), used=_mebibytes(used), driver=driver)
-        for name, memory, used, driver in rows
-    )
-
-
-def _mebibytes(text: str) -> int:
-    return int(text) * 2**20 if text.isdigit() else 0
+# Torch
 
 
 def _torch() -> Torch:

@@ -6,10 +6,9 @@ A live view on a terminal, plain lines elsewhere; on standard error, so that sta
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heapreplace
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -19,44 +18,50 @@ from rich.table import Table
 from rich.text import Text
 
 from anytime_core.result import EpochMetrics
-from orchestrator.plan import PlannedTrial, training_work
+from orchestrator.estimate import shape_of
+from orchestrator.live import Running, Told
+from orchestrator.plan import PlannedTrial, step_work
+from orchestrator.table import duration
+from orchestrator.timeleft import TimeLeft, Work
 from orchestrator.trial import Trial, TrialState
 from orchestrator.worker import Outcome
 
 LINE_SECONDS = 30.0
 """Seconds between two plain lines if no trial ends."""
 SHOWN_RUNNING = 16
-SURE_AFTER = 0.02
-"""The time left is told once this share of the work is done."""
+SHOWN_ERRORS = 3
 
 
 @dataclass(slots=True)
 class _Running:
-    """``since`` is the moment up to which its work is counted."""
-
     step: int
-    since: float
+    place: str = ""
     error: float | None = None
 
 
 class Progress:
     """Follows the trials of one round; of the others ``kept`` have ended, ``failed`` failed before, ``left`` are not
-    run. A context manager."""
+    run. ``step_seconds`` are those that a step of each is predicted to take; without them it is by the multiply-adds. A
+    context manager."""
 
     def __init__(
-        self, planned: Sequence[PlannedTrial], kept: int, console: Console, *, failed: int = 0, left: int = 0
+        self,
+        planned: Sequence[PlannedTrial],
+        kept: int,
+        console: Console,
+        *,
+        failed: int = 0,
+        left: int = 0,
+        step_seconds: Mapping[str, float] | None = None,
     ) -> None:
         self._trials = {entry.trial.id: entry.trial for entry in planned}
         self._steps = {entry.trial.id: entry.step for entry in planned}
-        self._work_of_step = {entry.trial.id: training_work(entry.trial, 1) for entry in planned}
-        self._work = sum(entry.work for entry in planned)
-        self._left = self._work
+        self._time = TimeLeft({entry.trial.id: _work(entry, step_seconds or {}) for entry in planned})
         self._kept, self._failed = kept, failed
         self._total = kept + failed + left + len(self._trials)
         self._running: dict[str, _Running] = {}
         self._ended: Counter[TrialState] = Counter()
-        self._widest = 0  # the most trials that ran at once
-        self._busy = 0.0  # the trial-seconds in which the work that is counted was done
+        self._errors: deque[str] = deque(maxlen=SHOWN_ERRORS)
         self._last_line = time.monotonic()
         self._console = console
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
@@ -74,8 +79,14 @@ class Progress:
     # Events
 
     def started(self, trial_id: str) -> None:
-        self._running[trial_id] = _Running(self._steps[trial_id], time.monotonic())
-        self._widest = max(self._widest, len(self._running))
+        self._running[trial_id] = _Running(self._steps[trial_id])
+        self._time.started(trial_id, time.monotonic())
+
+    def placed(self, trial_id: str, place: str) -> None:
+        """Where it runs: its node and device."""
+        if running := self._running.get(trial_id):
+            running.place = place
+            self._time.began(trial_id, time.monotonic())
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         last = epochs[-1]
@@ -95,34 +106,36 @@ class Progress:
             self._advance(trial_id, trial.config.steps)
         else:
             self._give_up(trial_id)
-        reached = self._running.pop(trial_id, None)
+        if outcome.state is TrialState.FAILED:
+            self._errors.append(f"{trial.cell.label}: {outcome.error}")
+        reached = self._stop(trial_id)
         error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
         self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
 
     def lost(self, trial_id: str, reason: str) -> None:
-        self._running.pop(trial_id, None)
+        self._stop(trial_id)
+        self._errors.append(f"{self._trials[trial_id].cell.label}: {reason}")
         self._line(f"lost {self._trials[trial_id].cell.label}: {reason}; starts again from its last checkpoint")
 
     def left(self, trial_id: str) -> None:
         """It is not run now, or by another."""
-        self._running.pop(trial_id, None)
+        self._stop(trial_id)
         self._give_up(trial_id)
 
+    def _stop(self, trial_id: str) -> _Running | None:
+        self._time.stopped(trial_id)
+        return self._running.pop(trial_id, None)
+
     def _give_up(self, trial_id: str) -> None:
-        """What a trial will not do counts neither as done nor as left."""
-        rest = self._work_left(trial_id)
-        self._work -= rest
-        self._left -= rest
+        self._time.given_up(trial_id)
         self._steps[trial_id] = self._trials[trial_id].config.steps
 
     def _advance(self, trial_id: str, step: int) -> None:
         if step > (before := self._steps[trial_id]):
-            self._left -= (step - before) * self._work_of_step[trial_id]
+            self._time.advanced(trial_id, step - before, time.monotonic())
             self._steps[trial_id] = step
             if running := self._running.get(trial_id):
-                now = time.monotonic()
-                self._busy += now - running.since
-                running.step, running.since = step, now
+                running.step = step
 
     # Views
 
@@ -135,23 +148,17 @@ class Progress:
         return f"{done}/{self._total} done, {len(self._running)} running, {failed} failed{time_left}"
 
     def seconds_left(self) -> float | None:
-        """As long as the rest takes in that order, at the speed of a trial so far; None too early on."""
-        done, now = self._work - self._left, time.monotonic()
-        if done < SURE_AFTER * self._work or not done or not self._busy:
-            return None
-        seconds = self._busy / done  # of a trial for a multiply-add
-        running = dict(self._running)  # at once: the live view is drawn by another thread
-        busy = [max(self._work_left(it) * seconds - (now - reached.since), 0) for it, reached in running.items()]
-        slots = [*busy, *[0.0] * (self._widest - len(busy))]
-        heapify(slots)
-        for trial_id in self._trials:
-            if trial_id not in running:
-                heapreplace(slots, slots[0] + self._work_left(trial_id) * seconds)
-        return max(slots)
+        """As long as the rest takes in that order, at the speeds so far; None too early on."""
+        return self._time.seconds(time.monotonic())
 
-    def _work_left(self, trial_id: str) -> int:
-        steps_left = self._trials[trial_id].config.steps - self._steps[trial_id]
-        return steps_left * self._work_of_step[trial_id]
+    def told(self) -> Told:
+        """All this for other shells."""
+        running = [
+            Running(trial_id=trial_id, step=found.step, place=found.place, error=found.error)
+            for trial_id, found in list(self._running.items())
+        ]
+        left = self.seconds_left()
+        return Told(time=time.time(), seconds_left=left, running=tuple(running), errors=tuple(self._errors))
 
     def _line(self, event: str) -> None:
         self._last_line = time.monotonic()
@@ -163,20 +170,22 @@ class Progress:
 
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))
-        for trial_id, running in list(self._running.items())[:SHOWN_RUNNING]:
-            table.add_row(*self._running_row(self._trials[trial_id], running))
-        bar = ProgressBar(total=self._work or 1, completed=self._work - self._left, width=40)
-        return Group(table, Text.assemble((self.summary, "bold")), bar)
+        running = sorted(self._running.items(), key=lambda item: item[1].place)
+        for trial_id, found in running[:SHOWN_RUNNING]:
+            table.add_row(*self._running_row(self._trials[trial_id], found))
+        if len(running) > SHOWN_RUNNING:
+            table.add_row("", f"and {len(running) - SHOWN_RUNNING} more")
+        errors = [Text(error, style="red", no_wrap=True, overflow="ellipsis") for error in list(self._errors)]
+        bar = ProgressBar(total=self._time.work or 1, completed=self._time.work - self._time.left, width=40)
+        return Group(table, *errors, Text.assemble((self.summary, "bold")), bar)
 
-    def _running_row(self, trial: Trial, running: _Running) -> tuple[str, str, str]:
+    def _running_row(self, trial: Trial, running: _Running) -> tuple[Text, str, str, str]:
         error = "" if running.error is None else f"{running.error:.2f} % error"
-        return trial.cell.label, f"step {running.step}/{trial.config.steps}", error
+        place = Text(running.place or "starting", style="dim")
+        return place, trial.cell.label, f"step {running.step}/{trial.config.steps}", error
 
 
-def duration(seconds: float) -> str:
-    """1:05 or 2:03:07 or 3 d 04 h."""
-    whole = round(seconds)
-    if whole >= 86_400:
-        return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+def _work(entry: PlannedTrial, step_seconds: Mapping[str, float]) -> Work:
+    config = entry.trial.config
+    step = step_seconds.get(entry.trial.id) or step_work(config)
+    return Work(steps=config.steps - entry.step, step=step, kind=shape_of(config))

@@ -10,6 +10,8 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
+from orchestrator.hardware import cpu_model
+
 CODE = ("anytime_core", "orchestrator")
 """The folders whose code trains."""
 
@@ -55,19 +57,6 @@ def machine(*, gpu: bool) -> dict[str, str]:
     numpy, and for a GPU those of its driver and of CUDA."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
     return (_gpu() if gpu else {"device_name": cpu_model()}) | versions
-
-
-@lru_cache
-def cpu_model() -> str:
-    """Such as ``Intel(R) Xeon(R) CPU @ 2.20GHz``; where the system does not say, its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    models = (
-        value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == "model name"
-    )
-    return next(filter(None, models), platform.processor() or platform.machine())
 
 
 @lru_cache

@@ -13,13 +13,14 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from orchestrator.estimate import Estimate, Outlook
+from orchestrator.hardware import Node
 from orchestrator.layouts import arrange
 from orchestrator.ledger import Driver
 from orchestrator.measurements import METRICS
-from orchestrator.plan import Plan
-from orchestrator.report import TrialStatus
+from orchestrator.report import SweepStatus, TrialStatus
 from orchestrator.stats import TESTS
-from orchestrator.table import Column, Entry, Table, decimals, present
+from orchestrator.table import Column, Entry, Table, decimals, duration, present
 from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.trial import Trial, TrialState
 
@@ -239,8 +240,9 @@ def _cell(trial: Trial) -> Row:
     }
 
 
-def plan_rows(plan: Plan) -> list[Row]:
-    """One for each trial, in the order in which they would run."""
+def plan_rows(outlook: Outlook) -> list[Row]:
+    """One for each trial, in the order in which they would run: seconds, hours of a device and bytes of disk that it
+    still takes, and where they come from; ``ends`` in seconds from the start. What is unknown is None."""
     return [
         {
             **_cell(entry.trial),
@@ -251,9 +253,78 @@ def plan_rows(plan: Plan) -> list[Row]:
             "multiply_adds": entry.work,
             "cpus": entry.trial.resources.cpus,
             "gpus": entry.trial.resources.gpus,
+            "seconds": None if estimate.seconds.value is None else round(estimate.seconds.value, 1),
+            "seconds_from": str(estimate.seconds),
+            "hours": None if estimate.hours is None else round(estimate.hours, 5),
+            "ends": None if estimate.ends is None else round(estimate.ends, 1),
+            "disk": None if estimate.disk.value is None else round(estimate.disk.value),
+            "disk_from": str(estimate.disk),
         }
-        for entry in plan.entries
+        for estimate in outlook.estimates
+        for entry in [estimate.entry]
     ]
+
+
+PLAN_TEXTS = ("id", "trial", "action", "reason")
+PLAN_NUMBERS = ("cpus", "gpus", "time", "hours", "from", "MiB")
+
+
+def plan_table(outlook: Outlook, title: str, notes: Sequence[str] = ()) -> Table:
+    """For people: why each trial would run or not, and what it takes; ``notes`` stand below the sums."""
+    columns = [Column(name=name, numeric=name in PLAN_NUMBERS) for name in (*PLAN_TEXTS, *PLAN_NUMBERS)]
+    return Table(
+        name="plan",
+        title=title,
+        columns=tuple(columns),
+        rows=tuple(_plan_row(estimate) for estimate in outlook.estimates),
+        notes=(*plan_sums(outlook), *notes),
+    )
+
+
+def _plan_row(estimate: Estimate) -> tuple[Entry, ...]:
+    entry, seconds, disk = estimate.entry, estimate.seconds.value, estimate.disk.value
+    values = [
+        *(entry.trial.id, entry.trial.cell.label, entry.action, entry.reason),
+        *(entry.trial.resources.cpus, entry.trial.resources.gpus),
+        None if seconds is None else duration(seconds),
+        *(estimate.hours, str(estimate.seconds), None if disk is None else disk / 2**20),
+    ]
+    runs = entry.action not in ("keep", "leave")
+    return tuple(Entry(value=value if runs or place < 6 else None) for place, value in enumerate(values))
+
+
+def plan_sums(outlook: Outlook) -> Iterator[str]:
+    """What all trials take together, and where that comes from; nothing where none is to run."""
+    if not outlook.to_run:
+        return
+    devices: dict[str, list[float | None]] = {}
+    for it in outlook.to_run:
+        devices.setdefault("GPU-hours" if it.entry.trial.resources.gpus else "CPU-hours", []).append(it.hours)
+    makespan = "unknown" if outlook.makespan is None else duration(outlook.makespan)
+    yield f"makespan on {_described(outlook.nodes)}: {makespan}"
+    for name, hours in devices.items():
+        yield f"{name}: {_sum(hours)}"
+    sources = ", ".join(f"{count} {source}" for source, count in outlook.sources.most_common())
+    yield f"from the time of a step on this device, of so many trials: {sources}"
+    disks = [None if it.disk.value is None else it.disk.value / 2**30 for it in outlook.to_run]
+    measured = sum(it.disk.source == "measured" for it in outlook.to_run)
+    yield f"GiB of disk: {_sum(disks)}; measured {measured}, computed from the parameters {len(disks) - measured}"
+
+
+def _sum(values: Sequence[float | None]) -> str:
+    """With what is unknown in it, a sum is only a bound."""
+    known = [value for value in values if value is not None]
+    missing = len(values) - len(known)
+    if not known:
+        return "unknown"
+    return f"at least {sum(known):.2f}, unknown for {missing} of {len(values)}" if missing else f"{sum(known):.2f}"
+
+
+def _described(nodes: Sequence[Node]) -> str:
+    """Such as ``2 nodes (12 CPUs, 4 NVIDIA H100)``."""
+    gpus = Counter(gpu.name for node in nodes for gpu in node.gpus)
+    parts = [f"{sum(node.cpus for node in nodes):g} CPUs", *(f"{count} {name}" for name, count in gpus.items())]
+    return f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ({', '.join(parts)})"
 
 
 def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
@@ -264,11 +335,38 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
             "step": status.step,
             "steps": status.trial.config.steps,
             "attempts": status.attempts,
+            "where": status.place,
             "kind": status.kind,
             "failure": status.failure,
         }
         for status in statuses
     ]
+
+
+def status_text(status: SweepStatus) -> str:
+    """For people: how long it takes, what runs where, the last errors, then each trial."""
+    title = status_title(status.sweep.name, status.trials, status.driver)
+    running = [
+        f" {trial.place or 'starting'}: {trial.trial.cell.label}, step {trial.step}/{trial.trial.config.steps}"
+        for trial in sorted(status.trials, key=lambda trial: trial.place or "")
+        if trial.state is TrialState.RUNNING
+    ]
+    errors = [f" {error}" for error in status.told.errors] if status.told else []
+    lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else [])]
+    return "\n".join([title, *lines, "", as_text("", status_rows(status.trials)).lstrip("\n")])
+
+
+def time_left(status: SweepStatus) -> Iterator[str]:
+    """How long it takes still, and who says so."""
+    told, left = status.told, status.seconds_left
+    if told and status.driver:
+        said = "its driver cannot say yet how long it takes" if left is None else f"{duration(left)} left"
+        yield f"{said}; its driver spoke {duration(told.age)} ago"
+    elif told:
+        before = "" if told.seconds_left is None else f", with {duration(told.seconds_left)} left"
+        yield f"its last driver died: it spoke last {duration(told.age)} ago{before}; the same command goes on"
+    if not status.driver and left:
+        yield f"the rest takes about {duration(left)} on this machine, as the trials took that have ended"
 
 
 def status_title(sweep: str, statuses: Sequence[TrialStatus], driver: Driver | None) -> str:

@@ -16,7 +16,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from io import TextIOBase
@@ -59,6 +59,9 @@ class Listener(Protocol):
         """Whether trials that were told to stop are not waited for any longer."""
 
     def started(self, trial_id: str) -> None: ...
+
+    def placed(self, trial_id: str) -> None:
+        """Its attempt is in the ledger."""
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None: ...
 
@@ -149,15 +152,16 @@ def _logged_to(file: TextIOBase) -> Iterator[None]:
 def _nodes(resources: Resources) -> list[dict[str, float]]:
     """What those nodes have that can hold such a trial."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [have for have in alive if have.get("CPU", 0) >= resources.cpus and have.get("GPU", 0) >= resources.gpus]
+    return [have for have in alive if have.get("CPU", 0) >= resources.cpus and have.get("GPU", 0) >= resources.share]
 
 
-def check_fits(resources: Resources) -> None:
-    """Raises ClusterError where no node can hold such a trial."""
-    if not _nodes(resources):
+def check_fits(asked: Collection[Resources]) -> None:
+    """Raises ClusterError, with all that no node can hold."""
+    if refused := [resources for resources in asked if not _nodes(resources)]:
         have = ray.cluster_resources()
+        asks = ", another ".join(f"asks for {it.cpus} CPUs and {it.share:g} GPUs" for it in refused)
         raise ClusterError(
-            f"a trial asks for {resources.cpus} CPUs and {resources.gpus:g} GPUs, and no node has that: the cluster's "
+            f"a trial {asks}, and no node has that: the cluster's "
             f"total is {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change the sweep's resources, or "
             f"give {'--cpus or --gpus' if have.get('GPU') else '--gpus 0 to train on CPUs'}"
         )
@@ -207,7 +211,7 @@ def run_round(
 
 def _placement(resources: Resources, share: int) -> tune.PlacementGroupFactory:
     most = max((have["CPU"] for have in _nodes(resources)), default=resources.cpus)
-    cpus, gpus = min(resources.cpus * share, most), min(resources.gpus * share, 1.0)
+    cpus, gpus = min(resources.cpus * share, most), min(resources.share * share, 1.0)
     return tune.PlacementGroupFactory([{"CPU": float(cpus)} | ({"GPU": gpus} if gpus else {})])
 
 
@@ -297,6 +301,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         self._told = Holds()
         self._running: set[str] = set()
         self._stalled: set[str] = set()
+        self._placed: set[str] = set()
         self._stopping: set[str] | None = None
         self._looked = 0.0
 
@@ -345,8 +350,8 @@ class _Relay(tune.Callback):  # type: ignore[misc]
             trial.max_failures = 0  # a process that dies before it can ask is not started for ever
 
     def _forget(self, trial_id: str) -> None:
-        self._running.discard(trial_id)
-        self._stalled.discard(trial_id)
+        for some in (self._running, self._stalled, self._placed):
+            some.discard(trial_id)
         if self._stopping:
             self._stopping.discard(trial_id)
         self._watch.forget(trial_id)
@@ -371,6 +376,9 @@ class _Relay(tune.Callback):  # type: ignore[misc]
 
     def _look_at(self, trial_id: str, now: float) -> None:
         beat = self._board.beat(trial_id)
+        if beat and trial_id not in self._placed:
+            self._placed.add(trial_id)
+            self._listener.placed(trial_id)
         if beat and self._watch.stalled(trial_id, beat, now):
             log.warning("%s: no step; ending process %s on node %s", trial_id, beat.pid, beat.node)
             self._stalled.add(trial_id)

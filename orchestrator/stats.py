@@ -122,15 +122,19 @@ def _hoeffding(name: str, win_fraction: float, n: int) -> float:
     return math.exp(-2 * n * (BOUNDS[name] * max(win_fraction - 0.5, 0.0)) ** 2)
 
 
+FEW_FLIPS = 1000
+
+
 def sign_test(wins: int, losses: int) -> float:
     """The chance of at least so many wins in wins + losses flips of a fair coin, exactly; ties are no flips."""
     if wins < 0 or losses < 0:
         raise ValueError(f"{wins} wins and {losses} losses: neither may be below 0")
-    if wins + losses == 0:
-        return 1.0
+    flips = wins + losses
+    if flips <= FEW_FLIPS:  # without scipy, whose import takes seconds
+        return sum(math.comb(flips, heads) for heads in range(wins, flips + 1)) / (1 << flips)
     from scipy.stats import binomtest
 
-    return float(binomtest(wins, wins + losses, alternative="greater").pvalue)
+    return float(binomtest(wins, flips, alternative="greater").pvalue)
 
 
 def _wilcoxon(differences: NDArray[np.float64]) -> float:

@@ -13,6 +13,7 @@ from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrialCon
 from anytime_core.weighting import loss_weights
 from orchestrator import sweepfile
 from orchestrator.document import Document, Fault, read
+from orchestrator.notify import Notify
 from orchestrator.retries import Retries
 from orchestrator.sweepfile import Report, SweepFile, sound_items, sound_section
 from orchestrator.trial import Cell, Identities, Trial, cell_of
@@ -29,6 +30,7 @@ class Sweep:
     cells: Mapping[Cell, str]
     report: Report
     retries: Retries = field(default_factory=Retries)
+    notify: Notify = field(default_factory=Notify)
 
     @property
     def validated(self) -> frozenset[str]:
@@ -65,6 +67,7 @@ def load(path: Path) -> Sweep:
         cells=cells,
         report=file.report,
         retries=file.retries,
+        notify=file.notify,
     )
 
 

@@ -48,6 +48,7 @@ from anytime_core.config import (
 )
 from anytime_core.weighting import WEIGHTINGS, is_known
 from orchestrator.document import Document, Fault, Key
+from orchestrator.notify import Notify
 from orchestrator.retries import Retries
 from orchestrator.stats import TESTS
 from orchestrator.trial import Resources
@@ -260,6 +261,7 @@ class SweepFile(BaseModel):
     training: Training = Field(default_factory=TrainingConfig)
     resources: Resources = Resources()
     retries: Retries = Retries()
+    notify: Notify = Notify()
     report: Report = Report()
 
     @property
@@ -421,6 +423,7 @@ SECTIONS: dict[str, type[Any]] = {
     "training": TrainingConfig,
     "resources": Resources,
     "retries": Retries,
+    "notify": Notify,
     "report": Report,
 }
 

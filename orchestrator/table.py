@@ -58,3 +58,12 @@ def present(value: T) -> T | None:
 def decimals(value: float, digits: int) -> str:
     """What is rounded to zero has no sign."""
     return f"{value:z.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """1:05 or 2:03:07 or 3 d 04 h."""
+    whole = round(seconds)
+    if whole >= 86_400:
+        return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

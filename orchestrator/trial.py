@@ -12,6 +12,7 @@ from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, pla
 from anytime_core.result import TrialResult
 
 ID_LENGTH = 16
+AUTO = "auto"
 
 
 class TrialState(StrEnum):
@@ -61,14 +62,22 @@ class Identities:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """What one trial occupies while it runs. It trains on one device: a GPU, or a share of it, unless ``gpus`` is 0."""
+    """What one trial occupies while it runs. It trains on one device: a GPU, or a share of it, unless ``gpus`` is 0;
+    ``auto`` is the share that ``packing`` finds. On a CPU it has as many threads as ``cpus``."""
 
     cpus: int = 1
-    gpus: float = 0.0
+    gpus: float | str = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of a GPU; all of it while it is not known."""
+        return 1.0 if isinstance(self.gpus, str) else self.gpus
 
     def __post_init__(self) -> None:
         faults = [f"cpus is {self.cpus}, must be at least 1"] if self.cpus < 1 else []
-        if not 0 <= self.gpus <= 1:
+        if isinstance(self.gpus, str) and self.gpus != AUTO:
+            faults.append(f"gpus is {self.gpus!r}, must be {AUTO}, or between 0 and 1")
+        elif not 0 <= self.share <= 1:
             faults.append(f"gpus is {self.gpus}, must be between 0 and 1: a trial trains on one device")
         if faults:
             raise ValueError("; ".join(faults))

@@ -6,6 +6,7 @@ What goes wrong inside a trial is its outcome, not an exception: the worker live
 from __future__ import annotations
 
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -108,7 +109,7 @@ def _attempt(trial: Trial, where: Surroundings, report: Report, line: Line) -> O
             return Outcome(record.state)
         if line.held(trial):
             return Outcome(TrialState.PENDING)
-        attempt = ledger.begin(trial, where.sweep)
+        attempt = ledger.begin(trial, where.sweep, _device(trial))
     except ElsewhereError as error:
         return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
     except (OSError, StorageError) as error:
@@ -117,6 +118,12 @@ def _attempt(trial: Trial, where: Surroundings, report: Report, line: Line) -> O
         )
         return Outcome(TrialState.FAILED, described, classify(error), signature=signature(error))
     return _attempted(trial, where, ledger, attempt, _Epochs(trial, ledger, attempt, report, line))
+
+
+def _device(trial: Trial) -> str:
+    """What Ray gave this process of its machine, for people."""
+    cpus, gpus = trial.resources.cpus, os.environ.get("CUDA_VISIBLE_DEVICES", "?")
+    return f"GPU {gpus}" if trial.resources.gpus else f"{cpus} CPU{'s' * (cpus > 1)}"
 
 
 def _attempted(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> Outcome:
@@ -253,6 +260,7 @@ def _record(
             "first_attempt_began": attempt.first_began,
             "last_attempt_began": attempt.began,
             "ended": now(),
-            **machine(gpu=trial.resources.gpus > 0),
+            **({"gpu_share": trial.resources.share} if trial.resources.gpus else {}),
+            **machine(gpu=bool(trial.resources.gpus)),
         },
     )

@@ -18,7 +18,9 @@ from cluster_user import (
     CHAOS,
     CHAOS_EPOCHS,
     CHAOS_TRIALS,
+    SECONDS,
     SERVER_DATABASE,
+    SWEEP,
     TRIALS,
     Finished,
     User,
@@ -160,7 +162,9 @@ def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, F
     assert not answers(f"http://127.0.0.1:{port}/health")
 
 
-def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, Finished], user: User) -> None:
+@contextmanager
+def ray_head(user: User) -> Iterator[str]:
+    """A node of two CPUs; users must give ``RAY_AUTH_MODE=disabled``."""
     port = free_port()
     environment = user.environment | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     head = subprocess.Popen(
@@ -175,15 +179,47 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, F
         text=True,
     )
     with ended_with_block(head):
-        user.environment |= {"RAY_AUTH_MODE": "disabled"}
         wait_until(lambda: _listens(port), "Ray's head node listens", 60)
-        done = user.run("sweep", "--address", f"127.0.0.1:{port}")
-        refused = user.run("sweep", "--address", f"127.0.0.1:{port}", "--gpus", "0.5", "--storage", "other")
+        yield f"127.0.0.1:{port}"
+
+
+def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, Finished], user: User) -> None:
+    user.environment |= {"RAY_AUTH_MODE": "disabled"}
+    with ray_head(user) as address:
+        done = user.run("sweep", "--address", address)
+        refused = user.run("sweep", "--address", address, "--gpus", "0.5", "--storage", "other")
+        plan = user.run("plan", "--address", address, "--storage", "other")
+        impossible = user.run("plan", "--address", address, "--gpus", "auto", "--storage", "other")
+    assert "makespan on 1 node (2 CPUs): unknown" in plan.stdout
+    assert impossible.code == 1
+    assert "each of 6 trials asks for 1 CPUs and auto GPUs, and no node has that" in impossible.stderr
     assert done.code == 0, done.stderr
     assert tables_of(done.stdout) == tables_of(finished[1].stdout)
     assert refused.code == 1
     assert "asks for 1 CPUs and 0.5 GPUs, and no node has that" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_two_users_on_one_cluster_and_one_server_do_not_disturb_each_other(
+    finished: tuple[User, Finished], user: User
+) -> None:
+    """The same trials under two names, at the same time, in storage of their own."""
+    user.environment |= {"RAY_AUTH_MODE": "disabled"}
+    other = User(user.folder / "other", SWEEP.replace("name: small", "name: theirs"))
+    other.environment |= {"RAY_AUTH_MODE": "disabled"}
+    told = user.folder / "told.json"
+    with ray_head(user) as address, mlflow_server(user, free_port()) as uri:
+        options = ("--address", address, "--tracking-uri", uri)
+        first, second = user.start("sweep", *options, "--notify", f"tee {told}"), other.start("sweep", *options)
+        said = [(process.communicate(timeout=SECONDS), process.returncode) for process in (first, second)]
+        runs = [search_runs(uri, experiment) for experiment in ("1", "2")]
+    for (stdout, stderr), code in said:
+        assert code == 0, stderr
+        assert tables_of(stdout) == tables_of(finished[1].stdout)
+    assert [len(found) for found in runs] == [TRIALS, TRIALS]
+    assert {run["info"]["status"] for found in runs for run in found} == {"FINISHED"}
+    assert set(user.attempts().values()) == set(other.attempts().values()) == {1}
+    assert json.loads(told.read_text())["event"] == "finished"
 
 
 def _listens(port: int) -> bool:
@@ -219,6 +255,7 @@ def test_where_there_is_no_cluster_one_line_says_so(user: User, address: str, sa
         (["--address", "ray://127.0.0.1:1"], 2, "address ray://127.0.0.1:1: Ray Tune needs the cluster itself"),
         (["--storage", "small.yaml"], 2, "'small.yaml' is a file"),
         (["--storage", "/proc/none"], 1, "/proc/none: storage cannot be written"),
+        (["--cpus", "4096"], 1, "each of 6 trials asks for 4096 CPUs and 0 GPUs, and no node has that"),
         (["--gpus", "2"], 2, "2.0 is not in the range 0<=x<=1"),
     ],
 )

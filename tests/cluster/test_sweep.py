@@ -183,10 +183,14 @@ def test_another_shell_sees_what_runs_and_cannot_run_it_too(user: User) -> None:
         process.kill()
         process.communicate()
     assert f"run by process {process.pid}" in shown.stdout
+    assert re.search(r"^ \S+ 1 CPU: .* seed 0, step \d+/154$", shown.stdout, re.M)
+    assert re.search(r"its driver spoke \d:\d\d ago", shown.stdout)
     assert any(row["state"] == "running" and row["step"] % STEPS_PER_EPOCH == 0 for row in rows)
     assert second.code == 1
     assert f"small is already being run by process {process.pid}" in second.stderr
-    assert "no driver runs it" in user.run("status").stdout
+    dead = user.run("status").stdout
+    assert "no driver runs it" in dead
+    assert "its last driver died: it spoke last" in dead
 
 
 def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:

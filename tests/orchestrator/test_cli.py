@@ -134,16 +134,21 @@ def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tm
     done = orchestrate("plan", QUICKSTART)
     lines = done.out.splitlines()
     assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run"
-    assert lines[2].split() == [
-        *["id", "dataset", "n", "c", "period", "method", "unit", "seed"],
-        *["action", "reason", "step", "steps", "multiply_adds", "cpus", "gpus"],
-    ]
-    assert len(lines) == 4 + 28 + 2
+    assert lines[2].split() == [*["id", "trial", "action", "reason", "cpus", "gpus", "time", "hours", "from", "MiB"]]
+    assert len(lines) == 4 + 28 + 1 + 4 + 2
+    assert [line.partition(":")[2] for line in lines[-6:-3]] == [" unknown", " unknown", " 28 unknown"]
     assert lines[-1] == (
         "To be better than ann at 5 %, a method must win, of 4 experiments: more than all by hoeffding, "
         "more than all by sign-test."
     )
     assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_a_plan_tells_what_this_machine_cannot_hold_and_lists_it_still(orchestrate) -> None:
+    done = orchestrate("plan", QUICKSTART, "--cpus", "4096")
+    assert done.code == 0
+    assert "each of 28 trials asks for 4096 CPUs and 0 GPUs, and no node has that here: " in done.out
+    assert "makespan on 1 node" in done.out
 
 
 # Status and report

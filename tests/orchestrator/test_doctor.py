@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orchestrator import doctor, probe
+from orchestrator import doctor, hardware, probe
 from orchestrator.cli import cli
 from orchestrator.doctor import HERE, Check, State
+from orchestrator.hardware import Gpu
 from orchestrator.mlflow_store import client
-from orchestrator.probe import NOT_CONVERTED, Gpu, Machine, Node, Request, Torch
+from orchestrator.probe import NOT_CONVERTED, Machine, Node, Request, Torch
 from orchestrator.trial import Resources
 
 GIB = 2**30
@@ -91,7 +92,7 @@ def test_gpus_are_told_with_driver_and_memory() -> None:
 
 def test_what_nvidia_smi_says_is_read() -> None:
     text = "NVIDIA H100 80GB HBM3, 81559, 1024, 580.95\nNVIDIA H100 MIG, [N/A], [N/A], 580.95\n"
-    assert probe.parse_gpus(text) == (
+    assert hardware.parse_gpus(text) == (
         Gpu(name="NVIDIA H100 80GB HBM3", memory=81_559 * 2**20, used=GIB, driver="580.95"),
         Gpu(name="NVIDIA H100 MIG", memory=0, used=0, driver="580.95"),
     )

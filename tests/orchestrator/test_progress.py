@@ -16,8 +16,9 @@ from anytime_core.config import Joint, NetworkConfig
 from anytime_core.result import EpochMetrics
 from orchestrator import plan as planning
 from orchestrator.plan import PlannedTrial
-from orchestrator.progress import Progress, duration
+from orchestrator.progress import Progress
 from orchestrator.retries import FailureKind
+from orchestrator.table import duration
 from orchestrator.trial import TrialState
 from orchestrator.worker import Outcome
 
@@ -32,7 +33,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("orchestrator.progress.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(
+        "orchestrator.progress.time", SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    )
     return clock
 
 
@@ -130,14 +133,18 @@ def test_on_a_terminal_the_view_names_each_running_trial(some, output, clock, ma
     with Progress(some, 0, terminal) as progress:
         progress.started(some[0].trial.id)
         progress.started(some[1].trial.id)
+        progress.placed(some[1].trial.id, "node7 GPU 0")
+        progress.started(some[2].trial.id)
+        progress.ended(some[2].trial.id, Outcome(TrialState.FAILED, "no memory"))
         clock.now += 10
         progress.progressed(some[1].trial.id, at_step(22, 9.5, make_epochs))
         terminal.print(progress._view())
         progress.ended(some[1].trial.id, FINISHED)
     shown = output.getvalue()
-    assert "ann (1,2) digits seed 0  step 0/44" in shown
-    assert "ann (1,2) digits seed 1  step 22/44  9.50 % error" in shown
-    assert "0/4 done, 2 running, 0 failed" in shown
+    assert "starting     ann (1,2) digits seed 0  step 0/44" in shown
+    assert "node7 GPU 0  ann (1,2) digits seed 1  step 22/44  9.50 % error" in shown
+    assert "\nann (1,2) digits seed 2: no memory" in shown  # stays, beside the line that scrolls away
+    assert "0/4 done, 2 running, 1 failed" in shown
     assert "finished ann (1,2) digits seed 1: 9.50 % error" in shown
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator import plan as planning
 from orchestrator import render, tables
+from orchestrator.estimate import outlook
 from orchestrator.ledger import Driver
 from orchestrator.measurements import METRICS
 from orchestrator.report import TrialStatus
@@ -288,7 +289,7 @@ def test_the_report_as_csv_has_a_row_for_each_number(made) -> None:
 
 def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> None:
     trial = make_trial(seed=3)
-    (row,) = render.plan_rows(planning.make([trial], ledger))
+    (row,) = render.plan_rows(outlook(planning.make([trial], ledger), ledger, []))
     named = {
         "id": trial.id,
         "dataset": "digits",
@@ -304,7 +305,16 @@ def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> No
     assert (row["cpus"], row["gpus"]) == (1, 0)
     status = TrialStatus(trial=trial, state=TrialState.FAILED, step=22, attempts=2, failure="no memory", kind="memory")
     assert render.status_rows([status]) == [
-        named | {"state": "failed", "step": 22, "steps": 44, "attempts": 2, "kind": "memory", "failure": "no memory"}
+        named
+        | {
+            "state": "failed",
+            "step": 22,
+            "steps": 44,
+            "attempts": 2,
+            "where": None,
+            "kind": "memory",
+            "failure": "no memory",
+        }
     ]
 
 

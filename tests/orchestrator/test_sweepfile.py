@@ -38,7 +38,9 @@ resources: {cpus: 1}
 report: {baseline: ann}
 """
 
-SECTIONS = "name, description, networks, datasets, methods, seeds, weights, training, resources, retries, report"
+SECTIONS = (
+    "name, description, networks, datasets, methods, seeds, weights, training, resources, retries, notify, report"
+)
 
 
 def with_changes(*changes: tuple[str, str]) -> str:
