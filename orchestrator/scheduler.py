@@ -10,6 +10,7 @@ driver what is not to be begun. It needs no process, and no storage that all nod
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -79,7 +80,7 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         if not address:
             stack.enter_context(_marked(stack.enter_context(reaping())))
         stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
-        stack.callback(ray.shutdown)  # also after an interrupted start
+        stack.callback(_shut_down)  # also after an interrupted start
         try:
             options: dict[str, Any] = (
                 {"address": address} if address else {"include_dashboard": False, "address": "local"}
@@ -90,6 +91,33 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
             raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
         with _logged_to(log_to):  # not before: Ray's start takes all handlers away
             yield
+
+
+def _shut_down() -> None:
+    """Without garbage collection: Ray ends this process at once, with exit code 1, where another thread frees a
+    reference while Ray's worker goes down."""
+    gc.disable()
+    _let_collector_end()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
+
+
+def _let_collector_end() -> None:
+    """A collection under way in another thread goes on; until it has ended, none can be made here."""
+    ended: list[str] = []
+
+    def note(phase: str, info: Mapping[str, int]) -> None:
+        ended.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        while not ended:
+            gc.collect()
+            time.sleep(0)
+    finally:
+        gc.callbacks.remove(note)
 
 
 @contextmanager

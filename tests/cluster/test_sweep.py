@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -207,3 +209,36 @@ def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:
     assert mended.code == 0, mended.stderr
     assert user.attempts()[broken] == 2
     assert_browsable(user)
+
+
+ENDS_WITH_GARBAGE = """
+import gc, threading, time
+from pathlib import Path
+from orchestrator.environment import prepare_ray
+
+prepare_ray(own_cluster=True)
+import ray
+from orchestrator.scheduler import cluster
+
+
+def litter():
+    while references:
+        cycle = [references.pop()]
+        cycle.append(cycle)  # which the collector alone frees
+        del cycle
+        time.sleep(0.002)
+
+
+with cluster(None, Path("ray.log")):
+    references = [ray.put(number) for number in range(3000)]
+    gc.set_threshold(1)
+    threading.Thread(target=litter, daemon=True).start()
+print("the tables")
+"""
+
+
+def test_garbage_of_another_thread_does_not_end_the_command_while_ray_shuts_down(user: User) -> None:
+    """As MLflow's thread makes it: Ray ends a process that frees a reference then."""
+    command = [sys.executable, "-W", "ignore", "-c", ENDS_WITH_GARBAGE]
+    done = subprocess.run(command, cwd=user.folder, env=user.environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "the tables\n"), done.stderr
