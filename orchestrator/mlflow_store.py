@@ -116,7 +116,7 @@ class Store:
         """Its number."""
         self.created = str(found.creation_time)
         """When it was made: another time tells that the server was emptied since."""
-        self._runs = {run.data.tags["trial_id"]: _tracked(run) for run in self._existing("tags.trial_id != ''")}
+        self._runs = self._one_for_each("trial_id")
         for trial in sweep.trials:
             if run := self._runs.get(trial.id):
                 self._place(run, trial)
@@ -146,6 +146,17 @@ class Store:
     def run_ids(self) -> dict[str, str]:
         """MLflow's id of each trial's run."""
         return {trial_id: run.run_id for trial_id, run in self._runs.items()}
+
+    def _one_for_each(self, tag: str) -> dict[str, _TrackedRun]:
+        """The runs by that tag. Of two, as a server leaves them that makes a run when nobody waits for it any more and
+        it is asked for again, the emptier is deleted."""
+        found: dict[str, _TrackedRun] = {}
+        for run in self._existing(f"tags.{tag} != ''"):
+            runs = sorted([_tracked(run), *filter(None, [found.get(run.data.tags[tag])])], key=_fullness)
+            found[run.data.tags[tag]] = runs.pop()
+            for emptier in runs:
+                self._client.delete_run(emptier.run_id)
+        return found
 
     def _existing(self, condition: str) -> Iterator[Run]:
         page: str | None = ""
@@ -261,6 +272,7 @@ class Store:
         """Makes the summary run of the sweep hold these files, and no others."""
         from mlflow.entities import Metric, RunTag
 
+        self._one_for_each("kind")
         existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
         run = existing or self._client.create_run(self.experiment, run_name=SUMMARY, tags={"kind": SUMMARY})
         version, now = int(run.data.tags.get("version", 0)) + 1, int(time.time() * 1000)
@@ -404,6 +416,10 @@ def _tracked(run: Run, *, has_files: bool | None = None) -> _TrackedRun:
         has_files=has_files,
         tags=dict(run.data.tags),
     )
+
+
+def _fullness(run: _TrackedRun) -> tuple[int, bool, bool]:
+    return run.last_epoch, run.status != "RUNNING", run.has_params
 
 
 def _start(epochs: Sequence[EpochMetrics]) -> int | None:

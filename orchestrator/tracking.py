@@ -66,6 +66,7 @@ class Tracker:
         self._closing = threading.Event()
         self._store: Store | None = None
         self._next_try = 0.0
+        self._doubtful = False
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
 
     def __enter__(self) -> Tracker:
@@ -118,6 +119,14 @@ class Tracker:
         self._attempt(self._flush)
         self._live.clear()
         self._attempt(self._reconcile)
+        if self._doubtful and not self.outage:
+            self._attempt(self._look_again)
+
+    def _look_again(self) -> None:
+        """After an outage: what was asked for in vain may have been done since, as a run made twice."""
+        self._store = None
+        self._connected()
+        self._reconcile()
 
     def _attempt(self, delivery: Callable[[], None]) -> None:
         before, self.outage = self.outage, None
@@ -125,7 +134,7 @@ class Tracker:
             delivery()
         except Exception as error:  # whatever MLflow raises, training goes on
             log.info("MLflow cannot be reached", exc_info=True)
-            self.outage = first_line(error)
+            self.outage, self._doubtful = first_line(error), True
             self._store = None  # what it knows of runs may be out of date
             self._next_try = time.monotonic() + RETRY_SECONDS
         if self.outage and not before:

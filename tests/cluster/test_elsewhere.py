@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,11 @@ from cluster_user import (
     tables_of,
     wait_until,
 )
+from late_proxy import late
+
+from orchestrator.ledger import Ledger
+from orchestrator.sweep import load
+from orchestrator.tracking import Tracker
 
 pytestmark = pytest.mark.cluster
 BIN = Path(sys.executable).parent
@@ -42,13 +48,15 @@ def answers(url: str) -> bool:
     return True
 
 
-def search_runs(server: str, experiment: str, condition: str = "tags.trial_id != ''") -> list[dict]:
-    search = {"experiment_ids": [experiment], "max_results": 1000, "filter": condition}
+def search_runs(
+    server: str, experiment: str, condition: str = "tags.trial_id != ''", view: str = "ACTIVE_ONLY"
+) -> list[dict]:
+    search = {"experiment_ids": [experiment], "max_results": 1000, "filter": condition, "run_view_type": view}
     request = urllib.request.Request(
         f"{server}/api/2.0/mlflow/runs/search", json.dumps(search).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)["runs"]
+        return json.load(response).get("runs", [])
 
 
 def artifacts(server: str, run: dict) -> set[str]:
@@ -127,6 +135,29 @@ def test_a_server_that_hangs_in_mid_sweep_harms_no_trial_and_gets_everything_aft
     assert again.code == 0, again.stderr
     assert set(user.attempts().values()) == {1}
     assert_browsable(user, CHAOS_TRIALS, CHAOS_EPOCHS)
+
+
+def test_a_run_that_a_slow_server_makes_twice_is_there_once(
+    finished: tuple[User, Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request to make a run is served when nobody waits for it any more and it has been repeated."""
+    user = User(tmp_path / "copy")
+    shutil.copytree(finished[0].storage, user.storage, ignore=shutil.ignore_patterns("mlflow", "tracked.json"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    sweep, said = load(user.sweep_file), []
+    with mlflow_server(user, port := free_port()) as server, late(port, b"POST /api/2.0/mlflow/runs/create") as made:
+        uri, proxy = made
+        with Tracker(uri, sweep, Ledger(user.storage), said.append) as tracker:
+            pass
+        runs, deleted = (search_runs(server, "1", view=view) for view in ("ACTIVE_ONLY", "DELETED_ONLY"))
+    assert (tracker.outage, tracker.behind) == (None, [])
+    assert [words for words in said if "cannot be reached" in words], said
+    assert proxy.passed == TRIALS + 1
+    assert len(runs) == TRIALS
+    assert {run["info"]["status"] for run in runs} == {"FINISHED"}
+    assert len(deleted) == 1
+    assert "metrics" not in deleted[0]["data"]
 
 
 @contextmanager
