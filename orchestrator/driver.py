@@ -5,12 +5,14 @@ The same command again is how a sweep goes on after anything: it starts from the
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -145,12 +147,27 @@ class _Rounds:
         prepare_ray(own_cluster=self._settings.address is None)
         from orchestrator import scheduler
 
-        with scheduler.cluster(self._settings.address, folder / "ray.log"), Shutdown(self._say) as shutdown:
+        whole = [entry.trial for entry in plan.entries]
+        lost = partial(self._end_without_head, whole)
+        with scheduler.cluster(self._settings.address, folder / "ray.log", lost), Shutdown(self._say) as shutdown:
             scheduler.check_fits(plan.to_run[0].trial.resources)
             while plan.to_run and not shutdown.requested:
                 heard = self._round(plan, shutdown, folder)
                 plan = self._next(plan, heard, shutdown)
         return shutdown.requested
+
+    def _end_without_head(self, trials: Sequence[Trial]) -> NoReturn:
+        """From a thread: the main one waits for Ray, which will not answer and soon end the process by itself."""
+        say = partial(self._console.print, highlight=False, markup=False, soft_wrap=True)
+        try:
+            say("error: the head node of the Ray cluster is gone")
+            for line in _troubles(planning.make(trials, self._ledger), self._tally, self._settings.command):
+                say(line)
+            self._tracker.__exit__()  # delivers; slow where MLflow is gone too
+            for line in _tracking_troubles(self._tracker, self._settings):
+                say(line)
+        finally:
+            os._exit(1)
 
     def _round(self, plan: Plan, shutdown: Shutdown, folder: Path) -> _Round:
         from orchestrator import scheduler

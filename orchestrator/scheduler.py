@@ -17,7 +17,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from io import TextIOBase
@@ -33,6 +33,7 @@ from ray.experimental import internal_kv
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anytime_core.result import EpochMetrics
+from orchestrator import head
 from orchestrator.errors import ClusterError
 from orchestrator.ledger import Attempt
 from orchestrator.reaper import reaping
@@ -69,8 +70,9 @@ class Listener(Protocol):
 
 
 @contextmanager
-def cluster(address: str | None, log_file: Path) -> Iterator[None]:
-    """A Ray cluster: the one at ``address``, or one of this machine's own, which ends with the block.
+def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A Ray cluster: the one at ``address``, or one of this machine's own, which ends with the block. ``lost`` is
+    called, from a thread, once its head is gone: the calls of the block to Ray may never return.
 
     Raises ClusterError if there is none at the address.
     """
@@ -89,7 +91,8 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
-        with _logged_to(log_to):  # not before: Ray's start takes all handlers away
+        stack.enter_context(_logged_to(log_to))  # not before: Ray's start takes all handlers away
+        with head.watched(ray.get_runtime_context().gcs_address, head.patience(own=not address), lost):
             yield
 
 

@@ -122,10 +122,16 @@ def test_what_ran_on_a_lost_node_goes_on_elsewhere_and_after_the_loss_of_the_hea
         assert second.pid not in there
         assert user.attempts()[moved] == 2
         assert user.attempts()[staying] == 1
-    ended = user.results()
     _, said = driver.communicate(timeout=120)
+    ended = user.results()
     assert "its process died; starts again from its last checkpoint" in said
-    assert driver.returncode not in (0, None)
+    assert driver.returncode == 1
+    assert "Traceback" not in said
+    assert "GCS" not in said
+    end = said.partition("error: the head node of the Ray cluster is gone\n")[2].splitlines()
+    left = f"{CHAOS_TRIALS - len(ended)} of {CHAOS_TRIALS} trials have not ended"
+    assert end[0] == f"{left}; the same command goes on with them"
+    assert end[1].endswith(f"orchestrate sweep {user.sweep_file} --storage {user.storage} --address {head.address}")
 
     with Node(user, "127.0.0.2", port=port) as head:
         wait_until(lambda: listens(head.address), "the new head listens")

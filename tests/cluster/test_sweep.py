@@ -174,16 +174,27 @@ def test_ctrl_c_stops_and_says_how_to_go_on(user: User) -> None:
     assert "RUNNING" not in statuses
 
 
-def test_another_shell_sees_what_runs_and_cannot_run_it_too(user: User) -> None:
+def test_another_shell_sees_what_runs_and_cannot_run_it_too_and_sigterm_to_all_stops_it(user: User) -> None:
+    """SIGTERM to the whole group, as a batch system sends it, ends Ray as well: that is not waited for."""
+    user.faults({"method": "aann", "n": 2, "step": 30, "do": "wait"})
     process = user.start("sweep")
     try:
         wait_until(lambda: len(user.steps()) >= 1, "a trial has a checkpoint")
         shown = user.run("status")
         rows = json.loads(user.run("status", "--format", "json").stdout)
         second = user.run("sweep")
+        os.killpg(process.pid, signal.SIGTERM)
+        _, stderr = process.communicate(timeout=40)  # Ray itself would take a minute
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+    assert process.returncode == 1
+    assert "trials have not ended; the same command goes on with them" in stderr
+    assert f"orchestrate sweep {user.sweep_file} --storage {user.storage}\n" in stderr
+    assert "Traceback" not in stderr
+    statuses = dict(user.database().execute(f"SELECT status, count(*) {OF_TRIALS} GROUP BY 1").fetchall())
+    assert "RUNNING" not in statuses
+    wait_until(lambda: not user.processes(), "nothing is left", 10)
     assert f"run by process {process.pid}" in shown.stdout
     assert any(row["state"] == "running" and row["step"] % STEPS_PER_EPOCH == 0 for row in rows)
     assert second.code == 1
