@@ -64,6 +64,7 @@ class Tracker:
         self._live: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._begun = threading.Event()
         self._store: Store | None = None
         self._next_try = 0.0
         self._doubtful = False
@@ -75,6 +76,7 @@ class Tracker:
 
     def __exit__(self, *exception: object) -> None:
         self._closing.set()
+        self._begun.set()
         self._thread.join()
 
     def summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
@@ -108,10 +110,12 @@ class Tracker:
             news = self._news.setdefault(trial_id, _News())
             news.epochs.extend(epochs)
             news.state = state
+        self._begun.set()
 
     # The thread
 
     def _work(self) -> None:
+        self._begun.wait()  # MLflow's import takes seconds, from which the start of the first trials would suffer
         self._attempt(self._reconcile)
         while not self._closing.wait(FLUSH_SECONDS):
             if time.monotonic() >= self._next_try:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from cluster_user import (
     CHAOS,
     CHAOS_EPOCHS,
     CHAOS_TRIALS,
+    LONG,
     SERVER_DATABASE,
     TRIALS,
     Finished,
@@ -111,9 +113,11 @@ def test_a_server_that_is_down_harms_no_trial_and_gets_everything_later(
 def test_a_server_that_hangs_in_mid_sweep_harms_no_trial_and_gets_everything_after(
     undisturbed: tuple[User, Finished], user: User
 ) -> None:
-    """Stopped with requests under way, which it answers when it goes on and nobody waits for them any more. A longer
-    stop is more of the same: requests fail one after the other."""
+    """Stopped with requests under way, which it answers when it goes on and nobody waits for them any more. Where it is
+    for long, a trial goes on after that minute, so that the sweep outlasts it, and the same command delivers all."""
     user.sweep_file.write_text(CHAOS)
+    if LONG:
+        user.faults({"method": "opt", "step": 20, "do": "wait", "times": 1})
     user.environment |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with mlflow_server(user, free_port()) as uri:
         driver = user.start("sweep", "--tracking-uri", uri)
@@ -128,7 +132,13 @@ def test_a_server_that_hangs_in_mid_sweep_harms_no_trial_and_gets_everything_aft
                 said += line
             ended = len(user.results())
             wait_until(lambda: len(user.results()) > ended or ended == CHAOS_TRIALS, "training goes on")
+            if LONG:
+                time.sleep(60)
+        if LONG:
+            wait_until(lambda: "reached again" in driver.stderr.readline(), "it is heard that the server is back")
+            (user.folder / "faults" / "go").touch()
         stdout, stderr = driver.communicate(timeout=120)
+        assert driver.returncode == 0 or not LONG, stderr
         assert "training goes on without it" in said
         assert_same(user, Finished(0, stdout, stderr), *undisturbed)
         again = user.run("sweep", "--tracking-uri", uri)
