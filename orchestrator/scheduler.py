@@ -16,12 +16,14 @@ import logging
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from io import TextIOBase
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -280,11 +282,12 @@ class _Board:
 
 
 class _WorkerLine(Line):
-    """A worker's end. Where the cluster's head cannot be reached, training goes on."""
+    """A worker's end. Where the cluster's head cannot be reached, training goes on until its next checkpoint: beats
+    leave by a thread, which may have to wait."""
 
     def __init__(self, board: _Board, interval: float) -> None:
         self._board, self._interval = board, interval
-        self._next, self._steps = 0.0, 0
+        self._next = 0.0
         self._beat = Beat(
             node=ray.get_runtime_context().get_node_id(),
             pid=os.getpid(),
@@ -292,6 +295,14 @@ class _WorkerLine(Line):
             token="",
             steps=0,
         )
+        self._beats: SimpleQueue[tuple[str, Beat] | None] = SimpleQueue()
+        threading.Thread(target=self._send, name="beats", daemon=True).start()
+
+    def __enter__(self) -> _WorkerLine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._beats.put(None)
 
     def held(self, trial: Trial) -> bool:
         try:
@@ -302,21 +313,24 @@ class _WorkerLine(Line):
 
     def beat(self, attempt: Attempt, steps: int) -> None:
         now = time.monotonic()
-        if now < self._next and steps > 1:
-            return
-        self._next = now + self._interval
-        try:
-            self._board.put(attempt.trial_id, replace(self._beat, token=attempt.token, steps=steps))
-        except Exception:
-            log.warning("a beat could not be left", exc_info=True)
+        if now >= self._next or steps <= 1:
+            self._next = now + self._interval
+            self._beats.put((attempt.trial_id, replace(self._beat, token=attempt.token, steps=steps)))
+
+    def _send(self) -> None:
+        for trial_id, beat in iter(self._beats.get, None):
+            try:
+                self._board.put(trial_id, beat)
+            except Exception:
+                log.warning("a beat could not be left", exc_info=True)
 
 
 def _run(
     config: dict[str, str], table: dict[str, Trial], where: Surroundings, board: _Board, interval: float
 ) -> dict[str, Any]:
     """What Tune calls on a worker. Only an id goes through its config, where other values are evaluated or rounded."""
-    line = _WorkerLine(board, interval)
-    outcome = run_trial(table[config["trial"]], where, lambda epochs: tune.report({"epochs": epochs}), line)
+    with _WorkerLine(board, interval) as line:
+        outcome = run_trial(table[config["trial"]], where, lambda epochs: tune.report({"epochs": epochs}), line)
     return {"outcome": outcome}
 
 
