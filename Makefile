@@ -11,13 +11,14 @@ CONSTRAINTS ?= -c constraints.txt
 BROWSER := chromium chromium-driver
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
-.PHONY: help install quickstart test browser check unit clean
+.PHONY: help install quickstart test browser check unit long clean
 
 help:
 	@echo "make quickstart   install, then run a small sweep on this machine"
 	@echo "make test         install, Debian's chromium too, then all checks and all tests that need no GPU"
 	@echo "make check        ruff, mypy and the import contracts alone"
 	@echo "make unit         the fast tests alone"
+	@echo "make long         the tests of outages that last a minute and more"
 	@echo "make clean        remove .venv and caches; never runs/"
 
 $(VENV)/bin/python:
@@ -61,6 +62,9 @@ check: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-test
 	$(BIN)/pytest -m "not gpu and not cluster and not browser and not slow" -n auto --dist worksteal
+
+long: $(VENV)/.installed-test
+	LONG=1 $(BIN)/pytest tests/cluster -k "link_is_cut or hangs_in_mid_sweep"
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -18,6 +18,7 @@ import logging
 import os
 import platform
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -62,6 +63,10 @@ PAUSE = (2.0, 14.0)
 """Seconds between two faults, at random."""
 HANGING = (2.0, 15.0)
 """Seconds that the MLflow server is stopped for."""
+DISK = 64
+"""In MB: the storage of a sweep, a disk in memory where one can be mounted, as root can."""
+FULL = (1.0, 8.0)
+"""Seconds that the disk is full for."""
 ENDING = 120.0
 """Seconds that a command may take to end."""
 GONE = 20.0
@@ -96,7 +101,8 @@ class Soak:
 
     def __init__(self, folder: Path, name: str, server: psutil.Process, uri: str, rng: random.Random) -> None:
         self.folder, self.rng, self.server = folder, rng, server
-        folder.mkdir()
+        (folder / "runs").mkdir(parents=True)
+        self.has_disk = _mount(folder / "runs")
         self.sweep = write_sweep(folder, name)
         self.ledger = Ledger(folder / "runs")
         self.ended: dict[str, int] = {}
@@ -133,6 +139,10 @@ class Soak:
             if time.monotonic() > until:
                 raise LostError(f"processes are left: {[process.cmdline()[:3] for process in left]}")
             time.sleep(0.1)
+
+    def unmount(self) -> None:
+        if self.has_disk:
+            subprocess.run(["umount", "--lazy", str(self.folder / "runs")], check=False)
 
     def wait(self) -> None:
         """Until the command ends; another one where it was stopped, or lacks something."""
@@ -231,6 +241,18 @@ def stop_server(soak: Soak) -> bool:
     return True
 
 
+def fill_disk(soak: Soak) -> bool:
+    """For some seconds, in which whatever is written fails."""
+    if soak.has_disk:
+        filler = soak.folder / "runs" / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(bytes(2**16)):
+                pass
+        time.sleep(soak.rng.uniform(*FULL))
+        filler.unlink()
+    return soak.has_disk
+
+
 def truncate_checkpoint(soak: Soak) -> bool:
     return _damage(soak, _checkpoints, _truncate)
 
@@ -291,6 +313,7 @@ FAULTS: dict[str, Callable[[Soak], bool]] = {
     "worker: SIGKILL": kill_worker,
     "worker: SIGSTOP": stop_worker,
     "MLflow server: SIGSTOP": stop_server,
+    "disk: full": fill_disk,
     "checkpoint: truncated": truncate_checkpoint,
     "checkpoint: a bit flipped": flip_checkpoint,
     "ledger file: truncated": truncate_file,
@@ -351,6 +374,7 @@ def _round(
     finally:
         with suppress(LostError):
             one.end()
+        one.unmount()
     tally.lost += _steps_lost(one, marks)
     return injected
 
@@ -451,6 +475,13 @@ def _environment(folder: Path) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "ORCHESTRATE_"))
     }
     return kept | {"HOME": str(folder)}
+
+
+def _mount(folder: Path) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", str(folder)]
+    return (
+        shutil.which("mount") is not None and subprocess.run(command, check=False, capture_output=True).returncode == 0
+    )
 
 
 def _heed_ctrl_c() -> None:

@@ -32,7 +32,7 @@ from anytime_core.network import AnytimeResNet
 from anytime_core.predictor import AnytimePredictor
 from anytime_core.trainer import TrainedNetwork
 from orchestrator.export import Description, export
-from orchestrator.provenance import cpu_model
+from orchestrator.hardware import cpu_model
 from orchestrator.runner import Network
 
 NETWORKS = ((2, 8, 8, 1), (5, 16, 32, 1), (9, 32, 32, 1), (5, 16, 32, 16))

@@ -5,6 +5,7 @@ The same command again is how a sweep goes on after anything: it starts from the
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -162,7 +164,9 @@ class _Rounds:
         prepare_ray(own_cluster=self._settings.address is None)
         from orchestrator import scheduler
 
-        with scheduler.cluster(self._settings.address, folder / "ray.log"), Shutdown(self._say) as shutdown:
+        whole = [entry.trial for entry in plan.entries]
+        lost = partial(self._end_without_head, whole)
+        with scheduler.cluster(self._settings.address, folder / "ray.log", lost), Shutdown(self._say) as shutdown:
             plan = self._packed(plan)
             scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
             while plan.to_run and not shutdown.requested:
@@ -180,6 +184,19 @@ class _Rounds:
         for note in packed.notes:
             self._say(note)
         return packed.plan
+
+    def _end_without_head(self, trials: Sequence[Trial]) -> NoReturn:
+        """From a thread: the main one waits for Ray, which will not answer and soon end the process by itself."""
+        say = partial(self._console.print, highlight=False, markup=False, soft_wrap=True)
+        try:
+            say("error: the head node of the Ray cluster is gone")
+            for line in _troubles(planning.make(trials, self._ledger), self._tally, self._settings.command):
+                say(line)
+            self._tracker.__exit__()  # delivers; slow where MLflow is gone too
+            for line in _tracking_troubles(self._tracker, self._settings):
+                say(line)
+        finally:
+            os._exit(1)
 
     def _round(self, plan: Plan, shutdown: Shutdown, folder: Path) -> _Round:
         from orchestrator import scheduler

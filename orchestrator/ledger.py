@@ -211,7 +211,7 @@ class Ledger:
 
     def all_records(self) -> dict[str, TrialRecord]:
         """Of all trials that ended, whatever sweep they are of."""
-        return self.records(self._begun())
+        return self.records(self.begun())
 
     def _records_of(self, trial_ids: Iterable[str]) -> dict[str, TrialRecord | None]:
         names = list(trial_ids)

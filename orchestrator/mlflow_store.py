@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from anytime_core.catalog import DATASETS
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Metric, Run
     from mlflow.models import Model, ModelSignature
 
-METRICS_PER_REQUEST = 1000
+ENTITIES_PER_REQUEST = 1000
 PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
@@ -90,6 +90,8 @@ class _TrackedRun:
     status: str
     has_params: bool
     has_data: bool
+    has_files: bool | None
+    """None where that is not known."""
     tags: dict[str, str] = field(default_factory=dict)
 
 
@@ -114,7 +116,7 @@ class Store:
         """Its number."""
         self.created = str(found.creation_time)
         """When it was made: another time tells that the server was emptied since."""
-        self._runs = {run.data.tags["trial_id"]: _tracked(run) for run in self._existing("tags.trial_id != ''")}
+        self._runs = self._one_for_each("trial_id")
         for trial in sweep.trials:
             if run := self._runs.get(trial.id):
                 self._place(run, trial)
@@ -145,6 +147,17 @@ class Store:
         """MLflow's id of each trial's run."""
         return {trial_id: run.run_id for trial_id, run in self._runs.items()}
 
+    def _one_for_each(self, tag: str) -> dict[str, _TrackedRun]:
+        """The runs by that tag. Of two, as a server leaves them that makes a run when nobody waits for it any more and
+        it is asked for again, the emptier is deleted."""
+        found: dict[str, _TrackedRun] = {}
+        for run in self._existing(f"tags.{tag} != ''"):
+            runs = sorted([_tracked(run), *filter(None, [found.get(run.data.tags[tag])])], key=_fullness)
+            found[run.data.tags[tag]] = runs.pop()
+            for emptier in runs:
+                self._client.delete_run(emptier.run_id)
+        return found
+
     def _existing(self, condition: str) -> Iterator[Run]:
         page: str | None = ""
         while page is not None:
@@ -162,21 +175,12 @@ class Store:
     ) -> None:
         """Brings a trial's run up to date. Epochs that it has already are passed over; where some are missing before
         the first, all wait for a later call. Files are filled in once the trial has ended, unless they are there."""
-        from mlflow.entities import Param
-
         epochs = list(epochs)
         run = self._runs.get(trial.id) or self._create(trial, epochs)
-        if not run.has_params:
-            params = [Param(*param) for param in browsing.params_of(trial).items()]
-            self._client.log_batch(run.run_id, params=params)
-            run.has_params = True
         status = STATUS[state]
         if run.status != status and status == "RUNNING":
             self._client.update_run(run.run_id, status)
-        for batch, last in _batches(trial.config, _next(epochs, run.last_epoch)):
-            self._client.log_batch(run.run_id, metrics=batch)
-            run.last_epoch = last
-        self._tag(run, tags)
+        self._log(run, trial, epochs, tags)
         if "failure" not in tags:
             self._untag(run, "failure")
         if state.ended:
@@ -186,12 +190,27 @@ class Store:
             self._client.set_terminated(run.run_id, status, _end(epochs))
         run.status = status
 
-    def _tag(self, run: _TrackedRun, tags: Mapping[str, str]) -> None:
-        """Sets what differs."""
+    def _log(self, run: _TrackedRun, trial: Trial, epochs: Iterable[EpochMetrics], tags: Mapping[str, str]) -> None:
+        """In as few requests as hold it: each is a transaction."""
+        from mlflow.entities import Param
+
+        params = [] if run.has_params else [Param(*param) for param in browsing.params_of(trial).items()]
+        batches = list(_batches(trial.config, _next(epochs, run.last_epoch)))
+        fits = batches and len(batches[0][0]) + len(params) + len(tags) <= ENTITIES_PER_REQUEST
+        first, last = batches.pop(0) if fits else ([], run.last_epoch)
+        self._log_batch(run, tags, metrics=first, params=params)
+        run.has_params, run.last_epoch = True, last
+        for batch, last in batches:
+            self._client.log_batch(run.run_id, metrics=batch)
+            run.last_epoch = last
+
+    def _log_batch(self, run: _TrackedRun, tags: Mapping[str, str], **more: Sequence[Any]) -> None:
+        """Sets those tags that differ."""
         from mlflow.entities import RunTag
 
-        if new := {name: value for name, value in tags.items() if run.tags.get(name) != value}:
-            self._client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in new.items()])
+        new = {name: value for name, value in tags.items() if run.tags.get(name) != value}
+        if new or any(more.values()):
+            self._client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in new.items()], **more)
             run.tags |= new
 
     def _untag(self, run: _TrackedRun, name: str) -> None:
@@ -200,7 +219,7 @@ class Store:
 
     def _place(self, run: _TrackedRun, trial: Trial) -> None:
         """A sweep file that was changed may give a trial another place and name."""
-        self._tag(run, browsing.place_tags(trial))
+        self._log_batch(run, browsing.place_tags(trial))
         if run.name != (name := browsing.run_name(trial)):
             self._client.update_run(run.run_id, name=name)
             run.name = name
@@ -209,7 +228,7 @@ class Store:
         tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin()}
         name, start = browsing.run_name(trial), _start(epochs)
         made = self._client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
-        self._runs[trial.id] = _tracked(made)
+        self._runs[trial.id] = _tracked(made, has_files=False)
         return self._runs[trial.id]
 
     def _origin(self) -> dict[str, str]:
@@ -230,7 +249,10 @@ class Store:
 
     def _log_files(self, run: _TrackedRun, config: TrialConfig, fill: Fill | None) -> None:
         """The metrics come last, so where they are, all are."""
-        if not fill or any(file.path == run_files.METRICS for file in self._client.list_artifacts(run.run_id)):
+        if run.has_files is None:
+            found = self._client.list_artifacts(run.run_id)
+            run.has_files = any(file.path == run_files.METRICS for file in found)
+        if not fill or run.has_files:
             return
         with TemporaryDirectory() as name:
             folder = Path(name)
@@ -238,17 +260,19 @@ class Store:
             if (folder / run_files.MODEL).exists():
                 model = _model(run, config)
                 _save(model, folder / run_files.MODEL, run.tags)
-                self._tag(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
+                self._log_batch(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
             for path in sorted(folder.iterdir(), key=lambda path: path.name == run_files.METRICS):
                 if path.is_dir():
                     self._client.log_artifacts(run.run_id, str(path), path.name)
                 else:
                     self._client.log_artifact(run.run_id, str(path))
+            run.has_files = True
 
     def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         """Makes the summary run of the sweep hold these files, and no others."""
         from mlflow.entities import Metric, RunTag
 
+        self._one_for_each("kind")
         existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
         run = existing or self._client.create_run(self.experiment, run_name=SUMMARY, tags={"kind": SUMMARY})
         version, now = int(run.data.tags.get("version", 0)) + 1, int(time.time() * 1000)
@@ -398,7 +422,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _tracked(run: Run) -> _TrackedRun:
+def _tracked(run: Run, *, has_files: bool | None = None) -> _TrackedRun:
     """``epoch`` goes with every batch, so its latest value is the last epoch that was written."""
     return _TrackedRun(
         run_id=run.info.run_id,
@@ -407,8 +431,13 @@ def _tracked(run: Run) -> _TrackedRun:
         status=run.info.status,
         has_params=bool(run.data.params),
         has_data=bool(run.inputs and run.inputs.dataset_inputs),
+        has_files=has_files,
         tags=dict(run.data.tags),
     )
+
+
+def _fullness(run: _TrackedRun) -> tuple[int, bool, bool]:
+    return run.last_epoch, run.status != "RUNNING", run.has_params
 
 
 def _start(epochs: Sequence[EpochMetrics]) -> int | None:
@@ -482,7 +511,7 @@ def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tu
     for epoch in epochs:
         time_ms = int(epoch.timestamp * 1000)
         metrics = [Metric(n, value, time_ms, epoch.epoch) for n, value in browsing.epoch_metrics(config, epoch).items()]
-        if len(batch) + len(metrics) > METRICS_PER_REQUEST:
+        if len(batch) + len(metrics) > ENTITIES_PER_REQUEST:
             yield batch, last
             batch = []
         batch += metrics

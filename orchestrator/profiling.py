@@ -18,9 +18,9 @@ from anytime_core.files import write_atomically
 from orchestrator import curves, eann, figures, networks, pareto, render, sequences
 from orchestrator.curves import Curve, Panel
 from orchestrator.errors import UsageError
+from orchestrator.hardware import cpu_model
 from orchestrator.ledger import Ledger
 from orchestrator.networks import Found
-from orchestrator.provenance import cpu_model
 from orchestrator.sweep import Sweep
 from orchestrator.table import Column, Entry, Table
 

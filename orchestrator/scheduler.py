@@ -10,17 +10,20 @@ driver what is not to be begun. It needs no process, and no storage that all nod
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import shutil
 import socket
+import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from io import TextIOBase
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -32,6 +35,7 @@ from ray.experimental import internal_kv
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anytime_core.result import EpochMetrics
+from orchestrator import head
 from orchestrator.errors import ClusterError
 from orchestrator.ledger import Attempt
 from orchestrator.reaper import reaping
@@ -71,8 +75,9 @@ class Listener(Protocol):
 
 
 @contextmanager
-def cluster(address: str | None, log_file: Path) -> Iterator[None]:
-    """A Ray cluster: the one at ``address``, or one of this machine's own, which ends with the block.
+def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A Ray cluster: the one at ``address``, or one of this machine's own, which ends with the block. ``lost`` is
+    called, from a thread, once its head is gone: the calls of the block to Ray may never return.
 
     Raises ClusterError if there is none at the address.
     """
@@ -82,7 +87,7 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         if not address:
             stack.enter_context(_marked(stack.enter_context(reaping())))
         stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
-        stack.callback(ray.shutdown)  # also after an interrupted start
+        stack.callback(_shut_down)  # also after an interrupted start
         try:
             options: dict[str, Any] = (
                 {"address": address} if address else {"include_dashboard": False, "address": "local"}
@@ -91,8 +96,36 @@ def cluster(address: str | None, log_file: Path) -> Iterator[None]:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
-        with _logged_to(log_to):  # not before: Ray's start takes all handlers away
+        stack.enter_context(_logged_to(log_to))  # not before: Ray's start takes all handlers away
+        with head.watched(ray.get_runtime_context().gcs_address, head.patience(own=not address), lost):
             yield
+
+
+def _shut_down() -> None:
+    """Without garbage collection: Ray ends this process at once, with exit code 1, where another thread frees a
+    reference while Ray's worker goes down."""
+    gc.disable()
+    _let_collector_end()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
+
+
+def _let_collector_end() -> None:
+    """A collection under way in another thread goes on; until it has ended, none can be made here."""
+    ended: list[str] = []
+
+    def note(phase: str, info: Mapping[str, int]) -> None:
+        ended.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        while not ended:
+            gc.collect()
+            time.sleep(0)
+    finally:
+        gc.callbacks.remove(note)
 
 
 @contextmanager
@@ -253,11 +286,12 @@ class _Board:
 
 
 class _WorkerLine(Line):
-    """A worker's end. Where the cluster's head cannot be reached, training goes on."""
+    """A worker's end. Where the cluster's head cannot be reached, training goes on until its next checkpoint: beats
+    leave by a thread, which may have to wait."""
 
     def __init__(self, board: _Board, interval: float) -> None:
         self._board, self._interval = board, interval
-        self._next, self._steps = 0.0, 0
+        self._next = 0.0
         self._beat = Beat(
             node=ray.get_runtime_context().get_node_id(),
             pid=os.getpid(),
@@ -265,6 +299,14 @@ class _WorkerLine(Line):
             token="",
             steps=0,
         )
+        self._beats: SimpleQueue[tuple[str, Beat] | None] = SimpleQueue()
+        threading.Thread(target=self._send, name="beats", daemon=True).start()
+
+    def __enter__(self) -> _WorkerLine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._beats.put(None)
 
     def held(self, trial: Trial) -> bool:
         try:
@@ -275,21 +317,24 @@ class _WorkerLine(Line):
 
     def beat(self, attempt: Attempt, steps: int) -> None:
         now = time.monotonic()
-        if now < self._next and steps > 1:
-            return
-        self._next = now + self._interval
-        try:
-            self._board.put(attempt.trial_id, replace(self._beat, token=attempt.token, steps=steps))
-        except Exception:
-            log.warning("a beat could not be left", exc_info=True)
+        if now >= self._next or steps <= 1:
+            self._next = now + self._interval
+            self._beats.put((attempt.trial_id, replace(self._beat, token=attempt.token, steps=steps)))
+
+    def _send(self) -> None:
+        for trial_id, beat in iter(self._beats.get, None):
+            try:
+                self._board.put(trial_id, beat)
+            except Exception:
+                log.warning("a beat could not be left", exc_info=True)
 
 
 def _run(
     config: dict[str, str], table: dict[str, Trial], where: Surroundings, board: _Board, interval: float
 ) -> dict[str, Any]:
     """What Tune calls on a worker. Only an id goes through its config, where other values are evaluated or rounded."""
-    line = _WorkerLine(board, interval)
-    outcome = run_trial(table[config["trial"]], where, lambda epochs: tune.report({"epochs": epochs}), line)
+    with _WorkerLine(board, interval) as line:
+        outcome = run_trial(table[config["trial"]], where, lambda epochs: tune.report({"epochs": epochs}), line)
     return {"outcome": outcome}
 
 

@@ -64,8 +64,10 @@ class Tracker:
         self._live: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._begun = threading.Event()
         self._store: Store | None = None
         self._next_try = 0.0
+        self._doubtful = False
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
 
     def __enter__(self) -> Tracker:
@@ -74,6 +76,7 @@ class Tracker:
 
     def __exit__(self, *exception: object) -> None:
         self._closing.set()
+        self._begun.set()
         self._thread.join()
 
     def summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
@@ -107,10 +110,12 @@ class Tracker:
             news = self._news.setdefault(trial_id, _News())
             news.epochs.extend(epochs)
             news.state = state
+        self._begun.set()
 
     # The thread
 
     def _work(self) -> None:
+        self._begun.wait()  # MLflow's import takes seconds, from which the start of the first trials would suffer
         self._attempt(self._reconcile)
         while not self._closing.wait(FLUSH_SECONDS):
             if time.monotonic() >= self._next_try:
@@ -118,6 +123,14 @@ class Tracker:
         self._attempt(self._flush)
         self._live.clear()
         self._attempt(self._reconcile)
+        if self._doubtful and not self.outage:
+            self._attempt(self._look_again)
+
+    def _look_again(self) -> None:
+        """After an outage: what was asked for in vain may have been done since, as a run made twice."""
+        self._store = None
+        self._connected()
+        self._reconcile()
 
     def _attempt(self, delivery: Callable[[], None]) -> None:
         before, self.outage = self.outage, None
@@ -125,7 +138,7 @@ class Tracker:
             delivery()
         except Exception as error:  # whatever MLflow raises, training goes on
             log.info("MLflow cannot be reached", exc_info=True)
-            self.outage = first_line(error)
+            self.outage, self._doubtful = first_line(error), True
             self._store = None  # what it knows of runs may be out of date
             self._next_try = time.monotonic() + RETRY_SECONDS
         if self.outage and not before:

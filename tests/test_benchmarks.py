@@ -34,6 +34,16 @@ def test_the_ledger_and_mlflow_are_measured_side_by_side() -> None:
 
 @pytest.mark.cluster
 @pytest.mark.slow
+def test_a_sweep_of_many_trials_is_measured_beside_a_plain_pool() -> None:
+    found = measured("scale.py", "--trials", "40")
+    assert found["trials"] == 40
+    assert 0 < found["pool_trial_seconds"] < found["seconds"]
+    assert 0 < found["trial_seconds"] < found["seconds"]
+    assert found["driver_peak_mib"] > 50
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
 def test_tracking_is_measured_beside_none_and_tunes_own() -> None:
     found = measured("tracking.py", "--trials", "4", "--epochs", "2", "--repeats", "1")
     none, ours, stock = found["rows"]

@@ -21,6 +21,8 @@ import psutil
 
 ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
 FAULTS = Path(__file__).with_name("faults")
+LONG = bool(os.environ.get("LONG"))
+"""Whether outages last as long as in life, a minute and more: `make long`."""
 SECONDS = 180.0
 """More than any one command here takes on a slow machine."""
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 MOMENTS = ["time"] * 14 + ["result"] * 3 + ["checkpoint"] * 3
 """What a kill comes after: some time, the end of a trial, or a new checkpoint. By time alone many have not
 begun a trial yet."""
-LATEST = 7.0
+LATEST = 5.0
 """Seconds after the start of a command."""
 AT_ONCE = 2
 """Trials."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from cluster_user import (
     CHAOS,
     CHAOS_EPOCHS,
     CHAOS_TRIALS,
+    LONG,
     SECONDS,
     SERVER_DATABASE,
     SWEEP,
@@ -31,6 +34,11 @@ from cluster_user import (
     tables_of,
     wait_until,
 )
+from late_proxy import late
+
+from orchestrator.ledger import Ledger
+from orchestrator.sweep import load
+from orchestrator.tracking import Tracker
 
 pytestmark = pytest.mark.cluster
 BIN = Path(sys.executable).parent
@@ -44,13 +52,15 @@ def answers(url: str) -> bool:
     return True
 
 
-def search_runs(server: str, experiment: str, condition: str = "tags.trial_id != ''") -> list[dict]:
-    search = {"experiment_ids": [experiment], "max_results": 1000, "filter": condition}
+def search_runs(
+    server: str, experiment: str, condition: str = "tags.trial_id != ''", view: str = "ACTIVE_ONLY"
+) -> list[dict]:
+    search = {"experiment_ids": [experiment], "max_results": 1000, "filter": condition, "run_view_type": view}
     request = urllib.request.Request(
         f"{server}/api/2.0/mlflow/runs/search", json.dumps(search).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)["runs"]
+        return json.load(response).get("runs", [])
 
 
 def artifacts(server: str, run: dict) -> set[str]:
@@ -105,9 +115,11 @@ def test_a_server_that_is_down_harms_no_trial_and_gets_everything_later(
 def test_a_server_that_hangs_in_mid_sweep_harms_no_trial_and_gets_everything_after(
     undisturbed: tuple[User, Finished], user: User
 ) -> None:
-    """Stopped with requests under way, which it answers when it goes on and nobody waits for them any more. A longer
-    stop is more of the same: requests fail one after the other."""
+    """Stopped with requests under way, which it answers when it goes on and nobody waits for them any more. Where it is
+    for long, a trial goes on after that minute, so that the sweep outlasts it, and the same command delivers all."""
     user.sweep_file.write_text(CHAOS)
+    if LONG:
+        user.faults({"method": "opt", "step": 20, "do": "wait", "times": 1})
     user.environment |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with mlflow_server(user, free_port()) as uri:
         driver = user.start("sweep", "--tracking-uri", uri)
@@ -122,13 +134,42 @@ def test_a_server_that_hangs_in_mid_sweep_harms_no_trial_and_gets_everything_aft
                 said += line
             ended = len(user.results())
             wait_until(lambda: len(user.results()) > ended or ended == CHAOS_TRIALS, "training goes on")
+            if LONG:
+                time.sleep(60)
+        if LONG:
+            wait_until(lambda: "reached again" in driver.stderr.readline(), "it is heard that the server is back")
+            (user.folder / "faults" / "go").touch()
         stdout, stderr = driver.communicate(timeout=120)
+        assert driver.returncode == 0 or not LONG, stderr
         assert "training goes on without it" in said
         assert_same(user, Finished(0, stdout, stderr), *undisturbed)
         again = user.run("sweep", "--tracking-uri", uri)
     assert again.code == 0, again.stderr
     assert set(user.attempts().values()) == {1}
     assert_browsable(user, CHAOS_TRIALS, CHAOS_EPOCHS)
+
+
+def test_a_run_that_a_slow_server_makes_twice_is_there_once(
+    finished: tuple[User, Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request to make a run is served when nobody waits for it any more and it has been repeated."""
+    user = User(tmp_path / "copy")
+    shutil.copytree(finished[0].storage, user.storage, ignore=shutil.ignore_patterns("mlflow", "tracked.json"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    sweep, said = load(user.sweep_file), []
+    with mlflow_server(user, port := free_port()) as server, late(port, b"POST /api/2.0/mlflow/runs/create") as made:
+        uri, proxy = made
+        with Tracker(uri, sweep, Ledger(user.storage), said.append) as tracker:
+            pass
+        runs, deleted = (search_runs(server, "1", view=view) for view in ("ACTIVE_ONLY", "DELETED_ONLY"))
+    assert (tracker.outage, tracker.behind) == (None, [])
+    assert [words for words in said if "cannot be reached" in words], said
+    assert proxy.passed == TRIALS + 1
+    assert len(runs) == TRIALS
+    assert {run["info"]["status"] for run in runs} == {"FINISHED"}
+    assert len(deleted) == 1
+    assert "metrics" not in deleted[0]["data"]
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -172,16 +174,27 @@ def test_ctrl_c_stops_and_says_how_to_go_on(user: User) -> None:
     assert "RUNNING" not in statuses
 
 
-def test_another_shell_sees_what_runs_and_cannot_run_it_too(user: User) -> None:
+def test_another_shell_sees_what_runs_and_cannot_run_it_too_and_sigterm_to_all_stops_it(user: User) -> None:
+    """SIGTERM to the whole group, as a batch system sends it, ends Ray as well: that is not waited for."""
+    user.faults({"method": "aann", "n": 2, "step": 30, "do": "wait"})
     process = user.start("sweep")
     try:
         wait_until(lambda: len(user.steps()) >= 1, "a trial has a checkpoint")
         shown = user.run("status")
         rows = json.loads(user.run("status", "--format", "json").stdout)
         second = user.run("sweep")
+        os.killpg(process.pid, signal.SIGTERM)
+        _, stderr = process.communicate(timeout=40)  # Ray itself would take a minute
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+    assert process.returncode == 1
+    assert "trials have not ended; the same command goes on with them" in stderr
+    assert f"orchestrate sweep {user.sweep_file} --storage {user.storage}\n" in stderr
+    assert "Traceback" not in stderr
+    statuses = dict(user.database().execute(f"SELECT status, count(*) {OF_TRIALS} GROUP BY 1").fetchall())
+    assert "RUNNING" not in statuses
+    wait_until(lambda: not user.processes(), "nothing is left", 10)
     assert f"run by process {process.pid}" in shown.stdout
     assert re.search(r"^ \S+ 1 CPU: .* seed 0, step \d+/154$", shown.stdout, re.M)
     assert re.search(r"its driver spoke \d:\d\d ago", shown.stdout)
@@ -211,3 +224,36 @@ def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:
     assert mended.code == 0, mended.stderr
     assert user.attempts()[broken] == 2
     assert_browsable(user)
+
+
+ENDS_WITH_GARBAGE = """
+import gc, threading, time
+from pathlib import Path
+from orchestrator.environment import prepare_ray
+
+prepare_ray(own_cluster=True)
+import ray
+from orchestrator.scheduler import cluster
+
+
+def litter():
+    while references:
+        cycle = [references.pop()]
+        cycle.append(cycle)  # which the collector alone frees
+        del cycle
+        time.sleep(0.002)
+
+
+with cluster(None, Path("ray.log")):
+    references = [ray.put(number) for number in range(3000)]
+    gc.set_threshold(1)
+    threading.Thread(target=litter, daemon=True).start()
+print("the tables")
+"""
+
+
+def test_garbage_of_another_thread_does_not_end_the_command_while_ray_shuts_down(user: User) -> None:
+    """As MLflow's thread makes it: Ray ends a process that frees a reference then."""
+    command = [sys.executable, "-W", "ignore", "-c", ENDS_WITH_GARBAGE]
+    done = subprocess.run(command, cwd=user.folder, env=user.environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "the tables\n"), done.stderr

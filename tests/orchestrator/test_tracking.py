@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -193,7 +194,7 @@ def test_whatever_the_number_of_predictions_an_epoch_is_one_request(
     shown = {
         name: getattr(epoch, name)[:1] * units for name in ("train_loss", "train_error", "test_loss", "test_error")
     }
-    assert len(browsing.epoch_metrics(config, replace(epoch, **shown))) < mlflow_store.METRICS_PER_REQUEST
+    assert len(browsing.epoch_metrics(config, replace(epoch, **shown))) < mlflow_store.ENTITIES_PER_REQUEST
 
 
 def test_images_per_second_count_those_of_a_partial_epoch(make_trial: Callable, make_epochs: Callable) -> None:
@@ -221,7 +222,7 @@ def test_the_methods_of_one_network_and_seed_are_side_by_side_and_optima_last(
 def test_the_curves_and_all_metrics_are_artifacts(trained: Told) -> None:
     for trial in trained.sweep.trials:
         folder = trained.artifacts(trial.id)
-        assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert ElementTree.parse(folder / "curves.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
         pd.testing.assert_frame_equal(
             pd.read_parquet(folder / "metrics.parquet"),
             pd.read_parquet(trained.ledger.folder(trial.id) / "metrics.parquet"),
@@ -263,7 +264,7 @@ def test_networks_that_are_too_large_are_left_out(
     run_files.write(
         trained.sweep.trials[0], TrialState.FINISHED, trained.ledger, tmp_path, largest=tracking.largest_model()
     )
-    assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "metrics.parquet"} | models
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.svg", "metrics.parquet"} | models
 
 
 @pytest.mark.parametrize("given", ["no", "-1", "nan"])

@@ -2,7 +2,8 @@
 
 ``FAULTS`` is a JSON list of ``{"method", "n", "seed", "step", "do", "times"}``: what is left out fits all. ``times``
 counts over all processes, by files in ``FAULTS_FOLDER``. There, too, a line in ``epochs`` for each epoch that is begun
-says of which trial it is, its first step, that after its last, and in which process.
+says of which trial it is, its first step, that after its last, and in which process; one in ``refused`` which process
+was not let write any more.
 """
 
 from __future__ import annotations
@@ -108,6 +109,21 @@ def _patch(module: Any) -> None:
         return steps_of(self, stepped)
 
     module.Run._train_steps = faulty
+    _note_refusals()
+
+
+def _note_refusals() -> None:
+    """A line for each write that an attempt was refused, since another has begun."""
+    from orchestrator.ledger import SupersededError
+
+    init = SupersededError.__init__
+
+    def noted(self: Any, *words: Any) -> None:
+        init(self, *words)
+        with open(_folder() / "refused", "a") as file:
+            file.write(f"{os.getpid()} {self}\n")
+
+    SupersededError.__init__ = noted  # type: ignore[method-assign]
 
 
 class _Finder(importlib.abc.MetaPathFinder):
