@@ -100,8 +100,7 @@ def _reproducible(threads: int | None) -> Iterator[None]:
 
 def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool) -> None:
     torch.set_num_threads(threads)
-    # The same as `use_deterministic_algorithms`, without its import of torch's compiler, which takes over a second.
-    torch.set_deterministic_debug_mode(("warn" if warn_only else "error") if deterministic else "default")
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.backends.cudnn.benchmark = benchmark
 
 
