@@ -107,8 +107,7 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
 
 def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool, fill: bool) -> None:
     torch.set_num_threads(threads)
-    # The same as `use_deterministic_algorithms`, without its import of torch's compiler, which takes over a second.
-    torch.set_deterministic_debug_mode(("warn" if warn_only else "error") if deterministic else "default")
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.backends.cudnn.benchmark = benchmark
     # Memory that is written before it is read need not be filled first: 0.9 of a step of (3, 16) on a CPU without.
     _DETERMINISTIC.fill_uninitialized_memory = fill

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -273,3 +275,23 @@ def test_a_worker_lives_on_after_a_trial_that_failed(trial, make_trial, direct, 
     record = ledger.record(trial.id)
     assert record is not None
     assert record.result.errors == direct[-1].test_error
+
+
+TRAINS = """
+import sys
+from pathlib import Path
+from orchestrator.sweep import load
+from orchestrator.worker import Surroundings, run_trial
+(trial,) = load(Path("one.yaml")).trials
+print(run_trial(trial, Surroundings(storage=Path("runs"), data_root=Path("data")), lambda epochs: None).state)
+print(*{"sklearn", "mlflow", "matplotlib"} & sys.modules.keys())
+"""
+
+
+def test_nothing_that_takes_a_second_is_imported_but_what_trains(tmp_path: Path) -> None:
+    """Every worker of every command would pay for it."""
+    grid = "name: one\nnetworks: [{n: 1, c: 1}]\ndatasets: [digits]\nmethods: {ann: {}}\n"
+    (tmp_path / "one.yaml").write_text(f"{grid}training: {{steps: 1, batch_size: 64, learning_rate: {{0: 0.1}}}}\n")
+    command = [sys.executable, "-W", "ignore", "-c", TRAINS]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["finished", ""]
