@@ -18,6 +18,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+import torch._inductor.config
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
@@ -495,7 +496,6 @@ def test_bfloat16_trains_as_float32_does_but_for_its_rounding(tmp_path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_compiled_unit_is_the_unit(dtype, tmp_path_factory, monkeypatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "inductor"))
-    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes of its own
     torch._dynamo.reset()
     plain, compiled = (build_network(trial(network=NetworkConfig(n=1, c=4, period=3))).to(dtype) for _ in range(2))
     compile_units(compiled, CPU)
@@ -503,7 +503,8 @@ def test_a_compiled_unit_is_the_unit(dtype, tmp_path_factory, monkeypatch) -> No
     gradients = []
     for network in (plain, compiled):
         unit, images = network.blocks[0].units[0], x.clone().requires_grad_()
-        (unit(images) ** 2).sum().backward()
+        with torch._inductor.config.patch(compile_threads=1):  # no processes of its own
+            (unit(images) ** 2).sum().backward()
         gradients.append([images.grad, *(parameter.grad for parameter in unit.parameters())])
     tolerance = {torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=tolerance, atol=tolerance)
