@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from anytime_core import optim
 from anytime_core.config import Precision
@@ -17,7 +18,7 @@ from anytime_core.data.loader import TrainingData
 from anytime_core.evaluate import Tally, losses_of, wrong_of
 from anytime_core.graphs import Graph
 from anytime_core.network import AnytimeResNet
-from anytime_core.precision import autocast
+from anytime_core.precision import autocast, rounded_weights
 from anytime_core.randomness import generator
 from anytime_core.regimes import Phase
 from anytime_core.selection import Selection
@@ -74,8 +75,9 @@ class TrainingStep:
         """One update, call by call."""
         images, labels = self.data.batch(self._at)
         self.optimiser.zero_grad(set_to_none=True)
+        weights = rounded_weights(self.precision, self.network)
         with autocast(self.precision, self.device):
-            logits = self.network(images, self.phase.depth)
+            logits = functional_call(self.network, weights, (images, self.phase.depth))
         losses = losses_of(logits, labels)
         # The gradient of their weighted sum, which itself nobody needs.
         torch.autograd.backward(losses, self.selection.choose(self._draws.index_select(0, self._at)))

@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from anytime_core import checkpoint, files, trainer
+from anytime_core import checkpoint, files, step, trainer
 from anytime_core.catalog import DATASETS, DatasetSpec
 from anytime_core.compiling import compile_units
 from anytime_core.config import (
@@ -489,6 +489,14 @@ def test_bfloat16_trains_as_float32_does_but_for_its_rounding(tmp_path) -> None:
     assert {str(array.dtype) for name, array in saved.arrays.items() if "num_batches" not in name} == {"float32"}
     losses = [loss for epoch in rounded for loss in epoch.train_loss]
     assert any(loss * 2**16 % 1 for loss in losses)  # more digits than bfloat16 has
+
+
+@pytest.mark.parametrize("regime", [Joint(strategy=Exp3()), Midfeat(), NoGrad()], ids=lambda regime: regime.name)
+def test_weights_rounded_at_once_are_those_that_autocast_rounds(regime, tmp_path, monkeypatch) -> None:
+    at_once = run(low(regime), tmp_path / "at_once")
+    monkeypatch.setattr(step, "rounded_weights", lambda precision, network: {})
+    assert_same_run(run(low(regime), tmp_path / "one_by_one"), at_once)
+    assert state(tmp_path / "one_by_one") == state(tmp_path / "at_once")
 
 
 @pytest.mark.slow
