@@ -51,15 +51,8 @@ def on_cuda(output: Path, minutes: float) -> list[Part]:
     return [
         _part("parity", "The numbers are right", "parity.py --network 7,16", 4),
         _part("limits", "Steps beside the floor", "limits.py --network 7,16 --network 9,64 --network 9,128", 2),
-        *(
-            _part(
-                f"trainer-{size}",
-                f"Beside the usual loops, ({size})",
-                f"trainer.py --network {size} --steps {steps}",
-                4,
-            )
-            for size, steps in zip(sizes, (50, 30, 20), strict=True)
-        ),
+        *(_beside(size, "", "ours-eager a c", 2) for size in sizes),
+        *(_beside(size, ", compiled", "ours-compiled b1 b2", 4) for size in sizes),
         _part("kernels", "The parts of a step", "kernels.py --network 7,16 --compile", 3),
         _part("packing", "Several trials at once", f"packing.py {packed}", 4),
         _part("packing-mps", "Several trials at once, with NVIDIA's MPS", f"packing.py {packed} --mps", 4),
@@ -83,6 +76,12 @@ def on_cpu(output: Path, minutes: float) -> list[Part]:
 
 def _part(name: str, title: str, command: str, minutes: float) -> Part:
     return Part(name, title, tuple(command.split()), minutes)
+
+
+def _beside(size: str, which: str, variants: str, minutes: float) -> Part:
+    """Those that compile are parts of their own, as they may take too long."""
+    title, command = f"Beside the usual loops{which}, ({size})", f"trainer.py --network {size} --steps 20"
+    return _part(f"trainer-{size}{which.replace(', ', '-')}", title, f"{command} --variants {variants}", minutes)
 
 
 def _learning(output: Path, minutes: float, rest: str) -> Part:
@@ -275,13 +274,13 @@ def main() -> int:
     parts = [part for part in parts if not options.only or part.name.partition("-")[0] in options.only]
     results = earlier(options)
     for part in parts:
-        left = ends - time.monotonic()
-        if part.name in results or left < 10:
+        kept = 0 if part.name == "learning" else 60 * options.minutes * LEARNING
+        left = ends - time.monotonic() - kept
+        if part.name in results or left < 20:
             harness.say(f"{part.name}: {'done before' if part.name in results else 'no time left'}")
             continue
         harness.say(f"{part.name}: begins, {left / 60:.1f} minutes left")
-        kept = 0 if part.name == "learning" else 60 * options.minutes * LEARNING
-        results[part.name] = result = done(part, left - kept, options, options.output / f"{part.name}.log")
+        results[part.name] = result = done(part, left, options, options.output / f"{part.name}.log")
         harness.say(f"{part.name}: {result['fault'] or 'done'}, {result['seconds']:.0f} s")
         written(results, parts, options)
     written(results, parts, options)
