@@ -46,4 +46,5 @@ def _profiled(work: Callable[[], object], device: torch.device) -> int:
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         work()
         harness.synchronise(device)
-    return len([event for event in found.events() or [] if "CUDA" in str(event.device_type)])
+    on_device = [event for event in found.events() or [] if "CUDA" in str(event.device_type)]
+    return len([event for event in on_device if not getattr(event, "is_user_annotation", False)])

@@ -31,6 +31,8 @@ import torch
 import harness
 
 HERE = Path(__file__).parent
+LEARNING = 1 / 6
+"""Of the time, kept for the last part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +47,15 @@ class Part:
 
 def on_cuda(output: Path, minutes: float) -> list[Part]:
     """The sizes of issue and targets. What is not done in time is given up, so the most important come first."""
-    sizes = ["7,16", "9,32", "9,128"]
+    sizes, packed = ["7,16", "9,32", "9,128"], "--network 7,16 -k 1 -k 2 -k 4 -k 6 --repeats 2"
     return [
         _part("parity", "The numbers are right", "parity.py --network 7,16", 4),
         _part("limits", "Steps beside the floor", "limits.py --network 7,16 --network 9,64 --network 9,128", 2),
-        *(
-            _part(
-                f"trainer-{size}",
-                f"Beside the usual loops, ({size})",
-                f"trainer.py --network {size} --steps {steps}",
-                4,
-            )
-            for size, steps in zip(sizes, (50, 30, 20), strict=True)
-        ),
+        *(_beside(size, "", "ours-eager a c", 2) for size in sizes),
+        *(_beside(size, ", compiled", "ours-compiled b1 b2", 4) for size in sizes),
         _part("kernels", "The parts of a step", "kernels.py --network 7,16 --compile", 3),
-        _part(
-            "packing", "Several trials at once", "packing.py --network 7,16 -k 1 -k 2 -k 4 -k 6 --repeats 2 --mps", 5
-        ),
+        _part("packing", "Several trials at once", f"packing.py {packed}", 4),
+        _part("packing-mps", "Several trials at once, with NVIDIA's MPS", f"packing.py {packed} --mps", 4),
         _part("grid", "Hours of Table 6", f"grid.py --minutes {minutes / 8:.2f}", minutes / 8 + 1),
         _learning(output, minutes / 3, "--network 7,16"),
     ]
@@ -76,7 +70,7 @@ def on_cpu(output: Path, minutes: float) -> list[Part]:
         _part("kernels", "The parts of a step", f"kernels.py --network 1,4 {small} --repeats 3 --steps 1", 3),
         _part("packing", "Several trials at once", f"packing.py --network 1,4 {small} -k 1 -k 2 --repeats 2", 3),
         _part("grid", "Hours of Table 6", "grid.py --batch 2 --images 16 --minutes 0.2 --repeats 2", 2),
-        _learning(output, minutes / 10, f"--network 1,4 {small} --steps 8"),
+        _learning(output, 3, f"--network 1,4 {small} --steps 8"),
     ]
 
 
@@ -84,9 +78,16 @@ def _part(name: str, title: str, command: str, minutes: float) -> Part:
     return Part(name, title, tuple(command.split()), minutes)
 
 
+def _beside(size: str, which: str, variants: str, minutes: float) -> Part:
+    """Those that compile are parts of their own, as they may take too long."""
+    title, command = f"Beside the usual loops{which}, ({size})", f"trainer.py --network {size} --steps 20"
+    return _part(f"trainer-{size}{which.replace(', ', '-')}", title, f"{command} --variants {variants}", minutes)
+
+
 def _learning(output: Path, minutes: float, rest: str) -> Part:
-    command = ("learning.py", "--folder", str(output / "checkpoints"), "--minutes", f"{minutes:.2f}", *rest.split())
-    return Part("learning", "Does it learn what the paper learned?", command, minutes + 2)
+    """It stops by itself in time, after whole epochs."""
+    command = ("learning.py", "--folder", str(output / "checkpoints"), *rest.split())
+    return Part("learning", "Does it learn what the paper learned?", command, minutes)
 
 
 # One part
@@ -94,7 +95,10 @@ def _learning(output: Path, minutes: float, rest: str) -> Part:
 
 def done(part: Part, left: float, options: argparse.Namespace, log: Path) -> dict[str, Any]:
     """Runs a part for at most ``left`` seconds. ``found`` is what it gave, ``fault`` what went wrong, if anything."""
+    limit = max(min(60 * part.minutes, left), 1)
     command = [sys.executable, "-W", "ignore", str(HERE / part.command[0]), *part.command[1:]]
+    if part.name == "learning":
+        command += ["--minutes", f"{max(limit / 60 - 1.5, 0):.2f}"]
     command += ["--device", str(options.device), "--format", "json"]
     if options.data_root is not None and part.name not in ("parity", "packing", "grid"):
         command += ["--data-root", str(options.data_root)]
@@ -102,7 +106,6 @@ def done(part: Part, left: float, options: argparse.Namespace, log: Path) -> dic
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     }
-    limit = max(min(60 * part.minutes, left), 1)
     with log.open("w") as told:
         code, output = _output(command, environment, told, limit)
     found = _parsed(output)
@@ -157,7 +160,8 @@ class Target:
     most: float | None = None
 
     def found(self, results: dict[str, Any]) -> float | None:
-        rows = ((results.get(self.part) or {}).get("found") or {}).get("rows", [])
+        parts = [result["found"] or {} for name, result in results.items() if name.startswith(self.part)]
+        rows = [row for found in parts for row in found.get("rows", [])]
         own = [row for row in rows if all(str(row.get(key, "")).startswith(value) for key, value in self.of.items())]
         figures = [row[self.column] for row in own if row.get(self.column) is not None]
         return (min if self.least is None else max)(figures, default=None)
@@ -270,8 +274,9 @@ def main() -> int:
     parts = [part for part in parts if not options.only or part.name.partition("-")[0] in options.only]
     results = earlier(options)
     for part in parts:
-        left = ends - time.monotonic()
-        if part.name in results or left < 10:
+        kept = 0 if part.name == "learning" else 60 * options.minutes * LEARNING
+        left = ends - time.monotonic() - kept
+        if part.name in results or left < 20:
             harness.say(f"{part.name}: {'done before' if part.name in results else 'no time left'}")
             continue
         harness.say(f"{part.name}: begins, {left / 60:.1f} minutes left")

@@ -38,12 +38,15 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``before`` and ``after`` do the same; what is short is called ``often`` for each step of the others."""
+    """``before`` and ``after`` do the same; what is short is called ``often`` for each step of the others.
+
+    On a CPU a ``compiled`` one has no count: what it does is not dispatched."""
 
     name: str
     before: Work
     after: Work
     often: int = 1
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,9 @@ def unit(setting: Setting) -> Part:
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     eager = Unit(channels).to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     compiled = torch.compile(eager)
-    return Part("one unit, eager or compiled", partial(_through, eager, x), partial(_through, compiled, x))
+    return Part(
+        "one unit, eager or compiled", partial(_through, eager, x), partial(_through, compiled, x), compiled=True
+    )
 
 
 def _back(output: Tensor) -> None:
@@ -200,7 +205,8 @@ def _alone(make: Callable[[Setting], Part], setting: Setting) -> list[Part]:
 def row_of(part: Part, options: argparse.Namespace) -> Row:
     for work in (part.before, part.after):
         work()
-    counts = [kernels_of(work, options.device) for work in (part.before, part.after)]
+    counted = [part.before] if part.compiled and options.device.type == "cpu" else [part.before, part.after]
+    counts = [kernels_of(work, options.device) for work in counted]
     both = {"before": _times(part.before), "after": _times(part.after)}
     turns = harness.in_turns(both, options.steps * part.often, options.repeats, options.device)
     row: Row = {"part": part.name} | harness.spread(turns.wall["before"], "before_ms", 1e3)
@@ -208,7 +214,7 @@ def row_of(part: Part, options: argparse.Namespace) -> Row:
     row |= harness.spread(harness.ratios(turns.wall["after"], turns.wall["before"]), "after_over_before")
     if options.device.type == "cpu":
         row |= harness.spread(harness.ratios(turns.cpu["after"], turns.cpu["before"]), "in_CPU_time")
-    return row | {"kernels_before": counts[0], "kernels_after": counts[1]}
+    return row | dict(zip(("kernels_before", "kernels_after"), counts, strict=False))
 
 
 def _times(work: Work) -> Callable[[int], None]:

@@ -118,9 +118,12 @@ def mps(wanted: bool) -> Iterator[tuple[dict[str, str], str]]:
         return
     with tempfile.TemporaryDirectory(prefix="mps-") as folder:
         environment |= {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        subprocess.run([control, "-d"], env=environment, check=True)
+        begun = subprocess.run([control, "-d"], env=environment, capture_output=True, text=True, check=False)
+        if begun.returncode:
+            yield dict(os.environ), f"MPS: did not start: {begun.stderr.strip()[:200]}"
+            return
         try:
-            yield environment, "MPS: serves, started for this run" if _running(environment) else "MPS: did not start"
+            yield environment, "MPS: serves, started for this run"
         finally:
             subprocess.run([control], input="quit\n", text=True, env=environment, check=False)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import Semaphore, Thread
@@ -49,6 +49,8 @@ class Setting:
     images: Images
     device: torch.device
     workers: int
+    ending: ExitStack
+    """What ends with the measurement."""
 
 
 @contextmanager
@@ -68,6 +70,7 @@ class Lockstep:
     def __init__(self, work: Callable[[Callable[[], None]], object]) -> None:
         self._may, self._done = Semaphore(0), Semaphore(0)
         self._error: BaseException | None = None
+        self._closed = False
         self._thread = Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
@@ -82,6 +85,14 @@ class Lockstep:
     def _after_step(self) -> None:
         self._done.release()
         self._may.acquire()
+        if self._closed:
+            raise SystemExit
+
+    def close(self) -> None:
+        """The step that it waits for is not made."""
+        self._closed = True
+        self._may.release()
+        self._thread.join()
 
     def steps(self, count: int) -> None:
         for _ in range(count):
@@ -120,7 +131,9 @@ def _lightning(model: Any, weights: Any, setting: Setting, loader: Any) -> Calla
     def fit(after_step: Callable[[], None]) -> None:
         baselines.lightning_trainer(setting.config.training.steps, setting.device, after_step).fit(module, loader)
 
-    return partial(_with_usual_settings, Lockstep(fit).steps)
+    lockstep = Lockstep(fit)
+    setting.ending.callback(lockstep.close)
+    return partial(_with_usual_settings, lockstep.steps)
 
 
 def ours(setting: Setting, variant: str) -> Callable[[int], None]:
@@ -133,7 +146,13 @@ def measured(network: tuple[int, int], options: argparse.Namespace, images: Imag
     n, c = network
     period = 3 if n >= 25 else 1
     config = harness.trial(n, c, period=period, data=options.data, batch=options.batch, precision=options.precision)
-    setting = Setting(config, images, options.device, options.workers)
+    with ExitStack() as ending:
+        _measured(Setting(config, images, options.device, options.workers, ending), options, found)
+
+
+def _measured(setting: Setting, options: argparse.Namespace, found: Found) -> None:
+    network = (setting.config.network.n, setting.config.network.c)
+    name = f"({network[0]},{network[1]})"
     loops: dict[str, Callable[[int], None]] = {}
     first: dict[str, float] = {}
     for variant in dict.fromkeys(["ours", *options.variants]):
@@ -146,13 +165,14 @@ def measured(network: tuple[int, int], options: argparse.Namespace, images: Imag
                 else _noted(usual(setting, variant), found["notes"])
             )
             first[variant] = harness.seconds_of(partial(loop, 1), options.device)
+            loop(3)  # what fails, fails in its first steps
             loops[variant] = loop
         except NotHereError as error:
             found["notes"].append(f"{NAMES[variant]} left out: {error}")
         except Exception as error:  # what cannot run is told, and the rest goes on
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            found["faults"].append(f"({n},{c}), {NAMES[variant]}: {said}")
-    harness.say(f"({n},{c}): {', '.join(loops)}")
+            found["faults"].append(f"{name}, {NAMES[variant]}: {said}")
+    harness.say(f"{name}: {', '.join(loops)}")
     turns = harness.in_turns(loops, options.steps, options.repeats, options.device)
     found["rows"] += [_row(network, name, turns, first[name], options.device) for name in loops]
 
