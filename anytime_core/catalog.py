@@ -43,22 +43,24 @@ DATASETS: dict[str, DatasetSpec] = {
     "fashion_mnist": DatasetSpec(
         classes=10, channels=1, size=28, train_images=60_000, test_images=10_000, pad=4, flip=True
     ),
-    "digits": DatasetSpec(classes=10, channels=1, size=8, train_images=1_438, test_images=359, pad=1, flip=False, brightest=16),
+    "digits": DatasetSpec(
+        classes=10, channels=1, size=8, train_images=1_438, test_images=359, pad=1, flip=False, brightest=16
+    ),
 }
 
+_CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
+_CIFAR100 = (
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel "
+    "can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur "
+    "dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion "
+    "lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree "
+    "pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea "
+    "seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank "
+    "telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"
+)
 CLASS_NAMES: dict[str, tuple[str, ...]] = {
-    "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
-    "cifar100": tuple(
-        """
-        apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-        caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
-        flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man
-        maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
-        plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper
-        snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
-        trout tulip turtle wardrobe whale willow_tree wolf woman worm
-        """.split()
-    ),
+    "cifar10": tuple(_CIFAR10.split()),
+    "cifar100": tuple(_CIFAR100.split()),
     "fashion_mnist": (
         *("t-shirt or top", "trouser", "pullover", "dress", "coat"),
         *("sandal", "shirt", "sneaker", "bag", "ankle boot"),

@@ -22,7 +22,7 @@ from anytime_core.config import Transition
 from anytime_core.cost import costs_at
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
-from anytime_core.stages import Stage, stages
+from anytime_core.stages import stages
 from anytime_core.trainer import TrainedNetwork
 
 PRIOR = -1
@@ -82,6 +82,28 @@ def _costs(
     return tuple(found)
 
 
+@dataclass(slots=True)
+class _Answer:
+    """A Prediction in the making: what nobody looks at is not worked out, as each unit waits for it."""
+
+    index: int
+    member: int
+    unit: int
+    cost: int
+    seconds: float
+    logits: Tensor
+
+    def prediction(self) -> Prediction:
+        return Prediction(
+            index=self.index,
+            member=self.member,
+            unit=self.unit,
+            cost=self.cost,
+            seconds=self.seconds,
+            probabilities=self.logits.softmax(1),
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Limits:
     """``end`` is a time of ``time.perf_counter``, ``last`` the index of the last answer."""
@@ -95,9 +117,10 @@ class _Limits:
         """Whether no other unit may begin."""
         return time.perf_counter() >= self.end or (self.stop is not None and self.stop.is_set())
 
-    def enough(self, answer: Prediction) -> bool:
-        confident = self.confidence <= 1 and answer.confidence >= self.confidence
-        return confident or answer.index == self.last
+    def enough(self, answer: _Answer) -> bool:
+        if answer.index == self.last:
+            return True
+        return self.confidence <= 1 and float(answer.logits.softmax(1).amax(1).min()) >= self.confidence
 
 
 class ExponentialSequence:
@@ -173,12 +196,13 @@ class ExponentialSequence:
 
         Raises TooEarlyError where that is before the first answer and there is no prior; else as ``refine``.
         """
-        given = {"deadline": deadline, "budget": budget, "confidence": confidence, "stop": stop}
         started = time.perf_counter()
-        answers = self.refine(images, deadline=deadline, budget=budget, confidence=confidence, stop=stop)
-        if latest := deque(answers, maxlen=1):
-            return latest[0]
+        with torch.inference_mode():
+            latest = deque(self._answers(images, started, deadline, budget, confidence, stop), maxlen=1)
+            if latest:
+                return latest[0].prediction()
         if self._prior is None:
+            given = {"deadline": deadline, "budget": budget, "confidence": confidence, "stop": stop}
             limits = ", ".join(name for name, value in given.items() if value is not None)
             raise TooEarlyError(
                 f"interrupted ({limits}) before the first prediction, and there is no prior; at the earliest it is "
@@ -218,6 +242,18 @@ class ExponentialSequence:
         may call at once. Raises ValueError for images or limits that cannot be.
         """
         started = time.perf_counter()
+        return _one_by_one(self._answers(images, started, deadline, budget, confidence, stop))
+
+    def _answers(
+        self,
+        images: Tensor | np.ndarray,
+        started: float,
+        deadline: float | None,
+        budget: float | None,
+        confidence: float | None,
+        stop: Event | None,
+    ) -> Iterator[_Answer]:
+        """As ``refine``, in the caller's own mode."""
         pixels = self._pixels(images)
         costs = self.costs(pixels.shape[-1])
         limits = _Limits(
@@ -226,7 +262,7 @@ class ExponentialSequence:
             confidence=math.inf if confidence is None else _share("confidence", confidence),
             stop=stop,
         )
-        return self._answers(pixels, costs, limits, started) if limits.last >= 0 else iter(())
+        return self._run(pixels, costs, limits, started) if limits.last >= 0 else iter(())
 
     def _pixels(self, images: Tensor | np.ndarray) -> Tensor:
         pixels = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))
@@ -237,28 +273,22 @@ class ExponentialSequence:
             raise ValueError(f"images are {found}, must be [N,{channels},S,S], or [{channels},S,S]")
         return batch.to(self.device)
 
-    def _answers(self, pixels: Tensor, costs: Sequence[int], limits: _Limits, started: float) -> Iterator[Prediction]:
+    def _run(self, pixels: Tensor, costs: Sequence[int], limits: _Limits, started: float) -> Iterator[_Answer]:
         index = 0
         for number, member in enumerate(self._members):
             x = Normalisation(member.network.mean, member.network.std)(pixels)
             for stage in member.stages:
                 if limits.reached():
                     return
-                x, probabilities = _computed(stage, x)
-                if probabilities is None or stage.unit <= member.after:
-                    continue
-                answer = Prediction(
-                    index=index,
-                    member=number,
-                    unit=stage.unit,
-                    cost=costs[index],
-                    seconds=time.perf_counter() - started,
-                    probabilities=probabilities,
-                )
-                yield answer
-                if limits.enough(answer):
-                    return
-                index += 1
+                x, logits = stage.run(x)
+                if x.is_cuda:  # which only takes note of what is asked
+                    torch.cuda.current_stream(x.device).synchronize()
+                if logits is not None and stage.unit > member.after:
+                    answer = _Answer(index, number, stage.unit, costs[index], time.perf_counter() - started, logits)
+                    yield answer
+                    if limits.enough(answer):
+                        return
+                    index += 1
 
 
 class AnytimePredictor(ExponentialSequence):
@@ -268,14 +298,15 @@ class AnytimePredictor(ExponentialSequence):
         super().__init__([network], prior=prior)
 
 
-@torch.inference_mode()
-def _computed(stage: Stage, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Features and probabilities, once they are there: a GPU only takes note of what is asked."""
-    x, logits = stage.run(x)
-    probabilities = None if logits is None else logits.softmax(1)
-    if x.is_cuda:
-        torch.cuda.current_stream(x.device).synchronize()
-    return x, probabilities
+def _one_by_one(answers: Iterator[_Answer]) -> Iterator[Prediction]:
+    """In inference mode while they are computed, and not while the caller has them."""
+    while True:
+        with torch.inference_mode():
+            answer = next(answers, None)
+            prediction = answer.prediction() if answer else None
+        if prediction is None:
+            return
+        yield prediction
 
 
 def _affordable(costs: Sequence[int], budget: float) -> int:

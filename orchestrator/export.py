@@ -155,10 +155,11 @@ def _serialised(graph: _Graph, name: str, source: str, outputs: Sequence[str]) -
 
 def _emit(graph: _Graph, module: nn.Module, x: str) -> str:
     """The nodes of a module in evaluation mode; the name of what they give."""
-    if type(module) not in EMITTERS:
+    kind = next((kind for kind in type(module).__mro__ if kind in EMITTERS), None)
+    if kind is None:
         allowed = ", ".join(kind.__name__ for kind in EMITTERS)
         raise ValueError(f"a {type(module).__name__} cannot be exported, only {allowed}")
-    return EMITTERS[type(module)](graph, module, x)
+    return EMITTERS[kind](graph, module, x)
 
 
 def _sequential(graph: _Graph, module: Any, x: str) -> str:

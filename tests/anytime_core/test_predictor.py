@@ -109,8 +109,8 @@ def test_pixels_of_any_type_one_image_or_many_give_the_same(kind, as_tensor) -> 
     torch.testing.assert_close(predictor.predict(given[1]).probabilities, expected[1:2], rtol=1e-5, atol=1e-6)
 
 
-def test_what_comes_out_can_be_used_as_any_other_tensor() -> None:
-    """No gradient is kept, and the mode of the caller is as it was, also between two answers."""
+def test_the_mode_of_the_caller_is_as_it_was_between_two_answers() -> None:
+    """And no gradient is kept."""
     for answer in AnytimePredictor(trained()).refine(pixels()):
         assert not torch.is_inference_mode_enabled()
         assert torch.is_grad_enabled()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,14 +17,17 @@ import torch
 from PIL import Image
 
 from anytime_core.catalog import CLASS_NAMES, DATASETS
-from anytime_core.cost import trial_costs
+from anytime_core.config import NetworkConfig, Transition
+from anytime_core.cost import costs_at, trial_costs
 from anytime_core.data.cache import load as load_images
+from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
+from anytime_core.network import AnytimeResNet
 from anytime_core.predictor import AnytimePredictor, ExponentialSequence
-from anytime_core.trainer import load_network
+from anytime_core.trainer import TrainedNetwork, load_network
 from orchestrator import networks, pictures, predicting
 from orchestrator.cli import cli
-from orchestrator.eann import error_at, sequence_curve
+from orchestrator.eann import Member, error_at, sequence_curve
 from orchestrator.errors import UsageError
 from orchestrator.ledger import Ledger
 from orchestrator.runner import Network
@@ -233,6 +236,26 @@ def test_a_sequence_over_the_test_set_has_the_curve_of_the_ledger(growing) -> No
         answer = sequence.predict(digits.test_images, budget=budget)
         wrong = 100 * float(np.mean(answer.classes.numpy() != digits.test_labels))
         assert wrong == pytest.approx(error_at(curve, budget))
+
+
+@pytest.mark.parametrize("transition", get_args(Transition))
+def test_sequences_as_deep_as_the_papers_cost_what_the_ledgers_do(transition) -> None:
+    """Members n = 1, 3, 7, 13 and 25, the last with a prediction every 3 units (section 4.6)."""
+    normalise = Normalisation(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
+    kinds = [NetworkConfig(n=n, c=2, period=3 if n == 25 else 1, transition=transition) for n in (1, 3, 7, 13, 25)]
+    built = [AnytimeResNet(kind.n, kind.c, 10, kind.period, transition=transition) for kind in kinds]
+    sequence = ExponentialSequence([TrainedNetwork(it, normalise).eval() for it in built])
+    members = [
+        Member(
+            units=kind.predicting_units,
+            costs=tuple(costs_at(kind.n, kind.c, kind.predicting_units, transition=transition)),
+            errors=kind.predicting_units,
+        )
+        for kind in kinds
+    ]
+    curve = sequence_curve(members)
+    assert list(sequence.costs(32)) == [point.cost for point in curve]
+    assert [unit for _, unit in sequence.units] == [point.error for point in curve]
 
 
 def test_what_cannot_be_answered_is_told(run, growing, image) -> None:
