@@ -234,7 +234,8 @@ class _Rounds:
         """Of each trial, on this machine; nothing where that of one is not known."""
         if self._settings.address:
             return {}
-        speeds, here = estimate.Speeds.of(self._ledger), [hardware.this_machine()]
+        gpus = any(entry.trial.resources.gpus for entry in plan.to_run)
+        speeds, here = estimate.Speeds.of(self._ledger), [hardware.this_machine(with_gpus=gpus)]
         steps = {
             entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
             for entry in plan.to_run

@@ -41,10 +41,8 @@ PARTS = 10_000
 FLOAT = 4
 COPIES = 2
 """A checkpoint holds the weights and the momentum of each."""
-OF_AN_EPOCH = 5 * 22
-"""Bytes of the numbers that a checkpoint keeps of one prediction in one epoch, and about those of its metrics too."""
-OF_A_TRIAL = 8_192
-"""Bytes of its other files, in whole blocks."""
+OF_AN_EPOCH, OF_A_UNIT, OF_A_TRIAL = 120, 8_000, 30_000
+"""Bytes of what is kept of a prediction in each epoch, of a unit's names, shapes and running means, and of the rest."""
 
 
 SCHEDULE = ("steps", "learning_rate", "momentum", "weight_decay", "head_decay")
@@ -404,4 +402,5 @@ def disk_of(config: TrialConfig) -> int:
     steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
     epochs = math.ceil(config.training.steps / max(steps_per_epoch, 1)) * config.phases
     history = epochs * len(config.predicting_units) * OF_AN_EPOCH
-    return COPIES * FLOAT * parameter_count(config) + 2 * history + OF_A_TRIAL
+    others = config.predicting_units[-1] * OF_A_UNIT + OF_A_TRIAL
+    return COPIES * FLOAT * parameter_count(config) + history + others

@@ -16,7 +16,8 @@ from orchestrator.estimate import PARTS, Speeds, device_for, disk_of, fit, outlo
 from orchestrator.hardware import Gpu, Node
 from orchestrator.ledger import Ledger
 from orchestrator.plan import step_work
-from orchestrator.trial import Resources, Trial, TrialRecord
+from orchestrator.trial import Resources, Trial, TrialRecord, TrialState
+from orchestrator.worker import Surroundings, run_trial
 
 HERE = Node(name="here", cpu="some CPU", cpus=2)
 ON_CPU = device_for(Resources(), [HERE])
@@ -150,6 +151,14 @@ def test_disk_is_that_of_a_trial_of_the_same_length_or_computed(make_trial, make
     assert disks[trials[0].id].source == "measured"
     assert 5000 < (disks[trials[0].id].value or 0) < 8000
     assert (disks[other.id].source, disks[other.id].value) == ("computed", disk_of(other.config))
+
+
+def test_the_computed_disk_is_about_that_of_a_real_trial(make_trial, ledger: Ledger, tmp_path) -> None:
+    trial: Trial = make_trial(network=NetworkConfig(n=2, c=8))
+    where = Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
+    taken = sum(path.stat().st_size for path in ledger.folder(trial.id).rglob("*") if path.is_file())
+    assert disk_of(trial.config) == pytest.approx(taken, rel=0.2)
 
 
 # Makespan
