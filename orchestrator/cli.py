@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -88,6 +87,8 @@ def _end(message: str, exit_code: int) -> NoReturn:
 
 def _leave(message: str, exit_code: int) -> NoReturn:
     """At once: what libraries do at an exit can hang after an interrupt in the middle of their import or start."""
+    from contextlib import suppress
+
     click.echo(f"error: {message}", err=True)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
