@@ -49,7 +49,7 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _end("interrupted; the same command goes on from here", 130)
+        _leave("interrupted; the same command goes on from here", 130)
     except OrchestratorError as error:
         _end(str(error), error.exit_code)
     except TrainerError as error:  # a data set that is not as it should be
@@ -90,6 +90,17 @@ def _end(message: str, exit_code: int) -> NoReturn:
         traceback.print_exc()
     click.echo(f"error: {message}", err=True)
     sys.exit(exit_code)
+
+
+def _leave(message: str, exit_code: int) -> NoReturn:
+    """At once: what libraries do at an exit can hang after an interrupt in the middle of their import or start."""
+    from contextlib import suppress
+
+    click.echo(f"error: {message}", err=True)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(exit_code)
 
 
 def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:

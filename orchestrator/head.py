@@ -5,6 +5,7 @@ Until then Ray's calls wait for it, and the thread that makes them cannot be wok
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -18,6 +19,8 @@ TIMEOUT = 2.0
 LIMIT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 OWN = 3.0
 """Seconds: the head of a cluster of our own does not come back."""
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Says nothing of the head."""
 SOONER = 0.75
 """Another's may, as long as Ray waits for it: so we wait for that part of the time."""
 
@@ -56,6 +59,6 @@ def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT).close()
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in OURS
     return True
