@@ -85,21 +85,6 @@ def trial_costs(config: TrialConfig) -> list[int]:
     )
 
 
-def parameter_count(config: TrialConfig) -> int:
-    """Of the trial's network: convolutions, batch norms and heads, up to the last unit that predicts."""
-    spec, (n, c) = DATASETS[config.data.name], (config.network.n, config.network.c)
-    units, pools = config.predicting_units, config.network.transition == "pooling"
-    count = KERNEL * spec.channels * c
-    for unit in range(units[-1]):
-        block, index = divmod(unit, n)
-        channels = c << block
-        shrinks = bool(block) and not index
-        before = channels // 2 if shrinks and pools else channels
-        count += KERNEL * (channels // 2) * channels if shrinks and not pools else 0
-        count += KERNEL * channels * (before + channels) + 2 * (before + 2 * channels)
-    return count + sum(head_cost(n, c, unit, spec.classes) + spec.classes for unit in units)
-
-
 def milestone_index(costs: Sequence[int], fraction: Fraction) -> int | None:
     """Index of the latest prediction whose cost is at most ``fraction`` of the last one's; None before the first."""
     reached = [index for index, cost in enumerate(costs) if cost <= fraction * costs[-1]]

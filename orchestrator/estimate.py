@@ -25,7 +25,7 @@ from typing import Literal
 
 from anytime_core.catalog import DATASETS
 from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig, from_dict
-from anytime_core.cost import parameter_count
+from anytime_core.memory import parameter_count
 from orchestrator.hardware import Node
 from orchestrator.ledger import Ledger
 from orchestrator.plan import Plan, PlannedTrial, step_work

@@ -16,9 +16,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import TrialConfig
-from anytime_core.cost import BLOCKS, downsampled, parameter_count
+from anytime_core.memory import predicted_memory
 from orchestrator.errors import ClusterError
 from orchestrator.estimate import PARTS, Speeds, holds
 from orchestrator.hardware import Gpu, Node
@@ -30,8 +29,6 @@ BY_CHANNELS = ((16, 4), (32, 2))
 measured."""
 USABLE = 0.9
 """Of a GPU's memory that nobody has."""
-CONTEXT = 2**30
-"""Bytes that each process takes for CUDA and its libraries, beside what it trains. A guess."""
 
 Memory = Callable[[TrialConfig], int]
 
@@ -57,7 +54,7 @@ class Packed:
     notes: tuple[str, ...] = ()
 
 
-def pack(plan: Plan, nodes: Sequence[Node], speeds: Speeds, memory: Memory | None = None) -> Packed:
+def pack(plan: Plan, nodes: Sequence[Node], speeds: Speeds, memory: Memory = predicted_memory) -> Packed:
     """Gives each trial with ``gpus: auto`` its share; all others keep what they ask for."""
     open_ = [entry for entry in plan.entries if entry.trial.resources.gpus == AUTO]
     gpus = [gpu for node in nodes for gpu in node.gpus]
@@ -68,7 +65,7 @@ def pack(plan: Plan, nodes: Sequence[Node], speeds: Speeds, memory: Memory | Non
     shares: dict[str, Share] = {}
     for entry in open_:
         config = entry.trial.config
-        shares[entry.trial.id] = share(config, room, mps, speeds.parts(config, name), (memory or memory_of)(config))
+        shares[entry.trial.id] = share(config, room, mps, speeds.parts(config, name), memory(config))
     entries = (
         replace(entry, trial=_given(entry.trial, shares[entry.trial.id])) if entry.trial.id in shares else entry
         for entry in plan.entries
@@ -96,20 +93,6 @@ def share(config: TrialConfig, room: int, mps: bool, measured: dict[int, float],
 def smallest(gpus: Iterable[Gpu]) -> int:
     """Bytes that are free on each of them; 0 where one does not tell."""
     return min((max(gpu.memory - gpu.used, 0) if gpu.memory else 0 for gpu in gpus), default=0)
-
-
-def memory_of(config: TrialConfig) -> int:
-    """Bytes of a GPU that training is likely to take at most: a rough upper bound until there is a measured one.
-
-    Weights, their gradients and momentum; in each unit, of each image of a batch, eight maps of its features; the data.
-    """
-    spec, (n, c) = DATASETS[config.data.name], (config.network.n, config.network.c)
-    size, maps = spec.size, 0
-    for block in range(BLOCKS):
-        size = downsampled(size) if block else size
-        maps += n * (c << block) * size**2
-    images = spec.train_images * spec.channels * spec.size**2
-    return 4 * (3 * parameter_count(config) + 8 * config.training.batch_size * maps) + images + CONTEXT
 
 
 def _given(trial: Trial, found: Share) -> Trial:

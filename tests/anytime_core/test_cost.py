@@ -9,10 +9,9 @@ import torch
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
-from anytime_core.config import MILESTONES, DataConfig, Joint, NetworkConfig, Opt, TrialConfig
-from anytime_core.cost import costs_at, downsampled, milestone_index, parameter_count, prediction_costs, unit_costs
+from anytime_core.config import MILESTONES, NetworkConfig
+from anytime_core.cost import costs_at, downsampled, milestone_index, prediction_costs, unit_costs
 from anytime_core.network import AnytimeResNet
-from anytime_core.trainer import build_network
 
 DEPTHS = [2, 3, 5, 7, 9, 13, 17, 25]
 
@@ -129,12 +128,3 @@ def test_costs_with_pooling_are_those_that_torch_counts(n, size) -> None:
     for unit in range(1, 3 * n + 1):
         built = AnytimeResNet(n, 4, 10, predicting_units=range(1, unit + 1), transition="pooling")
         assert costs[unit - 1] == counted(built, 3, size)
-
-
-@pytest.mark.parametrize("transition", ["convolution", "pooling"])
-@pytest.mark.parametrize(("n", "c", "period", "unit"), [(1, 4, 1, None), (2, 3, 4, None), (3, 8, 2, 5), (3, 8, 1, 1)])
-def test_parameters_are_those_of_the_network(transition, n, c, period, unit) -> None:
-    network = NetworkConfig(n=n, c=c, period=period, transition=transition)
-    regime = Opt(unit=unit) if unit else Joint()
-    config = TrialConfig(network=network, data=DataConfig(name="digits"), regime=regime)
-    assert parameter_count(config) == sum(each.numel() for each in build_network(config).parameters())

@@ -96,13 +96,6 @@ def test_whatever_comes_together_on_a_gpu_fits(make_trial, room_gib, wanted, mea
     assert taken <= room
 
 
-def test_the_rough_memory_of_a_trial_grows_with_its_network_and_batch(make_trial) -> None:
-    small, wide = (make_trial(network=NetworkConfig(n=1, c=c)).config for c in (8, 16))
-    assert 0 < packing.memory_of(small) < packing.memory_of(wide)
-    bigger = replace(small, training=replace(small.training, batch_size=128))
-    assert packing.memory_of(small) < packing.memory_of(bigger)
-
-
 # What cannot be had
 
 
