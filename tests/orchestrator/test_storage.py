@@ -34,6 +34,14 @@ REPOSITORY = Path(__file__).parents[2]
 QUICK = Pace(renew=0.1, expires=1.0, settle=0.1)
 
 
+@pytest.fixture(autouse=True)
+def _heeds_ctrl_c() -> Iterator[None]:
+    """What runs in the background of a shell may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, s3_server() as options:
@@ -135,7 +143,6 @@ def test_an_interrupted_write_leaves_no_half_of_a_file(bucket, monkeypatch) -> N
     storage = storage_at(bucket)
     storage.write("file", b"old")
     content = os.urandom(30_000_000)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
     timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     try:
@@ -143,8 +150,6 @@ def test_an_interrupted_write_leaves_no_half_of_a_file(bucket, monkeypatch) -> N
             storage.write("file", content)
     except KeyboardInterrupt:
         pass
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert storage.read("file") in (b"old", content)
 
 
