@@ -46,6 +46,7 @@ from orchestrator.trial import Trial, TrialRecord, TrialState
 
 log = logging.getLogger(__name__)
 
+ID_FILE = "id"
 FEW = 256
 """So many files are read sooner than pyarrow is imported, which the index needs."""
 FILES = ("config.json", "result.json", "metrics.parquet", "failure.json")
@@ -156,12 +157,22 @@ class Ledger:
         """Makes the storage ready. Raises StorageError if it cannot be written."""
         try:
             self._files.make("trials", "sweeps")
+            if not self._files.exists(ID_FILE):
+                self._files.write(ID_FILE, uuid4().hex.encode())
             self.local.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.storage}: storage cannot be written: {reason(error)}") from error
 
     def exists(self) -> bool:
         return self._files.exists()
+
+    @property
+    def id(self) -> str:
+        """Tells this ledger from all others, wherever it is moved to; empty before ``make``."""
+        try:
+            return self._files.read(ID_FILE).decode()
+        except (OSError, ValueError):
+            return ""
 
     def folder(self, trial_id: str) -> Path:
         """The trial's folder on this machine: empty where the storage is a bucket."""

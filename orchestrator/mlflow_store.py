@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 VIEW_TAG = "mlflow.sharedViewState."
+LEDGER_TAG = "ledger"
+"""Of an experiment: whose it is."""
 STALE = 3600.0
 """In seconds: a database that is still half made then has no maker any more."""
 
@@ -108,10 +111,10 @@ STATUS = {
 class Store:
     """One experiment of an MLflow server or database. Whatever it raises is an outage."""
 
-    def __init__(self, uri: str, sweep: Sweep) -> None:
+    def __init__(self, uri: str, sweep: Sweep, ledger_id: str) -> None:
         _check_listening(uri)
         self._client, self._uri, self._source = client(uri), uri, str(sweep.path)
-        found = self._open_experiment(sweep)
+        found = self._open_experiment(sweep, ledger_id)
         self.experiment = str(found.experiment_id)
         """Its number."""
         self.created = str(found.creation_time)
@@ -125,18 +128,22 @@ class Store:
             if trial_id not in wanted and run.status == "RUNNING":  # left by a driver that died, and out of the sweep
                 self._client.set_terminated(run.run_id, "KILLED")
 
-    def _open_experiment(self, sweep: Sweep) -> Experiment:
-        found = self._client.get_experiment_by_name(sweep.name)
+    def _open_experiment(self, sweep: Sweep, ledger_id: str) -> Experiment:
+        found = _experiment(self._client, sweep.name, ledger_id)
         if found is None:
+            name = _free_name(self._client, sweep.name)
             root = artifact_root(self._uri)
             tags = {
                 "mlflow.note.content": f"{sweep.description}\n\n{browsing.GUIDE}",
                 "mlflow.experimentKind": "custom_model_development",  # or the UI takes it for one about language models
+                LEDGER_TAG: ledger_id,
             }
-            made = self._client.create_experiment(sweep.name, f"{root}/{sweep.name}" if root else None, tags)
+            made = self._client.create_experiment(name, f"{root}/{name}" if root else None, tags)
             found = self._client.get_experiment(made)
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
+        if LEDGER_TAG not in found.tags:
+            self._client.set_experiment_tag(found.experiment_id, LEDGER_TAG, ledger_id)
         for name, content in browsing.views().items():
             if found.tags.get(VIEW_TAG + name) != content:
                 self._client.set_experiment_tag(found.experiment_id, VIEW_TAG + name, content)
@@ -384,8 +391,9 @@ def _check_listening(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
-def pages(uri: str, sweep: str) -> dict[str, str]:
-    """Where a sweep's runs are in MLflow's UI, below its address: their ``errors``, ``curves`` and ``report``.
+def pages(uri: str, sweep: str, ledger_id: str) -> dict[str, str]:
+    """Where a ledger's runs of a sweep are in MLflow's UI, below its address: their ``errors``, ``curves`` and
+    ``report``.
 
     Raises TrackingError if there are none, or nobody answers.
     """
@@ -394,7 +402,7 @@ def pages(uri: str, sweep: str) -> dict[str, str]:
         raise TrackingError(f"{database}: no runs yet; `orchestrate sweep` makes them")
     try:
         _check_listening(uri)
-        found, summary = _found(client(uri), sweep)
+        found, summary = _found(client(uri), sweep, ledger_id)
     except Exception as error:  # whatever MLflow raises
         raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be reached: {first_line(error)}") from error
     if found is None:
@@ -408,9 +416,27 @@ def pages(uri: str, sweep: str) -> dict[str, str]:
     return where | ({"report": f"{experiment}/{summary}/artifacts/report.html?{options}"} if summary else {})
 
 
-def _found(store: MlflowClient, sweep: str) -> tuple[Experiment | None, str | None]:
+def _experiment(store: MlflowClient, sweep: str, ledger_id: str) -> Experiment | None:
+    """That of the ledger's sweep, deleted ones too; without a ledger, by name alone. On a server of many people others
+    may have one of the same name; one that is nobody's was made before they were told apart."""
+    from mlflow.entities import ViewType
+
+    for found in store.search_experiments(ViewType.ALL, filter_string=f"tags.{LEDGER_TAG} = '{ledger_id}'"):
+        if found.name == sweep or found.name.startswith(f"{sweep} ("):
+            return found
+    named = store.get_experiment_by_name(sweep)
+    return named if named and (not ledger_id or LEDGER_TAG not in named.tags) else None
+
+
+def _free_name(store: MlflowClient, sweep: str) -> str:
+    """The sweep's name, or where another has that, with the user's, and a number where need be."""
+    names = chain([sweep, f"{sweep} ({_user()})"], (f"{sweep} ({_user()} {number})" for number in count(2)))
+    return next(name for name in names if store.get_experiment_by_name(name) is None)
+
+
+def _found(store: MlflowClient, sweep: str, ledger_id: str) -> tuple[Experiment | None, str | None]:
     """A sweep's experiment, and the id of its summary run."""
-    found = store.get_experiment_by_name(sweep)
+    found = _experiment(store, sweep, ledger_id)
     runs = store.search_runs([found.experiment_id], f"tags.kind = '{SUMMARY}'") if found else []
     return found, runs[0].info.run_id if runs else None
 

@@ -148,7 +148,7 @@ class Tracker:
 
     def _connected(self) -> Store:
         if self._store is None:
-            self._store = Store(self._uri, self._sweep)
+            self._store = Store(self._uri, self._sweep, self._ledger.id)
         return self._store
 
     def _flush(self) -> None:

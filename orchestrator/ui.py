@@ -22,12 +22,12 @@ from orchestrator.reaper import reaping
 START_SECONDS = 120.0
 
 
-def serve(sweep: str, uri: str, host: str, port: int, say: Callable[[str], object]) -> None:
+def serve(sweep: str, ledger_id: str, uri: str, host: str, port: int, say: Callable[[str], object]) -> None:
     """Serves until ctrl-C; where MLflow is a server already, only says where its runs are.
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
-    pages = mlflow_store.pages(uri, sweep)
+    pages = mlflow_store.pages(uri, sweep, ledger_id)
     if urlsplit(uri).scheme in ("http", "https"):
         say(_links(sweep, uri.rstrip("/"), pages))
         return

@@ -23,7 +23,6 @@ from cluster_user import (
     LONG,
     SECONDS,
     SERVER_DATABASE,
-    SWEEP,
     TRIALS,
     Finished,
     User,
@@ -244,9 +243,9 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, F
 def test_two_users_on_one_cluster_and_one_server_do_not_disturb_each_other(
     finished: tuple[User, Finished], user: User
 ) -> None:
-    """The same trials under two names, at the same time, in storage of their own."""
+    """The same sweep at the same time, in storage of their own."""
     user.environment |= {"RAY_AUTH_MODE": "disabled"}
-    other = User(user.folder / "other", SWEEP.replace("name: small", "name: theirs"))
+    other = User(user.folder / "other")
     other.environment |= {"RAY_AUTH_MODE": "disabled"}
     told = user.folder / "told.json"
     with ray_head(user) as address, mlflow_server(user, free_port()) as uri:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -331,7 +332,7 @@ def test_other_experiments_stay_as_they_are(tmp_path: Path, empty: Path) -> None
 def test_epochs_after_a_gap_wait_for_those_before(told: Told, make_epochs: Callable[..., list[EpochMetrics]]) -> None:
     """As where a server was emptied while a trial was being trained."""
     told.client.rename_experiment(told.experiment, "another sweep")
-    store, trial = mlflow_store.Store(told.uri, told.sweep), told.sweep.trials[0]
+    store, trial = mlflow_store.Store(told.uri, told.sweep, told.ledger.id), told.sweep.trials[0]
     epochs = make_epochs(2, len(trial.config.predicting_units))
     store.write(trial, TrialState.RUNNING, epochs[1:], {})
     assert not history(told)
@@ -345,7 +346,7 @@ def test_the_views_of_the_runs_are_in_the_uis_menu(told: Told) -> None:
         kept = json.loads(tags[f"mlflow.sharedViewState.{name}"])
         assert kept["name"] == name
         assert "metrics.`error/at_1.00`" in json.loads(kept["state"])["selectedColumns"]
-    pages = mlflow_store.pages(told.uri, "small")
+    pages = mlflow_store.pages(told.uri, "small", told.ledger.id)
     assert pages.keys() == {"errors", "curves"}
     assert pages["errors"].startswith(f"#/experiments/{told.experiment}/runs?")
 
@@ -385,3 +386,15 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     made.write_text("late")
     mlflow_store._put_in_place(made, database)
     assert database.read_text() == "ours"
+
+
+def test_another_ledgers_sweep_of_the_same_name_has_an_experiment_of_its_own(told: Told, tmp_path: Path) -> None:
+    other = Ledger(tmp_path / "other")
+    other.make()
+    stores = [mlflow_store.Store(told.uri, told.sweep, ledger.id) for ledger in (other, told.ledger, other)]
+    assert stores[0].experiment == stores[2].experiment != stores[1].experiment == told.experiment
+    assert not stores[0].run_ids
+    names = [told.client.get_experiment(store.experiment).name for store in stores[:2]]
+    assert names == [f"small ({getpass.getuser()})", "small"]
+    pages = mlflow_store.pages(told.uri, "small", other.id)
+    assert pages["errors"].startswith(f"#/experiments/{stores[0].experiment}/runs?")
