@@ -237,7 +237,7 @@ def test_a_storage_that_cannot_be_written_is_read(filled, records) -> None:
     file(filled).mkdir()
     for _ in range(2):
         assert filled.records(records) == records
-    assert sorted(path.name for path in filled.storage.iterdir()) == ["index.arrow", "sweeps", "trials"]
+    assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.arrow", "sweeps", "trials"]
 
 
 def test_a_record_that_arrow_cannot_hold_is_read_from_its_file(filled, records) -> None:
@@ -285,7 +285,7 @@ def test_two_processes_may_write_it_at_once(filled, records, tmp_path) -> None:
     assert [process.returncode for process in running] == [0, 0], said
     assert filled.records(records) == records
     assert isinstance(index._read(LocalFolder(filled.local), "index.arrow"), pa.Table)
-    assert sorted(path.name for path in filled.storage.iterdir()) == ["index.arrow", "sweeps", "trials"]
+    assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.arrow", "sweeps", "trials"]
 
 
 # Where trials stand
