@@ -34,6 +34,7 @@ class Graph:
         warm_up, capture = _streams(device)
         with torch.cuda.device(device):  # which need not be the current one; what runs on another is not captured
             self._graph = torch.cuda.CUDAGraph()
+            torch.cuda.empty_cache()  # what graphs of an earlier phase held, which other trials on the GPU may need
             warm_up.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(warm_up):
                 for _ in range(WARM_UPS):
