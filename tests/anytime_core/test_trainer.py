@@ -635,8 +635,10 @@ def test_another_graph_takes_no_more_memory() -> None:
     x, y = torch.ones(256, 256, device="cuda"), torch.zeros(256, 256, device="cuda")
 
     def allocated() -> int:
-        graphs.Graph(lambda: y.add_(x @ x), [y])()
-        torch.cuda.synchronize()
+        graph = graphs.Graph(lambda: y.add_(x @ x), [y])
+        graph()
+        torch.cuda.synchronize()  # before the graph goes
+        del graph
         return torch.cuda.memory_allocated()
 
     first = [allocated() for _ in range(2)]
