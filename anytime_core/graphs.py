@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -29,18 +30,28 @@ class Graph:
     first replay is the first time that it is done."""
 
     def __init__(self, work: Callable[[], None], state: Sequence[Tensor]) -> None:
-        self._graph = torch.cuda.CUDAGraph()
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UPS):
-                _undone(work, state)
-        torch.cuda.current_stream().wait_stream(side)
-        with torch.cuda.graph(self._graph):
-            work()
+        device = state[0].device
+        warm_up, capture = _streams(device)
+        with torch.cuda.device(device):  # which need not be the current one; what runs on another is not captured
+            self._graph = torch.cuda.CUDAGraph()
+            torch.cuda.empty_cache()  # what graphs of an earlier phase held, which other trials on the GPU may need
+            warm_up.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(warm_up):
+                for _ in range(WARM_UPS):
+                    _undone(work, state)
+            torch.cuda.current_stream().wait_stream(warm_up)
+            with torch.cuda.graph(self._graph, stream=capture):
+                work()
 
     def __call__(self) -> None:
         self._graph.replay()
+
+
+@cache
+def _streams(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.Stream]:
+    """To warm up and to capture on: the same for all graphs, as cuBLAS keeps workspaces for every stream it has seen,
+    32 MiB each on a Hopper, and a trial of many phases has many graphs."""
+    return torch.cuda.Stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

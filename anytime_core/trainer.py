@@ -218,6 +218,7 @@ class Run:
         """Begins a phase, 0-based."""
         self.phase = self.phases[number]
         self.phase.apply(self.network)
+        self.network.zero_grad()  # what no longer changes would keep gradients in the memory of the last phase's graph
         self.optimiser = optim.sgd(self.network, self.config.training, self._head_weights())
         self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
         how: Any = {"precision": self.config.training.precision, "graph": self.graph}

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -118,14 +118,27 @@ def mps(wanted: bool) -> Iterator[tuple[dict[str, str], str]]:
         return
     with tempfile.TemporaryDirectory(prefix="mps-") as folder:
         environment |= {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        begun = subprocess.run([control, "-d"], env=environment, capture_output=True, text=True, check=False)
-        if begun.returncode:
-            yield dict(os.environ), f"MPS: did not start: {begun.stderr.strip()[:200]}"
+        if fault := _begun(control, environment):
+            yield dict(os.environ), f"MPS: did not start: {fault}"
             return
         try:
             yield environment, "MPS: serves, started for this run"
         finally:
-            subprocess.run([control], input="quit\n", text=True, env=environment, check=False)
+            quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run([control], input="quit\n", text=True, env=environment, timeout=60, **quiet)
+
+
+def _begun(control: str, environment: dict[str, str]) -> str | None:
+    """Starts the server; what went wrong, if anything. It lives on, so nothing may wait for the end of what it says:
+    that goes to a file."""
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            code = subprocess.run([control, "-d"], env=environment, stdout=said, stderr=said, timeout=30).returncode
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        said.seek(0)
+        return (said.read().strip()[:200] or f"exit code {code}") if code else None
 
 
 def _running(environment: dict[str, str]) -> bool:

@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from anytime_core import checkpoint, files, step, trainer
+from anytime_core import checkpoint, files, graphs, step, trainer
 from anytime_core.catalog import DATASETS, DatasetSpec
 from anytime_core.compiling import compile_units
 from anytime_core.config import (
@@ -547,6 +547,17 @@ def test_the_parts_of_an_epoch_are_the_epoch() -> None:
     assert timeless([parts.epoch()])[0]["step"] == 3
 
 
+@pytest.mark.parametrize("regime", [Midfeat(), NoGrad()], ids=["midfeat", "no_grad"])
+def test_what_a_phase_does_not_train_holds_no_gradient(regime) -> None:
+    started = trainer.build_run(trial(regime), IMAGES, "cpu")
+    for number, phase in enumerate(started.phases):
+        started.enter(number)
+        started.begin_epoch()
+        started.step()
+        held = {name for name, parameter in started.network.named_parameters() if parameter.grad is not None}
+        assert held == phase.trained
+
+
 @pytest.mark.parametrize(
     ("regime", "precision"),
     [*((regime, "float32") for regime in REGIMES), (Joint(strategy=Avgl()), "bfloat16")],
@@ -611,10 +622,27 @@ def test_the_steps_of_an_epoch_wait_for_no_gpu(regime, mode) -> None:
 @pytest.mark.parametrize("precision", get_args(Precision))
 def test_a_graph_gives_the_bits_of_its_calls(regime, precision, tmp_path) -> None:
     training = TrainingConfig(steps=10, batch_size=32, learning_rate={0: 0.1, 5: 0.01}, precision=precision)
-    config = trial(regime, training=training)
-    eager = run(config, tmp_path / "eager", device="cuda", mode="eager")
-    assert_same_run(run(config, tmp_path / "graph", device="cuda", mode="graph"), eager)
+    config, images = trial(regime, training=training), small_images(test_count=1100)  # whole batches and a rest
+    eager = run(config, tmp_path / "eager", images=images, device="cuda", mode="eager")
+    assert_same_run(run(config, tmp_path / "graph", images=images, device="cuda", mode="graph"), eager)
     assert state(tmp_path / "graph") == state(tmp_path / "eager")
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_another_graph_takes_no_more_memory() -> None:
+    """cuBLAS keeps a workspace for each stream."""
+    x, y = torch.ones(256, 256, device="cuda"), torch.zeros(256, 256, device="cuda")
+
+    def allocated() -> int:
+        graph = graphs.Graph(lambda: y.add_(x @ x), [y])
+        graph()
+        torch.cuda.synchronize()  # before the graph goes
+        del graph
+        return torch.cuda.memory_allocated()
+
+    first = [allocated() for _ in range(2)]
+    assert {allocated() for _ in range(8)} == {first[-1]}
 
 
 def test_only_cuda_has_graphs() -> None:
