@@ -94,21 +94,24 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
         _DETERMINISTIC.fill_uninitialized_memory,
     )
     # What cuBLAS needs for the same bits; read once, before its first product.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    _set_torch(before[0] if threads is None else threads, True, True, False, False)
+    _set_torch(before[0] if threads is None else threads, True, True, False, False, False)
     try:
         yield
     finally:
         _set_torch(*before)
 
 
-def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool, fill: bool) -> None:
+def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool, tf32: bool, fill: bool) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
     torch.backends.cudnn.benchmark = benchmark
+    # Else convolutions of float32 are rounded to 10 binary digits on a GPU, unasked.
+    torch.backends.cudnn.allow_tf32 = tf32
     # Memory that is written before it is read need not be filled first: 0.9 of a step of (3, 16) on a CPU without.
     _DETERMINISTIC.fill_uninitialized_memory = fill
 

@@ -341,6 +341,7 @@ def test_the_settings_of_torch_are_given_back() -> None:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
             torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.allow_tf32,
             torch.utils.deterministic.fill_uninitialized_memory,
         )
 
@@ -352,7 +353,7 @@ def test_the_settings_of_torch_are_given_back() -> None:
 
     with pytest.raises(KilledError):
         train(trial(), report, images=IMAGES, threads=2)
-    assert within == [(2, True, True, False, False)]
+    assert within == [(2, True, True, False, False, False)]
     assert settings() == before
     assert before[:2] == (1, False)
 
