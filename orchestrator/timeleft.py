@@ -41,8 +41,10 @@ class _Speed:
         self.done += done
 
     def mixed(self, other: float, weight: float) -> float:
-        """Seconds for a unit of work, as if ``weight`` of it had been done at the other speed too."""
-        return (self.seconds + weight * other) / (self.done + weight)
+        """Seconds for a unit of work, as if ``weight`` of it had been done at the other speed too; that alone where
+        there is no work, as in a trial that only has to be ended."""
+        done = self.done + weight
+        return (self.seconds + weight * other) / done if done else other
 
 
 class TimeLeft:

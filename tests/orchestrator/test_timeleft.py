@@ -92,3 +92,13 @@ def test_what_is_given_up_takes_no_time() -> None:
     assert left.seconds(10.0) == pytest.approx(20.0)
     left.given_up("1")
     assert left.seconds(10.0) == pytest.approx(10.0)
+
+
+def test_a_trial_that_only_has_to_be_ended_takes_no_time() -> None:
+    """As one whose driver died between its last checkpoint and its result, alone of its kind."""
+    left = TimeLeft({"a": Work(steps=2, step=1.0, kind="a"), "b": Work(steps=0, step=3.0, kind="b")})
+    left.started("a", 0.0)
+    left.advanced("a", 1, 10.0)
+    assert left.seconds(10.0) == 10.0
+    left.started("b", 10.0)
+    assert left.seconds(10.0) == 10.0
