@@ -99,8 +99,13 @@ def trial_on(user: User, node: Node) -> str:
     return trial_id
 
 
-def listens(address: str) -> bool:
+def listens(address: str, before: tuple[str, ...] = ()) -> bool:
+    """``before`` are words before a command that looks from elsewhere."""
     host, _, port = address.partition(":")
+    if before:
+        look = f"import socket; socket.create_connection(({host!r}, {port}), 1)"
+        command = [*before, sys.executable, "-c", look]
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
 
@@ -202,6 +207,7 @@ def test_a_node_whose_link_is_cut_writes_on_and_overwrites_nothing(
     go = user.folder / "faults"
     with Node(user, here, port=free_port(), before=network.inside(0)) as head:
         user.before = network.inside(0)
+        wait_until(lambda: listens(head.address, network.inside(1)), "the head listens")
         with Node(user, there, head=head.address, before=network.inside(1)) as node:
             driver = user.start("sweep", "--address", head.address)
             wait_until(lambda: both_wait(user), "a trial waits on each node")
