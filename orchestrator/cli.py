@@ -748,12 +748,11 @@ def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:
 def ui(sweep_file: Path, storage: Location, tracking_uri: str | None, host: str, port: int) -> None:
     """Browse the runs of a sweep in MLflow's UI, until ctrl-C."""
     from orchestrator import ui as browsing
-    from orchestrator.ledger import Ledger
     from orchestrator.mlflow_store import check_uri, default_uri
     from orchestrator.sweep import load
 
     uri = check_uri(tracking_uri or default_uri(storage))
-    browsing.serve(load(sweep_file).name, Ledger(storage).id, uri, host, port, click.echo)
+    browsing.serve(load(sweep_file).name, storage, uri, host, port, click.echo)
 
 
 @cli.group()

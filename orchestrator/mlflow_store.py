@@ -27,6 +27,7 @@ from anytime_core.result import EpochMetrics
 from orchestrator import browsing, pyfunc, run_files
 from orchestrator.environment import prepare_mlflow
 from orchestrator.errors import TrackingError, UsageError
+from orchestrator.ledger import Ledger
 from orchestrator.storage import Location, local_folder
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
@@ -391,7 +392,7 @@ def _check_listening(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
-def pages(uri: str, sweep: str, ledger_id: str) -> dict[str, str]:
+def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
     """Where a ledger's runs of a sweep are in MLflow's UI, below its address: their ``errors``, ``curves`` and
     ``report``.
 
@@ -400,6 +401,7 @@ def pages(uri: str, sweep: str, ledger_id: str) -> dict[str, str]:
     database = database_file(uri)
     if database and not database.exists():
         raise TrackingError(f"{database}: no runs yet; `orchestrate sweep` makes them")
+    ledger_id = Ledger(storage).id
     try:
         _check_listening(uri)
         found, summary = _found(client(uri), sweep, ledger_id)

@@ -18,16 +18,17 @@ from urllib.parse import urlsplit
 from orchestrator import mlflow_store
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.reaper import reaping
+from orchestrator.storage import Location
 
 START_SECONDS = 120.0
 
 
-def serve(sweep: str, ledger_id: str, uri: str, host: str, port: int, say: Callable[[str], object]) -> None:
+def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Callable[[str], object]) -> None:
     """Serves until ctrl-C; where MLflow is a server already, only says where its runs are.
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
-    pages = mlflow_store.pages(uri, sweep, ledger_id)
+    pages = mlflow_store.pages(uri, sweep, storage)
     if urlsplit(uri).scheme in ("http", "https"):
         say(_links(sweep, uri.rstrip("/"), pages))
         return

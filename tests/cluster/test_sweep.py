@@ -104,7 +104,7 @@ def test_tables_and_figures_are_in_the_sweeps_folder_and_in_a_summary_run(finish
 def test_nothing_is_left_in_the_working_folder(finished: tuple[User, Finished]) -> None:
     user, _ = finished
     assert {path.name for path in user.folder.iterdir()} <= {"runs", "small.yaml", "cache", ".config"}
-    assert {path.name for path in user.storage.iterdir()} == {"mlflow", "sweeps", "trials"}
+    assert {path.name for path in user.storage.iterdir()} == {"id", "mlflow", "sweeps", "trials"}
 
 
 def test_the_same_command_again_runs_nothing_and_prints_the_same(finished: tuple[User, Finished]) -> None:

@@ -346,7 +346,7 @@ def test_the_views_of_the_runs_are_in_the_uis_menu(told: Told) -> None:
         kept = json.loads(tags[f"mlflow.sharedViewState.{name}"])
         assert kept["name"] == name
         assert "metrics.`error/at_1.00`" in json.loads(kept["state"])["selectedColumns"]
-    pages = mlflow_store.pages(told.uri, "small", told.ledger.id)
+    pages = mlflow_store.pages(told.uri, "small", told.ledger.storage)
     assert pages.keys() == {"errors", "curves"}
     assert pages["errors"].startswith(f"#/experiments/{told.experiment}/runs?")
 
@@ -396,5 +396,5 @@ def test_another_ledgers_sweep_of_the_same_name_has_an_experiment_of_its_own(tol
     assert not stores[0].run_ids
     names = [told.client.get_experiment(store.experiment).name for store in stores[:2]]
     assert names == [f"small ({getpass.getuser()})", "small"]
-    pages = mlflow_store.pages(told.uri, "small", other.id)
+    pages = mlflow_store.pages(told.uri, "small", other.storage)
     assert pages["errors"].startswith(f"#/experiments/{stores[0].experiment}/runs?")
