@@ -88,8 +88,11 @@ def steady(user: User) -> User:
     return user
 
 
-def both_wait(user: User) -> bool:
-    return all((user.folder / "faults" / f"0-{number}").exists() for number in range(2))
+def wait_for_both(user: User, driver: subprocess.Popen[str]) -> None:
+    """Until a trial waits on each node."""
+    marks = [user.folder / "faults" / f"0-{number}" for number in range(2)]
+    wait_until(lambda: all(mark.exists() for mark in marks) or driver.poll() is not None, "a trial waits on each node")
+    assert driver.poll() is None, driver.communicate()
 
 
 def trial_on(user: User, node: Node) -> str:
@@ -118,7 +121,7 @@ def test_what_ran_on_a_lost_node_goes_on_elsewhere_and_after_the_loss_of_the_hea
         wait_until(lambda: listens(head.address), "the head listens")
         with Node(user, "127.0.0.3", head=head.address) as node:
             driver = user.start("sweep", "--address", head.address)
-            wait_until(lambda: both_wait(user), "a trial waits on each node")
+            wait_for_both(user, driver)
             moved, staying, there = trial_on(user, node), trial_on(user, head), node.pids()
         (user.folder / "faults" / "go").touch()
         wait_until(lambda: moved in user.results() and len(user.results()) >= 4, "the sweep goes on")
@@ -210,7 +213,7 @@ def test_a_node_whose_link_is_cut_writes_on_and_overwrites_nothing(
         wait_until(lambda: listens(head.address, network.inside(1)), "the head listens")
         with Node(user, there, head=head.address, before=network.inside(1)) as node:
             driver = user.start("sweep", "--address", head.address)
-            wait_until(lambda: both_wait(user), "a trial waits on each node")
+            wait_for_both(user, driver)
             moved, staying = trial_on(user, node), trial_on(user, head)
             zombie, other = user.epochs()[moved][-1].pid, user.epochs()[staying][-1].pid
             network.link("down")
