@@ -68,6 +68,9 @@ class Silent:
     def started(self, trial_id: str) -> None:
         pass
 
+    def placed(self, trial_id: str) -> None:
+        pass
+
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         pass
 
