@@ -336,11 +336,11 @@ def plan(
 
 def _nodes(address: str | None, entries: Plan) -> list[Node]:
     """The machines that a plan is for. What a cluster cannot hold is refused."""
-    from orchestrator import hardware, packing
+    from orchestrator import estimate, packing
 
     trials = [entry.trial for entry in entries.to_run]
     if not address:
-        return [hardware.this_machine(with_gpus=any(trial.resources.gpus for trial in trials))]
+        return [estimate.here(trials)]
     nodes = _machines_at(address)
     packing.refuse(trials, nodes)
     return nodes

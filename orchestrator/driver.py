@@ -20,7 +20,7 @@ from rich.console import Console
 from anytime_core.data import cache
 from anytime_core.errors import DataError
 from anytime_core.result import EpochMetrics
-from orchestrator import estimate, hardware, packing, publish
+from orchestrator import estimate, packing, publish
 from orchestrator import plan as planning
 from orchestrator.environment import prepare_ray
 from orchestrator.errors import StorageError, UsageError
@@ -124,8 +124,7 @@ def _check_resources(plan: Plan, settings: Settings) -> None:
     once it is there, and so is a machine whose GPUs nvidia-smi does not know."""
     if not settings.address and not Path("/dev/kfd").exists():
         trials = [entry.trial for entry in plan.to_run]
-        gpus = any(trial.resources.gpus for trial in trials)
-        packing.refuse(trials, [hardware.this_machine(with_gpus=gpus)])
+        packing.refuse(trials, [estimate.here(trials)])
 
 
 def _check_data(plan: Plan, settings: Settings) -> None:
@@ -234,8 +233,7 @@ class _Rounds:
         """Of each trial, on this machine; nothing where that of one is not known."""
         if self._settings.address:
             return {}
-        gpus = any(entry.trial.resources.gpus for entry in plan.to_run)
-        speeds, here = estimate.Speeds.of(self._ledger), [hardware.this_machine(with_gpus=gpus)]
+        speeds, here = estimate.Speeds.of(self._ledger), [estimate.here(entry.trial for entry in plan.to_run)]
         steps = {
             entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
             for entry in plan.to_run

@@ -26,10 +26,10 @@ from typing import Literal
 from anytime_core.catalog import DATASETS
 from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig, from_dict
 from anytime_core.memory import parameter_count
-from orchestrator.hardware import Node
+from orchestrator.hardware import Node, this_machine
 from orchestrator.ledger import Ledger
 from orchestrator.plan import Plan, PlannedTrial, step_work
-from orchestrator.trial import Resources, TrialRecord
+from orchestrator.trial import Resources, Trial, TrialRecord
 
 Source = Literal["measured", "scaled", "model", "computed", "unknown"]
 
@@ -113,7 +113,7 @@ class Outlook:
 
     @property
     def to_run(self) -> tuple[Estimate, ...]:
-        return tuple(it for it in self.estimates if it.entry.action not in ("keep", "leave"))
+        return tuple(it for it in self.estimates if it.entry.runs)
 
     @property
     def makespan(self) -> float | None:
@@ -135,13 +135,13 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
     found = [_estimate(entry, speeds, disks, device[entry.trial.resources]) for entry in plan.entries]
     if all(it.seconds.value is not None for it in found):
         found.sort(key=lambda it: (it.entry.action == "keep", -(it.seconds.value or 0)))
-    running = [it for it in found if it.entry.action not in ("keep", "leave")]
+    running = [it for it in found if it.entry.runs]
     ends = dict(zip((it.entry.trial.id for it in running), _ends(running, nodes), strict=True))
     return Outlook(estimates=tuple(replace(it, ends=ends.get(it.entry.trial.id)) for it in found), nodes=tuple(nodes))
 
 
 def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device | None) -> Estimate:
-    if entry.action in ("keep", "leave"):
+    if not entry.runs:
         nothing = Figure(value=0.0, source="computed")
         return Estimate(entry=entry, seconds=nothing, disk=nothing)
     step = speeds.step(entry.trial.config, device)
@@ -149,9 +149,14 @@ def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device
     return Estimate(entry=entry, seconds=step.times(left), disk=disks.of(entry.trial.config))
 
 
+def here(trials: Iterable[Trial]) -> Node:
+    """This machine, with its GPUs if one of the trials wants any."""
+    return this_machine(with_gpus=any(trial.resources.gpus for trial in trials))
+
+
 def device_for(resources: Resources, nodes: Sequence[Node]) -> Device | None:
     """What a trial would run on: the device of which the nodes that can hold it have most; None if there is none."""
-    able = [node for node in nodes if node.cpus >= resources.cpus and len(node.gpus) >= resources.share]
+    able = [node for node in nodes if holds(resources, [node])]
     if resources.gpus:
         names = Counter(gpu.name for node in able for gpu in node.gpus)
         part = round(resources.share * PARTS)

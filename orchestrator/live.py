@@ -78,9 +78,10 @@ class Telling:
         self._thread.join(END_SECONDS)
 
     def _tell(self) -> None:
-        self._try(lambda: self._ledger.tell(self._sweep, asdict(self._now())))
-        while not self._done.wait(self._interval):
+        ended = False
+        while not ended:
             self._try(lambda: self._ledger.tell(self._sweep, asdict(self._now())))
+            ended = self._done.wait(self._interval)
         self._try(lambda: self._ledger.tell(self._sweep, None))
 
     def _try(self, action: Callable[[], object]) -> None:

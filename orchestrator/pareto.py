@@ -98,10 +98,11 @@ def _sequences(results: Results, cells: Iterable[Cell], times: Times | None) -> 
         for own in grouped(members, lambda cell: (cell.method, cell.seed)).values():
             found = [result for cell in own if (result := results.result(cell))]
             if len(networks) > 1 and len(found) == len(networks):
-                yield _sequence([results.sweep.cells[cell] for cell in sorted(own)], sorted(own), results, times)
+                yield _sequence(sorted(own), results, times)
 
 
-def _sequence(ids: Sequence[str], cells: Sequence[Cell], results: Results, times: Times | None) -> Candidate:
+def _sequence(cells: Sequence[Cell], results: Results, times: Times | None) -> Candidate:
+    ids = [results.sweep.cells[cell] for cell in cells]
     members = [
         eann.Member(units=result.units, costs=_budgets(trial_id, result, times), errors=result.errors)
         for trial_id, cell in zip(ids, cells, strict=True)

@@ -36,6 +36,10 @@ class PlannedTrial:
     work: int
     failure: Failed | None = None
 
+    @property
+    def runs(self) -> bool:
+        return self.action not in ("keep", "leave")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -45,7 +49,7 @@ class Plan:
 
     @property
     def to_run(self) -> tuple[PlannedTrial, ...]:
-        return tuple(entry for entry in self.entries if entry.action not in ("keep", "leave"))
+        return tuple(entry for entry in self.entries if entry.runs)
 
     @property
     def actions(self) -> Counter[Action]:

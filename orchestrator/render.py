@@ -289,8 +289,7 @@ def _plan_row(estimate: Estimate) -> tuple[Entry, ...]:
         None if seconds is None else duration(seconds),
         *(estimate.hours, str(estimate.seconds), None if disk is None else disk / 2**20),
     ]
-    runs = entry.action not in ("keep", "leave")
-    return tuple(Entry(value=value if runs or place < 6 else None) for place, value in enumerate(values))
+    return tuple(Entry(value=value if entry.runs or place < 6 else None) for place, value in enumerate(values))
 
 
 def plan_sums(outlook: Outlook) -> Iterator[str]:

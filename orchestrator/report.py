@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator import estimate, hardware, live, tables
+from orchestrator import estimate, live, tables
 from orchestrator import plan as planning
 from orchestrator.ledger import Driver, Ledger, Standing
 from orchestrator.live import Running, Told
@@ -67,7 +67,7 @@ def _seconds_left(sweep: Sweep, ledger: Ledger, standings: dict[str, Standing]) 
     records = [standing.record for standing in standings.values() if standing.record]
     if not records or not plan.to_run:
         return None if plan.to_run else 0.0
-    here = hardware.this_machine(with_gpus=any(entry.trial.resources.gpus for entry in plan.to_run))
+    here = estimate.here(entry.trial for entry in plan.to_run)
     return estimate.outlook(plan, ledger, [here], estimate.Speeds.from_records(records)).makespan
 
 
