@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from anytime_core.config import Precision
 from anytime_core.data.loader import EvaluationData
-from anytime_core.graphs import Graph
+from anytime_core.graphs import Replay
 from anytime_core.precision import autocast
 
 
@@ -64,8 +64,7 @@ class Evaluation:
         self.device = data.images.device
         self.tally = Tally(predictions, self.device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
-        self._graphed = graph
-        self._graph: Graph | None = None
+        self._replay = Replay(graph)
 
     @torch.no_grad()
     def __call__(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -74,19 +73,11 @@ class Evaluation:
         self._at.zero_()
         self.tally.clear()
         for _ in range(self.data.whole_batches):
-            self._batch()
+            self._replay(self.eager, lambda: [self._at, self.tally.sums])
         images, labels = self.data.rest
         if len(labels):
             self._add(images, labels)
         return self.tally.read(len(self.data))
-
-    def _batch(self) -> None:
-        if not self._graphed:
-            self.eager()
-            return
-        if self._graph is None:
-            self._graph = Graph(self.eager, [self._at, self.tally.sums])
-        self._graph()
 
     @torch.no_grad()
     def eager(self) -> None:

@@ -47,6 +47,27 @@ class Graph:
         self._graph.replay()
 
 
+class Replay:
+    """Does the same work at every call: call by call, or with ``graph`` as one CUDA graph, which the first call
+    captures. The work is handed in each time, as keeping it here would keep what it belongs to from being freed."""
+
+    def __init__(self, graph: bool) -> None:
+        self._graphed = graph
+        self._graph: Graph | None = None
+
+    def __call__(self, work: Callable[[], None], state: Callable[[], Sequence[Tensor]]) -> None:
+        if not self._graphed:
+            work()
+            return
+        if self._graph is None:
+            self._graph = Graph(work, state())
+        self._graph()
+
+    def forget(self) -> None:
+        """The next call captures anew: what the work does has changed."""
+        self._graph = None
+
+
 @cache
 def _streams(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.Stream]:
     """To warm up and to capture on: the same for all graphs, as cuBLAS keeps workspaces for every stream it has seen,

@@ -120,7 +120,7 @@ class _Limits:
     def enough(self, answer: _Answer) -> bool:
         if answer.index == self.last:
             return True
-        return self.confidence <= 1 and float(answer.logits.softmax(1).amax(1).min()) >= self.confidence
+        return self.confidence <= 1 and answer.prediction().confidence >= self.confidence
 
 
 class ExponentialSequence:

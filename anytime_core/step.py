@@ -16,7 +16,7 @@ from anytime_core import optim
 from anytime_core.config import Precision
 from anytime_core.data.loader import TrainingData
 from anytime_core.evaluate import Tally, losses_of, wrong_of
-from anytime_core.graphs import Graph
+from anytime_core.graphs import Replay
 from anytime_core.network import AnytimeResNet
 from anytime_core.precision import autocast, rounded_weights
 from anytime_core.randomness import generator
@@ -48,8 +48,7 @@ class TrainingStep:
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._rates = torch.zeros(data.steps_per_epoch, device=self.device)
         self._draws = torch.zeros(data.steps_per_epoch, device=self.device)
-        self._graphed = graph
-        self._graph: Graph | None = None
+        self._replay = Replay(graph)
 
     def begin(self, epoch: int, rates: Sequence[float]) -> None:
         """Prepares an epoch, counted from 1, of as many steps as there are learning rates."""
@@ -61,15 +60,10 @@ class TrainingStep:
         self._at.zero_()
         self.tally.clear()
         if self.selection.begin(epoch):
-            self._graph = None
+            self._replay.forget()
 
     def __call__(self) -> None:
-        if not self._graphed:
-            self.eager()
-            return
-        if self._graph is None:
-            self._graph = Graph(self.eager, self._state())
-        self._graph()
+        self._replay(self.eager, self._state)
 
     def eager(self) -> None:
         """One update, call by call."""

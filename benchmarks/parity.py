@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -149,19 +148,8 @@ def cuda_float64(setting: Setting) -> str:
 
 
 def float32(setting: Setting) -> str:
-    with _full_float32():
+    with reproducible():  # convolutions in float32, not tf32
         return against_float64(setting, double=False)
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Convolutions of cuDNN in float32, not tf32."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 def trained(setting: Setting, config: TrialConfig, mode: str, steps: int = STEPS) -> OurLoop:
