@@ -34,6 +34,7 @@ from anytime_core.regimes import Phase
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.selection import Selection
 from anytime_core.step import TrainingStep
+from anytime_core.usage import Meter
 
 Report = Callable[[EpochMetrics], None]
 _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
@@ -52,7 +53,6 @@ def train(
     device: str | torch.device | None = None,
     threads: int | None = None,
     mode: Mode = "auto",
-    compiled: bool = False,
     check_md5: bool = True,
 ) -> TrialResult:
     """Trains the network of ``config`` and returns its test errors.
@@ -63,8 +63,7 @@ def train(
     ``before_save`` is called before each checkpoint, and can forbid it by raising, as can ``guard``, a context entered
     at the very moment that it takes its place; ``on_step`` is called after each training step, for which it does not
     wait. The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
-    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits. ``compiled`` has torch
-    compile the network's units, which rounds otherwise; ``trained_on`` says so.
+    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what ``report``, ``before_save`` and ``guard`` raise.
@@ -72,7 +71,7 @@ def train(
     with reproducible(threads):
         if images is None:
             images = cache.load(config.data.name, data_root, check_md5=check_md5)
-        run = build_run(config, images, device, mode=mode, compiled=compiled)
+        run = build_run(config, images, device, mode=mode)
         if checkpoint_dir is not None:
             run.restore(checkpoint_dir)
         for metrics in run.history:
@@ -122,18 +121,11 @@ def build_run(
     device: str | torch.device | None = None,
     *,
     mode: Mode = "auto",
-    compiled: bool = False,
 ) -> Run:
     """A trial before its first step, for ``train`` and for benchmarks; within ``reproducible`` it gives the bits of
     ``train``. Raises DataError, ConfigError, also for a ``mode`` that the device cannot have."""
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    run = Run.start(config, images, where, mode)
-    if compiled:
-        from anytime_core.compiling import compile_units  # imports half of torch
-
-        compile_units(run.network, where)
-        run.trained_on = [f"{place}, compiled" for place in run.trained_on]
-    return run
+    return Run.start(config, images, where, mode)
 
 
 def build_network(config: TrialConfig) -> AnytimeResNet:
@@ -196,6 +188,10 @@ class Run:
     def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
         graph = mode_on(device, mode) == "graph"
         network, costs = build_network(config).to(device), trial_costs(config)
+        if config.training.compiled:
+            from anytime_core.compiling import compile_units  # imports half of torch
+
+            compile_units(network, device)
         train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
         try:
             phases = regimes.phases(config, network)
@@ -248,7 +244,7 @@ class Run:
 
     def epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochMetrics:
         """One pass over the training images, or what of it fits into the phase, and an evaluation."""
-        started = time.perf_counter()
+        meter = Meter(self.device)
         self.begin_epoch()
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
         last = self.steps_done + self.steps_ahead
@@ -263,8 +259,12 @@ class Run:
             test_loss=test_loss + self.guess_losses,
             test_error=test_error + self.guess_errors,
             probabilities=tuple(probabilities),
-            seconds=time.perf_counter() - started,
+            seconds=meter.seconds(),
             timestamp=time.time(),
+            cpu_percent=meter.cpu_percent(),
+            memory=meter.memory(),
+            gpu_percent=meter.gpu_percent(),
+            gpu_memory=meter.gpu_memory(),
         )
         self.history.append(metrics)
         return metrics

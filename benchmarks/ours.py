@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -20,8 +20,8 @@ class OurLoop:
     def __init__(
         self, config: TrialConfig, images: Images, device: torch.device, mode: str = "auto", compiled: bool = False
     ) -> None:
-        options: dict[str, Any] = {"compiled": True} if compiled else {}
-        self.run = build_run(config, images, device, mode=mode, **options)  # type: ignore[arg-type]
+        config = replace(config, training=replace(config.training, compiled=compiled))
+        self.run = build_run(config, images, device, mode=mode)  # type: ignore[arg-type]
 
     def steps(self, count: int) -> None:
         """Does not wait for the device."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torch._inductor.config
@@ -53,7 +54,7 @@ from anytime_core.data.loader import TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
-from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.result import OF_THE_MACHINE, EpochMetrics, TrialResult
 from anytime_core.selection import Selection
 from anytime_core.trainer import build_network, build_selection, load_network, train
 
@@ -125,7 +126,7 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 def timeless(metrics: list[EpochMetrics]) -> list[dict[str, Any]]:
-    return [asdict(epoch) | {"seconds": 0, "timestamp": 0} for epoch in metrics]
+    return [asdict(epoch) | dict.fromkeys(OF_THE_MACHINE) for epoch in metrics]
 
 
 def assert_same_run(
@@ -133,6 +134,15 @@ def assert_same_run(
 ) -> None:
     assert replace(first[0], seconds=0.0) == replace(second[0], seconds=0.0)
     assert timeless(first[1]) == timeless(second[1])
+
+
+def test_an_epoch_says_what_it_took_of_the_machine() -> None:
+    _, (first, *_) = run(trial(), threads=1)
+    resident = psutil.Process().memory_info().rss
+    assert first.memory == pytest.approx(resident, rel=0.3)
+    assert first.cpu_percent is not None
+    assert 10 < first.cpu_percent < 150  # of one thread, on a machine that may be busy
+    assert (first.gpu_percent, first.gpu_memory) == (None, None)
 
 
 # Killed and resumed
@@ -520,14 +530,15 @@ def test_a_compiled_unit_is_the_unit(dtype, tmp_path_factory, monkeypatch) -> No
     torch.testing.assert_close(plain.state_dict(), compiled.state_dict(), rtol=tolerance, atol=tolerance)
 
 
-def test_a_compiled_network_says_so_where_it_was_trained(monkeypatch) -> None:
+def test_a_trial_whose_units_are_to_be_compiled_has_them_compiled(monkeypatch) -> None:
     """And has the parameters' names of any other."""
-    started = trainer.build_run(trial(), IMAGES, "cpu", compiled=True)
-    assert [place.endswith("thread, compiled") for place in started.trained_on] == [True]
+    config = trial(training=replace(trial().training, compiled=True))
+    started = trainer.build_run(config, IMAGES, "cpu")
+    assert all(unit._compiled_call_impl for block in started.network.blocks for unit in block.units)
     assert started.network.state_dict().keys() == build_network(trial()).state_dict().keys()
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match=r"compiled is true, but there is no C\+\+ compiler: install"):
-        trainer.build_run(trial(), IMAGES, "cpu", compiled=True)
+        run(config)
 
 
 def test_the_parts_of_an_epoch_are_the_epoch() -> None:
