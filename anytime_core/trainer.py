@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anytime_core import checkpoint, optim, regimes
+from anytime_core import checkpoint, regimes
 from anytime_core.checkpoint import Place
 from anytime_core.config import MILESTONES, Ann, Joint, NoGrad, TrialConfig, from_dict, to_dict
 from anytime_core.cost import milestone_index, trial_costs
@@ -30,6 +30,7 @@ from anytime_core.evaluate import Evaluation
 from anytime_core.files import Guard, folder_at
 from anytime_core.graphs import Mode, mode_on
 from anytime_core.network import AnytimeResNet
+from anytime_core.optim import Sgd
 from anytime_core.regimes import Phase
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.selection import Selection
@@ -90,24 +91,23 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
     """Asks torch for the same bits every time, and gives it its settings back in the end."""
     before = (
         torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
         torch.backends.cudnn.benchmark,
         torch.backends.cudnn.allow_tf32,
         _DETERMINISTIC.fill_uninitialized_memory,
     )
     # What cuBLAS needs for the same bits; read once, before its first product.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    _set_torch(before[0] if threads is None else threads, True, True, False, False, False)
+    _set_torch(before[0] if threads is None else threads, "warn", False, False, False)
     try:
         yield
     finally:
         _set_torch(*before)
 
 
-def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool, tf32: bool, fill: bool) -> None:
+def _set_torch(threads: int, deterministic: int | str, benchmark: bool, tf32: bool, fill: bool) -> None:
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    torch.set_deterministic_debug_mode(deterministic)  # `use_deterministic_algorithms` imports torch's compiler
     torch.backends.cudnn.benchmark = benchmark
     # Else convolutions of float32 are rounded to 10 binary digits on a GPU, unasked.
     torch.backends.cudnn.allow_tf32 = tf32
@@ -177,7 +177,7 @@ class Run:
     trained_on: list[str]
     graph: bool
     phase: Phase = field(init=False)
-    optimiser: torch.optim.SGD = field(init=False)
+    optimiser: Sgd = field(init=False)
     selection: Selection = field(init=False)
     training: TrainingStep = field(init=False)
     evaluate: Evaluation = field(init=False)
@@ -218,7 +218,7 @@ class Run:
         self.phase = self.phases[number]
         self.phase.apply(self.network)
         self.network.zero_grad()  # what no longer changes would keep gradients in the memory of the last phase's graph
-        self.optimiser = optim.sgd(self.network, self.config.training, self._head_weights())
+        self.optimiser = Sgd(self.network, self.config.training, self._head_weights())
         self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
         how: Any = {"precision": self.config.training.precision, "graph": self.graph}
         self.training = TrainingStep(self.network, self.phase, self.train_data, self.optimiser, self.selection, **how)
@@ -316,10 +316,9 @@ class Run:
         return self.read()
 
     def save(self, folder: Place, guard: Guard = nullcontext) -> None:
-        momentum = optim.momentum_buffers(self.network, self.optimiser)
         arrays = {
             **{f"network/{name}": value for name, value in self.network.state_dict().items()},
-            **{f"momentum/{name}": value for name, value in momentum},
+            **{f"momentum/{name}": value for name, value in self.optimiser.buffers.items()},
             "selection": self.selection.v,
             "normalisation/mean": self.train_data.normalise.mean,
             "normalisation/std": self.train_data.normalise.std,
@@ -350,7 +349,7 @@ class Run:
         self.history = [_metrics(values) for values in saved.meta["history"]]
         self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
         self.network.load_state_dict(_tensors(saved, "network/"))
-        optim.restore_momentum(self.network, self.optimiser, _tensors(saved, "momentum/"))
+        self.optimiser.restore(_tensors(saved, "momentum/"))
         self.selection.v.copy_(torch.tensor(saved.arrays["selection"]))
 
     def result(self) -> TrialResult:

@@ -129,8 +129,10 @@ def sgd(setting: Setting) -> Part:
     usual, schedule = baselines.usual_sgd(twin, setting.config.training)
     for parameter in [*twin.parameters(), *run.network.parameters()]:
         parameter.grad = torch.zeros_like(parameter)
+    rate = torch.tensor(run.rate_at(0), device=setting.device)
+    update = partial(run.optimiser.step, rate)
     # The schedule counts the steps of its optimiser, which must not outlive it.
-    return Part("update, PyTorch's default SGD or ours", lambda: (usual.step(), schedule), run.optimiser.step, 20)
+    return Part("update, PyTorch's default SGD or ours", lambda: (usual.step(), schedule), update, 20)
 
 
 def unit(setting: Setting) -> Part:
