@@ -153,8 +153,10 @@ def _latex_columns(table: Table) -> str:
     kinds = ["r" if column.numeric else "l" for column in table.columns]
     longest = [max(map(len, map(entry_text, entries)), default=0) for entries in zip(*table.rows, strict=True)]
     sentences = [index for index, length in enumerate(longest) if length > LONGEST_WORDS and kinds[index] == "l"]
+    others = sum(length + GAP for index, length in enumerate(longest) if index not in sentences)
     for index in sentences:
-        kinds[index] = rf"p{{{SENTENCES / len(sentences):.2g}\linewidth}}"
+        width = (1 - others / LINE) / len(sentences) - GAP / LINE
+        kinds[index] = rf"p{{{max(width, NARROWEST):.2f}\linewidth}}"
     return "".join(kinds)
 
 
@@ -180,8 +182,12 @@ LONGEST = 45
 """Rows that go on a page."""
 LONGEST_WORDS = 35
 """Letters of an entry that is not broken into lines."""
-SENTENCES = 0.7
-"""Of a line, for all columns of sentences."""
+LINE = 75
+"""Letters of a line of text."""
+GAP = 3
+"""Letters that go between two columns."""
+NARROWEST = 0.15
+"""Of a line, for a column of sentences."""
 WIDEST = 8
 """Columns that go on a line of text at its usual size."""
 LATEX = {

@@ -406,5 +406,5 @@ def test_sentences_are_paragraphs_in_latex_and_share_the_line() -> None:
     columns = tuple(Column(name=name, numeric=False) for name in ("where", "says", "but"))
     words = [Entry(value=text) for text in ("section 4.4", "so" * 20, "otherwise" * 5)]
     text = render.table_latex(replace(NOTED, columns=columns, rows=(tuple(words),)))
-    assert r"\begin{tabular}{lp{0.35\linewidth}p{0.35\linewidth}}" in text
+    assert r"\begin{tabular}{lp{0.37\linewidth}p{0.37\linewidth}}" in text
     assert r"\begin{tabular}{lll}" in render.table_latex(replace(NOTED, columns=columns, rows=((words[0],) * 3,)))
