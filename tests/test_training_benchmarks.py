@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,22 @@ def test_shapes_count_every_trial() -> None:
     assert counts.total() == 390
     assert len(examples) == 130
     assert counts[grid.Shape(7, 16, tuple(range(1, 22)), 10)] == 12  # six strategies on CIFAR-10 and SVHN
+
+
+def test_each_trial_evaluates_its_test_images_after_every_epoch() -> None:
+    steps, cifar10, svhn = 64_000, 50_000 // 128, 604_388 // 128
+    images = -(-steps // cifar10) * 10_000 + -(-steps // svhn) * 26_032
+    assert grid.evaluations()[grid.Shape(7, 16, tuple(range(1, 22)), 10)] == 6 * images
+
+
+def test_shapes_of_each_width_are_measured_in_turn() -> None:
+    examples, counts = grid.shapes()
+    costs = {shape: grid.trial_costs(trial)[-1] for shape, trial in examples.items()}
+    order = grid.in_order(costs, counts)
+    assert {(shape.c, len(shape.units) > 1) for shape in order[:8]} == set(product((16, 32, 64, 128), (False, True)))
+    assert sorted(map(str, order)) == sorted(map(str, examples))
+    narrow = [counts[shape] * costs[shape] for shape in order if shape.c == 16 and len(shape.units) > 1]
+    assert narrow == sorted(narrow, reverse=True)
 
 
 def test_a_shape_not_measured_costs_as_its_multiply_adds() -> None:
