@@ -157,12 +157,21 @@ def test_parameters_are_those_of_the_network(config: Any) -> None:
 
 
 def test_targets_are_judged_by_what_was_found() -> None:
-    rows = [{"variant": "ours", "over_ours": 1.0}, {"variant": "(a) the usual loop", "over_ours": 6.0}]
-    told = gpu_all.target_rows({"trainer-7,16": {"found": {"rows": rows}}, "grid": {"found": None}})
+    usual = {"variant": "(a) the usual loop", "over_ours": 4.0}
+    compiled = [{"variant": "ours", "over_ours": 1.0}, usual | {"over_ours_compiled": 6.0}]
+    parts = {"trainer-7,16": [usual], "trainer-7,16-compiled": compiled, "trainer-9,32": [usual | {"over_ours": 3.0}]}
+    hours = {
+        "grid": [{"c": "all", "hours": 30.0}],
+        "grid-compiled": [{"c": 16, "hours": 5.0}, {"c": "all", "hours": 19}],
+    }
+    results = {name: {"found": {"rows": rows}} for name, rows in (parts | hours).items()}
+    told = gpu_all.target_rows(results | {"limits": {"found": None}})
     found = {row["target"]: row["met"] for row in told}
     assert found.pop("(a) over ours, (7,16)") is True
+    assert found.pop("(a) over ours, (9,32)") is False
+    assert found.pop("hours of Table 6") is True
     assert set(found.values()) == {"not measured"}
-    assert len(found) == 6 - 1 + 1 + 2 + 1 + 5 + 1
+    assert len(found) == 6 - 2 + 1 + 2 + 1 + 5
 
 
 # The scripts
@@ -225,12 +234,15 @@ def test_learning_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
 def test_all_in_one_goes_on_past_a_part_that_fails(tmp_path: Path) -> None:
     """With no time left nothing is measured; what lies there from before stays, and the exit code tells."""
     good = {"found": {"rows": [{"network": "(1,8)"}], "notes": [], "faults": [], "on": {"device": _device()}}}
-    (tmp_path / "results.json").write_text(json.dumps({"limits": good | {"fault": None, "seconds": 1}}))
-    options = ["--output", str(tmp_path), "--device", "cpu", "--minutes", "0", "--only", "limits", "packing"]
-    done = run("gpu_all.py", *options)
+    half = {"found": good["found"] | {"rows": [{"network": "(1,4)"}], "faults": ["one is not the other"]}}
+    earlier = {"limits": good | {"fault": None, "seconds": 1}, "kernels": half | {"fault": "one of two", "seconds": 1}}
+    (tmp_path / "results.json").write_text(json.dumps(earlier))
+    options = ["--output", str(tmp_path), "--device", "cpu", "--minutes", "0"]
+    done = run("gpu_all.py", *options, "--only", "limits", "kernels", "packing")
     assert done.returncode == 1
-    assert done.stdout.rstrip().endswith("packing: not done")
-    assert "(1,8)" in (tmp_path / "measurements.md").read_text()
+    assert done.stdout.rstrip().endswith("FAILED\nkernels: one of two\npacking: not done")
+    told = (tmp_path / "measurements.md").read_text()
+    assert all(words in told for words in ("(1,8)", "(1,4)", "one is not the other"))
 
 
 def _device() -> str:
