@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ from anytime_core.config import Opt  # noqa: E402
 from anytime_core.trainer import build_network  # noqa: E402
 from orchestrator.sweep import load  # noqa: E402
 
+SCRIPTS = {f"{script.__name__}.py": script for script in (grid, kernels, learning, limits, packing, parity, trainer)}
 TINY = ["--device", "cpu", "--batch", "4", "--images", "8"]
 
 
@@ -175,6 +177,18 @@ def test_targets_are_judged_by_what_was_found() -> None:
 
 
 # The scripts
+
+
+@pytest.mark.parametrize("parts", [gpu_all.on_cuda, gpu_all.on_cpu])
+def test_each_part_is_a_command_that_its_script_takes(parts, tmp_path: Path) -> None:
+    options = argparse.Namespace(minutes=24, output=tmp_path, data_root=tmp_path)
+    found = parts(options)
+    for part in found:
+        script: Any = SCRIPTS[part.command[0]]
+        assert script.options().parse_args([*part.command[1:], "--device", "cpu", "--format", "json"])
+    assert {part.command[0] for part in found} == set(SCRIPTS)
+    everything = {part.name for part in gpu_all.on_cuda(options)}
+    assert all(any(name.startswith(target.part) for name in everything) for target in gpu_all.targets())
 
 
 def test_a_script_prints_a_table_and_where_it_ran() -> None:
