@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
@@ -602,6 +602,64 @@ def test_a_step_that_reads_a_number_is_caught(monkeypatch) -> None:
         started.begin_epoch()
         with pytest.raises(DataDependentOutputException):
             started.step()
+
+
+class HostError(AssertionError):
+    pass
+
+
+class NotOfTheHost(TorchDispatchMode):
+    """Every tensor that takes part in anything is on the device ``meta``."""
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = call(*args, **(kwargs or {}))
+        where = {str(one.device) for one in tree_leaves((args, kwargs, result)) if isinstance(one, torch.Tensor)}
+        if where - {"meta"}:
+            raise HostError(f"{call} of {where}")
+        return result
+
+
+def asks_for_its_layout(parameters: Any, gradients: Any, buffers: Any, *, lr: torch.Tensor, **_: Any) -> None:
+    """In the place of the fused update, which ``meta`` has not: what CUDA's asks for."""
+    assert (lr.device.type, lr.dtype) == ("meta", torch.float32)
+    for tensors in zip(parameters, gradients, buffers, strict=True):
+        assert len({(tensor.device, tensor.dtype, tensor.stride()) for tensor in tensors}) == 1
+
+
+@pytest.fixture
+def on_meta(monkeypatch) -> None:
+    monkeypatch.setattr(torch, "_fused_sgd_", asks_for_its_layout)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none for meta
+
+
+@pytest.mark.parametrize(
+    ("regime", "transition"),
+    [*((regime, "convolution") for regime in REGIMES), (Joint(strategy=Aann()), "pooling")],
+    ids=[*NAMES, "pooling"],
+)
+def test_no_tensor_of_the_host_takes_part_in_a_step(regime, transition, on_meta) -> None:
+    """Nor in an evaluation, in every phase: on a device with no content. On a GPU a tensor of the host would be an
+    error, or a copy for which it waits."""
+    config = trial(regime, network=NetworkConfig(n=1, c=4, transition=transition))
+    started = trainer.Run.start(config, small_images(test_count=500), torch.device("meta"))
+    for number in range(len(started.phases)):
+        started.enter(number)
+        started.begin_epoch()
+        with NotOfTheHost():
+            started.step()
+            started.step()
+            with torch.no_grad():
+                started.evaluate.eager()
+
+
+def test_a_tensor_of_the_host_in_a_step_is_caught(on_meta, monkeypatch) -> None:
+    """What the test above relies on."""
+    learn = Selection.learn
+    monkeypatch.setattr(Selection, "learn", lambda own, losses: learn(own, losses * torch.tensor(1.0)))
+    started = trainer.Run.start(trial(), IMAGES, torch.device("meta"))
+    started.begin_epoch()
+    with NotOfTheHost(), pytest.raises(HostError):
+        started.step()
 
 
 class Calls(TorchDispatchMode):
