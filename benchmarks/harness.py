@@ -111,11 +111,14 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 @contextmanager
 def fastest_algorithms() -> Iterator[None]:
-    """Those that cuDNN finds by trying, as the usual loops have them."""
+    """Those that cuDNN and torch's compiler find by trying, as the usual loops have them."""
+    import torch._inductor.config as inductor  # a second, for those that need it
+
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:
-        yield
+        with inductor.patch(deterministic=False):  # our compiled units would have it so for all
+            yield
     finally:
         torch.backends.cudnn.benchmark = before
 
