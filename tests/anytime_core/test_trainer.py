@@ -793,6 +793,29 @@ def test_another_graph_takes_no_more_memory() -> None:
     assert {allocated() for _ in range(8)} == {first[-1]}
 
 
+@pytest.mark.gpu
+@needs_gpu
+def test_a_graph_that_goes_takes_nothing_of_another() -> None:
+    """As that of a warm-up's steps goes while the evaluation's stays."""
+    x = torch.randn(512, 512, device="cuda", generator=torch.Generator("cuda").manual_seed(0))
+    sums = [torch.zeros_like(x) for _ in range(2)]
+
+    def work(number: int) -> None:
+        sums[number].copy_(x.bfloat16() @ x.bfloat16())
+
+    made = [graphs.Graph(partial(work, number), [sums[number]]) for number in range(2)]
+    made[1]()
+    torch.cuda.synchronize()
+    expected = sums[1].clone()
+    del made[0]
+    torch.cuda.empty_cache()
+    others = torch.full((64, 1 << 20), torch.nan, device="cuda")  # takes what was freed
+    for _ in range(3):
+        made[0]()
+        assert torch.equal(sums[1], expected)
+    assert others.isnan().all()
+
+
 def test_only_cuda_has_graphs() -> None:
     with pytest.raises(ConfigError, match="mode is 'graph' on cpu; only CUDA has graphs"):
         train(trial(), images=IMAGES, device="cpu", mode="graph")
