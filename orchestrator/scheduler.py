@@ -41,7 +41,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.ledger import Attempt
 from orchestrator.reaper import reaping
 from orchestrator.retries import FailureKind, Holds
-from orchestrator.trial import Resources, Trial
+from orchestrator.trial import Resources, Trial, TrialState
 from orchestrator.watch import Beat, Watch, created, end_process
 from orchestrator.worker import Line, Outcome, Surroundings, run_trial
 
@@ -49,6 +49,7 @@ log = logging.getLogger("ray.orchestrator")
 CONNECT_SECONDS = 5.0
 BEAT_SECONDS = 2.0
 """Between two beats of a trial, or between two looks at them; less where a trial counts as stalled sooner."""
+SPOILT = "is not used again after a failure on its GPU"
 KILLED_BY_RAY = "running low on memory"
 """What Ray says of a worker that it ended to save its node's memory."""
 
@@ -369,11 +370,20 @@ def _trials(reference: Any) -> Mapping[str, Trial]:
     return ray.get(reference)  # type: ignore[no-any-return]
 
 
+_spoilt = threading.Event()
+"""In a worker: that a trial failed on its GPU. After some faults no call of that process to CUDA works again, and what
+an unfinished graph holds of the memory may never be freed: all later trials here could fail too."""
+
+
 def _run(config: dict[str, str], job: _Job) -> dict[str, Any]:
     """What Tune calls on a worker."""
+    if _spoilt.is_set():
+        raise RuntimeError(SPOILT)  # Tune starts the trial again, in a new process
     trial = _trials(job.trials)[_Name.of(config).trial_id]
     with _WorkerLine(job.board, job.interval) as line:
         outcome = run_trial(trial, job.where, lambda epochs: tune.report({"epochs": epochs}), line)
+    if trial.resources.gpus and outcome.state is TrialState.FAILED:
+        _spoilt.set()
     return {"outcome": outcome}
 
 
@@ -513,6 +523,8 @@ def _reason(trial: Any) -> tuple[str, FailureKind]:
     text = _last_error(Path(trial.error_file))
     if KILLED_BY_RAY in text:
         return "its node ran low on memory", FailureKind.MEMORY
+    if SPOILT in text:
+        return f"its worker {SPOILT}", FailureKind.LOST
     if text.startswith("ray::"):  # an exception that reached Ray
         return text.splitlines()[-1].strip(), FailureKind.BUG
     return "its process died", FailureKind.LOST
