@@ -46,7 +46,9 @@ def train(
     report: Report = lambda metrics: None,
     checkpoint_dir: Place | None = None,
     *,
+    due: Callable[[], bool] = lambda: True,
     before_save: Callable[[], None] = lambda: None,
+    after_save: Callable[[], None] = lambda: None,
     guard: Guard = nullcontext,
     on_step: Callable[[], None] = lambda: None,
     data_root: Path | None = None,
@@ -59,15 +61,17 @@ def train(
     """Trains the network of ``config`` and returns its test errors.
 
     ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoint_dir``
-    a checkpoint is written after every epoch, before it is reported, and a later call goes on from the newest valid
-    one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted.
-    ``before_save`` is called before each checkpoint, and can forbid it by raising, as can ``guard``, a context entered
-    at the very moment that it takes its place; ``on_step`` is called after each training step, for which it does not
-    wait. The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
+    a checkpoint is written after each epoch for which it is ``due``, and after the last; the epochs that it holds are
+    reported then. A later call goes on from the newest valid one: on the CPU, with the same number of ``threads``, to
+    the same bits as a run that was never interrupted. ``before_save`` is called before each checkpoint, and can forbid
+    it by raising, as can ``guard``, a context entered at the very moment that it takes its place; ``after_save`` once
+    its epochs are reported; ``on_step`` after each training step, for which it does not wait.
+
+    The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
     one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
-    before; and what ``report``, ``before_save`` and ``guard`` raise.
+    before; and what the functions that are given raise.
     """
     with reproducible(threads):
         if images is None:
@@ -77,12 +81,19 @@ def train(
             run.restore(checkpoint_dir)
         for metrics in run.history:
             report(metrics)
+        reported = len(run.history)
         while not run.ended:
-            metrics = run.epoch(on_step)
+            run.epoch(on_step)
             if checkpoint_dir is not None:
+                if not (run.ended or due()):
+                    continue
                 before_save()
                 run.save(checkpoint_dir, guard)
-            report(metrics)
+            for metrics in run.history[reported:]:
+                report(metrics)
+            reported = len(run.history)
+            if checkpoint_dir is not None:
+                after_save()
         return run.result()
 
 

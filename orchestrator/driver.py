@@ -207,6 +207,7 @@ class _Rounds:
             check_md5=settings.check_md5,
             code_version=code_version(),
             sweep=self._sweep.name,
+            checkpoint_share=self._tally.policy.checkpoint_share,
         )
         trials = [entry.trial for entry in plan.to_run]
         left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]

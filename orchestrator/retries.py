@@ -57,6 +57,8 @@ class Retries:
     ``same_failure``: once so many trials of a method have failed in the same way, no more of that method are begun.
     ``stalled_after``: seconds. A trial that takes no training step for so long is ended, and is then lost; it must be
     more than an evaluation and a checkpoint take.
+    ``checkpoint_share``: checkpoints, and what goes with them, take at most this part of a trial's time; at 1 there is
+    one after every epoch. What was trained since the last one is trained again where a process dies.
     """
 
     memory: int = 2
@@ -64,6 +66,7 @@ class Retries:
     lost: int = 10
     same_failure: int = 3
     stalled_after: float = 900.0
+    checkpoint_share: float = 0.02
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("memory", "storage", "lost")}
@@ -72,6 +75,8 @@ class Retries:
             faults.append(f"same_failure is {self.same_failure}, must be at least 1")
         if not (self.stalled_after >= 1 and math.isfinite(self.stalled_after)):
             faults.append(f"stalled_after is {self.stalled_after:g}, must be at least 1 second")
+        if not 0 < self.checkpoint_share <= 1:
+            faults.append(f"checkpoint_share is {self.checkpoint_share:g}, must be above 0 and at most 1")
         if faults:
             raise ValueError("; ".join(faults))
 

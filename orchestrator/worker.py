@@ -44,6 +44,7 @@ class Surroundings:
     check_md5: bool = True
     code_version: str = "unknown"
     sweep: str = ""
+    checkpoint_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def _attempt(trial: Trial, where: Surroundings, report: Report, line: Line) -> O
             f"{ledger.storage}: storage cannot be written: {reason(error) if isinstance(error, OSError) else error}"
         )
         return Outcome(TrialState.FAILED, described, classify(error), signature=signature(error))
-    return _attempted(trial, where, ledger, attempt, _Epochs(trial, ledger, attempt, report, line))
+    return _attempted(trial, where, ledger, attempt, _Epochs(trial, where, ledger, attempt, report, line))
 
 
 def _device(trial: Trial) -> str:
@@ -171,7 +172,9 @@ def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, 
         trial.config,
         epochs.add,
         ledger.checkpoints(trial.id),
-        before_save=epochs.begin_new,
+        due=epochs.due,
+        before_save=epochs.before_save,
+        after_save=epochs.after_save,
         guard=partial(ledger.fenced, attempt),
         on_step=epochs.step,
         images=images,
@@ -194,14 +197,34 @@ def _images(name: str, root: Path, check_md5: bool) -> Images:
     return load(name, root, check_md5=check_md5)
 
 
-class _Epochs:
-    """Hands on a trial's epochs: to the driver as they come, those restored from a checkpoint in one piece; to the
-    ledger at intervals."""
+class _Pace:
+    """When to do again what takes time, so that it takes at most a share of it all. Entered while it is done."""
 
-    def __init__(self, trial: Trial, ledger: Ledger, attempt: Attempt, report: Report, line: Line) -> None:
+    def __init__(self, share: float) -> None:
+        self._share, self._cost = share, 0.0
+        self._began = self._ended = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._ended >= self._cost * (1 / self._share - 1)
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+
+    def end(self) -> None:
+        self._ended = time.monotonic()
+        self._cost = self._ended - self._began
+
+
+class _Epochs:
+    """Hands on a trial's epochs, each once a checkpoint holds it: to the driver and, at intervals, to the ledger."""
+
+    def __init__(
+        self, trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report, line: Line
+    ) -> None:
         self._trial, self._ledger, self._attempt, self._report, self._line = trial, ledger, attempt, report, line
         self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
-        self._restoring = True
+        self._pace = _Pace(where.checkpoint_share)
+        self._held = False
         self._all: list[EpochMetrics] = []
         self._unreported: list[EpochMetrics] = []
         self._written = -math.inf
@@ -214,22 +237,30 @@ class _Epochs:
     def beat(self) -> None:
         self._line.beat(self._attempt, self._steps)
 
-    def begin_new(self) -> None:
-        """From here on epochs are new. Raises SupersededError where this attempt must not write any more."""
+    def due(self) -> bool:
+        """Whether the epoch that has ended is to be saved."""
+        self._held = self._line.held(self._trial)
+        return self._held or self._pace.due()
+
+    def before_save(self) -> None:
+        """Raises SupersededError where this attempt must not write any more."""
+        self._pace.begin()
         self.beat()
-        self._restoring = False
         self._ledger.check(self._attempt)
 
     def add(self, epoch: EpochMetrics) -> None:
         self._all.append(epoch)
         self._unreported.append(epoch)
-        if not self._restoring:
-            self._hand_on()
-            if time.monotonic() - self._written >= METRICS_INTERVAL:
-                self._write()
-            if epoch.step < self._trial.config.steps and self._line.held(self._trial):
-                self._write()
-                raise _StoppedError(f"stopped at step {epoch.step}; its state is saved")
+
+    def after_save(self) -> None:
+        self._hand_on()
+        if time.monotonic() - self._written >= METRICS_INTERVAL:
+            self._write()
+        self._pace.end()
+        step = self._all[-1].step
+        if self._held and step < self._trial.config.steps:
+            self._write()
+            raise _StoppedError(f"stopped at step {step}; its state is saved")
 
     def flush(self) -> None:
         if self._unreported:

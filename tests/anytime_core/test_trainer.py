@@ -1095,6 +1095,34 @@ def test_nothing_is_saved_where_it_is_forbidden(tmp_path) -> None:
     assert checkpoint.latest_step(tmp_path) == 6
 
 
+def test_a_checkpoint_is_written_where_it_is_due_and_at_the_end_and_epochs_are_reported_once_it_holds_them(
+    tmp_path,
+) -> None:
+    events: list[object] = []
+    answers = iter([False, True, False])
+
+    def due() -> bool:
+        events.append(f"due at {(checkpoint.latest_step(tmp_path / 'run') or 0)}")
+        return next(answers)
+
+    def report(metrics: EpochMetrics) -> None:
+        events.append(metrics.epoch)
+        assert metrics.step <= (checkpoint.latest_step(tmp_path / "run") or 0)
+
+    hooks = {"before_save": lambda: events.append("before"), "after_save": lambda: events.append("after")}
+    train(trial(), report, tmp_path / "run", due=due, images=IMAGES, **hooks)
+    assert events == [
+        *("due at 0", "due at 0", "before", 1, 2, "after"),
+        *("due at 6", "before", 3, 4, "after"),
+    ]
+    assert state(tmp_path / "run") == state_of_whole(tmp_path / "whole")
+
+
+def state_of_whole(folder: Path) -> dict[str, bytes]:
+    run(trial(), folder)
+    return state(folder)
+
+
 def test_each_step_is_told(tmp_path) -> None:
     told = []
     train(trial(), checkpoint_dir=tmp_path, on_step=lambda: told.append(1), images=IMAGES)

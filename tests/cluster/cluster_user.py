@@ -53,6 +53,7 @@ methods:
   opt: {regime: opt, at: [1]}
 seeds: [0, 1]
 training: {steps: 55, batch_size: 128, learning_rate: {0: 0.1, 30: 0.01}}
+retries: {checkpoint_share: 1}
 """
 SERVER_DATABASE = "server.db"
 CHAOS_TRIALS = 24

@@ -227,9 +227,11 @@ SWEEP = "name: s\nnetworks: [{n: 1, c: 2}]\ndatasets: [digits]\nmethods: {ann: {
 
 def test_a_sweep_may_say_how_often_and_its_trials_stay_the_same(load_text) -> None:
     usual = load_text(SWEEP)
-    other = load_text(f"{SWEEP}retries: {{memory: 0, storage: 1, lost: 3, same_failure: 1, stalled_after: 60}}\n")
+    other = load_text(
+        f"{SWEEP}retries: {{memory: 0, storage: 1, lost: 3, same_failure: 1, stalled_after: 60, checkpoint_share: 1}}\n"
+    )
     assert usual.retries == Retries()
-    assert other.retries == Retries(memory=0, storage=1, lost=3, same_failure=1, stalled_after=60)
+    assert other.retries == Retries(memory=0, storage=1, lost=3, same_failure=1, stalled_after=60, checkpoint_share=1)
     assert [trial.id for trial in usual.trials] == [trial.id for trial in other.trials]
 
 
@@ -238,8 +240,13 @@ def test_a_sweep_may_say_how_often_and_its_trials_stay_the_same(load_text) -> No
     [
         ("{memory: -1, same_failure: 0}", "memory is -1, must be at least 0; same_failure is 0, must be at least 1"),
         ("{stalled_after: 0.5}", "stalled_after is 0.5, must be at least 1 second"),
+        ("{checkpoint_share: 0}", "checkpoint_share is 0, must be above 0 and at most 1"),
+        ("{checkpoint_share: 5}", "checkpoint_share is 5, must be above 0 and at most 1"),
         ("{stalled_after: .inf}", "stalled_after is inf, must be at least 1 second"),
-        ("{losst: 3}", "allowed: memory, storage, lost, same_failure, stalled_after (did you mean lost?)"),
+        (
+            "{losst: 3}",
+            "allowed: memory, storage, lost, same_failure, stalled_after, checkpoint_share (did you mean lost?)",
+        ),
         ("3", "retries: given 3; must be a mapping"),
     ],
 )

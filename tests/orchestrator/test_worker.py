@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from orchestrator import worker
 from orchestrator.ledger import Ledger
 from orchestrator.retries import FailureKind
 from orchestrator.trial import Trial, TrialState
-from orchestrator.worker import Outcome, Surroundings, run_trial
+from orchestrator.worker import Line, Outcome, Surroundings, run_trial
 
 EPOCHS = 3
 STEPS = 22 * EPOCHS
@@ -179,6 +180,52 @@ def test_metrics_are_written_at_intervals_and_in_the_end(trial, where, ledger, m
         assert run_trial(again, where, lambda epochs: None) == FINISHED
         assert written == expected
         assert len(ledger.epochs(again.id)) == EPOCHS
+
+
+# How often it is saved
+
+
+def test_where_checkpoints_may_take_little_time_there_are_few_and_nothing_else_changes(
+    trial, direct, where, ledger
+) -> None:
+    reports: Reports = []
+    assert run_trial(trial, replace(where, checkpoint_share=1e-9), reports.append) == FINISHED
+    assert [[epoch.epoch for epoch in epochs] for epochs in reports] == [[1], [2, 3]]
+    told = [epoch for epochs in reports for epoch in epochs]
+    assert timeless(told) == timeless(direct)
+    assert ledger.epochs(trial.id) == told
+
+
+def test_a_trial_that_is_told_to_stop_is_saved_first_however_long_ago_that_was(trial, where, ledger) -> None:
+    class Stopping(Line):
+        answers = iter([False, False, True])  # before it begins, after the first epoch and the second
+
+        def held(self, trial: Trial) -> bool:
+            return next(self.answers)
+
+    reports: Reports = []
+    outcome = run_trial(trial, replace(where, checkpoint_share=1e-9), reports.append, Stopping())
+    assert outcome == Outcome(TrialState.INTERRUPTED, "stopped at step 44; its state is saved")
+    assert [[epoch.epoch for epoch in epochs] for epochs in reports] == [[1], [2]]
+    assert ledger.step(trial.id) == 44
+    assert len(ledger.epochs(trial.id)) == 2
+
+
+@pytest.mark.parametrize("share", [0.01, 0.02, 0.3, 1.0])
+def test_checkpoints_take_no_more_than_their_share(monkeypatch, share: float) -> None:
+    """On a clock of its own: epochs of any length, saved in any time, but for the first ever and the last."""
+    clock, rng = [0.0], random.Random(0)
+    monkeypatch.setattr(worker.time, "monotonic", lambda: clock[0])
+    pace, saving = worker._Pace(share), []
+    for _ in range(3000):
+        clock[0] += rng.uniform(0.1, 3)
+        if pace.due():
+            pace.begin()
+            saving.append(rng.uniform(0.5, 1.5))
+            clock[0] += saving[-1]
+            pace.end()
+    assert sum(saving[:-1]) <= share * clock[0]
+    assert len(saving) == 3000 if share == 1 else sum(saving) >= share * clock[0] / 4
 
 
 # Superseded
