@@ -274,12 +274,13 @@ def _notify(given: str | None) -> Notify | None:
 
 def _same_command() -> str:
     """What the user gave, less the restriction to what failed; neither passwords nor webhooks are repeated."""
-    import re
     import shlex
+
+    from orchestrator.mlflow_store import safe_uri
 
     words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
     shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
-    return shlex.join([_program(), *(re.sub(r"(://[^:/@]*:)[^@/]*@", r"\1***@", word) for word in shown)])
+    return shlex.join([_program(), *map(safe_uri, shown)])
 
 
 def _program() -> str:

@@ -338,6 +338,7 @@ def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, co
         (["report", TABLE6, "--table", "losses"], "'losses' is not one of 'errors', 'wins'"),
         (["sweep", QUICKSTART, "--cpus", "0"], "0 is not in the range x>=1"),
         (["sweep", QUICKSTART, "--gpus", "2"], "2.0 is not in the range 0<=x<=1"),
+        (["ui", QUICKSTART, "--tracking-uri", "http://["], "tracking URI 'http://[': Invalid IPv6 URL"),
         (["ui", QUICKSTART, "--port", "0"], "0 is not in the range 1<=x<=65535"),
         (["paln", TABLE6], "No such command 'paln'"),
         (["data", "check", "mnist"], "'mnist' is not one of 'cifar10', "),
@@ -349,6 +350,21 @@ def test_bad_usage_is_one_message_and_exit_code_2(orchestrate, arguments, messag
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert TRACEBACK not in done.err
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:hunter2@127.0.0.1:1", "http://me:***@127.0.0.1:1"),
+        ("http://me:hun@ter2@127.0.0.1:1", "http://me:***@127.0.0.1:1"),
+        ("mysql://127.0.0.1:1/db?user=me&password=hunter2", "mysql://127.0.0.1:1/db?user=me&password=***"),
+    ],
+)
+def test_a_password_is_not_shown(orchestrate, uri, shown) -> None:
+    done = orchestrate("ui", QUICKSTART, "--tracking-uri", uri)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: MLflow at {shown} cannot be reached: ")
+    assert "ter2" not in done.err
 
 
 def test_a_traceback_is_shown_if_asked_for(orchestrate) -> None:
