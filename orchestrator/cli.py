@@ -58,6 +58,8 @@ def main() -> NoReturn:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _end(f"{error.filename or 'storage'}: {error.strerror}; with more space the same command goes on", 1)
         hint = "" if _debugging else "\n(give --debug to see where)"
+        if isinstance(error, OSError) and error.filename and error.strerror:  # such as an --output that is read-only
+            _end(f"{error.filename}: {error.strerror}{hint}", 1)
         _end(f"unexpected {type(error).__name__}: {error}{hint}", 1)
 
 

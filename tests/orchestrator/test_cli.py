@@ -352,6 +352,13 @@ def test_bad_usage_is_one_message_and_exit_code_2(orchestrate, arguments, messag
     assert TRACEBACK not in done.err
 
 
+@pytest.mark.parametrize("option", ["--output", "--html"])
+def test_a_place_that_cannot_be_written_is_named(orchestrate, option) -> None:
+    done = orchestrate("report", QUICKSTART, option, "/proc/none")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("\nerror: /proc/none: No such file or directory\n(give --debug to see where)\n")
+
+
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
