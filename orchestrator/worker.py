@@ -6,6 +6,7 @@ What goes wrong inside a trial is its outcome, not an exception: the worker live
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import traceback
@@ -203,7 +204,7 @@ class _Epochs:
         self._restoring = True
         self._all: list[EpochMetrics] = []
         self._unreported: list[EpochMetrics] = []
-        self._written = 0.0
+        self._written = -math.inf  # never: a clock that starts with the machine may be young
         self._steps = 0
 
     def step(self) -> None:
