@@ -77,6 +77,8 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
         if settings.retry_failed:
             plan = planning.only_failed(plan)
+            if not plan.to_run:
+                say("no trial has failed: there is nothing to retry")
         console.print(
             f"{sweep.name}: {planning.summary(plan)}; storage: {ledger.storage}", highlight=False, soft_wrap=True
         )
@@ -437,4 +439,4 @@ def _tracking_troubles(tracker: Tracker, settings: Settings) -> list[str]:
         return []
     uri = safe_uri(settings.tracking_uri)
     what = f"{len(tracker.behind)} trials" if tracker.behind else "the report"
-    return [f"MLflow at {uri} lacks {what}: {tracker.outage}; the same command delivers what is missing"]
+    return [f"MLflow at {uri} lacks {what}: {tracker.outage}; once it can be told, the same command does so"]
