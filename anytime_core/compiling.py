@@ -11,6 +11,7 @@ from shutil import which
 
 import torch
 import torch._dynamo
+import torch._inductor.config
 
 from anytime_core.errors import ConfigError
 from anytime_core.files import user_cache
@@ -28,6 +29,7 @@ def compile_units(network: AnytimeResNet, device: torch.device) -> None:
     if folder := user_cache():
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
     torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)
+    torch._inductor.config.deterministic = True
     for module in network.modules():
         if isinstance(module, Unit):
             module.compile(dynamic=False, fullgraph=True)

@@ -40,6 +40,9 @@ class Graph:
                 for _ in range(WARM_UPS):
                     _undone(work, state)
             torch.cuda.current_stream().wait_stream(warm_up)
+            # cuBLAS keeps a workspace for each stream, and the first to capture there has it in its own pool: the next
+            # would use it too, and torch frees it with the first (pytorch issue 193402). So each gets one of its own.
+            torch._C._cuda_clearCublasWorkspaces()
             with torch.cuda.graph(self._graph, stream=capture):
                 work()
 
@@ -70,8 +73,7 @@ class Replay:
 
 @cache
 def _streams(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.Stream]:
-    """To warm up and to capture on: the same for all graphs, as cuBLAS keeps workspaces for every stream it has seen,
-    32 MiB each on a Hopper, and a trial of many phases has many graphs."""
+    """To warm up and to capture on, for all graphs: a trial of many phases has many, and torch 32 streams."""
     return torch.cuda.Stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 

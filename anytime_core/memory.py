@@ -16,6 +16,8 @@ DRAWS = 8 + 16 + 1 + 8  # bytes a training image: its place in the order, shift,
 LABEL = 8
 EVALUATED = 500  # images at once
 MOVING = 4  # activations of the largest size that a pass holds beside what it keeps
+OF_PARAMETER = 5
+"""Numbers: itself, its gradient and momentum, and while a graph is warmed up copies of the first and the last."""
 OVERHEAD = 1 << 30
 """CUDA's context, its libraries and their workspaces: an allowance that was not measured."""
 
@@ -24,7 +26,8 @@ def predicted_memory(config: TrialConfig) -> int:
     """Bytes of the device at the peak of a step. Phases that train a part of the network take less."""
     largest = _pixels(config, 1) * _element(config)
     moving = MOVING * (config.training.batch_size + EVALUATED) * largest
-    return saved_memory(config) + moving + 3 * FLOAT * parameter_count(config) + data_memory(config) + OVERHEAD
+    trained = OF_PARAMETER * FLOAT * parameter_count(config)
+    return saved_memory(config) + moving + trained + data_memory(config) + OVERHEAD
 
 
 def saved_memory(config: TrialConfig) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,53 +15,67 @@ def decays(parameter: Tensor) -> bool:
     return parameter.ndim > 1
 
 
-def sgd(network: nn.Module, config: TrainingConfig, loss_weights: Mapping[str, float]) -> torch.optim.SGD:
-    """Of the parameters that require a gradient. ``loss_weights`` are the heads', by the names of their parameters.
+class Sgd:
+    """Updates the parameters that require a gradient, where they have one. ``loss_weights`` are the heads', by the
+    names of their parameters.
 
-    All it needs is on their device, its rate too: a step waits for nothing, and can be part of a CUDA graph.
+    All it needs is on their device, its ``rate`` too: a step waits for nothing, and can be part of a CUDA graph. It
+    does what torch's optimiser does where that is fused, by the same kernels.
     """
-    groups: dict[float, list[Tensor]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault(_decay(name, parameter, config, loss_weights), []).append(parameter)
-    device = next(network.parameters()).device
-    optimiser = torch.optim.SGD(
-        [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()],
-        lr=torch.tensor(config.rate_at(0), dtype=torch.float32, device=device),
-        momentum=config.momentum,
-        fused=True,
-    )
-    if config.momentum:
-        for trained in chain.from_iterable(groups.values()):  # torch would make them in the first step
-            optimiser.state[trained]["momentum_buffer"] = torch.zeros_like(trained)
-    return optimiser
+
+    def __init__(self, network: nn.Module, config: TrainingConfig, loss_weights: Mapping[str, float]) -> None:
+        device = next(network.parameters()).device
+        self.rate = torch.tensor(config.rate_at(0), dtype=torch.float32, device=device)
+        self.momentum = config.momentum
+        self.buffers: dict[str, Tensor] = {}
+        """Of momentum, by the parameter's name: the only state. Zeros before the first step; none without momentum."""
+        self.groups: dict[float, dict[str, Tensor]] = {}
+        """The parameters by their weight decay and name."""
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad:
+                self.groups.setdefault(_decay(name, parameter, config, loss_weights), {})[name] = parameter
+                if self.momentum:
+                    self.buffers[name] = torch.zeros_like(parameter)
+
+    def zero_grad(self) -> None:
+        """Gradients are written by the next pass, not added to."""
+        for group in self.groups.values():
+            for parameter in group.values():
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: Tensor) -> None:
+        """An update at the rate, one number."""
+        self.rate.copy_(rate.squeeze())
+        for decay, group in self.groups.items():
+            gradients = {name: parameter.grad for name, parameter in group.items() if parameter.grad is not None}
+            if gradients:
+                torch._fused_sgd_(
+                    [group[name] for name in gradients],
+                    [*gradients.values()],
+                    [self.buffers[name] for name in gradients] if self.momentum else [],
+                    weight_decay=decay,
+                    momentum=self.momentum,
+                    lr=self.rate,
+                    dampening=0.0,
+                    nesterov=False,
+                    maximize=False,
+                    is_first_step=False,
+                )
+
+    def state(self) -> list[Tensor]:
+        """What a step changes beside the parameters."""
+        return [self.rate, *self.buffers.values()]
+
+    @torch.no_grad()
+    def restore(self, buffers: Mapping[str, Tensor]) -> None:
+        """Takes up the momentum that another had of the same parameters; others begin at zero."""
+        for name, buffer in buffers.items():
+            if name in self.buffers:
+                self.buffers[name].copy_(buffer)
 
 
 def _decay(name: str, parameter: Tensor, config: TrainingConfig, loss_weights: Mapping[str, float]) -> float:
     if not decays(parameter):
         return 0.0
     return config.weight_decay * (loss_weights.get(name, 1.0) if config.head_decay == "loss_weight" else 1.0)
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: Tensor) -> None:
-    """``rate``, one number, becomes that of all parameters; groups share one tensor."""
-    optimiser.param_groups[0]["lr"].copy_(rate.squeeze())
-
-
-def state(optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    """What a step or ``set_rate`` changes beside the parameters."""
-    return [optimiser.param_groups[0]["lr"], *(own["momentum_buffer"] for own in optimiser.state.values())]
-
-
-def momentum_buffers(network: nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """The optimiser's only state, by the parameter's name; zeros before the first step."""
-    for name, parameter in network.named_parameters():
-        if parameter in optimiser.state:
-            yield name, optimiser.state[parameter]["momentum_buffer"]
-
-
-@torch.no_grad()
-def restore_momentum(network: nn.Module, optimiser: torch.optim.Optimizer, buffers: dict[str, Tensor]) -> None:
-    for name, parameter in network.named_parameters():
-        if name in buffers:
-            optimiser.state[parameter]["momentum_buffer"].copy_(buffers[name])

@@ -11,13 +11,18 @@ from typing import Literal
 from anytime_core.config import MILESTONES
 from anytime_core.cost import milestone_index
 
+USAGE = ("cpu_percent", "memory", "gpu_percent", "gpu_memory")
+OF_THE_MACHINE = ("seconds", "timestamp", *USAGE)
+"""Fields of an epoch that differ from run to run; all others are the same bits."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochMetrics:
     """One pass over the training images. All tuples have one entry a prediction, first to last.
 
     ``step`` counts the steps done at its end. ``probabilities`` are those with which the strategy amplified each loss
-    at its start; there are none where none is amplified. ``timestamp`` is in seconds since 1970.
+    at its start; there are none where none is amplified. ``timestamp`` is in seconds since 1970. The last four are what
+    the epoch took of its machine, as ``anytime_core.usage`` says; memory is in bytes. None is what nobody measured.
     """
 
     epoch: int
@@ -30,6 +35,10 @@ class EpochMetrics:
     probabilities: tuple[float, ...]
     seconds: float
     timestamp: float
+    cpu_percent: float | None = None
+    memory: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory: float | None = None
 
     @property
     def diverged(self) -> bool:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from anytime_core import optim
 from anytime_core.config import Precision
 from anytime_core.data.loader import TrainingData
 from anytime_core.evaluate import Tally, losses_of, wrong_of
 from anytime_core.graphs import Replay
 from anytime_core.network import AnytimeResNet
+from anytime_core.optim import Sgd
 from anytime_core.precision import autocast, rounded_weights
 from anytime_core.randomness import generator
 from anytime_core.regimes import Phase
@@ -35,7 +35,7 @@ class TrainingStep:
         network: AnytimeResNet,
         phase: Phase,
         data: TrainingData,
-        optimiser: torch.optim.SGD,
+        optimiser: Sgd,
         selection: Selection,
         *,
         precision: Precision = "float32",
@@ -68,15 +68,14 @@ class TrainingStep:
     def eager(self) -> None:
         """One update, call by call."""
         images, labels = self.data.batch(self._at)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         weights = rounded_weights(self.precision, self.network)
         with autocast(self.precision, self.device):
             logits = functional_call(self.network, weights, (images, self.phase.depth))
         losses = losses_of(logits, labels)
         # The gradient of their weighted sum, which itself nobody needs.
         torch.autograd.backward(losses, self.selection.choose(self._draws.index_select(0, self._at)))
-        optim.set_rate(self.optimiser, self._rates.index_select(0, self._at))
-        self.optimiser.step()
+        self.optimiser.step(self._rates.index_select(0, self._at))
         losses = losses.detach()
         self.selection.learn(losses)
         self.tally.add(losses, wrong_of(logits.detach(), labels), len(labels))
@@ -89,4 +88,4 @@ class TrainingStep:
     def _state(self) -> list[Tensor]:
         """All that a step changes."""
         own = [self._at, self.tally.sums, self.selection.v]
-        return [*own, *self.network.parameters(), *self.network.buffers(), *optim.state(self.optimiser)]
+        return [*own, *self.network.parameters(), *self.network.buffers(), *self.optimiser.state()]

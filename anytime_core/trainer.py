@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anytime_core import checkpoint, optim, regimes
+from anytime_core import checkpoint, regimes
 from anytime_core.checkpoint import Place
 from anytime_core.config import MILESTONES, Ann, Joint, NoGrad, TrialConfig, from_dict, to_dict
 from anytime_core.cost import milestone_index, trial_costs
@@ -30,10 +30,12 @@ from anytime_core.evaluate import Evaluation
 from anytime_core.files import Guard, folder_at
 from anytime_core.graphs import Mode, mode_on
 from anytime_core.network import AnytimeResNet
+from anytime_core.optim import Sgd
 from anytime_core.regimes import Phase
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.selection import Selection
 from anytime_core.step import TrainingStep
+from anytime_core.usage import Meter
 
 Report = Callable[[EpochMetrics], None]
 _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
@@ -52,7 +54,6 @@ def train(
     device: str | torch.device | None = None,
     threads: int | None = None,
     mode: Mode = "auto",
-    compiled: bool = False,
     check_md5: bool = True,
 ) -> TrialResult:
     """Trains the network of ``config`` and returns its test errors.
@@ -63,8 +64,7 @@ def train(
     ``before_save`` is called before each checkpoint, and can forbid it by raising, as can ``guard``, a context entered
     at the very moment that it takes its place; ``on_step`` is called after each training step, for which it does not
     wait. The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
-    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits. ``compiled`` has torch
-    compile the network's units, which rounds otherwise; ``trained_on`` says so.
+    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what ``report``, ``before_save`` and ``guard`` raise.
@@ -72,7 +72,7 @@ def train(
     with reproducible(threads):
         if images is None:
             images = cache.load(config.data.name, data_root, check_md5=check_md5)
-        run = build_run(config, images, device, mode=mode, compiled=compiled)
+        run = build_run(config, images, device, mode=mode)
         if checkpoint_dir is not None:
             run.restore(checkpoint_dir)
         for metrics in run.history:
@@ -91,24 +91,23 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
     """Asks torch for the same bits every time, and gives it its settings back in the end."""
     before = (
         torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
         torch.backends.cudnn.benchmark,
         torch.backends.cudnn.allow_tf32,
         _DETERMINISTIC.fill_uninitialized_memory,
     )
     # What cuBLAS needs for the same bits; read once, before its first product.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    _set_torch(before[0] if threads is None else threads, True, True, False, False, False)
+    _set_torch(before[0] if threads is None else threads, "warn", False, False, False)
     try:
         yield
     finally:
         _set_torch(*before)
 
 
-def _set_torch(threads: int, deterministic: bool, warn_only: bool, benchmark: bool, tf32: bool, fill: bool) -> None:
+def _set_torch(threads: int, deterministic: int | str, benchmark: bool, tf32: bool, fill: bool) -> None:
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    torch.set_deterministic_debug_mode(deterministic)  # `use_deterministic_algorithms` imports torch's compiler
     torch.backends.cudnn.benchmark = benchmark
     # Else convolutions of float32 are rounded to 10 binary digits on a GPU, unasked.
     torch.backends.cudnn.allow_tf32 = tf32
@@ -122,18 +121,11 @@ def build_run(
     device: str | torch.device | None = None,
     *,
     mode: Mode = "auto",
-    compiled: bool = False,
 ) -> Run:
     """A trial before its first step, for ``train`` and for benchmarks; within ``reproducible`` it gives the bits of
     ``train``. Raises DataError, ConfigError, also for a ``mode`` that the device cannot have."""
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    run = Run.start(config, images, where, mode)
-    if compiled:
-        from anytime_core.compiling import compile_units  # imports half of torch
-
-        compile_units(run.network, where)
-        run.trained_on = [f"{place}, compiled" for place in run.trained_on]
-    return run
+    return Run.start(config, images, where, mode)
 
 
 def build_network(config: TrialConfig) -> AnytimeResNet:
@@ -185,7 +177,7 @@ class Run:
     trained_on: list[str]
     graph: bool
     phase: Phase = field(init=False)
-    optimiser: torch.optim.SGD = field(init=False)
+    optimiser: Sgd = field(init=False)
     selection: Selection = field(init=False)
     training: TrainingStep = field(init=False)
     evaluate: Evaluation = field(init=False)
@@ -196,6 +188,10 @@ class Run:
     def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
         graph = mode_on(device, mode) == "graph"
         network, costs = build_network(config).to(device), trial_costs(config)
+        if config.training.compiled:
+            from anytime_core.compiling import compile_units  # imports half of torch
+
+            compile_units(network, device)
         train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
         try:
             phases = regimes.phases(config, network)
@@ -222,7 +218,7 @@ class Run:
         self.phase = self.phases[number]
         self.phase.apply(self.network)
         self.network.zero_grad()  # what no longer changes would keep gradients in the memory of the last phase's graph
-        self.optimiser = optim.sgd(self.network, self.config.training, self._head_weights())
+        self.optimiser = Sgd(self.network, self.config.training, self._head_weights())
         self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
         how: Any = {"precision": self.config.training.precision, "graph": self.graph}
         self.training = TrainingStep(self.network, self.phase, self.train_data, self.optimiser, self.selection, **how)
@@ -248,7 +244,7 @@ class Run:
 
     def epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochMetrics:
         """One pass over the training images, or what of it fits into the phase, and an evaluation."""
-        started = time.perf_counter()
+        meter = Meter(self.device)
         self.begin_epoch()
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
         last = self.steps_done + self.steps_ahead
@@ -263,8 +259,12 @@ class Run:
             test_loss=test_loss + self.guess_losses,
             test_error=test_error + self.guess_errors,
             probabilities=tuple(probabilities),
-            seconds=time.perf_counter() - started,
+            seconds=meter.seconds(),
             timestamp=time.time(),
+            cpu_percent=meter.cpu_percent(),
+            memory=meter.memory(),
+            gpu_percent=meter.gpu_percent(),
+            gpu_memory=meter.gpu_memory(),
         )
         self.history.append(metrics)
         return metrics
@@ -316,10 +316,9 @@ class Run:
         return self.read()
 
     def save(self, folder: Place, guard: Guard = nullcontext) -> None:
-        momentum = optim.momentum_buffers(self.network, self.optimiser)
         arrays = {
             **{f"network/{name}": value for name, value in self.network.state_dict().items()},
-            **{f"momentum/{name}": value for name, value in momentum},
+            **{f"momentum/{name}": value for name, value in self.optimiser.buffers.items()},
             "selection": self.selection.v,
             "normalisation/mean": self.train_data.normalise.mean,
             "normalisation/std": self.train_data.normalise.std,
@@ -350,7 +349,7 @@ class Run:
         self.history = [_metrics(values) for values in saved.meta["history"]]
         self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
         self.network.load_state_dict(_tensors(saved, "network/"))
-        optim.restore_momentum(self.network, self.optimiser, _tensors(saved, "momentum/"))
+        self.optimiser.restore(_tensors(saved, "momentum/"))
         self.selection.v.copy_(torch.tensor(saved.arrays["selection"]))
 
     def result(self) -> TrialResult:

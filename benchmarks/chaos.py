@@ -38,7 +38,7 @@ from typing import Any
 import click
 import psutil
 
-from anytime_core.result import EpochMetrics
+from anytime_core.result import OF_THE_MACHINE, EpochMetrics
 from anytime_core.trainer import train
 from orchestrator.ledger import Ledger
 from orchestrator.sweep import Sweep, load
@@ -388,7 +388,8 @@ def trained(sweep: Sweep, trial_id: str) -> list[EpochMetrics]:
 
 
 def _timeless(epochs: list[EpochMetrics]) -> list[EpochMetrics]:
-    return [replace(epoch, seconds=0.0, timestamp=0.0) for epoch in epochs]
+    nothing: dict[str, Any] = dict.fromkeys(OF_THE_MACHINE, 0.0)
+    return [replace(epoch, **nothing) for epoch in epochs]
 
 
 def _check(one: Soak, expected: dict[str, list[EpochMetrics]], database: Path) -> None:

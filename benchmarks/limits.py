@@ -3,7 +3,7 @@
 ::
 
     python benchmarks/limits.py                                            # (3,16), on a CPU too
-    python benchmarks/limits.py --network 7,16 --network 9,128             # on CUDA
+    python benchmarks/limits.py --network 7,16 --network 9,128 --compiled  # on CUDA
     python benchmarks/limits.py --no-steps --flops 790e12 --bandwidth 4.3e12   # the floor alone, and that of Table 6
 
 The floor of a step is the longer of two times: that of its floating-point operations at the rate of a large matrix
@@ -18,6 +18,7 @@ its input and output 3 times; a parameter costs 26 bytes a step.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -121,8 +122,15 @@ def convolution_rate(device: torch.device, repeats: int) -> float:
         return 2 * KERNEL * channels**2 * side**2 * batch / _seconds(lambda: layer(images), device, repeats)
 
 
-def _seconds(work: object, device: torch.device, repeats: int) -> float:
-    times = [harness.seconds_of(work, device) for _ in range(repeats + 2)]  # type: ignore[arg-type]
+def _seconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Of one of many calls in a row on CUDA, where a call alone is mostly the wait for it."""
+    calls = 50 if device.type == "cuda" else 1
+
+    def several() -> None:
+        for _ in range(calls):
+            work()
+
+    times = [harness.seconds_of(several, device) / calls for _ in range(repeats + 2)]
     return median(times[2:])
 
 
@@ -139,7 +147,8 @@ def row_of(network: tuple[int, int], options: argparse.Namespace, ceilings: Ceil
     n, c = network
     precision: Precision = "float32" if options.device.type == "cpu" and not options.no_steps else "bfloat16"
     value, period = 2 if precision == "bfloat16" else 4, 3 if n >= 25 else 1
-    config = harness.trial(n, c, period=period, data=options.data, batch=options.batch, precision=precision)
+    how = {"precision": precision, "compiled": options.compiled}
+    config = harness.trial(n, c, period=period, data=options.data, batch=options.batch, **how)
     least = floor(config, ceilings, value)
     row: Row = {"network": f"({n},{c})", "GFLOP": step_flops(config) / 1e9, "MB": step_bytes(config, value) / 1e6}
     row |= {"floor_ms": 1e3 * least, "precision": precision}
@@ -162,7 +171,8 @@ def benchmark(options: argparse.Namespace) -> Found:
         f"ceilings, {whose}: {ceilings.flops / 1e12:.3g} TFLOP/s of a product{convolution}, "
         f"{ceilings.bandwidth / 1e12:.3g} TB/s of a copy",
         f"Table 6 at the floor, in bfloat16, on this device: {table6_hours(ceilings):,.1f} hours",
-        f"batch {options.batch}; n = {options.repeats} turns: the median, and least to most",
+        f"batch {options.batch}{', units compiled' * options.compiled}; n = {options.repeats} turns: the median, and "
+        "least to most",
     ]
     return {"rows": rows, "notes": notes, "faults": [], "on": harness.surroundings(options.device)}
 
@@ -174,6 +184,7 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--flops", type=float, help="operations a second; with --bandwidth, instead of measuring")
     parser.add_argument("--bandwidth", type=float, help="bytes a second, read and written")
+    harness.compiled_units(parser)
     parser.add_argument("--no-steps", action="store_true", help="the floor alone, in bfloat16")
     return parser
 

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import torch
 from torch import nn
 
+import harness
 from anytime_core.config import TrialConfig
 from anytime_core.data.formats import Images
+from anytime_core.graphs import Mode
 from anytime_core.trainer import build_run, reproducible
 
 
 class OurLoop:
     """Whole steps of a trial: batch, forward, losses, backward, update, strategy, metrics. Epochs follow one another
-    without an evaluation. ``mode`` is ``eager`` or, on CUDA, ``graph``; ``compiled`` units are torch.compile's."""
+    without an evaluation. ``mode`` is ``eager`` or, on CUDA, ``graph``. With ``fastest``, which ``train`` has not,
+    cuDNN may take algorithms of other bits each time."""
 
     def __init__(
-        self, config: TrialConfig, images: Images, device: torch.device, mode: str = "auto", compiled: bool = False
+        self,
+        config: TrialConfig,
+        images: Images,
+        device: torch.device,
+        mode: Mode = "auto",
+        *,
+        fastest: bool = False,
     ) -> None:
-        options: dict[str, Any] = {"compiled": True} if compiled else {}
-        self.run = build_run(config, images, device, mode=mode, **options)  # type: ignore[arg-type]
+        self.run = build_run(config, images, device, mode=mode)
+        self._settings = harness.fastest_algorithms if fastest else reproducible
 
     def steps(self, count: int) -> None:
         """Does not wait for the device."""
-        with reproducible():
+        with self._settings():
             for _ in range(count):
                 if not self.run.steps_ahead:
                     self.run.begin_epoch()
                 self.run.step()
+
+    def evaluate(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Losses and errors on the test images. Waits for the device."""
+        with self._settings():
+            return self.run.evaluate()
 
 
 def bits_of(network: nn.Module) -> str:

@@ -14,9 +14,9 @@ same turn, over those that they take at once; above 1, packing pays. Bits are th
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,8 +55,9 @@ def work(options: argparse.Namespace) -> None:
     print("ready", flush=True)
     if not sys.stdin.readline():  # another could not begin
         return
-    seconds = harness.seconds_of(lambda: loop.steps(options.steps), options.device)
-    print(json.dumps({"seconds": seconds, "bits": bits_of(loop.run.network)}), flush=True)
+    harness.seconds_of(lambda: loop.steps(options.steps), options.device)
+    print("done", flush=True)
+    print(bits_of(loop.run.network), flush=True)
 
 
 def at_once(seeds: range, options: argparse.Namespace, environment: dict[str, str]) -> tuple[float, dict[int, str]]:
@@ -69,12 +70,14 @@ def at_once(seeds: range, options: argparse.Namespace, environment: dict[str, st
         for process in running:
             process.stdin.write("go\n")
             process.stdin.flush()
-        told = [json.loads(_line(process)) for process in running]
+        for process in running:
+            _line(process)
         seconds = perf_counter() - began
+        bits = [_line(process).strip() for process in running]
     finally:
         for process in running:
             _end(process)
-    return seconds, {seed: one["bits"] for seed, one in zip(seeds, told, strict=True)}
+    return seconds, dict(zip(seeds, bits, strict=True))
 
 
 def _started(seed: int, options: argparse.Namespace, environment: dict[str, str]) -> subprocess.Popen[str]:
@@ -182,7 +185,7 @@ def benchmark(options: argparse.Namespace) -> Found:
 
 
 def options() -> argparse.ArgumentParser:
-    parser = harness.parser(__doc__ or "", repeats=3, steps=300 if torch.cuda.is_available() else 5)
+    parser = harness.parser(__doc__ or "", repeats=3, steps=1000 if torch.cuda.is_available() else 5)
     parser.add_argument("--network", type=harness.size, default=(1, 8), metavar="N,C", help="default: 1,8")
     parser.add_argument(
         "-k", "--count", type=harness.positive, action="append", help="again for more; default: 1 and 2"
@@ -195,6 +198,7 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     given = options().parse_args()
     if given.work is None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a server of MPS ends, too
         harness.main(benchmark, options())
         return
     torch.set_num_threads(given.threads)

@@ -3,7 +3,8 @@
 ::
 
     python benchmarks/parity.py                    # what a CPU can show: about a minute
-    python benchmarks/parity.py --network 7,16     # on CUDA: all of it
+    python benchmarks/parity.py --network 7,16     # on CUDA: all of it but compiled units, which take minutes
+    python benchmarks/parity.py --network 7,16 --compiled
 
 In float64 the tolerance is rounding; bfloat16 has 8 binary digits. `the same bits` means all parameters and statistics.
 """
@@ -24,18 +25,20 @@ from torch import Tensor, nn
 import baselines
 import harness
 import packing
-from anytime_core.config import STRATEGIES, Aann, Joint, Midfeat, NoGrad, Opt, Regime, TrialConfig, by_name
+from anytime_core.config import STRATEGIES, Aann, Exp3, Joint, Midfeat, NoGrad, Opt, Regime, TrialConfig, by_name
 from anytime_core.data.formats import Images
 from anytime_core.evaluate import losses_of
+from anytime_core.graphs import Mode
 from anytime_core.network import AnytimeResNet
 from anytime_core.result import EpochMetrics
 from anytime_core.trainer import build_network, network_hash, reproducible, train
 from harness import Found, NotHereError, Row
-from ours import OurLoop, bits_of
+from ours import OurLoop
 
 EXACT = 1e-10
 """Relative, of float64 sums in another order."""
 STEPS = 6
+MODES: tuple[Mode, ...] = ("graph", "eager")
 TESTED = 1_200
 """Images to evaluate on: whole batches, which are replays of a graph, and a rest."""
 
@@ -68,6 +71,7 @@ def regimes(config: TrialConfig) -> Iterator[tuple[str, Regime]]:
     """Every strategy, and every other regime."""
     for name, strategy in by_name(STRATEGIES).items():
         yield name, Joint(strategy=strategy())
+    yield "exp3, after a warm-up", Joint(strategy=Exp3(warm_up_epochs=1))
     yield "opt", Opt(unit=config.network.units // 2)
     yield "midfeat", Midfeat()
     yield "no_grad, stages", NoGrad()
@@ -152,7 +156,7 @@ def float32(setting: Setting) -> str:
         return against_float64(setting, double=False)
 
 
-def trained(setting: Setting, config: TrialConfig, mode: str, steps: int = STEPS) -> OurLoop:
+def trained(setting: Setting, config: TrialConfig, mode: Mode, steps: int = STEPS) -> OurLoop:
     loop = OurLoop(config, setting.images, setting.device, mode)
     loop.steps(steps)
     harness.synchronise(setting.device)
@@ -168,25 +172,41 @@ def bfloat16(setting: Setting) -> str:
     return within(difference([losses[0]], [losses[1]]), 0.05)
 
 
-def graph_and_eager(setting: Setting, regime: Regime) -> str:
+def compiled(setting: Setting) -> str:
+    """Losses of the first steps with compiled units and without."""
+    setting.needs_cuda()  # on a CPU compiling takes minutes
+    losses = []
+    for compiles in (True, False):
+        loop = trained(setting, setting.of(Joint(), precision="bfloat16", compiled=compiles), "auto", 3)
+        losses.append(torch.tensor(loop.run.read()[0]))
+    return within(difference([losses[0]], [losses[1]]), 0.05)
+
+
+def graph_and_eager(setting: Setting, regime: Regime, compiles: bool = False) -> str:
+    """Two epochs of each phase: every loss and error, and the network."""
     setting.needs_cuda()
-    config = setting.of(regime, precision="bfloat16")
-    one, other = (trained(setting, config, mode) for mode in ("graph", "eager"))
-    for found in (lambda loop: loop.run.read(), evaluated, evaluated):  # the first evaluation captures, too
-        if found(one) != found(other):
-            raise DiffersError(f"losses and errors {found(one)} and {found(other)}")
-    return same(bits_of(one.run.network), bits_of(other.run.network))
+    epoch = len(setting.images.train_images) // setting.config.training.batch_size
+    training = {"steps": 2 * epoch, "learning_rate": {0: 0.1, epoch: 0.01}, "compiled": compiles}
+    config = setting.of(regime, precision="bfloat16", **training)
+    found = []
+    for mode in MODES:
+        epochs: list[Any] = []
+        with tempfile.TemporaryDirectory() as folder:
+            keys: dict[str, Any] = {"images": setting.images, "device": setting.device, "mode": mode}
+            train(config, epochs.append, Path(folder), threads=torch.get_num_threads(), **keys)
+            numbers = [(e.train_loss, e.train_error, e.test_loss, e.test_error, e.probabilities) for e in epochs]
+            found.append((numbers, network_hash(Path(folder))))
+    for number, (one, other) in enumerate(zip(found[0][0], found[1][0], strict=True), start=1):
+        if repr(one) != repr(other):  # where both diverged they are the same, too
+            raise DiffersError(f"epoch {number}: {one} and {other}")
+    return same(found[0][1], found[1][1])
 
 
-def evaluated(loop: OurLoop) -> object:
-    with reproducible():
-        return loop.run.evaluate()
-
-
-def never_waits(setting: Setting, regime: Regime, mode: str) -> str:
+def never_waits(setting: Setting, regime: Regime, mode: Mode, compiles: bool = False) -> str:
     """An epoch of steps in which any wait for the device raises, of each phase."""
     setting.needs_cuda()
-    loop = OurLoop(setting.of(regime, precision="bfloat16"), setting.images, setting.device, mode)
+    config = setting.of(regime, precision="bfloat16", compiled=compiles)
+    loop = OurLoop(config, setting.images, setting.device, mode)
     steps = 0
     for phase in range(len(loop.run.phases)):
         loop.run.enter(phase)
@@ -242,6 +262,9 @@ def packed(setting: Setting) -> str:
 
 
 def checks(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
+    if setting.options.compiled:
+        yield from checks_of_compiled(setting)
+        return
     yield "the usual network and ours, float64", partial(usual_network, setting)
     yield "CUDA and CPU, float64", partial(cuda_float64, setting)
     yield "float32 and float64 on the CPU", partial(float32, setting)
@@ -249,10 +272,18 @@ def checks(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
     for name, regime in regimes(setting.config):
         yield f"graph and eager, {name}", partial(graph_and_eager, setting, regime)
     for name, regime in regimes(setting.config):
-        for mode in ("eager", "graph"):
+        for mode in MODES:
             yield f"no wait in a step, {name}, {mode}", partial(never_waits, setting, regime, mode)
     yield "stopped and resumed", partial(resumed, setting)
     yield "two at once and alone", partial(packed, setting)
+
+
+def checks_of_compiled(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "compiled units and not, losses of 3 steps", partial(compiled, setting)
+    for name, regime in (("ann", Joint()), ("midfeat", Midfeat())):
+        yield f"compiled, graph and eager, {name}", partial(graph_and_eager, setting, regime, True)
+    for mode in MODES:
+        yield f"compiled, no wait in a step, {mode}", partial(never_waits, setting, Joint(), mode, True)
 
 
 def row_of(name: str, check: Callable[[], str]) -> Row:
@@ -279,6 +310,7 @@ def benchmark(options: argparse.Namespace) -> Found:
 
 def options() -> argparse.ArgumentParser:
     parser = harness.parser(__doc__ or "", repeats=1, batch=128 if torch.cuda.is_available() else 16)
+    parser.add_argument("--compiled", action="store_true", help="what is said of compiled units, on CUDA, and no more")
     parser.set_defaults(images=1024 if torch.cuda.is_available() else 64)
     parser.add_argument("--network", type=harness.size, default=(1, 4), metavar="N,C", help="default: 1,4")
     return parser

@@ -34,6 +34,8 @@ curves, its metrics of all epochs and predictions (`metrics.parquet`) and, unles
 - `loss/test_last`, `loss/train_last`: cross-entropy of the last prediction
 - `test_error/prediction_01`, ...: test error in % of each prediction, first to last, for about 20 epochs of the trial
 - `system/images_per_second`: training images, by the time of the epoch with its evaluation
+- `system/cpu_percent`, `system/memory_megabytes`: of the trial's process at the end of the epoch; 100 % is one core
+- `system/gpu_percent`, `system/gpu_memory_megabytes`: how busy its GPU is, for whomever; what the trial holds of it
 """
 
 
@@ -99,9 +101,21 @@ def epoch_metrics(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
     }
     if epoch.seconds > 0:
         shown["system/images_per_second"] = _images(config, epoch) / epoch.seconds
+    shown |= _usage(epoch)
     if _is_detailed(config, epoch):
         shown |= _each("test_error", epoch.test_error)
     return {name: value for name, value in shown.items() if math.isfinite(value)}  # databases take no others
+
+
+def _usage(epoch: EpochMetrics) -> dict[str, float]:
+    """As MLflow calls what its own monitor finds: in units of a million bytes."""
+    found = {
+        "cpu_percent": epoch.cpu_percent,
+        "gpu_percent": epoch.gpu_percent,
+        "memory_megabytes": epoch.memory and epoch.memory / 1e6,
+        "gpu_memory_megabytes": epoch.gpu_memory and epoch.gpu_memory / 1e6,
+    }
+    return {f"system/{name}": value for name, value in found.items() if value is not None}
 
 
 def _summary(config: TrialConfig, errors: Sequence[float]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anytime_core.result import EpochMetrics
+from anytime_core.result import USAGE, EpochMetrics
 
 OF_EPOCH = {
     "epoch": pa.int32(),
@@ -24,6 +24,7 @@ OF_EPOCH = {
     "learning_rate": pa.float64(),
     "seconds": pa.float64(),
     "timestamp": pa.float64(),
+    **dict.fromkeys(USAGE, pa.float64()),
 }
 OF_PREDICTION = {
     "train_loss": pa.float64(),
@@ -42,8 +43,10 @@ SCHEMA = pa.schema(
         **OF_PREDICTION,
     }
 )
-"""Errors are in percent, costs in multiply-adds of one image, seconds are those of the epoch, timestamps since 1970.
-``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss."""
+"""Errors are in percent, costs in multiply-adds of one image, seconds are those of the epoch, timestamps since 1970,
+memory is in bytes. ``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss."""
+WITHOUT_USAGE = pa.schema([column for column in SCHEMA if column.name not in USAGE])
+"""As older versions wrote it."""
 SEAL = b"sha256"
 """In the schema's metadata: a checksum of all rows."""
 
@@ -85,7 +88,7 @@ def unpack(content: bytes) -> list[EpochMetrics]:
         table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:  # some are ValueErrors, not all
         raise ValueError(str(error)) from error
-    if not table.schema.equals(SCHEMA):
+    if not any(map(table.schema.equals, (SCHEMA, WITHOUT_USAGE))):
         raise ValueError(f"its columns are {', '.join(table.schema.names)}")
     rows = table.to_pylist()
     seal = (table.schema.metadata or {}).get(SEAL)  # not there in what an older version wrote
@@ -109,4 +112,5 @@ def _epoch(rows: list[dict[str, float]]) -> EpochMetrics:
         probabilities=column("probability"),
         seconds=rows[0]["seconds"],
         timestamp=rows[0]["timestamp"],
+        **{name: rows[0].get(name) for name in USAGE},
     )

@@ -120,7 +120,7 @@ def _escaped_markdown(text: str) -> str:
 
 def table_latex(table: Table) -> str:
     """A ``table`` that needs the package booktabs; a long one, which goes over pages, longtable too."""
-    columns = "".join("r" if column.numeric else "l" for column in table.columns)
+    columns = _latex_columns(table)
     notes = [table.title, *(note.rstrip(".") for note in table.notes_on_bold)]
     caption = rf"\caption{{{_escaped_latex('. '.join(notes))}.}}"
     label = rf"\label{{tab:{table.name}}}"
@@ -142,10 +142,22 @@ def table_latex(table: Table) -> str:
         ]
     else:
         open_, close = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
-        size = [small] if len(columns) > WIDEST else []
+        size = [small] if len(table.columns) > WIDEST else []
         inner = [caption, label, *size, open_, *head, *body, r"\bottomrule", close]
         lines = [r"\begin{table}", r"\centering", *inner, r"\end{table}"]
     return "\n".join(lines)
+
+
+def _latex_columns(table: Table) -> str:
+    """Right for numbers, left for text, and paragraphs for sentences, which share what the others leave of a line."""
+    kinds = ["r" if column.numeric else "l" for column in table.columns]
+    longest = [max(map(len, map(entry_text, entries)), default=0) for entries in zip(*table.rows, strict=True)]
+    sentences = [index for index, length in enumerate(longest) if length > LONGEST_WORDS and kinds[index] == "l"]
+    others = sum(length + GAP for index, length in enumerate(longest) if index not in sentences)
+    for index in sentences:
+        width = (1 - others / LINE) / len(sentences) - GAP / LINE
+        kinds[index] = rf"p{{{max(width, NARROWEST):.2f}\linewidth}}"
+    return "".join(kinds)
 
 
 def _latex_line(cells: Iterable[str]) -> str:
@@ -168,6 +180,14 @@ def _latex(entry: Entry) -> str:
 
 LONGEST = 45
 """Rows that go on a page."""
+LONGEST_WORDS = 35
+"""Letters of an entry that is not broken into lines."""
+LINE = 75
+"""Letters of a line of text."""
+GAP = 3
+"""Letters that go between two columns."""
+NARROWEST = 0.15
+"""Of a line, for a column of sentences."""
 WIDEST = 8
 """Columns that go on a line of text at its usual size."""
 LATEX = {

@@ -21,6 +21,8 @@ from orchestrator.errors import StorageError
 FIRST_PAUSE = 4.0
 """Seconds, at most, before the first retry after an error of the storage; twice that before the second, and so on."""
 LONGEST_PAUSE = 120.0
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED", re.IGNORECASE)
+"""What torch says where a GPU or the machine has no more; the libraries of CUDA have words of their own."""
 OWN_CODE = re.compile(r"[/\\](anytime_core|orchestrator)[/\\]")
 STORAGE_ERRORS = {
     *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ETIMEDOUT, errno.EROFS, errno.ENOTCONN, errno.EAGAIN),
@@ -89,8 +91,8 @@ def classify(error: BaseException) -> FailureKind:
             return FailureKind.STORAGE
         case MemoryError():
             return FailureKind.MEMORY
-        case RuntimeError() if re.search("out of memory|can't allocate memory", str(error), re.IGNORECASE):
-            return FailureKind.MEMORY  # torch's, of CUDA and of the CPU
+        case RuntimeError() if OUT_OF_MEMORY.search(str(error)):
+            return FailureKind.MEMORY
         case _:
             return FailureKind.BUG
 

@@ -20,11 +20,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import TextIOBase
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -40,7 +41,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.ledger import Attempt
 from orchestrator.reaper import reaping
 from orchestrator.retries import FailureKind, Holds
-from orchestrator.trial import Resources, Trial
+from orchestrator.trial import Resources, Trial, TrialState
 from orchestrator.watch import Beat, Watch, created, end_process
 from orchestrator.worker import Line, Outcome, Surroundings, run_trial
 
@@ -48,6 +49,7 @@ log = logging.getLogger("ray.orchestrator")
 CONNECT_SECONDS = 5.0
 BEAT_SECONDS = 2.0
 """Between two beats of a trial, or between two looks at them; less where a trial counts as stalled sooner."""
+SPOILT = "is not used again after a failure on its GPU"
 KILLED_BY_RAY = "running low on memory"
 """What Ray says of a worker that it ended to save its node's memory."""
 
@@ -215,18 +217,21 @@ def run_round(
     trial is given, as far as there is a node that has them; it does not use more, but runs beside fewer.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    table = {trial.id: trial for trial in trials}
-    placements = {trial.id: _placement(trial.resources, (shares or {}).get(trial.id, 1)) for trial in trials}
+    asked = [(trial.resources, (shares or {}).get(trial.id, 1)) for trial in trials]
+    kinds = list(dict.fromkeys(asked))
+    placements = [_placement(*kind) for kind in kinds]
     board, interval = _Board(uuid4().hex), min(BEAT_SECONDS, stalled_after / 4)
     relay = _Relay(listener, board, Watch(stalled_after), interval)
+    names = [_Name(trial.id, kinds.index(kind)).text for trial, kind in zip(trials, asked, strict=True)]
+    # Tune unpickles this again for each trial, so it holds nothing that grows with their number.
     trainable = tune.with_resources(
-        tune.with_parameters(_run, table=table, where=where, board=board, interval=interval),
-        lambda config: placements[config["trial"]],
+        tune.with_parameters(_run, job=_Job(ray.put({trial.id: trial for trial in trials}), where, board, interval)),
+        lambda config: placements[_Name.of(config).placement],
     )
     try:
         tune.Tuner(
             trainable,
-            param_space={"trial": tune.grid_search(list(table))},
+            param_space={_Name.KEY: tune.grid_search(names)},
             tune_config=tune.TuneConfig(reuse_actors=True, scheduler=_LostFirst()),
             run_config=tune.RunConfig(
                 name=folder.name,
@@ -329,12 +334,56 @@ class _WorkerLine(Line):
                 log.warning("a beat could not be left", exc_info=True)
 
 
-def _run(
-    config: dict[str, str], table: dict[str, Trial], where: Surroundings, board: _Board, interval: float
-) -> dict[str, Any]:
-    """What Tune calls on a worker. Only an id goes through its config, where other values are evaluated or rounded."""
-    with _WorkerLine(board, interval) as line:
-        outcome = run_trial(table[config["trial"]], where, lambda epochs: tune.report({"epochs": epochs}), line)
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A trial in Tune's config, in which values but for plain text are evaluated or rounded: its id, and which of the
+    round's placements it has."""
+
+    KEY: ClassVar = "trial"
+
+    trial_id: str
+    placement: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.trial_id} {self.placement}"
+
+    @classmethod
+    def of(cls, config: Mapping[str, str]) -> _Name:
+        trial_id, placement = config[cls.KEY].split()
+        return cls(trial_id, int(placement))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the workers of a round share; ``trials`` is a reference to all of them by id."""
+
+    trials: Any
+    where: Surroundings
+    board: _Board
+    interval: float
+
+
+@lru_cache(maxsize=1)
+def _trials(reference: Any) -> Mapping[str, Trial]:
+    """Read once by each worker, however many trials it runs."""
+    return ray.get(reference)  # type: ignore[no-any-return]
+
+
+_spoilt = threading.Event()
+"""In a worker: that a trial failed on its GPU. After some faults no call of that process to CUDA works again, and what
+an unfinished graph holds of the memory may never be freed: all later trials here could fail too."""
+
+
+def _run(config: dict[str, str], job: _Job) -> dict[str, Any]:
+    """What Tune calls on a worker."""
+    if _spoilt.is_set():
+        raise RuntimeError(SPOILT)  # Tune starts the trial again, in a new process
+    trial = _trials(job.trials)[_Name.of(config).trial_id]
+    with _WorkerLine(job.board, job.interval) as line:
+        outcome = run_trial(trial, job.where, lambda epochs: tune.report({"epochs": epochs}), line)
+    if trial.resources.gpus and outcome.state is TrialState.FAILED:
+        _spoilt.set()
     return {"outcome": outcome}
 
 
@@ -364,12 +413,12 @@ class _Relay(tune.Callback):  # type: ignore[misc]
                 self._look_at(trial_id, now)
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        trial_id = trial.config["trial"]
+        trial_id = _Name.of(trial.config).trial_id
         self._running.add(trial_id)
         self._listener.started(trial_id)
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        trial_id = trial.config["trial"]
+        trial_id = _Name.of(trial.config).trial_id
         if epochs := result.get("epochs"):
             self._listener.progressed(trial_id, epochs)
         if outcome := result.get("outcome"):
@@ -385,7 +434,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
 
     def _lost(self, trial: Any) -> None:
         """What the driver makes of it reaches the workers before the trial starts again."""
-        trial_id = trial.config["trial"]
+        trial_id = _Name.of(trial.config).trial_id
         stalled = trial_id in self._stalled
         reason, kind = ("it made no step", FailureKind.LOST) if stalled else _reason(trial)
         self._forget(trial_id)
@@ -474,6 +523,8 @@ def _reason(trial: Any) -> tuple[str, FailureKind]:
     text = _last_error(Path(trial.error_file))
     if KILLED_BY_RAY in text:
         return "its node ran low on memory", FailureKind.MEMORY
+    if SPOILT in text:
+        return f"its worker {SPOILT}", FailureKind.LOST
     if text.startswith("ray::"):  # an exception that reached Ray
         return text.splitlines()[-1].strip(), FailureKind.BUG
     return "its process died", FailureKind.LOST

@@ -55,6 +55,7 @@ from orchestrator.trial import Resources
 
 T = TypeVar("T")
 
+FLAGS = ("flip", "compiled")
 MOST_UNITS = 256
 """In a block; the longest residual network on record, of 1,202 layers, has 200."""
 MOST_CHANNELS = 4096
@@ -343,8 +344,10 @@ def _without(value: Any, keys: set[Key], path: Key) -> Any:
 
 def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:
     """Pydantic takes yes for 1."""
-    if isinstance(value, bool) and path[-1] != "flip":
-        yield document.fault(path, f"given {value}; yes and no, true and false are allowed for flip alone")
+    if isinstance(value, bool) and path[-1] not in FLAGS:
+        yield document.fault(
+            path, f"given {value}; yes and no, true and false are allowed for {' and '.join(FLAGS)} alone"
+        )
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         yield from _booleans(document, item, (*path, str(key)))

@@ -204,7 +204,7 @@ class _Epochs:
         self._restoring = True
         self._all: list[EpochMetrics] = []
         self._unreported: list[EpochMetrics] = []
-        self._written = -math.inf  # never: a clock that starts with the machine may be young
+        self._written = -math.inf
         self._steps = 0
 
     def step(self) -> None:

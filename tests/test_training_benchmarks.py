@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from anytime_core.config import Opt  # noqa: E402
 from anytime_core.trainer import build_network  # noqa: E402
 from orchestrator.sweep import load  # noqa: E402
 
+SCRIPTS = {f"{script.__name__}.py": script for script in (grid, kernels, learning, limits, packing, parity, trainer)}
 TINY = ["--device", "cpu", "--batch", "4", "--images", "8"]
 
 
@@ -119,6 +122,22 @@ def test_shapes_count_every_trial() -> None:
     assert counts[grid.Shape(7, 16, tuple(range(1, 22)), 10)] == 12  # six strategies on CIFAR-10 and SVHN
 
 
+def test_each_trial_evaluates_its_test_images_after_every_epoch() -> None:
+    steps, cifar10, svhn = 64_000, 50_000 // 128, 604_388 // 128
+    images = -(-steps // cifar10) * 10_000 + -(-steps // svhn) * 26_032
+    assert grid.evaluations()[grid.Shape(7, 16, tuple(range(1, 22)), 10)] == 6 * images
+
+
+def test_shapes_of_each_width_are_measured_in_turn() -> None:
+    examples, counts = grid.shapes()
+    costs = {shape: grid.trial_costs(trial)[-1] for shape, trial in examples.items()}
+    order = grid.in_order(costs, counts)
+    assert {(shape.c, len(shape.units) > 1) for shape in order[:8]} == set(product((16, 32, 64, 128), (False, True)))
+    assert sorted(map(str, order)) == sorted(map(str, examples))
+    narrow = [counts[shape] * costs[shape] for shape in order if shape.c == 16 and len(shape.units) > 1]
+    assert narrow == sorted(narrow, reverse=True)
+
+
 def test_a_shape_not_measured_costs_as_its_multiply_adds() -> None:
     deep, shallow, wide = (grid.Shape(n, c, tuple(range(1, 3 * n + 1)), 10) for n, c in ((4, 2), (2, 2), (2, 4)))
     costs = {deep: 40, shallow: 20, wide: 80}
@@ -140,15 +159,36 @@ def test_parameters_are_those_of_the_network(config: Any) -> None:
 
 
 def test_targets_are_judged_by_what_was_found() -> None:
-    rows = [{"variant": "ours", "over_ours": 1.0}, {"variant": "(a) the usual loop", "over_ours": 6.0}]
-    told = gpu_all.target_rows({"trainer-7,16": {"found": {"rows": rows}}, "grid": {"found": None}})
+    usual = {"variant": "(a) the usual loop", "over_ours": 4.0}
+    compiled = [{"variant": "ours", "over_ours": 1.0}, usual | {"over_ours_compiled": 6.0}]
+    parts = {"trainer-7,16": [usual], "trainer-7,16-compiled": compiled, "trainer-9,32": [usual | {"over_ours": 3.0}]}
+    hours = {
+        "grid": [{"c": "all", "hours": 30.0}],
+        "grid-compiled": [{"c": 16, "hours": 5.0}, {"c": "all", "hours": 19}],
+    }
+    results = {name: {"found": {"rows": rows}} for name, rows in (parts | hours).items()}
+    told = gpu_all.target_rows(results | {"limits": {"found": None}})
     found = {row["target"]: row["met"] for row in told}
     assert found.pop("(a) over ours, (7,16)") is True
+    assert found.pop("(a) over ours, (9,32)") is False
+    assert found.pop("hours of Table 6") is True
     assert set(found.values()) == {"not measured"}
-    assert len(found) == 6 - 1 + 1 + 2 + 1 + 5 + 1
+    assert len(found) == 6 - 2 + 1 + 2 + 1 + 5
 
 
 # The scripts
+
+
+@pytest.mark.parametrize("parts", [gpu_all.on_cuda, gpu_all.on_cpu])
+def test_each_part_is_a_command_that_its_script_takes(parts, tmp_path: Path) -> None:
+    options = argparse.Namespace(minutes=24, output=tmp_path, data_root=tmp_path)
+    found = parts(options)
+    for part in found:
+        script: Any = SCRIPTS[part.command[0]]
+        assert script.options().parse_args([*part.command[1:], "--device", "cpu", "--format", "json"])
+    assert {part.command[0] for part in found} == set(SCRIPTS)
+    everything = {part.name for part in gpu_all.on_cuda(options)}
+    assert all(any(name.startswith(target.part) for name in everything) for target in gpu_all.targets())
 
 
 def test_a_script_prints_a_table_and_where_it_ran() -> None:
@@ -208,12 +248,15 @@ def test_learning_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
 def test_all_in_one_goes_on_past_a_part_that_fails(tmp_path: Path) -> None:
     """With no time left nothing is measured; what lies there from before stays, and the exit code tells."""
     good = {"found": {"rows": [{"network": "(1,8)"}], "notes": [], "faults": [], "on": {"device": _device()}}}
-    (tmp_path / "results.json").write_text(json.dumps({"limits": good | {"fault": None, "seconds": 1}}))
-    options = ["--output", str(tmp_path), "--device", "cpu", "--minutes", "0", "--only", "limits", "packing"]
-    done = run("gpu_all.py", *options)
+    half = {"found": good["found"] | {"rows": [{"network": "(1,4)"}], "faults": ["one is not the other"]}}
+    earlier = {"limits": good | {"fault": None, "seconds": 1}, "kernels": half | {"fault": "one of two", "seconds": 1}}
+    (tmp_path / "results.json").write_text(json.dumps(earlier))
+    options = ["--output", str(tmp_path), "--device", "cpu", "--minutes", "0"]
+    done = run("gpu_all.py", *options, "--only", "limits", "kernels", "packing")
     assert done.returncode == 1
-    assert done.stdout.rstrip().endswith("packing: not done")
-    assert "(1,8)" in (tmp_path / "measurements.md").read_text()
+    assert done.stdout.rstrip().endswith("FAILED\nkernels: one of two\npacking: not done")
+    told = (tmp_path / "measurements.md").read_text()
+    assert all(words in told for words in ("(1,8)", "(1,4)", "one is not the other"))
 
 
 def _device() -> str:

@@ -180,6 +180,7 @@ TRAINING = st.builds(
     weight_decay=positive(1),
     head_decay=st.sampled_from(["uniform", "loss_weight"]),
     precision=st.sampled_from(["float32", "bfloat16"]),
+    compiled=st.booleans(),
 )
 
 
@@ -272,6 +273,10 @@ def test_unknown_names_are_refused_with_all_that_are_allowed() -> None:
             lambda: TrainingConfig(precision="float16"),  # type: ignore[arg-type]
             ["precision is 'float16', must be one of ('float32', 'bfloat16')"],
         ),
+        (
+            lambda: TrainingConfig(compiled="no"),  # type: ignore[arg-type]
+            ["compiled is 'no', must be true or false"],
+        ),
         (lambda: Milestone(gamma=math.inf), ["gamma is inf, must be a finite number"]),
         (
             lambda: Exp3(gamma=math.nan, exploration=1.5, final_reward=-1),
@@ -358,6 +363,7 @@ def test_the_other_defaults_are_the_papers() -> None:
         "weight_decay": 1e-4,
         "head_decay": "uniform",
         "precision": "float32",
+        "compiled": False,
     }
     assert asdict(WeightingConfig()) == {"name": "sieve", "normalize": "sum_to_one"}
     assert asdict(NetworkConfig(n=1, c=1)) == {"n": 1, "c": 1, "period": 1, "transition": "convolution"}
@@ -381,6 +387,7 @@ def test_fields_that_were_added_are_written_only_where_they_are_set() -> None:
         "contrast": 0.0,
         "head_decay": "uniform",
         "precision": "float32",
+        "compiled": False,
         "warm_up_epochs": 0,
         "mixing": 0.0,
     }

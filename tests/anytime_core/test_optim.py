@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from anytime_core import optim
 from anytime_core.config import TrainingConfig
 from anytime_core.network import AnytimeResNet
+from anytime_core.optim import Sgd, decays
 
 DECAYED = {"stem.weight", "transition.weight", "residual.1.weight", "residual.4.weight", "heads.weight.0"}
+RATE = torch.tensor(0.25)
 
 
 def network() -> AnytimeResNet:
@@ -25,7 +26,7 @@ def gradients(of: AnytimeResNet, step: int) -> dict[str, torch.Tensor]:
 
 
 def test_weights_decay_but_norms_and_biases_do_not() -> None:
-    decayed = {name for name, parameter in network().named_parameters() if optim.decays(parameter)}
+    decayed = {name for name, parameter in network().named_parameters() if decays(parameter)}
     others = {name for name, _ in network().named_parameters()} - decayed
     assert {next(kind for kind in DECAYED if name.endswith(kind)) for name in decayed} == DECAYED
     kinds = ("residual.0.weight", "residual.2.weight", "residual.5.weight", "bias", "bias.0")
@@ -36,19 +37,18 @@ def test_updates_are_the_formulas() -> None:
     """Momentum without damping or Nesterov: v = m v + g + d w, w = w - rate v."""
     config = TrainingConfig(learning_rate={0: 0.5, 2: 0.0625}, momentum=0.8, weight_decay=0.01)
     trained = network()
-    optimiser = optim.sgd(trained, config, {})
+    optimiser = Sgd(trained, config, {})
     expected = {name: parameter.detach().clone() for name, parameter in trained.named_parameters()}
     velocity = {name: torch.zeros_like(parameter) for name, parameter in expected.items()}
     for step, rate in enumerate([0.5, 0.5, 0.0625, 0.0625]):
-        optim.set_rate(optimiser, torch.tensor([config.rate_at(step)]))
         for name, gradient in gradients(trained, step).items():
             decay = 0.01 if any(name.endswith(kind) for kind in DECAYED) else 0.0
             velocity[name] = 0.8 * velocity[name] + gradient + decay * expected[name]
             expected[name] = expected[name] - rate * velocity[name]
-        optimiser.step()
+        optimiser.step(torch.tensor([config.rate_at(step)]))
     for name, parameter in trained.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-12, atol=1e-14)
-    for name, buffer in optim.momentum_buffers(trained, optimiser):
+    for name, buffer in optimiser.buffers.items():
         torch.testing.assert_close(buffer, velocity[name], rtol=1e-12, atol=1e-14)
 
 
@@ -56,19 +56,18 @@ def test_updates_are_the_formulas() -> None:
 def test_a_restored_optimiser_goes_on_to_the_same_bits(memory) -> None:
     config = TrainingConfig()
     first = network().to(memory_format=memory)
-    optimiser = optim.sgd(first, config, {})
+    optimiser = Sgd(first, config, {})
     gradients(first, 0)
-    optimiser.step()
+    optimiser.step(RATE)
     second = network().to(memory_format=memory)
     second.load_state_dict(first.state_dict())
-    other = optim.sgd(second, config, {})
-    saved = {name: buffer.numpy().copy() for name, buffer in optim.momentum_buffers(first, optimiser)}
-    optim.restore_momentum(second, other, {name: torch.tensor(array) for name, array in saved.items()})
-    for (name, buffer), parameter in zip(optim.momentum_buffers(second, other), second.parameters(), strict=True):
+    other = Sgd(second, config, {})
+    other.restore({name: torch.tensor(buffer.numpy().copy()) for name, buffer in optimiser.buffers.items()})
+    for (name, buffer), parameter in zip(other.buffers.items(), second.parameters(), strict=True):
         assert buffer.stride() == parameter.stride(), name
     for trained, its_optimiser in ((first, optimiser), (second, other)):
         gradients(trained, 1)
-        its_optimiser.step()
+        its_optimiser.step(RATE)
     for name, parameter in first.named_parameters():
         assert torch.equal(parameter, dict(second.named_parameters())[name]), name
 
@@ -76,26 +75,28 @@ def test_a_restored_optimiser_goes_on_to_the_same_bits(memory) -> None:
 def test_momentum_begins_at_zero_for_what_is_trained_and_there_is_none_without_it() -> None:
     trained = network()
     trained.stem.requires_grad_(False)
-    buffers = dict(optim.momentum_buffers(trained, optim.sgd(trained, TrainingConfig(), {})))
+    buffers = Sgd(trained, TrainingConfig(), {}).buffers
     assert buffers.keys() == {name for name, _ in trained.named_parameters()} - {"stem.weight"}
     assert not any(buffer.any() for buffer in buffers.values())
-    assert not list(optim.momentum_buffers(trained, optim.sgd(trained, TrainingConfig(momentum=0), {})))
+    assert not Sgd(trained, TrainingConfig(momentum=0), {}).buffers
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_updates_are_those_of_torchs_plain_loop(momentum) -> None:
     config = TrainingConfig(learning_rate={0: 0.25}, momentum=momentum, weight_decay=0.01)
     ours, plain = network(), network()
-    optimiser = optim.sgd(ours, config, {})
-    groups = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in optimiser.param_groups]
-    twins = {id(one): other for one, other in zip(ours.parameters(), plain.parameters(), strict=True)}
-    for group in groups:
-        group["params"] = [twins[id(parameter)] for parameter in group["params"]]
+    optimiser = Sgd(ours, config, {})
+    kinds = [(0.01, True), (0.0, False)]
+    groups = [
+        {"params": [one for one in plain.parameters() if decays(one) is kind], "weight_decay": decay}
+        for decay, kind in kinds
+    ]
     loop = torch.optim.SGD(groups, lr=0.25, momentum=momentum, foreach=False)
     for step in range(4):
-        for trained, its_optimiser in ((ours, optimiser), (plain, loop)):
-            gradients(trained, step)
-            its_optimiser.step()
+        gradients(ours, step)
+        optimiser.step(RATE)
+        gradients(plain, step)
+        loop.step()
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter, dict(plain.named_parameters())[name], rtol=1e-14, atol=1e-15)
 
@@ -106,7 +107,7 @@ def decays_of(trained: AnytimeResNet, config: TrainingConfig, loss_weights: dict
     for parameter in trained.parameters():
         parameter.grad = torch.zeros_like(parameter)
         parameter.data.fill_(1.0)
-    optim.sgd(trained, config, loss_weights).step()
+    Sgd(trained, config, loss_weights).step(torch.tensor(1.0))
     found = {name: 1 - parameter.mean().item() for name, parameter in trained.named_parameters()}
     trained.load_state_dict(before, strict=False)
     return found
@@ -125,6 +126,6 @@ def test_heads_decay_by_the_weights_of_their_losses_where_told() -> None:
     uniform = decays_of(trained, TrainingConfig(**options), heads)
     weighed = decays_of(trained, TrainingConfig(head_decay="loss_weight", **options), heads)
     for name, parameter in trained.named_parameters():
-        expected = 0.01 if optim.decays(parameter) else 0.0
+        expected = 0.01 if decays(parameter) else 0.0
         assert uniform[name] == pytest.approx(expected, abs=1e-12), name
         assert weighed[name] == pytest.approx(expected * heads.get(name, 1.0), abs=1e-12), name

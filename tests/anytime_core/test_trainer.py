@@ -8,19 +8,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torch._inductor.config
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from anytime_core import checkpoint, files, graphs, step, trainer
@@ -53,7 +57,7 @@ from anytime_core.data.loader import TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.network import AnytimeResNet
 from anytime_core.randomness import generator
-from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.result import OF_THE_MACHINE, EpochMetrics, TrialResult
 from anytime_core.selection import Selection
 from anytime_core.trainer import build_network, build_selection, load_network, train
 
@@ -125,7 +129,7 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 def timeless(metrics: list[EpochMetrics]) -> list[dict[str, Any]]:
-    return [asdict(epoch) | {"seconds": 0, "timestamp": 0} for epoch in metrics]
+    return [asdict(epoch) | dict.fromkeys(OF_THE_MACHINE) for epoch in metrics]
 
 
 def assert_same_run(
@@ -133,6 +137,15 @@ def assert_same_run(
 ) -> None:
     assert replace(first[0], seconds=0.0) == replace(second[0], seconds=0.0)
     assert timeless(first[1]) == timeless(second[1])
+
+
+def test_an_epoch_says_what_it_took_of_the_machine() -> None:
+    _, (first, *_) = run(trial(), threads=1)
+    resident = psutil.Process().memory_info().rss
+    assert first.memory == pytest.approx(resident, rel=0.3)
+    assert first.cpu_percent is not None
+    assert 10 < first.cpu_percent < 150  # of one thread, on a machine that may be busy
+    assert (first.gpu_percent, first.gpu_memory) == (None, None)
 
 
 # Killed and resumed
@@ -445,12 +458,9 @@ def test_heads_decay_by_the_weights_of_their_losses(regime, expected, head_decay
     started = trainer.Run.start(trial(regime, training=training), IMAGES, CPU)
     for number, weights in enumerate(expected):
         started.enter(number)
-        found = {}
-        for group in started.optimiser.param_groups:
-            found |= {id(parameter): group["weight_decay"] for parameter in group["params"]}
-        named = {name: found.get(id(parameter)) for name, parameter in started.network.named_parameters()}
-        heads = [decay for name, decay in named.items() if "heads.weight" in name and decay is not None]
-        others = {decay for name, decay in named.items() if "heads" not in name and decay is not None}
+        named = {name: decay for decay, group in started.optimiser.groups.items() for name in group}
+        heads = [decay for name, decay in named.items() if "heads.weight" in name]
+        others = {decay for name, decay in named.items() if "heads" not in name}
         assert others <= {0.0, 0.1}
         allowed = {0.1} if head_decay == "uniform" else {0.1 * weight for weight in weights}
         assert heads
@@ -520,14 +530,15 @@ def test_a_compiled_unit_is_the_unit(dtype, tmp_path_factory, monkeypatch) -> No
     torch.testing.assert_close(plain.state_dict(), compiled.state_dict(), rtol=tolerance, atol=tolerance)
 
 
-def test_a_compiled_network_says_so_where_it_was_trained(monkeypatch) -> None:
+def test_a_trial_whose_units_are_to_be_compiled_has_them_compiled(monkeypatch) -> None:
     """And has the parameters' names of any other."""
-    started = trainer.build_run(trial(), IMAGES, "cpu", compiled=True)
-    assert [place.endswith("thread, compiled") for place in started.trained_on] == [True]
+    config = trial(training=replace(trial().training, compiled=True))
+    started = trainer.build_run(config, IMAGES, "cpu")
+    assert all(unit._compiled_call_impl for block in started.network.blocks for unit in block.units)
     assert started.network.state_dict().keys() == build_network(trial()).state_dict().keys()
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match=r"compiled is true, but there is no C\+\+ compiler: install"):
-        trainer.build_run(trial(), IMAGES, "cpu", compiled=True)
+        run(config)
 
 
 def test_the_parts_of_an_epoch_are_the_epoch() -> None:
@@ -593,6 +604,142 @@ def test_a_step_that_reads_a_number_is_caught(monkeypatch) -> None:
             started.step()
 
 
+class HostError(AssertionError):
+    pass
+
+
+class NotOfTheHost(TorchDispatchMode):
+    """Every tensor that takes part in anything is on the device ``meta``."""
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = call(*args, **(kwargs or {}))
+        where = {str(one.device) for one in tree_leaves((args, kwargs, result)) if isinstance(one, torch.Tensor)}
+        if where - {"meta"}:
+            raise HostError(f"{call} of {where}")
+        return result
+
+
+def asks_for_its_layout(parameters: Any, gradients: Any, buffers: Any, *, lr: torch.Tensor, **_: Any) -> None:
+    """In the place of the fused update, which ``meta`` has not: what CUDA's asks for."""
+    assert (lr.device.type, lr.dtype) == ("meta", torch.float32)
+    for tensors in zip(parameters, gradients, buffers, strict=True):
+        assert len({(tensor.device, tensor.dtype, tensor.stride()) for tensor in tensors}) == 1
+
+
+@pytest.fixture
+def on_meta(monkeypatch) -> None:
+    monkeypatch.setattr(torch, "_fused_sgd_", asks_for_its_layout)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none for meta
+
+
+@pytest.mark.parametrize(
+    ("regime", "transition"),
+    [*((regime, "convolution") for regime in REGIMES), (Joint(strategy=Aann()), "pooling")],
+    ids=[*NAMES, "pooling"],
+)
+def test_no_tensor_of_the_host_takes_part_in_a_step(regime, transition, on_meta) -> None:
+    """Nor in an evaluation, in every phase: on a device with no content. On a GPU a tensor of the host would be an
+    error, or a copy for which it waits."""
+    config = trial(regime, network=NetworkConfig(n=1, c=4, transition=transition))
+    started = trainer.Run.start(config, small_images(test_count=500), torch.device("meta"))
+    for number in range(len(started.phases)):
+        started.enter(number)
+        started.begin_epoch()
+        with NotOfTheHost():
+            started.step()
+            started.step()
+            with torch.no_grad():
+                started.evaluate.eager()
+
+
+def test_a_tensor_of_the_host_in_a_step_is_caught(on_meta, monkeypatch) -> None:
+    """What the test above relies on."""
+    learn = Selection.learn
+    monkeypatch.setattr(Selection, "learn", lambda own, losses: learn(own, losses * torch.tensor(1.0)))
+    started = trainer.Run.start(trial(), IMAGES, torch.device("meta"))
+    started.begin_epoch()
+    with NotOfTheHost(), pytest.raises(HostError):
+        started.step()
+
+
+class Calls(TorchDispatchMode):
+    """The calls of some work, to be made again as a CUDA graph makes them: on the tensors they had, with the numbers
+    that Python gave them then, into the memory of their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[Any, Any, Any, list[torch.Tensor]]] = []
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = call(*args, **(kwargs or {}))
+        given = {tensor.untyped_storage().data_ptr() for tensor in self._tensors((args, kwargs))}
+        fresh = [one for one in self._tensors(result) if one.untyped_storage().data_ptr() not in given]
+        if fresh or call._schema.is_mutable:  # all others are views
+            self.made.append((call, args, kwargs or {}, fresh))
+        return result
+
+    @torch.no_grad()
+    def again(self) -> None:
+        for call, args, kwargs, results in self.made:
+            for kept, result in zip(results, self._tensors(call(*args, **kwargs)), strict=bool(results)):
+                kept.copy_(result)
+
+    @staticmethod
+    def _tensors(values: Any) -> list[torch.Tensor]:
+        return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+
+
+class EmulatedGraph:
+    """In the place of ``graphs.Graph``, on a CPU."""
+
+    def __init__(self, work: Callable[[], None], state: Sequence[torch.Tensor]) -> None:
+        for _ in range(graphs.WARM_UPS):
+            graphs._undone(work, state)
+        self._calls = Calls()
+        graphs._undone(partial(self._captured, work), state)  # capturing does nothing, and is done here
+
+    def _captured(self, work: Callable[[], None]) -> None:
+        with self._calls:
+            work()
+
+    def __call__(self) -> None:
+        self._calls.again()
+
+
+@pytest.fixture
+def emulated(monkeypatch) -> None:
+    monkeypatch.setattr(graphs, "Graph", EmulatedGraph)
+    monkeypatch.setattr(trainer, "mode_on", lambda device, mode: mode)
+
+
+@pytest.mark.parametrize(
+    ("regime", "precision"),
+    [*((regime, "float32") for regime in REGIMES), (Joint(strategy=Avgl()), "bfloat16"), (Midfeat(), "bfloat16")],
+    ids=[*NAMES, "bfloat16", "bfloat16 midfeat"],
+)
+def test_calls_made_again_as_a_graph_makes_them_give_the_same_bits(regime, precision, tmp_path, emulated) -> None:
+    """Whole trials, killed once: what a step or an evaluation does is on static tensors, and nothing is Python's."""
+    training = TrainingConfig(steps=10, batch_size=32, learning_rate={0: 0.1, 5: 0.01}, precision=precision)
+    config, images = trial(regime, training=training), small_images(test_count=1100)  # whole batches and a rest
+    eager = run(config, tmp_path / "eager", images=images, mode="eager")
+    with pytest.raises(KilledError):
+        train(config, killed_at(2), tmp_path / "graph", images=images, mode="graph")
+    assert_same_run(run(config, tmp_path / "graph", images=images, mode="graph"), eager)
+    assert state(tmp_path / "graph") == state(tmp_path / "eager")
+
+
+def test_what_is_not_on_static_tensors_shows_when_calls_are_made_again(emulated, monkeypatch) -> None:
+    """What the test above relies on."""
+    config = trial(Joint(strategy=Avgl()))
+    assert_same_run(run(config, mode="graph"), run(config, mode="eager"))
+
+    def learn(own: Selection, losses: torch.Tensor) -> None:
+        own.v = own.rule.update(own.strategy, own.v, own.p, own.chosen, losses)
+
+    monkeypatch.setattr(Selection, "learn", learn)
+    assert timeless(run(config, mode="graph")[1]) != timeless(run(config, mode="eager")[1])
+
+
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -644,6 +791,29 @@ def test_another_graph_takes_no_more_memory() -> None:
 
     first = [allocated() for _ in range(2)]
     assert {allocated() for _ in range(8)} == {first[-1]}
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_graph_that_goes_takes_nothing_of_another() -> None:
+    """As that of a warm-up's steps goes while the evaluation's stays."""
+    x = torch.randn(512, 512, device="cuda", generator=torch.Generator("cuda").manual_seed(0))
+    sums = [torch.zeros_like(x) for _ in range(2)]
+
+    def work(number: int) -> None:
+        sums[number].copy_(x.bfloat16() @ x.bfloat16())
+
+    made = [graphs.Graph(partial(work, number), [sums[number]]) for number in range(2)]
+    made[1]()
+    torch.cuda.synchronize()
+    expected = sums[1].clone()
+    del made[0]
+    torch.cuda.empty_cache()
+    others = torch.full((64, 1 << 20), torch.nan, device="cuda")  # takes what was freed
+    for _ in range(3):
+        made[0]()
+        assert torch.equal(sums[1], expected)
+    assert others.isnan().all()
 
 
 def test_only_cuda_has_graphs() -> None:

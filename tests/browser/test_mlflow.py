@@ -175,7 +175,7 @@ def test_a_run_shows_where_it_comes_from(browser: Chrome, links: Links) -> None:
     until(browser, lambda: "About this run" in words(browser))
     until(browser, lambda: "Training" in words(browser))
     text = words(browser)
-    for part in ("small.yaml", "0123456", "digits (", "pyfunc", "images_per_second", "prediction_03"):
+    for part in ("small.yaml", "0123456", "digits (", "pyfunc", "images_per_second", "cpu_percent", "prediction_03"):
         assert part in text
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import pandas as pd
 import psutil
 
+from anytime_core.result import OF_THE_MACHINE
+
 ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
 FAULTS = Path(__file__).with_name("faults")
 LONG = bool(os.environ.get("LONG"))
@@ -124,9 +126,9 @@ class User:
         return {path.parent.name: json.loads(path.read_text()) for path in self.storage.glob("trials/*/result.json")}
 
     def metrics(self) -> pd.DataFrame:
-        """All metrics but times, sorted."""
+        """All metrics but those of the machine, sorted."""
         frame = pd.concat(pd.read_parquet(path) for path in sorted(self.storage.glob("trials/*/metrics.parquet")))
-        return frame.drop(columns=["seconds", "timestamp"]).reset_index(drop=True)
+        return frame.drop(columns=list(OF_THE_MACHINE)).reset_index(drop=True)
 
     def attempts(self) -> dict[str, int]:
         return {

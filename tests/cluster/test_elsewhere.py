@@ -41,6 +41,13 @@ from orchestrator.tracking import Tracker
 
 pytestmark = pytest.mark.cluster
 BIN = Path(sys.executable).parent
+TWO = """
+name: small
+networks: [{n: 1, c: 2}]
+datasets: [digits]
+methods: {ann: {}, aann: {strategy: aann}}
+training: {steps: 22, batch_size: 64, learning_rate: {0: 0.1}}
+"""
 
 
 def answers(url: str) -> bool:
@@ -203,14 +210,14 @@ def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, F
 
 
 @contextmanager
-def ray_head(user: User) -> Iterator[str]:
-    """A node of two CPUs; users must give ``RAY_AUTH_MODE=disabled``."""
+def ray_head(user: User, gpus: int = 0) -> Iterator[str]:
+    """A node of two CPUs, and of GPUs that Ray believes in; users must give ``RAY_AUTH_MODE=disabled``."""
     port = free_port()
     environment = user.environment | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     head = subprocess.Popen(
         [
             *(str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"),
-            *("--num-cpus=2", "--include-dashboard=false"),
+            *("--num-cpus=2", f"--num-gpus={gpus}", "--include-dashboard=false"),
         ],
         cwd=user.folder,
         env=environment,
@@ -238,6 +245,18 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, F
     assert refused.code == 1
     assert "asks for 1 CPUs and 0.5 GPUs, and no node has that" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_after_a_failure_on_a_gpu_the_next_trial_has_another_process(user: User) -> None:
+    user.sweep_file.write_text(TWO)
+    user.environment |= {"RAY_AUTH_MODE": "disabled"}
+    with ray_head(user, gpus=1) as address:
+        done = user.run("sweep", "--address", address, "--gpus", "1")
+    assert done.code == 1
+    reason = "its worker is not used again after a failure on its GPU; starts again from its last checkpoint"
+    assert done.stderr.count(reason) == 1
+    assert "2 of 2 trials have not ended" in done.stderr
+    assert "2 trials, such as ann (1,2)" in done.stderr  # for want of a GPU that is there
 
 
 def test_two_users_on_one_cluster_and_one_server_do_not_disturb_each_other(

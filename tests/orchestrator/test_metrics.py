@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anytime_core.result import EpochMetrics
+from anytime_core.result import USAGE, EpochMetrics
 from orchestrator import metrics
 
 UNITS, COSTS = (1, 3, 6), (100, 2**40, 2**41)
@@ -56,6 +56,19 @@ def test_what_diverged_comes_back_as_no_number(path, make_epochs) -> None:
     assert epoch.diverged
 
 
+def test_what_was_not_measured_of_the_machine_comes_back_as_nothing(path, make_epochs) -> None:
+    (epoch,) = metrics.read(written(path, make_epochs(1, 3, cpu_percent=150.5, memory=2.0**33)))
+    assert (epoch.cpu_percent, epoch.memory) == (150.5, 2**33)
+    assert (epoch.gpu_percent, epoch.gpu_memory) == (None, None)
+
+
+def test_files_from_before_anything_of_the_machine_was_measured_are_read(path, make_epochs) -> None:
+    epochs = make_epochs(2, 3)
+    table = pq.read_table(written(path, epochs))
+    pq.write_table(table.drop_columns(list(USAGE)).replace_schema_metadata(None), path)
+    assert metrics.read(path) == epochs
+
+
 # For other tools
 
 
@@ -70,6 +83,10 @@ def test_pandas_reads_a_row_for_each_epoch_and_prediction(path, make_epochs) -> 
         "learning_rate": "float64",
         "seconds": "float64",
         "timestamp": "float64",
+        "cpu_percent": "float64",
+        "memory": "float64",
+        "gpu_percent": "float64",
+        "gpu_memory": "float64",
         "train_loss": "float64",
         "train_error": "float64",
         "test_loss": "float64",

@@ -400,3 +400,11 @@ def test_trials_that_are_not_alike_are_told(load_text, make_record) -> None:
         if "alike" in note
     ]
     assert "abc" in note
+
+
+def test_sentences_are_paragraphs_in_latex_and_share_the_line() -> None:
+    columns = tuple(Column(name=name, numeric=False) for name in ("where", "says", "but"))
+    words = [Entry(value=text) for text in ("section 4.4", "so" * 20, "otherwise" * 5)]
+    text = render.table_latex(replace(NOTED, columns=columns, rows=(tuple(words),)))
+    assert r"\begin{tabular}{lp{0.37\linewidth}p{0.37\linewidth}}" in text
+    assert r"\begin{tabular}{lll}" in render.table_latex(replace(NOTED, columns=columns, rows=((words[0],) * 3,)))

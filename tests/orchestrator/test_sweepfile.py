@@ -123,7 +123,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "steps: 44",
             "step: 44",
             "line 13: training.step: unknown key; allowed: steps, batch_size, learning_rate, momentum, weight_decay, "
-            "head_decay, precision (did you mean steps?)",
+            "head_decay, precision, compiled (did you mean steps?)",
         ),
         (
             "cpus: 1",
@@ -179,7 +179,11 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         ("n: 2", "n: two", "line 3: networks.0.n: given 'two'; must be a valid integer"),
         ("n: 2", "n: 2.5", "line 3: networks.0.n: given 2.5; must be a valid integer"),
         ("n: 2", "n:", "line 3: networks.0.n: given None; must be a valid integer"),
-        ("n: 2", "n: yes", "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip alone"),
+        (
+            "n: 2",
+            "n: yes",
+            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip and compiled alone",
+        ),
         ("n: 2, ", "", "line 3: networks.0.n: is missing"),
         ("- {n: 2, c: 8}", "- small", "line 3: networks.0: given 'small'; must be a mapping"),
         ("period: 2", "period: 1}\n  - {n: 2, c: 8.0", "line 5: networks.2: is the same as networks.0"),

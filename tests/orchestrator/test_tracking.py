@@ -205,6 +205,17 @@ def test_images_per_second_count_those_of_a_partial_epoch(make_trial: Callable, 
     assert browsing.epoch_metrics(config, replace(part, step=30))["system/images_per_second"] == 8 * 64 / 0.5
 
 
+def test_what_is_known_of_the_machine_is_a_system_metric(make_trial: Callable, make_epochs: Callable) -> None:
+    (epoch,) = make_epochs(1, 3, cpu_percent=190.0, memory=5e8, gpu_memory=2e9)
+    found = browsing.epoch_metrics(make_trial().config, epoch)
+    assert {name: value for name, value in found.items() if name.startswith("system/")} == {
+        "system/images_per_second": 22 * 64 / 0.25,
+        "system/cpu_percent": 190,
+        "system/memory_megabytes": 500,
+        "system/gpu_memory_megabytes": 2000,
+    }
+
+
 def test_the_methods_of_one_network_and_seed_are_side_by_side_and_optima_last(
     load_text: Callable[[str], Sweep],
 ) -> None:
