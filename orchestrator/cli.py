@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 import click
 
@@ -58,7 +58,34 @@ def main() -> NoReturn:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _end(f"{error.filename or 'storage'}: {error.strerror}; with more space the same command goes on", 1)
         hint = "" if _debugging else "\n(give --debug to see where)"
+        if isinstance(error, OSError) and error.filename and error.strerror:  # such as an --output that is read-only
+            _end(f"{error.filename}: {error.strerror}{hint}", 1)
         _end(f"unexpected {type(error).__name__}: {error}{hint}", 1)
+
+
+class _Lasting:
+    """A stream whose end is no reason to end: who reads it may go, as `tee` does at ctrl-C, or its disk be full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BrokenPipeError:  # for whoever else writes there, too
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        except OSError:
+            pass
 
 
 class _Warnings(logging.Handler):
@@ -243,7 +270,7 @@ def sweep(
         command=_same_command(),
         notify=_notify(notify),
     )
-    troubles = driver.run(grid, settings, Console(stderr=True))
+    troubles = driver.run(grid, settings, Console(file=cast(IO[str], _Lasting(sys.stderr))))
     click.echo(render.report_text(report.read_tables(grid, Ledger(storage))))
     click.echo(f"\nThe whole report: {driver.report_folder(Ledger(storage), grid) / 'report.html'}")
     click.echo(f"Browse the runs: {_ui_command(sweep_file, storage, tracking_uri)}")
@@ -255,6 +282,8 @@ def _checked_address(address: str | None) -> str | None:
     """An empty one, as an unset variable may be, is none."""
     if address and address.startswith("ray://"):
         raise UsageError(f"address {address}: Ray Tune needs the cluster itself; allowed: auto, HOST:PORT")
+    if address and address != "auto" and ":" not in address:
+        raise UsageError(f"address {address}: allowed: auto, HOST:PORT")
     return address or None
 
 
@@ -274,12 +303,13 @@ def _notify(given: str | None) -> Notify | None:
 
 def _same_command() -> str:
     """What the user gave, less the restriction to what failed; neither passwords nor webhooks are repeated."""
-    import re
     import shlex
+
+    from orchestrator.mlflow_store import safe_uri
 
     words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
     shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
-    return shlex.join([_program(), *(re.sub(r"(://[^:/@]*:)[^@/]*@", r"\1***@", word) for word in shown)])
+    return shlex.join([_program(), *map(safe_uri, shown)])
 
 
 def _program() -> str:

@@ -362,6 +362,8 @@ def _tracking_advice(said: str) -> str:
         return "install what its database needs: pip install 'anytime-orchestrator[server]'"
     if "Invalid Host header" in said:
         return "start the server with --allowed-hosts and the name it is called by here"
+    if "not a database" in said or "malformed" in said:
+        return "move that file away: the sweep's command fills a new one with all that the ledger has"
     return "start the server, or give another --tracking-uri; training goes on without it, and delivers later"
 
 

@@ -31,7 +31,7 @@ from orchestrator.notify import Notifier, Notify
 from orchestrator.plan import Plan, PlannedTrial
 from orchestrator.progress import Progress
 from orchestrator.provenance import code_version
-from orchestrator.retries import Failed, FailureKind, Holds, Tally, without_numbers
+from orchestrator.retries import Failed, FailureKind, Holds, Tally, backoff, without_numbers
 from orchestrator.shutdown import Shutdown
 from orchestrator.storage import Location
 from orchestrator.sweep import Sweep
@@ -77,6 +77,8 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
         if settings.retry_failed:
             plan = planning.only_failed(plan)
+            if not plan.to_run:
+                say("no trial has failed: there is nothing to retry")
         console.print(
             f"{sweep.name}: {planning.summary(plan)}; storage: {ledger.storage}", highlight=False, soft_wrap=True
         )
@@ -191,9 +193,11 @@ class _Rounds:
             say("error: the head node of the Ray cluster is gone")
             for line in _troubles(planning.make(trials, self._ledger), self._tally, self._settings.command):
                 say(line)
+            self._notifier.tell("failed", "the head node of the Ray cluster is gone; the same command goes on")
             self._tracker.__exit__()  # delivers; slow where MLflow is gone too
             for line in _tracking_troubles(self._tracker, self._settings):
                 say(line)
+            self._notifier.wait()
         finally:
             os._exit(1)
 
@@ -234,7 +238,11 @@ class _Rounds:
         """Of each trial, on this machine; nothing where that of one is not known."""
         if self._settings.address:
             return {}
-        speeds, here = estimate.Speeds.of(self._ledger), [estimate.here(entry.trial for entry in plan.to_run)]
+        try:
+            speeds = estimate.Speeds.of(self._ledger)
+        except StorageError:  # trials run without
+            return {}
+        here = [estimate.here(entry.trial for entry in plan.to_run)]
         steps = {
             entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
             for entry in plan.to_run
@@ -249,9 +257,24 @@ class _Rounds:
             shutdown.wait(pause)
         elsewhere = [entry.trial for entry in plan.to_run if entry.trial.id in heard.elsewhere]
         if not again and elsewhere:
-            self._wait_for(elsewhere, shutdown)
+            with suppress(StorageError):
+                self._wait_for(elsewhere, shutdown)
         chosen = {trial.id for trial in (*again, *elsewhere)}
-        return planning.among(planning.make([entry.trial for entry in plan.entries], self._ledger), chosen)
+        return planning.among(self._planned([entry.trial for entry in plan.entries], shutdown), chosen)
+
+    def _planned(self, trials: Sequence[Trial], shutdown: Shutdown) -> Plan:
+        """By the ledger. Where that cannot be read it is asked again, as often as a trial that the storage fails."""
+        failures = 0
+        while True:
+            try:
+                return planning.make(trials, self._ledger)
+            except StorageError as error:
+                failures += 1
+                if shutdown.requested or failures > self._tally.policy.storage:
+                    raise StorageError(f"{error}; once it can be, the same command goes on") from error
+                pause = backoff(failures, self._rng)
+                self._say(f"{error}; tried again in {duration(pause)}")
+                shutdown.wait(pause)
 
     def _wait_for(self, trials: list[Trial], shutdown: Shutdown) -> None:
         """Until all have ended or the driver of the other sweep has left one of them."""
@@ -354,7 +377,7 @@ class _Round:
         """A trial whose process died starts again at once, unless it needs more memory or does so again and again."""
         if trial_id in self._waiting:  # it died again before it could ask
             return
-        if kind is FailureKind.LOST and self._tally.lost(trial_id, self._ledger.step(trial_id)):
+        if kind is FailureKind.LOST and self._tally.lost(trial_id, self._step(trial_id)):
             self._progress.lost(trial_id, reason)
             self._tracker.ended(trial_id, TrialState.INTERRUPTED)
             return
@@ -365,6 +388,12 @@ class _Round:
         failure = Failed(kind=kind, error=reason, signature=without_numbers(reason))
         self._write_down(trial_id, failure)
         self.ended(trial_id, Outcome(TrialState.FAILED, reason, kind, signature=failure.signature))
+
+    def _step(self, trial_id: str) -> int:
+        """Of its newest checkpoint; as if there were none where that cannot be read now."""
+        with suppress(StorageError):
+            return self._ledger.step(trial_id)
+        return 0
 
     def _write_down(self, trial_id: str, failure: Failed) -> None:
         """In the place of the worker, which is dead."""
@@ -410,4 +439,5 @@ def _tracking_troubles(tracker: Tracker, settings: Settings) -> list[str]:
     if not tracker.behind and not tracker.outage:
         return []
     uri = safe_uri(settings.tracking_uri)
-    return [f"MLflow at {uri} lacks {len(tracker.behind)} trials: {tracker.outage}; the same command delivers them"]
+    what = f"{len(tracker.behind)} trials" if tracker.behind else "the report"
+    return [f"MLflow at {uri} lacks {what}: {tracker.outage}; once it can be told, the same command does so"]

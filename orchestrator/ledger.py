@@ -275,13 +275,14 @@ class Ledger:
 
     def _unended(self, trial_id: str) -> Standing:
         attempt = self.attempt(trial_id)
-        failure = self._failure_of(attempt)
-        state = TrialState.FAILED if failure else TrialState.INTERRUPTED if attempt else TrialState.PENDING
+        failure, step = self._failure_of(attempt), self.step(trial_id)
+        begun = attempt or step  # what attempt.json said may be lost
+        state = TrialState.FAILED if failure else TrialState.INTERRUPTED if begun else TrialState.PENDING
         return Standing(
             state=state,
             attempts=attempt.number if attempt else 0,
             began=attempt.began if attempt else None,
-            step=self.step(trial_id),
+            step=step,
             failure=failure.error if failure else None,
             kind=failure.kind if failure else "",
             signature=failure.signature if failure else "",

@@ -9,6 +9,7 @@ import getpass
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import time
@@ -78,10 +79,10 @@ def check_uri(uri: str) -> str:
     return uri
 
 
-def safe_uri(uri: str) -> str:
-    """The URI without its password, fit to be shown and stored."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+def safe_uri(text: str) -> str:
+    """A URI, or a text that holds some, without its passwords: fit to be shown and stored."""
+    text = re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
+    return re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 @dataclass(slots=True)

@@ -72,6 +72,10 @@ class Notifier:
     ) -> None:
         if isinstance(error, Exception):
             self.tell("failed", str(error) or type(error).__name__)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until all have been told, or it has taken too long."""
         for thread in self._threads:
             thread.join(SECONDS + MORE_SECONDS)
 

@@ -78,7 +78,7 @@ def checked(location: Location) -> Location:
     """An address as it is, a path as a Path. Raises UsageError for what is neither. Imports nothing, asks nobody."""
     text = str(location)
     if not _is_store(location):
-        if re.match(r"[a-z0-9+.-]+:/", text, re.IGNORECASE):
+        if not text or re.match(r"[a-z0-9+.-]+:/", text, re.IGNORECASE):
             raise UsageError(f"storage {_shown(text)!r}: allowed: a folder, or {SCHEME}BUCKET/PREFIX")
         return Path(location)
     parts = urlsplit(text)

@@ -373,6 +373,8 @@ def _fault(document: Document, details: ErrorDetails) -> Fault:
             message = f"given {given}; must be letters, digits, '.', '_' and '-', a letter or digit first"
         case "dict_type" | "model_type" | "model_attributes_type" | "dataclass_type":
             message = f"given {given}; must be a mapping"
+        case "tuple_type":
+            message = f"given {given}; must be a valid list"
         case _:  # such as "Input should be a valid list"
             message = f"given {given}; {re.sub('^[A-Z][a-z]+ should ', 'must ', details['msg'])}"
     return document.fault(key, message)

@@ -21,7 +21,7 @@ from pathlib import Path
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics
 from orchestrator import browsing, run_files
-from orchestrator.errors import UsageError
+from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import Ledger, Standing
 from orchestrator.mlflow_store import Store, database_file, first_line, safe_uri
 from orchestrator.provenance import code_version
@@ -141,9 +141,11 @@ class Tracker:
             self.outage, self._doubtful = first_line(error), True
             self._store = None  # what it knows of runs may be out of date
             self._next_try = time.monotonic() + RETRY_SECONDS
-        if self.outage and not before:
-            self._say(f"MLflow at {safe_uri(self._uri)} cannot be reached: {self.outage}; training goes on without it")
-        elif before and not self.outage:
+            if not before:
+                uri, of_storage = safe_uri(self._uri), isinstance(error, StorageError)
+                what = self.outage if of_storage else f"MLflow at {uri} cannot be reached: {self.outage}"
+                self._say(f"{what}; {'MLflow is told later' if of_storage else 'training goes on without it'}")
+        if before and not self.outage:
             self._say("MLflow can be reached again")
 
     def _connected(self) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -116,11 +117,11 @@ def listens(address: str, before: tuple[str, ...] = ()) -> bool:
 def test_what_ran_on_a_lost_node_goes_on_elsewhere_and_after_the_loss_of_the_head_on_a_new_cluster(
     undisturbed: tuple[User, Finished], steady: User
 ) -> None:
-    user, port = steady, free_port()
+    user, port, told = steady, free_port(), steady.folder / "told.json"
     with Node(user, "127.0.0.2", port=port) as head:
         wait_until(lambda: listens(head.address), "the head listens")
         with Node(user, "127.0.0.3", head=head.address) as node:
-            driver = user.start("sweep", "--address", head.address)
+            driver = user.start("sweep", "--address", head.address, "--notify", f"tee {told}")
             wait_for_both(user, driver)
             moved, staying, there = trial_on(user, node), trial_on(user, head), node.pids()
         (user.folder / "faults" / "go").touch()
@@ -141,6 +142,7 @@ def test_what_ran_on_a_lost_node_goes_on_elsewhere_and_after_the_loss_of_the_hea
     left = f"{CHAOS_TRIALS - len(ended)} of {CHAOS_TRIALS} trials have not ended"
     assert end[0] == f"{left}; the same command goes on with them"
     assert end[1].endswith(f"orchestrate sweep {user.sweep_file} --storage {user.storage} --address {head.address}")
+    assert json.loads(told.read_text())["event"] == "failed"
 
     with Node(user, "127.0.0.2", port=port) as head:
         wait_until(lambda: listens(head.address), "the new head listens")

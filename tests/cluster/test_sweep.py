@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -172,6 +173,23 @@ def test_ctrl_c_stops_and_says_how_to_go_on(user: User) -> None:
     assert {"finished"} < states
     statuses = dict(user.database().execute(f"SELECT status, count(*) {OF_TRIALS} GROUP BY 1").fetchall())
     assert "RUNNING" not in statuses
+
+
+def test_a_sweep_goes_on_when_nobody_reads_what_it_says_and_ctrl_c_still_stops_it(user: User) -> None:
+    """As in a pipe to `tee`, which ends at ctrl-C."""
+    user.faults({"method": "aann", "n": 2, "step": 30, "do": "wait"})
+    process = user.start("sweep")
+    assert process.stderr
+    process.stderr.readline()
+    process.stderr.close()
+    wait_until(lambda: len(user.results()) >= 2 and len(user.steps()) >= 3, "trials have ended, and one waits")
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(2)  # until all are told
+    (user.folder / "faults" / "go").touch()
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Not in the tables" in stdout
+    wait_until(lambda: not user.processes(), "nothing is left", 10)
 
 
 def test_another_shell_sees_what_runs_and_cannot_run_it_too_and_sigterm_to_all_stops_it(user: User) -> None:

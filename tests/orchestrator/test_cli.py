@@ -196,6 +196,14 @@ def test_storage_is_a_default_an_option_or_a_variable(orchestrate, tmp_path, mak
     assert report["states"]["finished"] == 1
 
 
+def test_where_nothing_failed_there_is_nothing_to_retry(orchestrate) -> None:
+    done = orchestrate("sweep", QUICKSTART, "--retry-failed")
+    assert done.code == 1
+    assert "no trial has failed: there is nothing to retry\n" in done.err
+    assert "28 of 28 trials have not ended" in done.err
+    assert "--retry-failed" not in done.err
+
+
 # Show and reproduce
 
 
@@ -338,6 +346,9 @@ def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, co
         (["report", TABLE6, "--table", "losses"], "'losses' is not one of 'errors', 'wins'"),
         (["sweep", QUICKSTART, "--cpus", "0"], "0 is not in the range x>=1"),
         (["sweep", QUICKSTART, "--gpus", "2"], "2.0 is not in the range 0<=x<=1"),
+        (["plan", QUICKSTART, "--address", "localhost"], "error: address localhost: allowed: auto, HOST:PORT\n"),
+        (["sweep", QUICKSTART, "--address", "local"], "error: address local: allowed: auto, HOST:PORT\n"),
+        (["ui", QUICKSTART, "--tracking-uri", "http://["], "tracking URI 'http://[': Invalid IPv6 URL"),
         (["ui", QUICKSTART, "--port", "0"], "0 is not in the range 1<=x<=65535"),
         (["paln", TABLE6], "No such command 'paln'"),
         (["data", "check", "mnist"], "'mnist' is not one of 'cifar10', "),
@@ -349,6 +360,28 @@ def test_bad_usage_is_one_message_and_exit_code_2(orchestrate, arguments, messag
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert TRACEBACK not in done.err
+
+
+@pytest.mark.parametrize("option", ["--output", "--html"])
+def test_a_place_that_cannot_be_written_is_named(orchestrate, option) -> None:
+    done = orchestrate("report", QUICKSTART, option, "/proc/none")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("\nerror: /proc/none: No such file or directory\n(give --debug to see where)\n")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:hunter2@127.0.0.1:1", "http://me:***@127.0.0.1:1"),
+        ("http://me:hun@ter2@127.0.0.1:1", "http://me:***@127.0.0.1:1"),
+        ("mysql://127.0.0.1:1/db?user=me&password=hunter2", "mysql://127.0.0.1:1/db?user=me&password=***"),
+    ],
+)
+def test_a_password_is_not_shown(orchestrate, uri, shown) -> None:
+    done = orchestrate("ui", QUICKSTART, "--tracking-uri", uri)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"error: MLflow at {shown} cannot be reached: ")
+    assert "ter2" not in done.err
 
 
 def test_a_traceback_is_shown_if_asked_for(orchestrate) -> None:

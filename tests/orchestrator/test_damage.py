@@ -121,7 +121,7 @@ def absent(name: str, found: dict[str, Any]) -> bool:
         case "result.json":
             return found["record"] is None and found["standing"].state is not TrialState.FINISHED
         case "attempt.json":
-            return found["attempt"] is None
+            return found["attempt"] is None and found["standing"].state is not TrialState.PENDING  # it has checkpoints
         case "failure.json":
             return found["failure"] is None and found["standing"].state is TrialState.INTERRUPTED
         case "metrics.parquet":  # those of the checkpoint stand in

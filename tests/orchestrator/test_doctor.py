@@ -245,7 +245,9 @@ def test_a_database_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
 @of_mlflow
 def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
-    assert doctor.tracking(f"sqlite:///{tmp_path / 'mlflow.db'}").state is State.PROBLEM
+    check = doctor.tracking(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert check.state is State.PROBLEM
+    assert "move that file away" in check.mend
 
 
 # Shown

@@ -145,6 +145,7 @@ def test_the_command_line_takes_an_address_or_a_command() -> None:
     ("text", "said"),
     [
         (f"{{webhook: {SECRET}}}", "notify: webhook must begin with http:// or https://"),
+        ("{command: mail-me}", "notify.command: given 'mail-me'; must be a valid list"),
         ("{command: ['']}", "notify: command must begin with a program"),
         ("{webhok: x}", "notify.webhok: unknown key; allowed: command, webhook (did you mean webhook?)"),
     ],

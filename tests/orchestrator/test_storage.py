@@ -159,6 +159,7 @@ def test_an_interrupted_write_leaves_no_half_of_a_file(bucket, monkeypatch) -> N
 @pytest.mark.parametrize(
     ("address", "said"),
     [
+        ("", "allowed: a folder, or s3://BUCKET/PREFIX"),
         ("s3://", "must name a bucket"),
         ("s3:///prefix", "must name a bucket"),
         ("gs://bucket", "allowed: a folder, or s3://BUCKET/PREFIX"),
