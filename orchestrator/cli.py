@@ -772,7 +772,7 @@ def _data_of(storage: Location) -> Path:
     return local_folder(checked(storage)) / "data"
 
 
-_dataset = click.argument("name", type=click.Choice(list(DATASETS)))
+_dataset = click.argument("name", metavar="DATASET", type=click.Choice(list(DATASETS)))
 _root = click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -788,7 +788,10 @@ _root = click.option(
 @_dataset
 @_root
 def fetch(name: str, root: Path) -> None:
-    """Download what is missing of a data set."""
+    """Download what is missing of a data set.
+
+    DATASET is cifar10, cifar100, svhn or fashion_mnist; digits comes with scikit-learn.
+    """
     from anytime_core.data import fetch as fetching
 
     fetching.fetch(name, root)
@@ -799,7 +802,10 @@ def fetch(name: str, root: Path) -> None:
 @_root
 @_format
 def check(name: str, root: Path, form: str) -> None:
-    """Compare the files of a data set with their published md5 sums."""
+    """Compare the files of a data set with what was published.
+
+    DATASET is cifar10, cifar100, svhn or fashion_mnist; digits, which comes with scikit-learn, has no files.
+    """
     from anytime_core.data import fetch as fetching
     from anytime_core.data.formats import USABLE
 
