@@ -338,7 +338,7 @@ def _ui_command(sweep_file: Path, storage: Location, tracking_uri: str | None) -
 def plan(
     sweep_file: Path, storage: Location, address: str | None, cpus: int | None, gpus: float | str | None, form: str
 ) -> None:
-    """List the trials of a sweep: what would run, in which order, and why; and what it would take.
+    """List what would run of a sweep, why, and what it would take.
 
     Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
     With --address the cluster is asked what it has, and what it cannot hold is refused.
@@ -400,7 +400,7 @@ def _machines_at(address: str) -> list[Node]:
 @_common
 @_format
 def status(sweep_file: Path, storage: Location, form: str) -> None:
-    """Show where the trials of a sweep stand, also while it runs elsewhere."""
+    """Show where a sweep's trials stand, also while it runs."""
     from orchestrator import render, report
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
@@ -442,7 +442,7 @@ def report_command(
     html: Path | None,
     output: Path | None,
 ) -> None:
-    """Show the tables of a sweep: errors, wins over the baseline, increases over the optimum."""
+    """Show the tables of a sweep: errors, wins, increases."""
     from orchestrator import render, report
     from orchestrator.ledger import Ledger
     from orchestrator.sweep import load
@@ -528,7 +528,7 @@ _table_or_json = click.option(
 @_cell
 @_table_or_json
 def show(sweep_file: Path, storage: Location, cell: tuple[str, ...], form: str) -> None:
-    """Show all that is known of one trial, and where its numbers come from.
+    """Show one trial: its numbers, and where they come from.
 
     CELL is a trial's id, its first digits, or words of its place in the tables: "aann (7,16) cifar10 seed 1".
     """
@@ -550,7 +550,7 @@ def show(sweep_file: Path, storage: Location, cell: tuple[str, ...], form: str) 
 def reproduce(
     sweep_file: Path, storage: Location, cell: tuple[str, ...], data_root: Path | None, check_md5: bool, form: str
 ) -> None:
-    """Train one trial again, and say whether it gives the same bits.
+    """Train one trial again: does it give the same bits?
 
     CELL is as for `show`. The results in the storage folder stay as they are. Exit code 1 if the bits differ.
     """
@@ -626,7 +626,7 @@ def predict(
     threads: int | None,
     form: str,
 ) -> None:
-    """Classify images with a trained network, which refines its answer until it is interrupted.
+    """Classify images with a network that refines its answer.
 
     NETWORK is a trial's id, its first digits, an id of an MLflow run, or SWEEP.yaml and words of a cell, as for `show`.
     Several ids are a sequence, run by depth. An IMAGE is a .png, .jpg, or an .npy of pixels as the data set has them.
@@ -697,7 +697,9 @@ def profile(
     threads: int | None,
     form: str,
 ) -> None:
-    """Measure each prediction of a network on this device; or, of a sweep, show which network is best at each budget.
+    """Measure a network's predictions, or compare a sweep's.
+
+    Of a network: cost, error and time of each prediction, here. Of a sweep: which network is best at each budget.
 
     NETWORK is as for `predict`; SWEEP.yaml alone is all of its networks that have finished, and sequences of them. In
     a folder, --output, the figure is a .png and a .svg, the table a .csv.
@@ -723,9 +725,11 @@ def profile(
 @_using
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file, a .zip.")
 def export(words: tuple[str, ...], storage: Location, tracking_uri: str | None, output: Path) -> None:
-    """Write a network as one file that ONNX Runtime runs unit by unit, and that runs itself: `python FILE image.npy`.
+    """Write a network as one file for ONNX Runtime.
 
-    NETWORK is as for `predict`. Needs `pip install '.[export]'`; to run the file, numpy and onnxruntime are enough.
+    It is run unit by unit, and runs itself: `python FILE image.npy`.
+
+    NETWORK is as for `predict`. Needs `pip install -e '.[export]'`; to run the file, numpy and onnxruntime are enough.
     """
     from orchestrator import export as exporting
     from orchestrator import networks
@@ -743,7 +747,9 @@ def export(words: tuple[str, ...], storage: Location, tracking_uri: str | None, 
     "--format", "form", type=click.Choice(TABLE_FORMATS), default="table", show_default=True, help="Where it goes."
 )
 def paper(form: str) -> None:
-    """Compute the paper's Tables 2a, 2b and 5 from its Table 6, and test what it claims of them.
+    """Compute the paper's percentages and test its claims.
+
+    Tables 2a, 2b and 5 follow from its Table 6.
 
     Exit code 1 if a number is not the printed one.
     """
@@ -787,7 +793,7 @@ def ui(sweep_file: Path, storage: Location, tracking_uri: str | None, host: str,
 
 @cli.group()
 def data() -> None:
-    """Download data sets, and check that their files are as published."""
+    """Download data sets, and check their files."""
 
 
 def _data_of(storage: Location) -> Path:
@@ -796,7 +802,7 @@ def _data_of(storage: Location) -> Path:
     return local_folder(checked(storage)) / "data"
 
 
-_dataset = click.argument("name", type=click.Choice(list(DATASETS)))
+_dataset = click.argument("name", metavar="DATASET", type=click.Choice(list(DATASETS)))
 _root = click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -812,7 +818,10 @@ _root = click.option(
 @_dataset
 @_root
 def fetch(name: str, root: Path) -> None:
-    """Download what is missing of a data set."""
+    """Download what is missing of a data set.
+
+    DATASET is cifar10, cifar100, svhn or fashion_mnist; digits comes with scikit-learn.
+    """
     from anytime_core.data import fetch as fetching
 
     fetching.fetch(name, root)
@@ -823,7 +832,10 @@ def fetch(name: str, root: Path) -> None:
 @_root
 @_format
 def check(name: str, root: Path, form: str) -> None:
-    """Compare the files of a data set with their published md5 sums."""
+    """Compare the files of a data set with what was published.
+
+    DATASET is cifar10, cifar100, svhn or fashion_mnist; digits, which comes with scikit-learn, has no files.
+    """
     from anytime_core.data import fetch as fetching
     from anytime_core.data.formats import USABLE
 
@@ -849,7 +861,9 @@ def doctor(
     address: str | None,
     form: str,
 ) -> None:
-    """Check the cluster, the storage, the data and MLflow, and say how to mend what is wrong.
+    """Check what a sweep needs, and say how to mend it.
+
+    That is the cluster, the storage, the data and MLflow.
 
     With a sweep, also whether its data sets are on every node, and a trial fits on one. Exit code 1 if there is a
     problem.

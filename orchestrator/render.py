@@ -303,9 +303,10 @@ def plan_table(outlook: Outlook, title: str, notes: Sequence[str] = ()) -> Table
 
 def _plan_row(estimate: Estimate) -> tuple[Entry, ...]:
     entry, seconds, disk = estimate.entry, estimate.seconds.value, estimate.disk.value
+    gpus = entry.trial.resources.gpus
     values = [
         *(entry.trial.id, entry.trial.cell.label, entry.action, entry.reason),
-        *(entry.trial.resources.cpus, entry.trial.resources.gpus),
+        *(entry.trial.resources.cpus, gpus if isinstance(gpus, str) else f"{gpus:g}"),
         None if seconds is None else duration(seconds),
         *(estimate.hours, str(estimate.seconds), None if disk is None else disk / 2**20),
     ]
