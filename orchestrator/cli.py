@@ -840,6 +840,9 @@ def check(name: str, root: Path, form: str) -> None:
     from anytime_core.data.formats import USABLE
 
     files = fetching.check(name, root)
+    if not files and form == "table":
+        click.echo(f"{name} has no files of its own: there is nothing to check")
+        return
     _print([{"file": str(file.path), "state": file.state} for file in files], form, title=f"{name} below {root}")
     if any(file.state not in USABLE for file in files):
         sys.exit(1)

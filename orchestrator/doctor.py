@@ -25,6 +25,7 @@ from orchestrator.probe import NOT_CONVERTED, Machine, Node, Request, Torch, ans
 from orchestrator.storage import Location, reason
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Resources
+from orchestrator.words import counted
 
 DISTRIBUTION = "anytime-orchestrator"
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
@@ -273,7 +274,7 @@ def fits(resources: Resources | None, here: Machine, nodes: Sequence[Node], refu
     if not resources or refused:
         return
     sizes = [(node.cpus, node.gpus) for node in nodes] or [(here.cpus, len(here.torch.gpus))]
-    asks = f"a trial asks for {resources.cpus} CPUs and {resources.share:g} GPUs"
+    asks = f"a trial asks for {resources}"
     if any(cpus >= resources.cpus and count >= resources.share for cpus, count in sizes):
         yield Check(name="resources", state=State.OK, found=asks)
     else:
@@ -359,7 +360,7 @@ def tracking(uri: str) -> Check:
 
 def _tracking_advice(said: str) -> str:
     if "No module named" in said:
-        return "install what its database needs: pip install 'anytime-orchestrator[server]'"
+        return "install what its database needs: pip install -e '.[server]'"
     if "Invalid Host header" in said:
         return "start the server with --allowed-hosts and the name it is called by here"
     if "not a database" in said or "malformed" in said:
@@ -377,7 +378,9 @@ def as_text(checks: Sequence[Check]) -> str:
         lines.append(f" {check.state:<9} {check.name:<10} {check.found}")
         lines += [f" {'':<9} {'':<10} → {check.mend}"] if check.mend else []
     counts = Counter(check.state for check in checks)
-    summary = ", ".join(f"{counts[state]} {state}" for state in reversed(State) if counts[state])
+    known = {State.PROBLEM: "problem", State.WARNING: "warning"}
+    told = [counted(counts[state], word) for state, word in known.items() if counts[state]]
+    summary = ", ".join([*told, *([f"{counts[State.OK]} ok"] if counts[State.OK] else [])])
     return "\n".join([*lines, "", summary])
 
 

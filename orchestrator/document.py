@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from orchestrator.errors import SweepError, UsageError
+from orchestrator.words import counted
 
 Key = tuple[str, ...]
 
@@ -47,8 +48,8 @@ class Document:
     def refuse(self, faults: Sequence[Fault]) -> None:
         """Raises SweepError with all of them, in the order of the file, if there are any."""
         if distinct := sorted(set(faults)):
-            count = "1 fault" if len(distinct) == 1 else f"{len(distinct)} faults"
-            raise SweepError("\n  ".join([f"{self.path}: {count}", *map(str, distinct)]))
+            found = counted(len(distinct), "fault")
+            raise SweepError("\n  ".join([f"{self.path}: {found}", *map(str, distinct)]))
 
 
 def read(path: Path) -> Document:

@@ -38,6 +38,7 @@ from orchestrator.sweep import Sweep
 from orchestrator.table import duration
 from orchestrator.tracking import Tracker, is_current, run_links
 from orchestrator.trial import AUTO, Trial, TrialState
+from orchestrator.words import counted
 from orchestrator.worker import Outcome, Surroundings
 
 
@@ -82,6 +83,8 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
         console.print(
             f"{sweep.name}: {planning.summary(plan)}; storage: {ledger.storage}", highlight=False, soft_wrap=True
         )
+        if any(entry.trial.config.training.compiled for entry in plan.to_run):
+            say("networks are compiled first: minutes, for what this machine has not compiled before")
         reported = (report_folder(ledger, sweep) / publish.PAGE).exists()
         if not plan.to_run and reported and is_current(ledger, sweep, settings.tracking_uri):
             return _troubles(planning.make(sweep.trials, ledger), Tally(sweep.retries), settings.command)
@@ -253,7 +256,7 @@ class _Rounds:
         """What the next round runs: what is to be tried again, and what another sweep has left unfinished."""
         again = [entry.trial for entry in plan.to_run if self._tally.again(entry.trial.id)]
         if pause := self._tally.pause([trial.id for trial in again], self._rng):
-            self._say(f"storage failed; {_counted(again)} tried again in {duration(pause)}")
+            self._say(f"storage failed; {counted(len(again), 'trial')} tried again in {duration(pause)}")
             shutdown.wait(pause)
         elsewhere = [entry.trial for entry in plan.to_run if entry.trial.id in heard.elsewhere]
         if not again and elsewhere:
@@ -280,7 +283,7 @@ class _Rounds:
         """Until all have ended or the driver of the other sweep has left one of them."""
         names = sorted({other for trial in trials if (other := self._elsewhere(trial))})
         if names:
-            self._say(f"waiting for {_counted(trials)} that sweep {', '.join(names)} trains now")
+            self._say(f"waiting for {counted(len(trials), 'trial')} that sweep {', '.join(names)} trains now")
         while not shutdown.requested and all(self._elsewhere(trial) for trial in trials):
             trials = [trial for trial in trials if not self._ledger.record(trial.id)]
             if not trials or shutdown.wait(ELSEWHERE_SECONDS):
@@ -288,10 +291,6 @@ class _Rounds:
 
     def _elsewhere(self, trial: Trial) -> str | None:
         return self._ledger.elsewhere(trial.id, self._sweep.name)
-
-
-def _counted(trials: Sequence[Trial]) -> str:
-    return f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
 
 
 class _Round:

@@ -110,7 +110,7 @@ def _onnx(part: str) -> Any:
     try:
         return import_module(f"onnx.{part}")
     except ImportError as error:
-        raise UsageError(f"export needs onnx ({error}); to install: pip install '.[export]'") from error
+        raise UsageError(f"export needs onnx ({error}); to install: pip install -e '.[export]'") from error
 
 
 def _model(network: TrainedNetwork, stage: Stage, last: bool) -> bytes:

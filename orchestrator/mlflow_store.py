@@ -80,8 +80,9 @@ def check_uri(uri: str) -> str:
 
 
 def safe_uri(text: str) -> str:
-    """A URI, or a text that holds some, without its passwords: fit to be shown and stored."""
+    """A URI, or a text that holds some, without its passwords and tokens: fit to be shown and stored."""
     text = re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
+    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)  # a user of a database is no secret
     return re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
 
 

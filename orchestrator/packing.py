@@ -23,6 +23,7 @@ from orchestrator.estimate import PARTS, Speeds, holds
 from orchestrator.hardware import Gpu, Node
 from orchestrator.plan import Plan
 from orchestrator.trial import AUTO, Resources, Trial
+from orchestrator.words import counted
 
 BY_CHANNELS = ((16, 4), (32, 2))
 """Up to so many channels, so many trials on a GPU; one of wider networks. A guess from the launches of a step: not
@@ -102,7 +103,7 @@ def _given(trial: Trial, found: Share) -> Trial:
 def _notes(shares: Sequence[Share], nodes: Sequence[Node]) -> Iterable[str]:
     for found, count in sorted(Counter(shares).items(), key=lambda item: item[0].k):
         alone = "one trial a GPU" if found.k == 1 else f"{found.k} trials a GPU"
-        yield f"{alone} for {count} trial{'' if count == 1 else 's'} ({found.reason})"
+        yield f"{alone} for {counted(count, 'trial')} ({found.reason})"
     if without := [node.name for node in nodes if node.gpus and not node.mps]:
         yield (
             f"no NVIDIA MPS on {', '.join(without)}: trials on one GPU would only take turns, so each has one alone; "
@@ -138,5 +139,4 @@ def advice(nodes: Sequence[Node]) -> str:
 
 def _fault(resources: Resources, trials: Sequence[Trial]) -> str:
     who = "a trial" if len(trials) == 1 else f"each of {len(trials)} trials"
-    gpus = resources.gpus if isinstance(resources.gpus, str) else f"{resources.gpus:g}"
-    return f"{who} asks for {resources.cpus} CPUs and {gpus} GPUs, and no node has that"
+    return f"{who} asks for {resources}, and no node has that"

@@ -16,6 +16,7 @@ from orchestrator.ledger import Ledger, Standing
 from orchestrator.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep import Sweep
 from orchestrator.trial import Trial, TrialState
+from orchestrator.words import counted
 
 Action = Literal["keep", "run", "resume", "retry", "leave"]
 """``leave``: it has not ended, and is not run for now."""
@@ -96,7 +97,7 @@ def summary(plan: Plan) -> str:
         "leave": "left as they are",
     }
     counts = ", ".join(f"{plan.actions[action]} {word}" for action, word in words.items() if plan.actions[action])
-    return f"{len(plan.entries)} trials: {counts}"
+    return f"{counted(len(plan.entries), 'trial')}: {counts}"
 
 
 def power(sweep: Sweep) -> str:

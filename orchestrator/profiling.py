@@ -23,6 +23,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.networks import Found
 from orchestrator.sweep import Sweep
 from orchestrator.table import Column, Entry, Table
+from orchestrator.words import counted
 
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
@@ -153,8 +154,7 @@ def device_name(predictor: ExponentialSequence) -> str:
 
     if predictor.device.type == "cuda":
         return str(torch.cuda.get_device_name(predictor.device))
-    count = torch.get_num_threads()
-    return f"{cpu_model() or 'CPU'}, {count} thread{'s' * (count > 1)}"
+    return f"{cpu_model() or 'CPU'}, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def errors(members: Sequence[Found]) -> list[float]:

@@ -142,10 +142,10 @@ class Progress:
     @property
     def summary(self) -> str:
         done = self._kept + self._ended[TrialState.FINISHED] + self._ended[TrialState.DIVERGED]
-        failed = self._failed + self._ended[TrialState.FAILED] + self._ended[TrialState.INTERRUPTED]
+        failed, stopped = self._failed + self._ended[TrialState.FAILED], self._ended[TrialState.INTERRUPTED]
         left = self.seconds_left()
-        time_left = "" if left is None else f", {duration(left)} left"
-        return f"{done}/{self._total} done, {len(self._running)} running, {failed} failed{time_left}"
+        rest = f", {stopped} interrupted" if stopped else "" if left is None else f", {duration(left)} left"
+        return f"{done}/{self._total} done, {len(self._running)} running, {failed} failed{rest}"
 
     def seconds_left(self) -> float | None:
         """As long as the rest takes in that order, at the speeds so far; None too early on."""

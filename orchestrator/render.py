@@ -23,6 +23,7 @@ from orchestrator.stats import TESTS
 from orchestrator.table import Column, Entry, Table, decimals, duration, present
 from orchestrator.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.trial import Trial, TrialState
+from orchestrator.words import counted
 
 ABSENT = "-"
 
@@ -218,7 +219,7 @@ def headings(table: Table) -> list[str]:
 
 
 def show(tables: Sequence[Table], form: str) -> str:
-    """Tables one after the other; as CSV each under a line with its name, and as JSON by name."""
+    """Tables one after the other; as CSV each of several under a line with its name, and as JSON by name."""
     match form:
         case "json":
             content = [
@@ -227,7 +228,10 @@ def show(tables: Sequence[Table], form: str) -> str:
             ]
             return as_json(content)
         case "csv":
-            return "\n\n".join(f"# {table.name}\n{as_csv(table_rows(table), headings(table))}" for table in tables)
+            parts = [as_csv(table_rows(table), headings(table)) for table in tables]
+            if len(parts) > 1:
+                parts = [f"# {table.name}\n{part}" for table, part in zip(tables, parts, strict=True)]
+            return "\n\n".join(parts)
         case _:
             shown = {"table": table_text, "markdown": table_markdown, "latex": table_latex}[form]
             return "\n\n".join(map(shown, tables))
@@ -344,7 +348,7 @@ def _described(nodes: Sequence[Node]) -> str:
     """Such as ``2 nodes (12 CPUs, 4 NVIDIA H100)``."""
     gpus = Counter(gpu.name for node in nodes for gpu in node.gpus)
     parts = [f"{sum(node.cpus for node in nodes):g} CPUs", *(f"{count} {name}" for name, count in gpus.items())]
-    return f"{len(nodes)} node{'' if len(nodes) == 1 else 's'} ({', '.join(parts)})"
+    return f"{counted(len(nodes), 'node')} ({', '.join(parts)})"
 
 
 def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:

@@ -18,6 +18,7 @@ from orchestrator.progress import Progress
 from orchestrator.provenance import code_version
 from orchestrator.trace import Comparison, Run, compare
 from orchestrator.trial import Resources, Trial, TrialRecord
+from orchestrator.words import counted
 from orchestrator.worker import Outcome, Surroundings, run_trial
 
 
@@ -62,7 +63,7 @@ def _resources(trial: Trial, record: TrialRecord) -> Resources:
 
 def _rerun(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Run:
     ledger.make()
-    threads = "1 thread" if trial.resources.cpus == 1 else f"{trial.resources.cpus} threads"
+    threads = counted(trial.resources.cpus, "thread")
     device = f"{threads} and a GPU" if trial.resources.gpus else threads
     said = f"training {trial.cell.label} again: {trial.config.steps} steps, {device}"
     console.print(said, highlight=False, markup=False, soft_wrap=True)

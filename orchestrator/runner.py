@@ -104,10 +104,13 @@ class Network:
         No other unit begins once ``deadline`` seconds have passed since this call, the next prediction would cost more
         than ``budget`` (up to 1 a part of the cost of all, above that multiply-adds of one image), in all images some
         class has at least the probability ``confidence``, or another thread has set ``stop``. Any number of threads may
-        call at once.
+        call at once. Raises ValueError for what are no such images.
         """
         end = math.inf if deadline is None else time.perf_counter() + deadline
         batch = images[None] if np.ndim(images) == 3 else images
+        shape = (self.manifest["channels"], self.manifest["size"], self.manifest["size"])
+        if batch.shape[1:] != shape or batch.dtype.kind not in "buif":
+            raise ValueError(f"images are {images.dtype} {list(images.shape)}, must be numbers [N,{_listed(shape)}]")
         last = len(self.costs) - 1 if budget is None else self._affordable(budget)
         return self._answers(batch, end, last, 2.0 if confidence is None else confidence, stop)
 
@@ -136,16 +139,25 @@ class Network:
                 index += 1
 
 
+def _listed(shape: Sequence[int]) -> str:
+    return ",".join(map(str, shape))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Classes of images (.npy), as the network refines its answer.")
-    parser.add_argument("images", type=Path, help="pixels [N,C,S,S] or [C,S,S], as the data set has them")
-    parser.add_argument("--deadline", type=float, help="milliseconds")
-    parser.add_argument("--budget", type=float, help="a part of the whole cost up to 1, or multiply-adds")
-    parser.add_argument("--confidence", type=float, help="from 0 to 1")
+    parser = argparse.ArgumentParser(description="Classes of images, as the network refines its answer.")
+    parser.add_argument("images", type=Path, metavar="IMAGES.npy", help="pixels [N,C,S,S], as the data set has them")
+    parser.add_argument("--deadline", type=float, metavar="MS", help="milliseconds")
+    parser.add_argument("--budget", type=float, metavar="COST", help="a part of the whole up to 1, or multiply-adds")
+    parser.add_argument("--confidence", type=float, metavar="P", help="from 0 to 1")
     given = parser.parse_args()
-    network, images = Network(Path(__file__).parent), np.load(given.images)
+    network = Network(Path(__file__).parent)
+    try:
+        images = np.load(given.images)
+        network.predict(images)  # the first call prepares
+    except (OSError, ValueError) as error:  # numpy's words for a file of another kind are about pickles
+        reason = str(error) if "images are" in str(error) else getattr(error, "strerror", None) or "no file of numpy's"
+        parser.error(f"{given.images}: {reason}")
     deadline = given.deadline / 1000 if given.deadline else None
-    network.predict(images)  # the first call prepares
     answers = list(network.refine(images, deadline=deadline, budget=given.budget, confidence=given.confidence))
     for answer in answers:
         names = ", ".join(network.manifest["classes"][index] for index in answer.classes)

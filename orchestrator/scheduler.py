@@ -194,7 +194,7 @@ def check_fits(asked: Collection[Resources]) -> None:
     """Raises ClusterError, with all that no node can hold."""
     if refused := [resources for resources in asked if not _nodes(resources)]:
         have = ray.cluster_resources()
-        asks = ", another ".join(f"asks for {it.cpus} CPUs and {it.share:g} GPUs" for it in refused)
+        asks = ", another ".join(f"asks for {resources}" for resources in refused)
         raise ClusterError(
             f"a trial {asks}, and no node has that: the cluster's "
             f"total is {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change the sweep's resources, or "

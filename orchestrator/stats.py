@@ -17,6 +17,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.words import counted
+
 Errors = Sequence[float | None] | NDArray[np.float64]
 """In percent, one for each experiment."""
 
@@ -290,9 +292,5 @@ def dependence(pairs: Iterable[tuple[str, str, int]]) -> str:
     shared += ["random draws"] if len(seeds) < len(pairs) else []
     if not shared:
         return ""
-    where = f"on {_number(len(datasets), 'data set')} with {_number(len(seeds), 'seed')}"
+    where = f"on {counted(len(datasets), 'data set')} with {counted(len(seeds), 'seed')}"
     return f"{len(pairs)} pairs {where} share {' and '.join(shared)}: the tests take them for independent"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -16,6 +16,7 @@ from orchestrator.ledger import Attempt, Failure, Ledger
 from orchestrator.measurements import METRICS, errors_of
 from orchestrator.sweep import Sweep
 from orchestrator.trial import ID_LENGTH, Cell, Trial, TrialRecord, TrialState
+from orchestrator.words import counted
 
 SHORTEST_PREFIX = 4
 MOST_CANDIDATES = 20
@@ -325,6 +326,5 @@ def _counted(values: Iterable[str], preposition: str) -> str:
     if len(counts) < 2:
         return ""
     (first, count), *rest = counts
-    trials = "1 trial" if count == 1 else f"{count} trials"
     others = [f"{number} {preposition.split()[0]} {value}" for value, number in rest]
-    return ", ".join([f"{trials} {preposition} {first}", *others])
+    return ", ".join([f"{counted(count, 'trial')} {preposition} {first}", *others])

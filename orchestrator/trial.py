@@ -10,6 +10,7 @@ from typing import Any
 
 from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, plain
 from anytime_core.result import TrialResult
+from orchestrator.words import counted
 
 ID_LENGTH = 16
 AUTO = "auto"
@@ -72,6 +73,11 @@ class Resources:
     def share(self) -> float:
         """Of a GPU; all of it while it is not known."""
         return 1.0 if isinstance(self.gpus, str) else self.gpus
+
+    def __str__(self) -> str:
+        """Such as ``1 CPU and 0.25 GPUs``."""
+        gpus = "1 GPU" if self.share == 1 else f"{self.share:g} GPUs"
+        return f"{counted(self.cpus, 'CPU')} and {'a share of a GPU' if self.gpus == AUTO else gpus}"
 
     def __post_init__(self) -> None:
         faults = [f"cpus is {self.cpus}, must be at least 1"] if self.cpus < 1 else []

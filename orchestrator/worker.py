@@ -26,6 +26,7 @@ from orchestrator.provenance import machine
 from orchestrator.retries import FailureKind, classify, signature
 from orchestrator.storage import Location, reason
 from orchestrator.trial import Trial, TrialRecord, TrialState
+from orchestrator.words import counted
 
 METRICS_INTERVAL = 1.0
 """Seconds between two writes of a trial's metrics."""
@@ -124,8 +125,8 @@ def _attempt(trial: Trial, where: Surroundings, report: Report, line: Line) -> O
 
 def _device(trial: Trial) -> str:
     """What Ray gave this process of its machine, for people."""
-    cpus, gpus = trial.resources.cpus, os.environ.get("CUDA_VISIBLE_DEVICES", "?")
-    return f"GPU {gpus}" if trial.resources.gpus else f"{cpus} CPU{'s' * (cpus > 1)}"
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "?")
+    return f"GPU {gpus}" if trial.resources.gpus else counted(trial.resources.cpus, "CPU")
 
 
 def _attempted(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> Outcome:

@@ -239,11 +239,11 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, F
         impossible = user.run("plan", "--address", address, "--gpus", "auto", "--storage", "other")
     assert "makespan on 1 node (2 CPUs): unknown" in plan.stdout
     assert impossible.code == 1
-    assert "each of 6 trials asks for 1 CPUs and auto GPUs, and no node has that" in impossible.stderr
+    assert "each of 6 trials asks for 1 CPU and a share of a GPU, and no node has that" in impossible.stderr
     assert done.code == 0, done.stderr
     assert tables_of(done.stdout) == tables_of(finished[1].stdout)
     assert refused.code == 1
-    assert "asks for 1 CPUs and 0.5 GPUs, and no node has that" in refused.stderr
+    assert "asks for 1 CPU and 0.5 GPUs, and no node has that" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -105,6 +105,22 @@ def test_the_file_runs_by_itself_where_this_package_is_not(tmp_path) -> None:
     assert told == [NAMES[int(answer.classes)] for answer in answers]
 
 
+def test_what_are_no_images_is_told_in_a_line(tmp_path) -> None:
+    exported(network_of(), tmp_path / "network.zip", 8)
+    np.save(tmp_path / "flat.npy", np.zeros((8, 8)))
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    said = {
+        "flat.npy": "flat.npy: images are float64 [8, 8], must be numbers [N,1,8,8]",
+        "picture.png": "picture.png: no file of numpy's",
+        "nosuch.npy": "nosuch.npy: No such file or directory",
+    }
+    for name, words in said.items():
+        command = [sys.executable, "network.zip", name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.splitlines()[-1].endswith(f"error: {words}"), done.stderr
+
+
 def test_the_manifest_says_what_is_in_it_and_equal_networks_are_equal_files(tmp_path) -> None:
     paths = [tmp_path / "one.zip", tmp_path / "deeper" / "two.zip"]
     network = network_of(period=2)

@@ -365,7 +365,9 @@ def test_a_csv_has_its_heading_without_rows_too(made) -> None:
         assert all(list(row) == render.COLUMNS[name] for row in rows(made)), name
     empty = replace(made, errors=(), wins=(), increases=(), sequences=())
     assert {render.long_csv(empty, name) for name in render.LONG} == {",".join(c) for c in render.COLUMNS.values()}
-    assert render.show([replace(NOTED, rows=())], "csv") == "# noted\na_b"
+    empty = replace(NOTED, rows=())
+    assert render.show([empty], "csv") == "a_b"
+    assert render.show([empty, empty], "csv") == "# noted\na_b\n\n# noted\na_b"
 
 
 def test_what_is_rounded_to_zero_has_no_sign() -> None:

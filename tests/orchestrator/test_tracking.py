@@ -198,6 +198,17 @@ def test_whatever_the_number_of_predictions_an_epoch_is_one_request(
     assert len(browsing.epoch_metrics(config, replace(epoch, **shown))) < mlflow_store.ENTITIES_PER_REQUEST
 
 
+def test_neither_passwords_nor_tokens_are_shown() -> None:
+    shown = {
+        "http://127.0.0.1:5000": "http://127.0.0.1:5000",
+        "https://me:secret@mlflow.example/a": "https://me:***@mlflow.example/a",
+        "https://token@mlflow.example": "https://***@mlflow.example",
+        "postgresql://me@db/mlflow?password=secret&x=1": "postgresql://me@db/mlflow?password=***&x=1",
+        "postgresql://me:se@cret@db/mlflow": "postgresql://me:***@db/mlflow",
+    }
+    assert {given: mlflow_store.safe_uri(given) for given in shown} == shown
+
+
 def test_images_per_second_count_those_of_a_partial_epoch(make_trial: Callable, make_epochs: Callable) -> None:
     config = replace(make_trial().config, training=replace(make_trial().config.training, steps=30))
     whole, part = make_epochs(2, 3)
