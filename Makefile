@@ -7,15 +7,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The versions that were tested; `make CONSTRAINTS= ...` lets pip choose others, such as a CUDA build of torch.
 CONSTRAINTS ?= -c constraints.txt
 
-# Debian's browser and its driver, for tests/browser.
+# Debian's browser and its driver, for tests/browser, and the compose tool's own parser, for tests/test_compose.py.
 BROWSER := chromium chromium-driver
+COMPOSE := docker-compose
+APT := env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .PHONY: help install quickstart test browser check unit long clean
 
 help:
 	@echo "make quickstart   install, then run a small sweep on this machine"
-	@echo "make test         install, Debian's chromium too, then all checks and all tests that need no GPU"
+	@echo "make test         install, Debian's $(BROWSER) $(COMPOSE) too, then all checks and all tests that need no GPU"
 	@echo "make check        ruff, mypy and the import contracts alone"
 	@echo "make unit         the fast tests alone"
 	@echo "make long         the tests of outages that last a minute and more"
@@ -45,11 +47,12 @@ test: check browser
 	$(BIN)/pytest -m "cluster and not gpu"
 
 browser:
-	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v docker-compose >/dev/null; \
+		then exit 0; fi; \
 	if command -v apt-get >/dev/null && $(ROOT) true 2>/dev/null; then \
-		echo "installing $(BROWSER)"; \
-		log=$$({ $(ROOT) apt-get -qq update && $(ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get -qq install --no-install-recommends $(BROWSER); } 2>&1) && exit 0; \
+		echo "installing $(BROWSER) $(COMPOSE)"; \
+		log=$$({ $(ROOT) apt-get -qq update; \
+			$(ROOT) $(APT) $(COMPOSE); $(ROOT) $(APT) $(BROWSER); } 2>&1) && exit 0; \
 		echo "$$log" >&2; \
 	fi; \
 	echo "no browser: install $(BROWSER) (Debian's names), or tests/browser is skipped, and fails where CI is set" >&2

@@ -80,6 +80,9 @@ class Silent:
     def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None:
         raise RuntimeError(f"{trial_id}: {reason}")
 
+    def waits(self, reason: str) -> None:
+        pass
+
 
 class Ours(Silent):
     def __init__(self, tracker: Tracker) -> None:

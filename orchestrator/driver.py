@@ -388,6 +388,9 @@ class _Round:
         self._write_down(trial_id, failure)
         self.ended(trial_id, Outcome(TrialState.FAILED, reason, kind, signature=failure.signature))
 
+    def waits(self, reason: str) -> None:
+        self._say(f"no trial runs: {reason}")
+
     def _step(self, trial_id: str) -> int:
         """Of its newest checkpoint; as if there were none where that cannot be read now."""
         with suppress(StorageError):

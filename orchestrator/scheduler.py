@@ -49,6 +49,8 @@ log = logging.getLogger("ray.orchestrator")
 CONNECT_SECONDS = 5.0
 BEAT_SECONDS = 2.0
 """Between two beats of a trial, or between two looks at them; less where a trial counts as stalled sooner."""
+PATIENT_LOOKS = 10
+"""So many of them without a trial that runs are told, where the cluster has no place for one."""
 SPOILT = "is not used again after a failure on its GPU"
 KILLED_BY_RAY = "running low on memory"
 """What Ray says of a worker that it ended to save its node's memory."""
@@ -74,6 +76,9 @@ class Listener(Protocol):
     def ended(self, trial_id: str, outcome: Outcome) -> None: ...
 
     def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None: ...
+
+    def waits(self, reason: str) -> None:
+        """No trial runs, for want of a place."""
 
 
 @contextmanager
@@ -190,6 +195,16 @@ def _nodes(resources: Resources) -> list[dict[str, float]]:
     return [have for have in alive if have.get("CPU", 0) >= resources.cpus and have.get("GPU", 0) >= resources.share]
 
 
+def _why_none_runs(kinds: Collection[Resources]) -> str | None:
+    """None where there is a place, so that one will run."""
+    if not any(map(_nodes, kinds)):
+        return "no node of the cluster can hold one now; waiting for one that can"
+    free = ray.available_resources()
+    if any(free.get("CPU", 0) >= it.cpus and free.get("GPU", 0) >= it.share for it in kinds):
+        return None
+    return "all that could hold one is in use; waiting for a place"
+
+
 def check_fits(asked: Collection[Resources]) -> None:
     """Raises ClusterError, with all that no node can hold."""
     if refused := [resources for resources in asked if not _nodes(resources)]:
@@ -221,7 +236,7 @@ def run_round(
     kinds = list(dict.fromkeys(asked))
     placements = [_placement(*kind) for kind in kinds]
     board, interval = _Board(uuid4().hex), min(BEAT_SECONDS, stalled_after / 4)
-    relay = _Relay(listener, board, Watch(stalled_after), interval)
+    relay = _Relay(listener, board, Watch(stalled_after), interval, {trial.resources for trial in trials})
     names = [_Name(trial.id, kinds.index(kind)).text for trial, kind in zip(trials, asked, strict=True)]
     # Tune unpickles this again for each trial, so it holds nothing that grows with their number.
     trainable = tune.with_resources(
@@ -390,8 +405,11 @@ def _run(config: dict[str, str], job: _Job) -> dict[str, Any]:
 class _Relay(tune.Callback):  # type: ignore[misc]
     """Hands Tune's events on in our own words, and what is held to the workers; ends trials that stall."""
 
-    def __init__(self, listener: Listener, board: _Board, watch: Watch, interval: float) -> None:
+    def __init__(
+        self, listener: Listener, board: _Board, watch: Watch, interval: float, kinds: Collection[Resources]
+    ) -> None:
         self._listener, self._board, self._watch, self._interval = listener, board, watch, interval
+        self._kinds, self._idle_looks = kinds, 0
         self._told = Holds()
         self._running: set[str] = set()
         self._stalled: set[str] = set()
@@ -411,6 +429,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
             self._looked = now
             for trial_id in list(self._running):
                 self._look_at(trial_id, now)
+            self._look_for_a_place()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         trial_id = _Name.of(trial.config).trial_id
@@ -467,6 +486,12 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         return not self._stopping or self._listener.overdue
 
     # What workers say
+
+    def _look_for_a_place(self) -> None:
+        """Says so, once, where others have the whole cluster, or the nodes are gone that could hold a trial."""
+        self._idle_looks = 0 if self._running else self._idle_looks + 1
+        if self._idle_looks == PATIENT_LOOKS and (reason := _why_none_runs(self._kinds)):
+            self._listener.waits(reason)
 
     def _look_at(self, trial_id: str, now: float) -> None:
         beat = self._board.beat(trial_id)

@@ -47,6 +47,7 @@ networks: [{n: 1, c: 2}]
 datasets: [digits]
 methods: {ann: {}, aann: {strategy: aann}}
 training: {steps: 22, batch_size: 64, learning_rate: {0: 0.1}}
+retries: {stalled_after: 4}
 """
 
 
@@ -247,16 +248,44 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, F
     assert "Traceback" not in refused.stderr
 
 
-def test_after_a_failure_on_a_gpu_the_next_trial_has_another_process(user: User) -> None:
+IN_USE = """
+import ray, sys, time
+ray.init(address=sys.argv[1], log_to_driver=False)
+held = ray.remote(num_cpus=2)(lambda: time.sleep(3600)).remote()
+while ray.available_resources().get("CPU", 0):
+    time.sleep(0.1)
+print("held", flush=True)
+time.sleep(3600)
+"""
+
+
+@contextmanager
+def all_in_use(user: User, address: str) -> Iterator[None]:
+    """By somebody else, until the block ends."""
+    command = [sys.executable, "-W", "ignore", "-c", IN_USE, address]
+    other = subprocess.Popen(
+        command, env=user.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with ended_with_block(other):
+        assert other.stdout
+        assert any(line == "held\n" for line in other.stdout)
+        yield
+
+
+def test_a_sweep_waits_for_a_place_and_after_a_failure_on_a_gpu_the_next_trial_has_another_process(user: User) -> None:
     user.sweep_file.write_text(TWO)
     user.environment |= {"RAY_AUTH_MODE": "disabled"}
     with ray_head(user, gpus=1) as address:
-        done = user.run("sweep", "--address", address, "--gpus", "1")
-    assert done.code == 1
+        with all_in_use(user, address):
+            process = user.start("sweep", "--address", address, "--gpus", "1")
+            said = iter(process.stderr or ())
+            assert any("no trial runs: all that could hold one is in use; waiting for a place" in line for line in said)
+        _, stderr = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
     reason = "its worker is not used again after a failure on its GPU; starts again from its last checkpoint"
-    assert done.stderr.count(reason) == 1
-    assert "2 of 2 trials have not ended" in done.stderr
-    assert "2 trials, such as ann (1,2)" in done.stderr  # for want of a GPU that is there
+    assert stderr.count(reason) == 1
+    assert "2 of 2 trials have not ended" in stderr
+    assert "2 trials, such as ann (1,2)" in stderr  # for want of a GPU that is there
 
 
 def test_two_users_on_one_cluster_and_one_server_do_not_disturb_each_other(
