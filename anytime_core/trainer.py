@@ -84,15 +84,14 @@ def train(
         reported = len(run.history)
         while not run.ended:
             run.epoch(on_step)
-            if checkpoint_dir is not None:
-                if not (run.ended or due()):
-                    continue
+            if checkpoint_dir is None:
+                report(run.history[-1])
+            elif run.ended or due():
                 before_save()
                 run.save(checkpoint_dir, guard)
-            for metrics in run.history[reported:]:
-                report(metrics)
-            reported = len(run.history)
-            if checkpoint_dir is not None:
+                for metrics in run.history[reported:]:
+                    report(metrics)
+                reported = len(run.history)
                 after_save()
         return run.result()
 

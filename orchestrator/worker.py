@@ -199,7 +199,7 @@ def _images(name: str, root: Path, check_md5: bool) -> Images:
 
 
 class _Pace:
-    """When to do again what takes time, so that it takes at most a share of it all. Entered while it is done."""
+    """When to do again what takes time, so that it takes at most a share of it all: each time is paced by the last."""
 
     def __init__(self, share: float) -> None:
         self._share, self._cost = share, 0.0
