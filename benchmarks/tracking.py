@@ -160,12 +160,13 @@ def measure_here(name: str, folder: Path, sweep_file: Path) -> None:
     prepare_ray(own_cluster=True)
     prepare_mlflow()
     from orchestrator import scheduler
+    from orchestrator.cluster import cluster
 
     sweep, storage = load(sweep_file), folder / "runs"
     ledger = Ledger(storage)
     ledger.make()
     where = Surroundings(storage=storage, data_root=storage / "data")
-    with ledger.drive(sweep.name), scheduler.cluster(None, folder / "ray.log"):
+    with ledger.drive(sweep.name), cluster(None, folder / "ray.log"):
         with VARIANTS[name](sweep, storage) as listener:
             began = time.perf_counter()
             scheduler.run_round(sweep.trials, where, listener, folder / "tune", stalled_after=900)

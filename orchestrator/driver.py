@@ -167,10 +167,11 @@ class _Rounds:
         """Whether it was told to stop."""
         prepare_ray(own_cluster=self._settings.address is None)
         from orchestrator import scheduler
+        from orchestrator.cluster import cluster
 
         whole = [entry.trial for entry in plan.entries]
         lost = partial(self._end_without_head, whole)
-        with scheduler.cluster(self._settings.address, folder / "ray.log", lost), Shutdown(self._say) as shutdown:
+        with cluster(self._settings.address, folder / "ray.log", lost), Shutdown(self._say) as shutdown:
             plan = self._packed(plan)
             scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
             while plan.to_run and not shutdown.requested:

@@ -1,4 +1,4 @@
-"""Asks every node of a Ray cluster what it sees. Beside the scheduler, the only module that imports Ray."""
+"""Asks every node of a Ray cluster what it sees."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import hardware
+from orchestrator.cluster import cluster
 from orchestrator.probe import Node, Request, look
-from orchestrator.scheduler import cluster
 
 ANSWER_SECONDS = 180.0
 HARDWARE_SECONDS = 60.0

@@ -251,7 +251,7 @@ from orchestrator.environment import prepare_ray
 
 prepare_ray(own_cluster=True)
 import ray
-from orchestrator.scheduler import cluster
+from orchestrator.cluster import cluster
 
 
 def litter():
