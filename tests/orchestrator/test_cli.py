@@ -459,7 +459,7 @@ def test_the_files_of_a_data_set_are_checked_one_by_one(orchestrate, tmp_path) -
 
 def test_a_data_set_without_files_is_as_it_should_be(orchestrate) -> None:
     done = orchestrate("data", "check", "digits")
-    assert (done.code, done.out) == (0, "digits below runs/data\n")
+    assert (done.code, done.out) == (0, "digits has no files of its own: there is nothing to check\n")
 
 
 def test_the_version_is_told(orchestrate) -> None:
@@ -499,8 +499,8 @@ def test_what_must_be_files_is_in_the_users_cache_where_the_storage_is_a_bucket(
     assert browsing.code == 1
     assert f"error: {tmp_path / 'cache' / 'anytime_orchestrator' / 'bucket-'}" in browsing.err
     assert "mlflow/mlflow.db: no runs yet" in browsing.err
-    checked = orchestrate("data", "check", "digits", **place)
-    assert f"digits below {tmp_path / 'cache' / 'anytime_orchestrator' / 'bucket-'}" in checked.out
+    checked = orchestrate("data", "check", "svhn", **place)
+    assert f"svhn below {tmp_path / 'cache' / 'anytime_orchestrator' / 'bucket-'}" in checked.out
 
 
 def test_a_damaged_file_is_told_once_and_the_rest_is_shown(orchestrate, tmp_path) -> None:
