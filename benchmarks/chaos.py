@@ -265,6 +265,10 @@ def truncate_file(soak: Soak) -> bool:
     return _damage(soak, _files, _truncate)
 
 
+def flip_file(soak: Soak) -> bool:
+    return _damage(soak, _files, _flip)
+
+
 def _checkpoints(soak: Soak) -> list[Path]:
     """The newest of each trial that has not ended."""
     found = [
@@ -317,6 +321,7 @@ FAULTS: dict[str, Callable[[Soak], bool]] = {
     "checkpoint: truncated": truncate_checkpoint,
     "checkpoint: a bit flipped": flip_checkpoint,
     "ledger file: truncated": truncate_file,
+    "ledger file: a bit flipped": flip_file,
 }
 
 

@@ -280,10 +280,8 @@ def sweep(
 
 def _checked_address(address: str | None) -> str | None:
     """An empty one, as an unset variable may be, is none."""
-    if address and address.startswith("ray://"):
-        raise UsageError(f"address {address}: Ray Tune needs the cluster itself; allowed: auto, HOST:PORT")
     if address and address != "auto" and ":" not in address:
-        raise UsageError(f"address {address}: allowed: auto, HOST:PORT")
+        raise UsageError(f"address {address}: allowed: auto, HOST:PORT, ray://HOST:PORT")
     return address or None
 
 

@@ -39,7 +39,7 @@ def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = la
         stack.callback(_shut_down)  # also after an interrupted start
         try:
             options: dict[str, Any] = (
-                {"address": address} if address else {"include_dashboard": False, "address": "local"}
+                {"address": _behind(address)} if address else {"include_dashboard": False, "address": "local"}
             )
             ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -88,13 +88,26 @@ def _marked(mark: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+def _behind(address: str) -> str:
+    """Of a server for Ray's clients the cluster that it serves: Tune, run by a client, would call nobody back."""
+    if not address.startswith("ray://"):
+        return address
+    client = ray.init(address)
+    try:
+        return str(ray.get_runtime_context().gcs_address)
+    finally:
+        client.disconnect()
+
+
 def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes."""
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         target = (parts.hostname, parts.port) if parts.hostname and parts.port else None
     except ValueError as error:
-        raise ClusterError(f"no Ray cluster at {address}: {error}; allowed: auto, HOST:PORT") from error
+        raise ClusterError(
+            f"no Ray cluster at {address}: {error}; allowed: auto, HOST:PORT, ray://HOST:PORT"
+        ) from error
     if target:
         try:
             socket.create_connection(target, timeout=CONNECT_SECONDS).close()

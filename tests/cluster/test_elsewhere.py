@@ -211,14 +211,16 @@ def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, F
 
 
 @contextmanager
-def ray_head(user: User, gpus: int = 0) -> Iterator[str]:
-    """A node of two CPUs, and of GPUs that Ray believes in; users must give ``RAY_AUTH_MODE=disabled``."""
+def ray_head(user: User, *, gpus: int = 0, client: int = 10001) -> Iterator[str]:
+    """A node of two CPUs, and of GPUs that Ray believes in; ``client`` is a port for Ray's clients. Users must give
+    ``RAY_AUTH_MODE=disabled``."""
     port = free_port()
     environment = user.environment | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     head = subprocess.Popen(
         [
             *(str(BIN / "ray"), "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}"),
             *("--num-cpus=2", f"--num-gpus={gpus}", "--include-dashboard=false"),
+            f"--ray-client-server-port={client}",
         ],
         cwd=user.folder,
         env=environment,
@@ -233,8 +235,9 @@ def ray_head(user: User, gpus: int = 0) -> Iterator[str]:
 
 def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, Finished], user: User) -> None:
     user.environment |= {"RAY_AUTH_MODE": "disabled"}
-    with ray_head(user) as address:
-        done = user.run("sweep", "--address", address)
+    client = free_port()
+    with ray_head(user, client=client) as address:
+        done = user.run("sweep", "--address", f"ray://127.0.0.1:{client}")
         refused = user.run("sweep", "--address", address, "--gpus", "0.5", "--storage", "other")
         plan = user.run("plan", "--address", address, "--storage", "other")
         impossible = user.run("plan", "--address", address, "--gpus", "auto", "--storage", "other")
@@ -340,7 +343,7 @@ def test_where_there_is_no_cluster_one_line_says_so(user: User, address: str, sa
         (["--tracking-uri", "http://"], 2, "tracking URI 'http://': must name a host"),
         (["--tracking-uri", "sqlite://"], 2, "tracking URI 'sqlite://': must name a file"),
         (["--storage", "50%"], 2, "a path with ? or % cannot be a SQLite store"),
-        (["--address", "ray://127.0.0.1:1"], 2, "address ray://127.0.0.1:1: Ray Tune needs the cluster itself"),
+        (["--address", "ray://127.0.0.1:1"], 1, "no Ray cluster at ray://127.0.0.1:1: Connection refused"),
         (["--storage", "small.yaml"], 2, "'small.yaml' is a file"),
         (["--storage", "/proc/none"], 1, "/proc/none: storage cannot be written"),
         (["--cpus", "4096"], 1, "each of 6 trials asks for 4096 CPUs and 0 GPUs, and no node has that"),

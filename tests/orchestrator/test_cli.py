@@ -346,8 +346,14 @@ def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, co
         (["report", TABLE6, "--table", "losses"], "'losses' is not one of 'errors', 'wins'"),
         (["sweep", QUICKSTART, "--cpus", "0"], "0 is not in the range x>=1"),
         (["sweep", QUICKSTART, "--gpus", "2"], "2.0 is not in the range 0<=x<=1"),
-        (["plan", QUICKSTART, "--address", "localhost"], "error: address localhost: allowed: auto, HOST:PORT\n"),
-        (["sweep", QUICKSTART, "--address", "local"], "error: address local: allowed: auto, HOST:PORT\n"),
+        (
+            ["plan", QUICKSTART, "--address", "localhost"],
+            "error: address localhost: allowed: auto, HOST:PORT, ray://HOST:PORT\n",
+        ),
+        (
+            ["sweep", QUICKSTART, "--address", "local"],
+            "error: address local: allowed: auto, HOST:PORT, ray://HOST:PORT\n",
+        ),
         (["ui", QUICKSTART, "--tracking-uri", "http://["], "tracking URI 'http://[': Invalid IPv6 URL"),
         (["ui", QUICKSTART, "--port", "0"], "0 is not in the range 1<=x<=65535"),
         (["paln", TABLE6], "No such command 'paln'"),
