@@ -239,9 +239,12 @@ class _Epochs:
         self._line.beat(self._attempt, self._steps)
 
     def due(self) -> bool:
-        """Whether the epoch that has ended is to be saved."""
+        """Whether the epoch that has ended is to be saved. Where it is in any case, the driver is asked after that: it
+        may be cut off, and who must not write any more finds out first."""
+        if self._pace.due():
+            return True
         self._held = self._line.held(self._trial)
-        return self._held or self._pace.due()
+        return self._held
 
     def before_save(self) -> None:
         """Raises SupersededError where this attempt must not write any more."""
@@ -259,7 +262,7 @@ class _Epochs:
             self._write()
         self._pace.end()
         step = self._all[-1].step
-        if self._held and step < self._trial.config.steps:
+        if step < self._trial.config.steps and (self._held or self._line.held(self._trial)):
             self._write()
             raise _StoppedError(f"stopped at step {step}; its state is saved")
 
