@@ -52,7 +52,10 @@ def read(paths: Sequence[Path], dataset: str, spec: DatasetSpec, *, resize: bool
 
 def _array(path: Path, spec: DatasetSpec) -> list[Picture]:
     with path.open("rb") as file:
-        pixels = np.lib.format.read_array(file, allow_pickle=False)
+        try:
+            pixels = np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(f"is no whole .npy file of numbers ({error})") from error
     shape = (spec.channels, spec.size, spec.size)
     alone = pixels.shape == shape or (spec.channels == 1 and pixels.shape == shape[1:])
     if pixels.dtype.kind not in "uif" or not (alone or (pixels.ndim == 4 and pixels.shape[1:] == shape)):
@@ -66,14 +69,17 @@ def _array(path: Path, spec: DatasetSpec) -> list[Picture]:
 
 
 def _picture(path: Path, dataset: str, spec: DatasetSpec, resize: bool) -> Picture:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     mode, word = MODES[spec.channels]
     notes = []
-    with Image.open(path) as image:
-        if image.mode != mode:
-            notes.append(f"{image.mode} as {word}")
-        fitting, size = image.convert(mode), (spec.size, spec.size)
+    try:
+        with Image.open(path) as image:
+            if image.mode != mode:
+                notes.append(f"{image.mode} as {word}")
+            fitting, size = image.convert(mode), (spec.size, spec.size)
+    except UnidentifiedImageError as error:  # whose words name the file
+        raise ValueError("is no picture of a kind that is known") from error
     if fitting.size != size:
         was = f"{fitting.width} x {fitting.height} pixels"
         if not resize:

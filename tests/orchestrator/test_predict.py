@@ -171,8 +171,8 @@ def test_every_fault_of_every_image_is_told_at_once(tmp_path) -> None:
         "big.png: is 30 x 20 pixels, and those of digits are 8 x 8; --resize makes it fit",
         "other.npy: holds float64 [3, 8, 8], must hold numbers [1, 8, 8] or [N, 1, 8, 8]",
         "nan.npy: holds what is no number",
-        "objects.npy: Object arrays cannot be loaded when allow_pickle=False",
-        "text.png: cannot identify image file",
+        "objects.npy: is no whole .npy file of numbers (Object arrays cannot be loaded when allow_pickle=False)",
+        "text.png: is no picture of a kind that is known",
         "absent.npy: No such file or directory",
     ]
     assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True)), lines
