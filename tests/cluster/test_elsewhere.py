@@ -229,7 +229,7 @@ def ray_head(user: User, *, gpus: int = 0, client: int = 10001) -> Iterator[str]
         text=True,
     )
     with ended_with_block(head):
-        wait_until(lambda: _listens(port), "Ray's head node listens", 60)
+        wait_until(lambda: _listens(port) and _listens(client), "Ray's head node listens", 60)
         yield f"127.0.0.1:{port}"
 
 
