@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import shutil
 import threading
 import time
@@ -122,12 +123,15 @@ def run_round(
     board, interval = _Board(uuid4().hex), min(BEAT_SECONDS, stalled_after / 4)
     relay = _Relay(listener, board, Watch(stalled_after), interval, {trial.resources for trial in trials})
     names = [_Name(trial.id, kinds.index(kind)).text for trial, kind in zip(trials, asked, strict=True)]
-    # Tune unpickles this again for each trial, so it holds nothing that grows with their number.
-    trainable = tune.with_resources(
-        tune.with_parameters(_run, job=_Job(ray.put({trial.id: trial for trial in trials}), where, board, interval)),
-        lambda config: placements[_Name.of(config).placement],
-    )
+
+    # Tune unpickles these again for each trial, so they hold nothing that grows with their number. And nothing lies in
+    # Ray's object store: where that goes with its node, Ray may end this process as it looks for what it had.
+    def run(config: dict[str, str]) -> dict[str, Any]:
+        return _run(config, board, where, interval)
+
+    trainable = tune.with_resources(run, lambda config: placements[_Name.of(config).placement])
     try:
+        board.share(trials)
         tune.Tuner(
             trainable,
             param_space={_Name.KEY: tune.grid_search(names)},
@@ -152,16 +156,24 @@ def _placement(resources: Resources, share: int) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory([{"CPU": float(cpus)} | ({"GPU": gpus} if gpus else {})])
 
 
+@dataclass(frozen=True)
 class _Board:
     """What driver and workers of one round leave for each other in the cluster's key-value store."""
 
-    NAMESPACE = b"orchestrate"
+    NAMESPACE: ClassVar = b"orchestrate"
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    name: str
 
     def _key(self, of: str) -> bytes:
-        return f"{self._name}/{of}".encode()
+        return f"{self.name}/{of}".encode()
+
+    def share(self, trials: Sequence[Trial]) -> None:
+        content = pickle.dumps({trial.id: trial for trial in trials})
+        internal_kv._internal_kv_put(self._key("trials"), content, namespace=self.NAMESPACE)
+
+    def trials(self) -> dict[str, Trial]:
+        content = internal_kv._internal_kv_get(self._key("trials"), namespace=self.NAMESPACE)
+        return pickle.loads(content)  # type: ignore[no-any-return]
 
     def hold(self, holds: Holds) -> None:
         content = json.dumps([holds.everything, sorted(holds.methods), sorted(holds.trials)])
@@ -253,20 +265,10 @@ class _Name:
         return cls(trial_id, int(placement))
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What the workers of a round share; ``trials`` is a reference to all of them by id."""
-
-    trials: Any
-    where: Surroundings
-    board: _Board
-    interval: float
-
-
 @lru_cache(maxsize=1)
-def _trials(reference: Any) -> Mapping[str, Trial]:
+def _trials(board: _Board) -> dict[str, Trial]:
     """Read once by each worker, however many trials it runs."""
-    return ray.get(reference)  # type: ignore[no-any-return]
+    return board.trials()
 
 
 _spoilt = threading.Event()
@@ -274,13 +276,13 @@ _spoilt = threading.Event()
 an unfinished graph holds of the memory may never be freed: all later trials here could fail too."""
 
 
-def _run(config: dict[str, str], job: _Job) -> dict[str, Any]:
+def _run(config: dict[str, str], board: _Board, where: Surroundings, interval: float) -> dict[str, Any]:
     """What Tune calls on a worker."""
     if _spoilt.is_set():
         raise RuntimeError(SPOILT)  # Tune starts the trial again, in a new process
-    trial = _trials(job.trials)[_Name.of(config).trial_id]
-    with _WorkerLine(job.board, job.interval) as line:
-        outcome = run_trial(trial, job.where, lambda epochs: tune.report({"epochs": epochs}), line)
+    trial = _trials(board)[_Name.of(config).trial_id]
+    with _WorkerLine(board, interval) as line:
+        outcome = run_trial(trial, where, lambda epochs: tune.report({"epochs": epochs}), line)
     if trial.resources.gpus and outcome.state is TrialState.FAILED:
         _spoilt.set()
     return {"outcome": outcome}
