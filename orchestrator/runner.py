@@ -153,10 +153,13 @@ def main() -> None:
     network = Network(Path(__file__).parent)
     try:
         images = np.load(given.images)
-        network.predict(images)  # the first call prepares
     except (OSError, ValueError) as error:  # numpy's words for a file of another kind are about pickles
-        reason = str(error) if "images are" in str(error) else getattr(error, "strerror", None) or "no file of numpy's"
+        reason = getattr(error, "strerror", None) or "no file of numpy's"
         parser.error(f"{given.images}: {reason}")
+    try:
+        network.predict(images)  # the first call prepares
+    except ValueError as error:
+        parser.error(f"{given.images}: {error}")
     deadline = given.deadline / 1000 if given.deadline else None
     answers = list(network.refine(images, deadline=deadline, budget=given.budget, confidence=given.confidence))
     for answer in answers:
