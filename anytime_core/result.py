@@ -22,7 +22,7 @@ class EpochMetrics:
 
     ``step`` counts the steps done at its end. ``probabilities`` are those with which the strategy amplified each loss
     at its start; there are none where none is amplified. ``timestamp`` is in seconds since 1970. The last four are what
-    the epoch took of its machine, as ``anytime_core.usage`` says; memory is in bytes. None is what nobody measured.
+    the epoch took of its machine, as ``training.usage`` says; memory is in bytes. None is what nobody measured.
     """
 
     epoch: int

@@ -31,12 +31,12 @@ import numpy as np
 from anytime_core.config import to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
-from orchestrator import mlflow_store
-from orchestrator.ledger import Ledger
-from orchestrator.measurements import METRICS
-from orchestrator.report import read_tables
-from orchestrator.sweep import Sweep, load
-from orchestrator.trial import Trial, TrialRecord, TrialState
+from orchestrator.analysis.measurements import METRICS
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.status import read_tables
+from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.tracking import store as mlflow_store
 
 NETWORKS, DATASETS = 13, ("cifar10", "cifar100", "svhn")
 METHODS = ("ann", "aann", "milestone", "exp3", "rwm", "avgl")

@@ -1,7 +1,7 @@
 """The usual ways to train an anytime network, written as a user writes them, for ``trainer.py`` to compare with.
 
-``ResNet`` is the network of ``anytime_core.network``, written apart: a linear layer for each unit in a Python loop, and
-a loss for each in another. ``take_weights`` gives it the parameters of one of ours; tests hold that it then
+``ResNet`` is the network of ``anytime_core.model.network``, written apart: a linear layer for each unit in a Python
+loop, and a loss for each in another. ``take_weights`` gives it the parameters of one of ours; tests hold that it then
 computes the same losses and gradients.
 
 N images, C channels, K classes.
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from anytime_core.config import TrainingConfig
 from anytime_core.data.formats import Images
 from anytime_core.data.loader import channel_moments
-from anytime_core.network import AnytimeResNet
+from anytime_core.model.network import AnytimeResNet
 from harness import NotHereError
 
 # The network

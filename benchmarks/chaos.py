@@ -39,9 +39,9 @@ import click
 import psutil
 
 from anytime_core.result import OF_THE_MACHINE, EpochMetrics
-from anytime_core.trainer import train
-from orchestrator.ledger import Ledger
-from orchestrator.sweep import Sweep, load
+from anytime_core.training.trainer import train
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.grid import Sweep, load
 
 BIN = Path(sys.executable).parent
 NOTES_EPOCHS = Path(__file__).parents[1] / "tests" / "cluster" / "faults"

@@ -26,11 +26,11 @@ import harness
 from anytime_core.config import Aann, Ann, Joint, TrialConfig
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
-from anytime_core.trainer import train
+from anytime_core.training.trainer import train
 from harness import Found, Row
 
 METHODS = {"ann": Ann, "aann": Aann}
-PAPER = Path(__file__).parents[1] / "orchestrator" / "reference" / "table6.csv"
+PAPER = Path(__file__).parents[1] / "orchestrator" / "paper" / "reference" / "table6.csv"
 
 
 class TimeUpError(Exception):

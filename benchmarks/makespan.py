@@ -27,10 +27,10 @@ from typing import Any
 
 import click
 
-from orchestrator import estimate, plan
-from orchestrator.ledger import Ledger
-from orchestrator.sweep import Sweep, load
-from orchestrator.trial import Trial
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.planning import estimate, plan
+from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.trial import Trial
 
 BIN = Path(sys.executable).parent
 SEEN = [(n, c) for n in (1, 2, 3) for c in (2, 4, 8)]

@@ -10,8 +10,8 @@ from torch import nn
 import harness
 from anytime_core.config import TrialConfig
 from anytime_core.data.formats import Images
-from anytime_core.graphs import Mode
-from anytime_core.trainer import build_run, reproducible
+from anytime_core.model.graphs import Mode
+from anytime_core.training.trainer import build_run, reproducible
 
 
 class OurLoop:

@@ -27,11 +27,11 @@ import harness
 import packing
 from anytime_core.config import STRATEGIES, Aann, Exp3, Joint, Midfeat, NoGrad, Opt, Regime, TrialConfig, by_name
 from anytime_core.data.formats import Images
-from anytime_core.evaluate import losses_of
-from anytime_core.graphs import Mode
-from anytime_core.network import AnytimeResNet
+from anytime_core.model.graphs import Mode
+from anytime_core.model.network import AnytimeResNet
 from anytime_core.result import EpochMetrics
-from anytime_core.trainer import build_network, network_hash, reproducible, train
+from anytime_core.training.evaluate import losses_of
+from anytime_core.training.trainer import build_network, network_hash, reproducible, train
 from harness import Found, NotHereError, Row
 from ours import OurLoop
 

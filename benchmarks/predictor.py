@@ -28,12 +28,12 @@ import numpy as np
 import torch
 
 from anytime_core.data.loader import Normalisation
-from anytime_core.network import AnytimeResNet
+from anytime_core.model.network import AnytimeResNet
 from anytime_core.predictor import AnytimePredictor
-from anytime_core.trainer import TrainedNetwork
-from orchestrator.export import Description, export
-from orchestrator.hardware import cpu_model
-from orchestrator.runner import Network
+from anytime_core.training.trainer import TrainedNetwork
+from orchestrator.inference.export import Description, export
+from orchestrator.inference.onnx_runner import Network
+from orchestrator.system.hardware import cpu_model
 
 NETWORKS = ((2, 8, 8, 1), (5, 16, 32, 1), (9, 32, 32, 1), (5, 16, 32, 16))
 CLASSES = 10

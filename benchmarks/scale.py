@@ -27,8 +27,8 @@ from typing import Any
 import click
 import psutil
 
-from orchestrator.ledger import Ledger
-from orchestrator.sweep import Sweep, load
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.grid import Sweep, load
 
 BIN = Path(sys.executable).parent
 NETWORKS, METHODS = 2, ("ann", "aann")
@@ -120,7 +120,7 @@ def _began(storage: Path, sweep: Sweep) -> float:
 
 def measure_pool(sweep_file: Path) -> None:
     """In a process of its own: prints what it took."""
-    from orchestrator.environment import prepare_ray
+    from orchestrator.system.environment import prepare_ray
 
     prepare_ray(own_cluster=True)
     import ray
@@ -148,7 +148,7 @@ class Trainer:
         self._images = load_images("digits", None)
 
     def train(self, trial: Any) -> tuple[float, ...]:
-        from anytime_core.trainer import train
+        from anytime_core.training.trainer import train
 
         return train(trial.config, images=self._images, device="cpu", threads=1).errors
 

@@ -30,14 +30,14 @@ from typing import Any
 import click
 
 from anytime_core.result import EpochMetrics
-from orchestrator.browsing import epoch_metrics, params_of
-from orchestrator.ledger import Ledger
-from orchestrator.mlflow_store import Store, default_uri
-from orchestrator.retries import FailureKind, Holds
-from orchestrator.sweep import Sweep, load
-from orchestrator.tracking import Tracker
-from orchestrator.trial import Trial
-from orchestrator.worker import Outcome, Surroundings
+from orchestrator.execution.worker import Outcome, Surroundings
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.retries import FailureKind, Holds
+from orchestrator.sweep.trial import Trial
+from orchestrator.tracking.store import Store, default_uri
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.views import epoch_metrics, params_of
 
 NETWORKS = 4
 
@@ -155,12 +155,12 @@ VARIANTS: dict[str, Callable[[Sweep, Path], Any]] = {"none": silent, "ours": our
 
 def measure_here(name: str, folder: Path, sweep_file: Path) -> None:
     """In a process of its own: prints what it took."""
-    from orchestrator.environment import prepare_mlflow, prepare_ray
+    from orchestrator.system.environment import prepare_mlflow, prepare_ray
 
     prepare_ray(own_cluster=True)
     prepare_mlflow()
-    from orchestrator import scheduler
-    from orchestrator.cluster import cluster
+    from orchestrator.cluster.session import cluster
+    from orchestrator.execution import scheduler
 
     sweep, storage = load(sweep_file), folder / "runs"
     ledger = Ledger(storage)

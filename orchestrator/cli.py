@@ -20,15 +20,15 @@ from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
-    from orchestrator.hardware import Node
-    from orchestrator.ledger import Ledger
-    from orchestrator.networks import Found
-    from orchestrator.notify import Notify
-    from orchestrator.pictures import Picture
-    from orchestrator.plan import Plan
-    from orchestrator.predicting import Limits
-    from orchestrator.storage import Location
-    from orchestrator.sweep import Sweep
+    from orchestrator.inference.images import Picture
+    from orchestrator.inference.lookup import Found
+    from orchestrator.inference.predict import Limits
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.ledger.storage import Location
+    from orchestrator.planning.plan import Plan
+    from orchestrator.sweep.grid import Sweep
+    from orchestrator.sweep.notify import Notify
+    from orchestrator.system.hardware import Node
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -154,7 +154,7 @@ class _StorageType(click.Path):
         super().__init__(path_type=Path, file_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from orchestrator.storage import checked
+        from orchestrator.ledger.storage import checked
 
         location = checked(value)
         return super().convert(value, param, ctx) if isinstance(location, Path) else location
@@ -250,11 +250,13 @@ def sweep(
     """
     from rich.console import Console
 
-    from orchestrator import driver, render, report
-    from orchestrator.ledger import Ledger
-    from orchestrator.mlflow_store import check_uri, default_uri
-    from orchestrator.storage import local_folder
-    from orchestrator.sweep import load
+    from orchestrator.execution import driver
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.ledger.storage import local_folder
+    from orchestrator.report import render
+    from orchestrator.report import status as report
+    from orchestrator.sweep.grid import load
+    from orchestrator.tracking.store import check_uri, default_uri
 
     grid = load(sweep_file)
     _note(grid)
@@ -291,7 +293,7 @@ def _note(grid: Sweep) -> None:
 
 
 def _notify(given: str | None) -> Notify | None:
-    from orchestrator import notify
+    from orchestrator.sweep import notify
 
     try:
         return notify.given(given) if given else None
@@ -303,7 +305,7 @@ def _same_command() -> str:
     """What the user gave, less the restriction to what failed; neither passwords nor webhooks are repeated."""
     import shlex
 
-    from orchestrator.mlflow_store import safe_uri
+    from orchestrator.tracking.store import safe_uri
 
     words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
     shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
@@ -319,7 +321,7 @@ def _program() -> str:
 def _ui_command(sweep_file: Path, storage: Location, tracking_uri: str | None) -> str:
     import shlex
 
-    from orchestrator.mlflow_store import safe_uri
+    from orchestrator.tracking.store import safe_uri
 
     parts = [_program(), "ui", str(sweep_file)]
     parts += ["--tracking-uri", safe_uri(tracking_uri)] if tracking_uri else []
@@ -341,10 +343,11 @@ def plan(
     Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
     With --address the cluster is asked what it has, and what it cannot hold is refused.
     """
-    from orchestrator import estimate, packing, render
-    from orchestrator import plan as planning
-    from orchestrator.ledger import Ledger
-    from orchestrator.sweep import load
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.planning import estimate, packing
+    from orchestrator.planning import plan as planning
+    from orchestrator.report import render
+    from orchestrator.sweep.grid import load
 
     grid, ledger = load(sweep_file), Ledger(storage)
     _note(grid)
@@ -364,7 +367,7 @@ def plan(
 
 def _nodes(address: str | None, entries: Plan) -> list[Node]:
     """The machines that a plan is for. What a cluster cannot hold is refused."""
-    from orchestrator import estimate, packing
+    from orchestrator.planning import estimate, packing
 
     trials = [entry.trial for entry in entries.to_run]
     if not address:
@@ -376,7 +379,7 @@ def _nodes(address: str | None, entries: Plan) -> list[Node]:
 
 def _impossible(entries: Plan, nodes: list[Node]) -> list[str]:
     """What this machine cannot hold is only told: the sweep may be meant for another."""
-    from orchestrator import packing
+    from orchestrator.planning import packing
 
     faults = packing.faults([entry.trial for entry in entries.to_run], nodes)
     return [f"{fault} here: {packing.advice(nodes)}; or --address for a cluster" for fault in faults]
@@ -385,10 +388,10 @@ def _impossible(entries: Plan, nodes: list[Node]) -> list[str]:
 def _machines_at(address: str) -> list[Node]:
     from tempfile import TemporaryDirectory
 
-    from orchestrator.environment import prepare_ray
+    from orchestrator.system.environment import prepare_ray
 
     prepare_ray(own_cluster=False)
-    from orchestrator import nodes
+    from orchestrator.cluster import nodes
 
     with TemporaryDirectory() as folder:
         return nodes.machines_at(address, Path(folder) / "ray.log")
@@ -399,9 +402,10 @@ def _machines_at(address: str) -> list[Node]:
 @_format
 def status(sweep_file: Path, storage: Location, form: str) -> None:
     """Show where a sweep's trials stand, also while it runs."""
-    from orchestrator import render, report
-    from orchestrator.ledger import Ledger
-    from orchestrator.sweep import load
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.report import render
+    from orchestrator.report import status as report
+    from orchestrator.sweep.grid import load
 
     grid, ledger = load(sweep_file), Ledger(storage)
     found = report.status(grid, ledger)
@@ -441,9 +445,10 @@ def report_command(
     output: Path | None,
 ) -> None:
     """Show the tables of a sweep: errors, wins, increases."""
-    from orchestrator import render, report
-    from orchestrator.ledger import Ledger
-    from orchestrator.sweep import load
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.report import render
+    from orchestrator.report import status as report
+    from orchestrator.sweep.grid import load
 
     _refuse_contradictions()
     grid, ledger = load(sweep_file), Ledger(storage)
@@ -451,7 +456,7 @@ def report_command(
         for path in _published(grid, ledger, tracking_uri, html, output):
             click.echo(f"written: {path}")
     elif compare:
-        from orchestrator import comparison
+        from orchestrator.paper import comparison
 
         found = comparison.compare_tables(report.read_tables(grid, ledger))
         if form == "json":
@@ -488,9 +493,9 @@ def _refuse_contradictions() -> None:
 def _published(
     grid: Sweep, ledger: Ledger, tracking_uri: str | None, page: Path | None, folder: Path | None
 ) -> Iterator[Path]:
-    from orchestrator import publish
-    from orchestrator.mlflow_store import check_uri, default_uri
-    from orchestrator.tracking import run_links
+    from orchestrator.report import publish
+    from orchestrator.tracking.store import check_uri, default_uri
+    from orchestrator.tracking.tracker import run_links
 
     say = partial(click.echo, err=True)
     links = run_links(ledger, grid.name, check_uri(tracking_uri or default_uri(ledger.storage)))
@@ -504,7 +509,7 @@ def _published(
 
 
 def _page(grid: Sweep, ledger: Ledger, links: dict[str, str], say: Callable[[str], object]) -> bytes:
-    from orchestrator import publish
+    from orchestrator.report import publish
 
     drawn = publish.draw(grid, ledger)
     return publish.html(grid, ledger, publish.read_tables(grid, ledger, drawn, say), drawn, links).encode()
@@ -530,9 +535,10 @@ def show(sweep_file: Path, storage: Location, cell: tuple[str, ...], form: str) 
 
     CELL is a trial's id, its first digits, or words of its place in the tables: "aann (7,16) cifar10 seed 1".
     """
-    from orchestrator import render_trace, trace
-    from orchestrator.ledger import Ledger
-    from orchestrator.sweep import load
+    from orchestrator.analysis import trace
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.report import render_trial as render_trace
+    from orchestrator.sweep.grid import load
 
     grid = load(sweep_file)
     found = trace.trace(grid, trace.find(grid, " ".join(cell)), Ledger(storage))
@@ -554,11 +560,12 @@ def reproduce(
     """
     from rich.console import Console
 
-    from orchestrator import render_trace, trace
-    from orchestrator import reproduce as reproducing
-    from orchestrator.ledger import Ledger
-    from orchestrator.storage import local_folder
-    from orchestrator.sweep import load
+    from orchestrator.analysis import trace
+    from orchestrator.execution import reproduce as reproducing
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.ledger.storage import local_folder
+    from orchestrator.report import render_trial as render_trace
+    from orchestrator.sweep.grid import load
 
     grid = load(sweep_file)
     trial = trace.find(grid, " ".join(cell))
@@ -588,11 +595,11 @@ _threads = click.option("--threads", type=click.IntRange(min=1), help="On the CP
 
 
 def _find(words: Sequence[str], storage: Location, tracking_uri: str | None, *, sequence: bool = False) -> list[Found]:
-    from orchestrator import networks
-    from orchestrator.ledger import Ledger
+    from orchestrator.inference import lookup as networks
+    from orchestrator.ledger.ledger import Ledger
 
     def trial_of(run_id: str) -> str:
-        from orchestrator import mlflow_store
+        from orchestrator.tracking import store as mlflow_store
 
         uri = mlflow_store.check_uri(tracking_uri or mlflow_store.default_uri(storage))
         return mlflow_store.trial_of(run_id, uri)
@@ -630,8 +637,11 @@ def predict(
     Several ids are a sequence, run by depth. An IMAGE is a .png, .jpg, or an .npy of pixels as the data set has them.
     Each image has the limits to itself; the first call, which takes longer, is not the one that is shown.
     """
-    from orchestrator import networks, pictures, predicting, profiling
-    from orchestrator.ledger import Ledger
+    from orchestrator.inference import images as pictures
+    from orchestrator.inference import lookup as networks
+    from orchestrator.inference import predict as predicting
+    from orchestrator.inference import profile as profiling
+    from orchestrator.ledger.ledger import Ledger
 
     paths = [Path(word) for word in words if pictures.is_image(word)]
     if not paths:
@@ -647,7 +657,7 @@ def predict(
         predicting.prepare(predictor, images[0])
         answers = [_answer(predictor, members, image, limits, form) for image in images]
     if form == "json":
-        from orchestrator import render
+        from orchestrator.report import render
 
         click.echo(render.as_json(answers))
 
@@ -656,7 +666,7 @@ def _answer(
     predictor: ExponentialSequence, members: Sequence[Found], image: Picture, limits: Limits, form: str
 ) -> dict[str, Any]:
     """Shows the answers for one image as they come, for people; all of them together for machines."""
-    from orchestrator import predicting
+    from orchestrator.inference import predict as predicting
 
     say: Callable[[str], object] = click.echo if form == "table" else str
     names = [member.label for member in members]
@@ -702,9 +712,11 @@ def profile(
     NETWORK is as for `predict`; SWEEP.yaml alone is all of its networks that have finished, and sequences of them. In
     a folder, --output, the figure is a .png and a .svg, the table a .csv.
     """
-    from orchestrator import networks, profiling, render
-    from orchestrator.ledger import Ledger
-    from orchestrator.sweep import load
+    from orchestrator.inference import lookup as networks
+    from orchestrator.inference import profile as profiling
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.report import render
+    from orchestrator.sweep.grid import load
 
     settings, ledger = profiling.Settings(repeats=repeats, batch=batch, device=device, threads=threads), Ledger(storage)
     if len(words) == 1 and networks.is_sweep(words[0]) and not sequence:
@@ -729,9 +741,9 @@ def export(words: tuple[str, ...], storage: Location, tracking_uri: str | None, 
 
     NETWORK is as for `predict`. Needs `pip install -e '.[export]'`; to run the file, numpy and onnxruntime are enough.
     """
-    from orchestrator import export as exporting
-    from orchestrator import networks
-    from orchestrator.ledger import Ledger
+    from orchestrator.inference import export as exporting
+    from orchestrator.inference import lookup as networks
+    from orchestrator.ledger.ledger import Ledger
 
     found = _find(words, storage, tracking_uri)
     if len(found) > 1:
@@ -751,8 +763,8 @@ def paper(form: str) -> None:
 
     Exit code 1 if a number is not the printed one.
     """
-    from orchestrator import paper as computing
-    from orchestrator import render
+    from orchestrator.paper import replication as computing
+    from orchestrator.report import render
 
     found = computing.build()
     click.echo(render.show(found.tables, form))
@@ -763,7 +775,7 @@ def paper(form: str) -> None:
 
 
 def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:
-    from orchestrator import render
+    from orchestrator.report import render
 
     match form:
         case "json":
@@ -781,9 +793,9 @@ def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:
 @click.option("--port", type=click.IntRange(1, 65_535), default=5000, show_default=True)
 def ui(sweep_file: Path, storage: Location, tracking_uri: str | None, host: str, port: int) -> None:
     """Browse the runs of a sweep in MLflow's UI, until ctrl-C."""
-    from orchestrator import ui as browsing
-    from orchestrator.mlflow_store import check_uri, default_uri
-    from orchestrator.sweep import load
+    from orchestrator.sweep.grid import load
+    from orchestrator.tracking import ui as browsing
+    from orchestrator.tracking.store import check_uri, default_uri
 
     uri = check_uri(tracking_uri or default_uri(storage))
     browsing.serve(load(sweep_file).name, storage, uri, host, port, click.echo)
@@ -795,7 +807,7 @@ def data() -> None:
 
 
 def _data_of(storage: Location) -> Path:
-    from orchestrator.storage import checked, local_folder
+    from orchestrator.ledger.storage import checked, local_folder
 
     return local_folder(checked(storage)) / "data"
 
@@ -870,10 +882,10 @@ def doctor(
     problem.
     """
     from orchestrator import doctor as examining
-    from orchestrator import render
-    from orchestrator.mlflow_store import check_uri, default_uri
-    from orchestrator.storage import local_folder
-    from orchestrator.sweep import load
+    from orchestrator.ledger.storage import local_folder
+    from orchestrator.report import render
+    from orchestrator.sweep.grid import load
+    from orchestrator.tracking.store import check_uri, default_uri
 
     settings = examining.settings_of(
         load(sweep_file) if sweep_file else None,

@@ -18,14 +18,14 @@ from tempfile import TemporaryDirectory
 
 from packaging.requirements import Requirement
 
-from orchestrator import mlflow_store
-from orchestrator.environment import prepare_ray
+from orchestrator.cluster.probe import NOT_CONVERTED, Machine, Node, Request, Torch, answered, installed, left_in, look
 from orchestrator.errors import ClusterError, TrackingError
-from orchestrator.probe import NOT_CONVERTED, Machine, Node, Request, Torch, answered, installed, left_in, look
-from orchestrator.storage import Location, reason
-from orchestrator.sweep import Sweep
-from orchestrator.trial import Resources
-from orchestrator.words import counted
+from orchestrator.ledger.storage import Location, reason
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.trial import Resources
+from orchestrator.system.environment import prepare_ray
+from orchestrator.text import counted
+from orchestrator.tracking import store as mlflow_store
 
 DISTRIBUTION = "anytime-orchestrator"
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
@@ -120,7 +120,7 @@ def _ask(address: str | None, request: Request) -> tuple[list[Node], str]:
     if not address:
         return [], ""
     prepare_ray(own_cluster=False)
-    from orchestrator import nodes
+    from orchestrator.cluster import nodes
 
     with TemporaryDirectory() as folder:
         try:

@@ -12,9 +12,9 @@ import click
 import pytest
 
 from anytime_core.config import TrainingConfig
-from anytime_core.trainer import train
+from anytime_core.training.trainer import train
 from orchestrator.cli import cli
-from orchestrator.sweep import load
+from orchestrator.sweep.grid import load
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()

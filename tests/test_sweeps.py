@@ -25,7 +25,7 @@ from anytime_core.config import (
     TrialConfig,
     WeightingConfig,
 )
-from orchestrator.sweep import Sweep, load
+from orchestrator.sweep.grid import Sweep, load
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 TRIALS = {

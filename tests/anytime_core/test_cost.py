@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anytime_core.config import MILESTONES, NetworkConfig
 from anytime_core.cost import costs_at, downsampled, milestone_index, prediction_costs, unit_costs
-from anytime_core.network import AnytimeResNet
+from anytime_core.model.network import AnytimeResNet
 
 DEPTHS = [2, 3, 5, 7, 9, 13, 17, 25]
 

@@ -19,10 +19,10 @@ from anytime_core.config import Transition
 from anytime_core.cost import costs_at, milestone_index, prediction_costs
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
-from anytime_core.network import AnytimeResNet
+from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.stages import stages
 from anytime_core.predictor import PRIOR, AnytimePredictor, ExponentialSequence, Prediction
-from anytime_core.stages import stages
-from anytime_core.trainer import TrainedNetwork
+from anytime_core.training.trainer import TrainedNetwork
 
 
 def trained(n: int = 2, c: int = 4, seed: int = 0, channels: int = 1, **options: Any) -> TrainedNetwork:

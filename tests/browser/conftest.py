@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
-from orchestrator.page import PageContent, TrialRow, page
+from orchestrator.report.page import PageContent, TrialRow, page
 from orchestrator.table import Column, Entry, Table
 
 PROGRAMS = ("chromium", "chromedriver")
@@ -72,7 +72,7 @@ def show(desktop: Chrome, tmp_path: Path) -> Callable[[PageContent], Chrome]:
 @pytest.fixture(scope="session")
 def errors() -> Errors:
     """The paper's Table 6 by network, method, data set and metric."""
-    path = files("orchestrator.reference") / "table6.csv"
+    path = files("orchestrator.paper.reference") / "table6.csv"
     with path.open(newline="") as lines:
         return {
             (f"({row['n']},{row['c']})", row["method"], row["dataset"], row["metric"]): float(row["error_pct"])

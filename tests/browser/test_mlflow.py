@@ -17,12 +17,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from orchestrator import publish
-from orchestrator.ledger import Ledger
-from orchestrator.mlflow_store import default_uri
-from orchestrator.sweep import load
-from orchestrator.tracking import Tracker, run_links
-from orchestrator.worker import Surroundings, run_trial
+from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report import publish
+from orchestrator.sweep.grid import load
+from orchestrator.tracking.store import default_uri
+from orchestrator.tracking.tracker import Tracker, run_links
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]  # MLflow's own are not ours to mend
 

@@ -35,9 +35,9 @@ from cluster_user import (
 )
 from late_proxy import late
 
-from orchestrator.ledger import Ledger
-from orchestrator.sweep import load
-from orchestrator.tracking import Tracker
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.grid import load
+from orchestrator.tracking.tracker import Tracker
 
 pytestmark = pytest.mark.cluster
 BIN = Path(sys.executable).parent

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from cluster_user import Finished, User, free_port, wait_until
 
-from anytime_core.trainer import train
-from orchestrator.sweep import load
+from anytime_core.training.trainer import train
+from orchestrator.sweep.grid import load
 
 pytestmark = pytest.mark.cluster
 

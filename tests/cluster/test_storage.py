@@ -10,7 +10,7 @@ from cluster_user import SWEEP, TRIALS, Finished, User, tables_of, wait_until
 from full_disk import disk_of, grow
 from s3_server import CREDENTIALS, s3_server
 
-from orchestrator.storage import Storage, local_folder, storage_at
+from orchestrator.ledger.storage import Storage, local_folder, storage_at
 
 pytestmark = pytest.mark.cluster
 

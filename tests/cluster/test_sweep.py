@@ -28,7 +28,7 @@ from cluster_user import (
 )
 
 from anytime_core.data.cache import load
-from anytime_core.trainer import load_network
+from anytime_core.training.trainer import load_network
 
 pytestmark = pytest.mark.cluster
 
@@ -247,11 +247,11 @@ def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:
 ENDS_WITH_GARBAGE = """
 import gc, threading, time
 from pathlib import Path
-from orchestrator.environment import prepare_ray
+from orchestrator.system.environment import prepare_ray
 
 prepare_ray(own_cluster=True)
 import ray
-from orchestrator.cluster import cluster
+from orchestrator.cluster.session import cluster
 
 
 def litter():

@@ -12,9 +12,9 @@ import pytest
 from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrainingConfig, TrialConfig, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
-from orchestrator.ledger import Ledger
-from orchestrator.sweep import Sweep, load
-from orchestrator.trial import Resources, Trial, TrialRecord, cell_of, trial_id
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.trial import Resources, Trial, TrialRecord, cell_of, trial_id
 
 DIGITS = DataConfig(name="digits", pad=1)
 

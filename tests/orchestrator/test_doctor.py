@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from orchestrator import doctor, hardware, probe
+from orchestrator import doctor
 from orchestrator.cli import cli
+from orchestrator.cluster import probe
+from orchestrator.cluster.probe import NOT_CONVERTED, Machine, Node, Request, Torch
 from orchestrator.doctor import HERE, Check, State
-from orchestrator.hardware import Gpu
-from orchestrator.mlflow_store import client
-from orchestrator.probe import NOT_CONVERTED, Machine, Node, Request, Torch
-from orchestrator.trial import Resources
+from orchestrator.sweep.trial import Resources
+from orchestrator.system import hardware
+from orchestrator.system.hardware import Gpu
+from orchestrator.tracking.store import client
 
 GIB = 2**30
 QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"

@@ -9,7 +9,7 @@ import pytest
 from anytime_core.catalog import DATASETS
 from anytime_core.config import DataConfig, NetworkConfig, TrainingConfig, TrialConfig
 from anytime_core.data.cache import load
-from anytime_core.trainer import train
+from anytime_core.training.trainer import train
 
 
 @pytest.mark.parametrize(

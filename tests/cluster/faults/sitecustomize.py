@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TARGET = "anytime_core.trainer"
+TARGET = "anytime_core.training.trainer"
 
 
 def bug() -> None:
@@ -65,7 +65,7 @@ def _folder() -> Path:
 
 
 def _note_epoch(config: Any, first: int, last: int) -> None:
-    from orchestrator.trial import trial_id
+    from orchestrator.sweep.trial import trial_id
 
     with open(_folder() / "epochs", "a") as file:
         file.write(f"{trial_id(config)} {first} {last} {os.getpid()}\n")
@@ -114,7 +114,7 @@ def _patch(module: Any) -> None:
 
 def _note_refusals() -> None:
     """A line for each write that an attempt was refused, since another has begun."""
-    from orchestrator.ledger import SupersededError
+    from orchestrator.ledger.ledger import SupersededError
 
     init = SupersededError.__init__
 

@@ -1,0 +1,1 @@
+"""Anytime networks: layers, units, stages, and how they run on a device."""

@@ -1,0 +1,1 @@
+"""Trains one network: regimes, strategies, steps, evaluation and checkpoints."""

@@ -1,0 +1,94 @@
+"""What is trained, in which order (section 4.1 and 4.2): each regime is a sequence of phases. To add one: a config in
+``config.Regime``, a function, and a line in PHASES.
+
+A phase runs through the whole schedule with a new optimiser. What it does not train stays as it is, running averages
+of batch norms included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import nn
+
+from anytime_core.config import Joint, Midfeat, NoGrad, Opt, TrialConfig
+from anytime_core.model.network import AnytimeResNet
+from anytime_core.training.weighting import loss_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """``weights`` of the losses that are computed, first to last; ``trained`` are the names of the parameters that
+    change; ``depth`` is the last unit that is computed."""
+
+    weights: tuple[float, ...]
+    trained: frozenset[str]
+    depth: int
+
+    def apply(self, network: AnytimeResNet) -> None:
+        """Makes the network train this phase's parameters, and no others."""
+        network.train()
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name in self.trained)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train(module.weight.requires_grad)
+
+
+def phases(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+    """Raises ValueError for weights that the network cannot have."""
+    return PHASES[type(config.regime)](config, network)
+
+
+def _everything(network: AnytimeResNet) -> frozenset[str]:
+    return frozenset(name for name, _ in network.named_parameters())
+
+
+def joint(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+    assert isinstance(config.regime, Joint)
+    weights = config.regime.weights
+    values = loss_weights(weights.name, len(config.predicting_units), weights.normalize)
+    return (Phase(tuple(values), _everything(network), config.predicting_units[-1]),)
+
+
+def opt(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+    """The network ends at the one prediction there is."""
+    return (Phase((1.0,), _everything(network), config.predicting_units[-1]),)
+
+
+def midfeat(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+    """Heads on frozen features do not touch each other, so all are trained at once, each as if alone."""
+    depth, others = config.predicting_units[-1], len(config.predicting_units) - 1
+    heads = [network.head_parameters(unit) for unit in config.predicting_units]
+    backbone = _everything(network).difference(*heads)
+    both = (
+        Phase((*[0.0] * others, 1.0), backbone | heads[-1], depth),
+        Phase((*[1.0] * others, 0.0), frozenset().union(*heads[:-1]), depth),
+    )
+    return both[: config.phases]
+
+
+def no_grad(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+    """A stage trains a head with the units from the head before up to its own, and computes no further."""
+    assert isinstance(config.regime, NoGrad)
+    units = config.predicting_units
+    if config.regime.variant == "stop_gradient":
+        return (Phase((1.0,) * len(units), _everything(network), units[-1]),)
+    return tuple(
+        Phase(
+            (*[0.0] * index, 1.0),
+            network.head_parameters(unit).union(*map(network.unit_parameters, range(before + 1, unit + 1))),
+            unit,
+        )
+        for index, (before, unit) in enumerate(pairwise((0, *units)))
+    )
+
+
+PHASES: dict[type, Callable[[TrialConfig, AnytimeResNet], tuple[Phase, ...]]] = {
+    Joint: joint,
+    Opt: opt,
+    Midfeat: midfeat,
+    NoGrad: no_grad,
+}

@@ -1,0 +1,91 @@
+"""One training step that takes nothing from the host and gives it nothing, so that it can be one CUDA graph.
+
+What an epoch needs is on the device before its first step: the draws, the learning rates, a counter of its steps. What
+comes of it is summed there, and read once. Shapes: N images, L predictions, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from anytime_core.config import Precision
+from anytime_core.data.loader import TrainingData
+from anytime_core.model.graphs import Replay
+from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.precision import autocast, rounded_weights
+from anytime_core.randomness import generator
+from anytime_core.training.evaluate import Tally, losses_of, wrong_of
+from anytime_core.training.optim import Sgd
+from anytime_core.training.regimes import Phase
+from anytime_core.training.selection import Selection
+
+
+class TrainingStep:
+    """The step of a phase. ``begin`` prepares an epoch; each call is a step of it; ``read`` waits for the device.
+
+    With ``graph``, the first call captures what ``eager`` does, and each call replays that.
+    """
+
+    def __init__(
+        self,
+        network: AnytimeResNet,
+        phase: Phase,
+        data: TrainingData,
+        optimiser: Sgd,
+        selection: Selection,
+        *,
+        precision: Precision = "float32",
+        graph: bool = False,
+    ) -> None:
+        self.network, self.phase, self.data = network, phase, data
+        self.optimiser, self.selection, self.precision = optimiser, selection, precision
+        self.device = data.images.device
+        self.tally = Tally(len(phase.weights), self.device)
+        self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._rates = torch.zeros(data.steps_per_epoch, device=self.device)
+        self._draws = torch.zeros(data.steps_per_epoch, device=self.device)
+        self._replay = Replay(graph)
+
+    def begin(self, epoch: int, rates: Sequence[float]) -> None:
+        """Prepares an epoch, counted from 1, of as many steps as there are learning rates."""
+        self.phase.apply(self.network)
+        self.data.draw(epoch)
+        draws = torch.rand(len(rates), generator=generator(self.data.seed, "selection", epoch))
+        self._draws[: len(rates)].copy_(draws)
+        self._rates[: len(rates)].copy_(torch.tensor(rates, dtype=torch.float32))
+        self._at.zero_()
+        self.tally.clear()
+        if self.selection.begin(epoch):
+            self._replay.forget()
+
+    def __call__(self) -> None:
+        self._replay(self.eager, self._state)
+
+    def eager(self) -> None:
+        """One update, call by call."""
+        images, labels = self.data.batch(self._at)
+        self.optimiser.zero_grad()
+        weights = rounded_weights(self.precision, self.network)
+        with autocast(self.precision, self.device):
+            logits = functional_call(self.network, weights, (images, self.phase.depth))
+        losses = losses_of(logits, labels)
+        # The gradient of their weighted sum, which itself nobody needs.
+        torch.autograd.backward(losses, self.selection.choose(self._draws.index_select(0, self._at)))
+        self.optimiser.step(self._rates.index_select(0, self._at))
+        losses = losses.detach()
+        self.selection.learn(losses)
+        self.tally.add(losses, wrong_of(logits.detach(), labels), len(labels))
+        self._at += 1
+
+    def read(self, steps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean losses and errors in percent of the epoch's first ``steps``, all of them done. Waits for the device."""
+        return self.tally.read(steps * self.data.batch_size)
+
+    def _state(self) -> list[Tensor]:
+        """All that a step changes."""
+        own = [self._at, self.tally.sums, self.selection.v]
+        return [*own, *self.network.parameters(), *self.network.buffers(), *self.optimiser.state()]

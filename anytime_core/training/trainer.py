@@ -1,0 +1,471 @@
+"""Trains one network. The top floor: everything else in this package is a part of ``train``.
+
+Shapes: N images, L predictions, K classes. CPU and CUDA run the same code.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anytime_core.config import MILESTONES, Ann, Joint, NoGrad, TrialConfig, from_dict, to_dict
+from anytime_core.cost import milestone_index, trial_costs
+from anytime_core.data import cache
+from anytime_core.data.formats import Images, spec_of
+from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
+from anytime_core.errors import CheckpointError, ConfigError, DataError
+from anytime_core.files import Guard, folder_at
+from anytime_core.model.graphs import Mode, mode_on
+from anytime_core.model.network import AnytimeResNet
+from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.training import checkpoint, regimes
+from anytime_core.training.checkpoint import Place
+from anytime_core.training.evaluate import Evaluation
+from anytime_core.training.optim import Sgd
+from anytime_core.training.regimes import Phase
+from anytime_core.training.selection import Selection
+from anytime_core.training.step import TrainingStep
+from anytime_core.training.usage import Meter
+
+Report = Callable[[EpochMetrics], None]
+_DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
+
+
+def train(
+    config: TrialConfig,
+    report: Report = lambda metrics: None,
+    checkpoint_dir: Place | None = None,
+    *,
+    due: Callable[[], bool] = lambda: True,
+    before_save: Callable[[], None] = lambda: None,
+    after_save: Callable[[], None] = lambda: None,
+    guard: Guard = nullcontext,
+    on_step: Callable[[], None] = lambda: None,
+    data_root: Path | None = None,
+    images: Images | None = None,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+    mode: Mode = "auto",
+    check_md5: bool = True,
+) -> TrialResult:
+    """Trains the network of ``config`` and returns its test errors.
+
+    ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoint_dir``
+    a checkpoint is written after each epoch for which it is ``due``, and after the last; the epochs that it holds are
+    reported then. A later call goes on from the newest valid one: on the CPU, with the same number of ``threads``, to
+    the same bits as a run that was never interrupted. ``before_save`` is called before each checkpoint, and can forbid
+    it by raising, as can ``guard``, a context entered at the very moment that it takes its place; ``after_save`` once
+    its epochs are reported; ``on_step`` after each training step, for which it does not wait.
+
+    The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
+    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits.
+
+    Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
+    before; and what the functions that are given raise.
+    """
+    with reproducible(threads):
+        if images is None:
+            images = cache.load(config.data.name, data_root, check_md5=check_md5)
+        run = build_run(config, images, device, mode=mode)
+        if checkpoint_dir is not None:
+            run.restore(checkpoint_dir)
+        for metrics in run.history:
+            report(metrics)
+        reported = len(run.history)
+        while not run.ended:
+            run.epoch(on_step)
+            if checkpoint_dir is None:
+                report(run.history[-1])
+            elif run.ended or due():
+                before_save()
+                run.save(checkpoint_dir, guard)
+                for metrics in run.history[reported:]:
+                    report(metrics)
+                reported = len(run.history)
+                after_save()
+        return run.result()
+
+
+@contextmanager
+def reproducible(threads: int | None = None) -> Iterator[None]:
+    """Asks torch for the same bits every time, and gives it its settings back in the end."""
+    before = (
+        torch.get_num_threads(),
+        torch.get_deterministic_debug_mode(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
+        _DETERMINISTIC.fill_uninitialized_memory,
+    )
+    # What cuBLAS needs for the same bits; read once, before its first product.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    _set_torch(before[0] if threads is None else threads, "warn", False, False, False)
+    try:
+        yield
+    finally:
+        _set_torch(*before)
+
+
+def _set_torch(threads: int, deterministic: int | str, benchmark: bool, tf32: bool, fill: bool) -> None:
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(deterministic)  # `use_deterministic_algorithms` imports torch's compiler
+    torch.backends.cudnn.benchmark = benchmark
+    # Else convolutions of float32 are rounded to 10 binary digits on a GPU, unasked.
+    torch.backends.cudnn.allow_tf32 = tf32
+    # Memory that is written before it is read need not be filled first: 0.9 of a step of (3, 16) on a CPU without.
+    _DETERMINISTIC.fill_uninitialized_memory = fill
+
+
+def build_run(
+    config: TrialConfig,
+    images: Images,
+    device: str | torch.device | None = None,
+    *,
+    mode: Mode = "auto",
+) -> Run:
+    """A trial before its first step, for ``train`` and for benchmarks; within ``reproducible`` it gives the bits of
+    ``train``. Raises DataError, ConfigError, also for a ``mode`` that the device cannot have."""
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Run.start(config, images, where, mode)
+
+
+def build_network(config: TrialConfig) -> AnytimeResNet:
+    """The untrained network of a trial, on the CPU."""
+    spec = spec_of(config.data.name)
+    network = AnytimeResNet(
+        config.network.n,
+        config.network.c,
+        spec.classes,
+        in_channels=spec.channels,
+        predicting_units=config.predicting_units,
+        transition=config.network.transition,
+        isolated=isinstance(config.regime, NoGrad) and config.regime.variant == "stop_gradient",
+        seed=config.seed,
+    )
+    # A step of (3, 16) on 64 images of 32x32: 0.24 s, else 0.28 s (one CPU core, median of 5).
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def build_selection(config: TrialConfig, costs: list[int], weights: Sequence[float], device: torch.device) -> Selection:
+    """The strategy of a trial over the losses with these weights, the first ones of its predictions."""
+    strategy = config.regime.strategy if isinstance(config.regime, Joint) else Ann()
+    reached = {milestone_index(costs, fraction) for fraction in MILESTONES}
+    base = torch.tensor(weights, dtype=torch.float32, device=device)
+    return Selection(strategy, base, [index for index in range(len(weights)) if index in reached])
+
+
+@dataclass(slots=True)
+class Run:
+    """A trial between two steps. ``phase`` is the one under way, with an optimiser and a strategy of its own;
+    ``trained_on`` says what it was trained on so far, without repetitions.
+
+    ``epoch`` is one of ``train``. To time its parts: ``begin_epoch`` prepares the next epoch, ``step`` is a step of it
+    (up to ``steps_ahead`` of them), ``read`` waits for the device and gives their mean losses and errors, and
+    ``evaluate`` those on the test images. ``eager_step`` is the same step call by call, also where ``graph`` is true
+    and ``step`` replays a CUDA graph, which the first one captures. What is begun and not ended by ``epoch`` is no part
+    of ``history``: ``begin_epoch`` then begins the same epoch again, with the network as it is.
+    """
+
+    config: TrialConfig
+    device: torch.device
+    network: AnytimeResNet
+    phases: tuple[Phase, ...]
+    train_data: TrainingData
+    test_data: EvaluationData
+    costs: list[int]
+    history: list[EpochMetrics]
+    data_hash: str
+    trained_on: list[str]
+    graph: bool
+    phase: Phase = field(init=False)
+    optimiser: Sgd = field(init=False)
+    selection: Selection = field(init=False)
+    training: TrainingStep = field(init=False)
+    evaluate: Evaluation = field(init=False)
+    steps_ahead: int = field(init=False, default=0)
+    steps_begun: int = field(init=False, default=0)
+
+    @classmethod
+    def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
+        graph = mode_on(device, mode) == "graph"
+        network, costs = build_network(config).to(device), trial_costs(config)
+        if config.training.compiled:
+            from anytime_core.model.compiling import compile_units  # imports half of torch
+
+            compile_units(network, device)
+        train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
+        try:
+            phases = regimes.phases(config, network)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        run = cls(
+            config=config,
+            device=device,
+            network=network,
+            phases=phases,
+            train_data=train_data,
+            test_data=test_data,
+            costs=costs,
+            history=[],
+            data_hash=cache.content_hash(images),
+            trained_on=[_place(device)],
+            graph=graph,
+        )
+        run.enter(0)
+        return run
+
+    def enter(self, number: int) -> None:
+        """Begins a phase, 0-based."""
+        self.phase = self.phases[number]
+        self.phase.apply(self.network)
+        self.network.zero_grad()  # what no longer changes would keep gradients in the memory of the last phase's graph
+        self.optimiser = Sgd(self.network, self.config.training, self._head_weights())
+        self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
+        how: Any = {"precision": self.config.training.precision, "graph": self.graph}
+        self.training = TrainingStep(self.network, self.phase, self.train_data, self.optimiser, self.selection, **how)
+        self.evaluate = Evaluation(self.network, self.test_data, len(self.phase.weights), self.phase.depth, **how)
+
+    def _head_weights(self) -> dict[str, float]:
+        """The weight of each head's loss, by the names of the head's parameters."""
+        weighed = zip(self.network.predicting_units, self.phase.weights, strict=False)  # a stage has the first ones
+        return {name: weight for unit, weight in weighed for name in self.network.head_parameters(unit)}
+
+    @property
+    def steps_done(self) -> int:
+        """Those of the epochs that have ended."""
+        return self.history[-1].step if self.history else 0
+
+    @property
+    def diverged(self) -> bool:
+        return bool(self.history) and self.history[-1].diverged
+
+    @property
+    def ended(self) -> bool:
+        return self.diverged or self.steps_done >= self.config.steps
+
+    def epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochMetrics:
+        """One pass over the training images, or what of it fits into the phase, and an evaluation."""
+        meter = Meter(self.device)
+        self.begin_epoch()
+        probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
+        last = self.steps_done + self.steps_ahead
+        train_loss, train_error = self._train_steps(on_step)
+        test_loss, test_error = self.evaluate()
+        metrics = EpochMetrics(
+            epoch=len(self.history) + 1,
+            step=last,
+            learning_rate=self.rate_at(last - 1),
+            train_loss=train_loss + self.guess_losses,
+            train_error=train_error + self.guess_errors,
+            test_loss=test_loss + self.guess_losses,
+            test_error=test_error + self.guess_errors,
+            probabilities=tuple(probabilities),
+            seconds=meter.seconds(),
+            timestamp=time.time(),
+            cpu_percent=meter.cpu_percent(),
+            memory=meter.memory(),
+            gpu_percent=meter.gpu_percent(),
+            gpu_memory=meter.gpu_memory(),
+        )
+        self.history.append(metrics)
+        return metrics
+
+    def begin_epoch(self) -> None:
+        """Prepares the epoch after those in ``history``, and its phase where that begins with it."""
+        phase, done = divmod(self.steps_done, self.config.training.steps)
+        if phase and not done:
+            self.enter(phase)
+        self.steps_ahead = min(self.train_data.steps_per_epoch, self.config.training.steps - done)
+        self.steps_begun = 0
+        rates = [self.rate_at(self.steps_done + step) for step in range(self.steps_ahead)]
+        self.training.begin(len(self.history) + 1, rates)
+
+    def step(self) -> None:
+        """One training step. Does not wait for the device."""
+        self.training()
+        self._stepped()
+
+    def eager_step(self) -> None:
+        self.training.eager()
+        self._stepped()
+
+    def _stepped(self) -> None:
+        self.steps_ahead -= 1
+        self.steps_begun += 1
+
+    def read(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean losses and errors in percent of the steps since ``begin_epoch``. Waits for the device."""
+        return self.training.read(self.steps_begun)
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of the given step of the trial: each phase runs through the schedule."""
+        return self.config.training.rate_at(step % self.config.training.steps)
+
+    @property
+    def guess_losses(self) -> tuple[float, ...]:
+        """Predictions that are not computed yet count as guesses."""
+        return (math.log(spec_of(self.config.data.name).classes),) * (len(self.costs) - len(self.phase.weights))
+
+    @property
+    def guess_errors(self) -> tuple[float, ...]:
+        return (100 - 100 / spec_of(self.config.data.name).classes,) * len(self.guess_losses)
+
+    def _train_steps(self, on_step: Callable[[], None]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        while self.steps_ahead:
+            self.step()
+            on_step()
+        return self.read()
+
+    def save(self, folder: Place, guard: Guard = nullcontext) -> None:
+        arrays = {
+            **{f"network/{name}": value for name, value in self.network.state_dict().items()},
+            **{f"momentum/{name}": value for name, value in self.optimiser.buffers.items()},
+            "selection": self.selection.v,
+            "normalisation/mean": self.train_data.normalise.mean,
+            "normalisation/std": self.train_data.normalise.std,
+        }
+        meta = {
+            "config": to_dict(self.config),
+            "history": [asdict(metrics) for metrics in self.history],
+            "data": self.data_hash,
+            "trained_on": self.trained_on,
+        }
+        content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
+        checkpoint.save(folder, self.steps_done, content, guard)
+
+    def restore(self, folder: Place) -> None:
+        """Goes on from the newest valid checkpoint, where there is one. Raises CheckpointError if that is not of this
+        trial on these data; another number of threads is noted."""
+        saved = checkpoint.latest(folder)
+        if saved is None:
+            return
+        if saved.meta.get("config") != to_dict(self.config):
+            raise CheckpointError(f"{folder_at(folder).address('')} holds a checkpoint of another trial")
+        if (before := saved.meta.get("data", self.data_hash)) != self.data_hash:
+            raise CheckpointError(
+                f"{self.config.data.name}: its content is {self.data_hash}, and was {before} when the checkpoint was "
+                f"written; bring the old data back, or delete {folder_at(folder).address('')}"
+            )
+        self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
+        self.history = [_metrics(values) for values in saved.meta["history"]]
+        self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
+        self.network.load_state_dict(_tensors(saved, "network/"))
+        self.optimiser.restore(_tensors(saved, "momentum/"))
+        self.selection.v.copy_(torch.tensor(saved.arrays["selection"]))
+
+    def result(self) -> TrialResult:
+        return TrialResult(
+            state="diverged" if self.diverged else "finished",
+            units=self.config.predicting_units,
+            costs=tuple(self.costs),
+            errors=() if self.diverged else self.history[-1].test_error,
+            steps=self.steps_done,
+            seconds=sum(metrics.seconds for metrics in self.history),
+            device=_device_name(self.device),
+        )
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _tensors(saved: checkpoint.Checkpoint, prefix: str) -> dict[str, Tensor]:
+    named = ((name.removeprefix(prefix), array) for name, array in saved.arrays.items() if name.startswith(prefix))
+    return {name: torch.tensor(array) for name, array in named}
+
+
+def _metrics(values: dict[str, Any]) -> EpochMetrics:
+    """JSON makes lists of tuples."""
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return EpochMetrics(**fields)
+
+
+def _place(device: torch.device) -> str:
+    """What decides the bits of a sum: the threads on a CPU, the kind of GPU."""
+    threads = torch.get_num_threads()
+    return _device_name(device) if device.type == "cuda" else f"cpu, {threads} thread{'s' * (threads > 1)}"
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+class TrainedNetwork(nn.Module):
+    """A network with the normalisation it was trained with. ``predicting_units`` are its predictions, first to last."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: AnytimeResNet, normalise: Normalisation) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", normalise.mean)
+        self.register_buffer("std", normalise.std)
+
+    @property
+    def predicting_units(self) -> tuple[int, ...]:
+        return self.network.predicting_units
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pixels [N,C,H,W] as the data set has them, such as bytes from 0 to 255 -> logits [L,N,K]"""
+        logits: Tensor = self.network(Normalisation(self.mean, self.std)(images))
+        return logits
+
+
+def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
+    """The trained network in a trial's folder, or its folder of checkpoints: in evaluation mode, on the CPU.
+
+    ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError, also for a trial that
+    has not finished, whose predictions may not be trained at all yet, unless ``unfinished``.
+    """
+    saved = _newest(folder)
+    try:
+        config, history = from_dict(saved.meta["config"]), [_metrics(values) for values in saved.meta["history"]]
+        network = build_network(config)
+        network.load_state_dict(_tensors(saved, "network/"))
+        trained = TrainedNetwork(network, Normalisation(**_tensors(saved, "normalisation/"))).eval()
+        state = _state(config, history)
+    except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error
+    if state != "finished" and not unfinished:
+        raise CheckpointError(
+            f"{folder} holds a trial that {state}; load_network(..., unfinished=True) takes it as it is"
+        )
+    return trained
+
+
+def _state(config: TrialConfig, history: list[EpochMetrics]) -> str:
+    last = history[-1]
+    if last.diverged:
+        return f"diverged by step {last.step}"
+    return "finished" if last.step >= config.steps else f"is at step {last.step} of {config.steps}"
+
+
+def network_hash(folder: Place) -> str:
+    """Identifies the bits of the trained network that ``load_network`` gives: its weights and the statistics of its
+    normalisation layers, and nothing that only training needs. Raises CheckpointError."""
+    arrays = _newest(folder).arrays
+    return checkpoint.digest({name: array for name, array in arrays.items() if name.startswith("network/")})
+
+
+def trained_on(folder: Place) -> list[str]:
+    """What the network was trained on, first to last: more than one if it went on elsewhere. Raises CheckpointError."""
+    return list(_newest(folder).meta.get("trained_on", []))
+
+
+def _newest(place: Place) -> checkpoint.Checkpoint:
+    folder = folder_at(place)
+    below = "checkpoints" in folder.names()
+    saved = checkpoint.latest(folder.below("checkpoints") if below else folder)
+    if saved is None:
+        raise CheckpointError(f"{folder.address('')} holds no valid checkpoint")
+    return saved

@@ -1,0 +1,1 @@
+"""Turns the records of trials into numbers: errors, wins, increases, curves, fronts."""

@@ -1,0 +1,160 @@
+"""Errors of a whole grid as one array, from wherever they come: what all tables and tests are made of."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anytime_core.config import MILESTONES, opt_unit
+from anytime_core.cost import milestone_index
+from anytime_core.result import average_error
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
+
+AVERAGE = "AE"
+METRICS: tuple[str, ...] = (*map(str, MILESTONES), AVERAGE)
+"""The columns of the paper's tables: error at 1/4, 1/2, 3/4 and all of the cost, and the mean of all (section 4.1)."""
+Words = Mapping[str, str]
+"""A word for each metric."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Experiment:
+    """What two methods must share to be compared."""
+
+    dataset: str
+    network: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Measurements:
+    """Errors in percent, ``errors[experiment, method, metric]``, NaN where there is none: in the order of
+    ``experiments``, ``methods`` and ``METRICS``. ``optima`` are those methods that were trained for one depth at a time
+    (OPT): they win unfairly. ``places`` are those that should have errors; ``missing`` says in a word, by metric, why
+    one lacks an error that it should have."""
+
+    experiments: tuple[Experiment, ...]
+    methods: tuple[str, ...]
+    optima: tuple[str, ...]
+    errors: NDArray[np.float64]
+    places: frozenset[tuple[Experiment, str]]
+    missing: Mapping[tuple[Experiment, str], Words]
+
+    def __post_init__(self) -> None:
+        shape = len(self.experiments), len(self.methods), len(METRICS)
+        if self.errors.shape != shape:
+            raise ValueError(f"errors are of shape {self.errors.shape}, must be {shape}")
+
+    def of(self, method: str, metric: str) -> NDArray[np.float64]:
+        """One error for each experiment; all NaN for a method that is not there."""
+        if method not in self.methods:
+            return np.full(len(self.experiments), np.nan)
+        return self.errors[:, self.methods.index(method), METRICS.index(metric)]
+
+
+def collect(
+    values: Mapping[tuple[Experiment, str], Mapping[str, float]],
+    places: Iterable[tuple[Experiment, str]],
+    optima: Sequence[str],
+    missing: Mapping[tuple[Experiment, str], Words],
+) -> Measurements:
+    """``values`` are the errors of a method in an experiment, by metric; ``places`` is all that should be there."""
+    places = list(places)
+    experiments = {experiment: row for row, experiment in enumerate(dict.fromkeys(place for place, _ in places))}
+    methods = {method: column for column, method in enumerate(dict.fromkeys(method for _, method in places))}
+    errors = np.full((len(experiments), len(methods), len(METRICS)), np.nan)
+    for (experiment, method), found in values.items():
+        place = errors[experiments[experiment], methods[method]]
+        for index, metric in enumerate(METRICS):
+            value = found.get(metric, math.nan)
+            place[index] = value if math.isfinite(value) else math.nan
+    return Measurements(
+        experiments=tuple(experiments),
+        methods=tuple(methods),
+        optima=tuple(optima),
+        errors=errors,
+        places=frozenset(places),
+        missing=missing,
+    )
+
+
+def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]) -> Measurements:
+    """The errors of a sweep's trials; ``records`` of those that ended and ``states`` of all, by id.
+
+    An optimum has an average only if every depth has been trained (Table 1); one that is not meant to have it does not
+    lack it.
+    """
+    whole = trained_for_all_depths(sweep)
+    values: dict[tuple[Experiment, str], dict[str, float]] = defaultdict(dict)
+    depths: dict[tuple[Experiment, str], dict[int, float]] = defaultdict(dict)
+    missing: dict[tuple[Experiment, str], dict[str, str]] = defaultdict(dict)
+    places: dict[tuple[Experiment, str], None] = {}
+    for cell, trial_id in sweep.cells.items():
+        record, place = records.get(trial_id), (experiment_of(cell), cell.method)
+        places[place] = None
+        if record is None or record.state is not TrialState.FINISHED:
+            missing[place] |= dict.fromkeys(expected(cell, whole), str(states[trial_id]))
+            continue
+        values[place] |= errors_of(cell, record)
+        if cell.unit is not None:
+            depths[place][cell.unit] = record.result.errors[-1]
+            if depths[place].keys() == {*range(3 * cell.n, 0, -cell.period)}:
+                values[place][AVERAGE] = average_error(tuple(depths[place].values()))
+    optima = dict.fromkeys(cell.method for cell in sweep.cells if cell.unit is not None)
+    return collect(values, places, tuple(optima), missing)
+
+
+def trained_for_all_depths(sweep: Sweep) -> frozenset[tuple[str, int, int]]:
+    """Methods, n and periods whose optima are of every depth that predicts."""
+    depths: dict[tuple[str, int, int], set[int]] = defaultdict(set)
+    for cell in sweep.cells:
+        if cell.unit is not None:
+            depths[_kind(cell)].add(cell.unit)
+    return frozenset(kind for kind, units in depths.items() if units >= {*range(3 * kind[1], 0, -kind[2])})
+
+
+def _kind(cell: Cell) -> tuple[str, int, int]:
+    return cell.method, cell.n, cell.period
+
+
+def expected(cell: Cell, whole: Collection[tuple[str, int, int]]) -> Sequence[str]:
+    """The metrics that are not there without this trial; ``whole`` is as from ``trained_for_all_depths``."""
+    if cell.unit is None:
+        return METRICS
+    return [*_nearest(cell), *([AVERAGE] if _kind(cell) in whole else [])]
+
+
+def _nearest(cell: Cell) -> list[str]:
+    """The fractions of the cost that round to the depth of an optimum."""
+    return [str(fraction) for fraction in MILESTONES if opt_unit(cell.n, fraction) == cell.unit]
+
+
+def experiment_of(cell: Cell) -> Experiment:
+    return Experiment(cell.dataset, cell.network, cell.seed)
+
+
+def errors_of(cell: Cell, record: TrialRecord) -> dict[str, float]:
+    """The errors in percent that a finished trial has by itself, by metric; those it does not reach are left out."""
+    costs, errors = record.result.costs, record.result.errors
+    if cell.unit is not None:  # an optimum stands for each fraction of the cost that rounds to its depth
+        return dict.fromkeys(_nearest(cell), errors[-1])
+    return {metric: errors[index] for metric, index in _milestones(costs)} | {AVERAGE: average_error(errors)}
+
+
+@lru_cache(maxsize=1024)
+def _milestones(costs: tuple[int, ...]) -> list[tuple[str, int]]:
+    """The predictions at the fractions of the cost that one reaches: the same for all trials of a network."""
+    indices = ((str(fraction), milestone_index(costs, fraction)) for fraction in MILESTONES)
+    return [(metric, index) for metric, index in indices if index is not None]
+
+
+def triples(experiments: Iterable[Experiment]) -> list[tuple[str, str, int]]:
+    """As ``stats.dependence`` takes them."""
+    return [(experiment.dataset, experiment.network, experiment.seed) for experiment in experiments]

@@ -1,0 +1,333 @@
+"""Records to numbers: errors at the milestones, percentages of wins over a baseline, increases over the optimum, and
+sequences of networks. ``layouts`` arranges them as the paper does.
+
+Nothing is left out in silence: what has no error yet is None in its row, and drops its pair, which is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anytime_core.config import MILESTONES
+from anytime_core.result import TrialResult
+from orchestrator.analysis import sequences, trace
+from orchestrator.analysis.measurements import (
+    AVERAGE,
+    METRICS,
+    Experiment,
+    Measurements,
+    expected,
+    measure,
+    trained_for_all_depths,
+    triples,
+)
+from orchestrator.stats import eann
+from orchestrator.stats import significance as stats
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
+
+ByMetric = Mapping[str, float | None]
+Reasons = Mapping[str, Mapping[str, int]]
+"""How many errors of each metric are not there, by why."""
+FEWER = "†"
+"""Marks a mean of fewer seeds than were meant."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorRow:
+    """Errors in percent: for each metric the mean over all seeds that have it, how many these are (``counts``, of which
+    ``seeds`` is the most), and their standard deviation, which one seed does not have. ``missing`` counts the errors
+    that should be there and are not; a metric that nobody meant to have has neither."""
+
+    dataset: str
+    network: str
+    method: str
+    seeds: int
+    errors: ByMetric
+    spreads: ByMetric = field(default_factory=lambda: dict.fromkeys(METRICS))
+    counts: Mapping[str, int] = field(default_factory=dict)
+    missing: Reasons = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WinRow:
+    """How often a method has a lower error than the baseline. ``p_values`` are by test, each that of a method that is
+    no better, and ``adjusted`` the same after Holm's correction over all rows; ``interval`` holds the percentage of
+    wins of 95 % of resamples of the experiments."""
+
+    method: str
+    baseline: str
+    metric: str
+    wins: stats.WinPercentage
+    p_values: ByMetric
+    adjusted: ByMetric
+    interval: stats.Interval | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IncreaseRow:
+    """By how much a method's error exceeds the optimum's, in percent of it, on average over the experiments."""
+
+    method: str
+    optimum: str
+    metric: str
+    increase: stats.RelativeIncrease
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceRow:
+    """Networks of growing depth, run one after the other (section 4.6): errors of the sequence at fractions of the cost
+    of all, AE the mean of its answers; and, for the ``optimum``, of the best ones no deeper than that fraction of the
+    deepest network (OPT+). ``missing`` counts the trials that an error is not there for lack of."""
+
+    dataset: str
+    method: str
+    networks: tuple[str, ...]
+    seed: int
+    errors: ByMetric
+    missing: Reasons = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tables:
+    """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them."""
+
+    sweep: Sweep
+    optima: tuple[str, ...]
+    errors: tuple[ErrorRow, ...]
+    wins: tuple[WinRow, ...]
+    increases: tuple[IncreaseRow, ...]
+    sequences: tuple[SequenceRow, ...]
+    states: Counter[TrialState]
+    notes: tuple[str, ...] = ()
+
+
+def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]) -> Tables:
+    """``records`` of the trials that ended, by id; a diverged one has no errors."""
+    measured = measure(sweep, records, states)
+    counted = Counter(states[trial.id] for trial in sweep.trials)
+    wins = tuple(win_rows(measured, sweep.report.baseline))
+    return Tables(
+        sweep=sweep,
+        optima=measured.optima,
+        errors=tuple(error_rows(measured)),
+        wins=wins,
+        increases=tuple(increase_rows(measured)),
+        sequences=tuple(_sequence_rows(sweep, records, states)),
+        states=counted,
+        notes=tuple(_notes(sweep, measured, counted, records)),
+    )
+
+
+def error_rows(measured: Measurements) -> Iterator[ErrorRow]:
+    """One for each data set, network and method."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, experiment in enumerate(measured.experiments):
+        groups[experiment.dataset, experiment.network].append(index)
+    for (dataset, network), indices in groups.items():
+        for column, method in enumerate(measured.methods):
+            places = [(measured.experiments[index], method) for index in indices]
+            if any(place in measured.places for place in places):
+                missing = _counted(measured.missing[place] for place in places if place in measured.missing)
+                yield _error_row(dataset, network, method, measured.errors[indices, column], missing)
+
+
+def _error_row(dataset: str, network: str, method: str, errors: NDArray[np.float64], missing: Reasons) -> ErrorRow:
+    """``errors[seed, metric]``, NaN where there is none."""
+    columns = {metric: errors[:, index] for index, metric in enumerate(METRICS)}
+    present = {metric: column[np.isfinite(column)].tolist() for metric, column in columns.items()}
+    return _mean_row(dataset, network, method, present, missing)
+
+
+def _mean_row(
+    dataset: str, network: str, method: str, present: Mapping[str, Sequence[float]], missing: Reasons
+) -> ErrorRow:
+    counts = {metric: len(values) for metric, values in present.items()}
+    return ErrorRow(
+        dataset=dataset,
+        network=network,
+        method=method,
+        seeds=max(counts.values()),
+        errors={metric: fmean(values) if values else None for metric, values in present.items()},
+        spreads={metric: stdev(values) if len(values) > 1 else None for metric, values in present.items()},
+        counts=counts,
+        missing=missing,
+    )
+
+
+def _counted(missing: Iterable[Mapping[str, str]]) -> Reasons:
+    """Why errors are not there, of several places together."""
+    found: dict[str, Counter[str]] = {}
+    for words in missing:
+        for metric, word in words.items():
+            found.setdefault(metric, Counter())[word] += 1
+    return found
+
+
+def lacking(missing: Reasons) -> str:
+    """Such as ``1 failed``, or where metrics differ, ``1/4, AE: 1 failed; 1: 2 pending``."""
+    found: dict[str, list[str]] = {}
+    for metric in METRICS:
+        if metric in missing:
+            words = ", ".join(f"{count} {reason}" for reason, count in missing[metric].items())
+            found.setdefault(words, []).append(metric)
+    if len(found) == 1 and len(missing) == len(METRICS):
+        return next(iter(found))
+    return "; ".join(f"{', '.join(metrics)}: {words}" for words, metrics in found.items())
+
+
+def win_rows(measured: Measurements, baseline: str, seed: int = 0) -> Iterator[WinRow]:
+    """Of every method but the baseline and the optima. ``seed`` is that of the bootstrap."""
+    rng = np.random.default_rng(seed)
+    methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
+    places = [(method, metric) for method in methods for metric in METRICS]
+    pairs = {place: (measured.of(*place), measured.of(baseline, place[1])) for place in places}
+    p_values = {test: [stats.p_value(*pair, test) for pair in pairs.values()] for test in stats.TESTS}
+    adjusted = {test: stats.holm(values) for test, values in p_values.items()}
+    for index, ((method, metric), pair) in enumerate(pairs.items()):
+        yield WinRow(
+            method=method,
+            baseline=baseline,
+            metric=metric,
+            wins=stats.win_percentage(*pair),
+            p_values={test: values[index] for test, values in p_values.items()},
+            adjusted={test: values[index] for test, values in adjusted.items()},
+            interval=stats.bootstrap_interval(*pair, rng),
+        )
+
+
+def increase_rows(measured: Measurements) -> Iterator[IncreaseRow]:
+    """Of every method that is trained for all depths, over each optimum (Table 2b)."""
+    for optimum in measured.optima:
+        for method in measured.methods:
+            for metric in METRICS if method not in measured.optima else ():
+                increase = stats.relative_increase(measured.of(method, metric), measured.of(optimum, metric))
+                yield IncreaseRow(method=method, optimum=optimum, metric=metric, increase=increase)
+
+
+# Sequences (section 4.6)
+
+Found = Mapping[Cell, TrialResult | TrialState]
+"""What finished, and the state of what did not."""
+
+
+def _sequence_rows(
+    sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]
+) -> Iterator[SequenceRow]:
+    """For each family of networks that differ in depth alone, each seed and each method."""
+    for family in sequences.families(sweep.cells):
+        members = sequences.members(family)
+        runs: dict[tuple[int, str], list[Cell]] = defaultdict(list)
+        for cell in family if len(members) > 1 else ():
+            runs[cell.seed, cell.method].append(cell)
+        for (seed, method), cells in runs.items():
+            found = {cell: _result(records.get(sweep.cells[cell])) or states[sweep.cells[cell]] for cell in cells}
+            errors, missing = (_opt_plus if cells[0].unit is not None else _sequence)(members, found)
+            yield SequenceRow(
+                dataset=cells[0].dataset,
+                method=method,
+                networks=tuple(members),
+                seed=seed,
+                errors=errors,
+                missing=missing,
+            )
+
+
+def _result(record: TrialRecord | None) -> TrialResult | None:
+    return record.result if record and record.state is TrialState.FINISHED else None
+
+
+def _opt_plus(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reasons]:
+    """At fractions of the depth of the deepest member. None where an optimum that counts is missing: without it the
+    least of the others would say too much."""
+    errors: dict[str, float | None] = dict.fromkeys(METRICS)
+    missing: dict[str, Mapping[str, int]] = {}
+    for fraction in MILESTONES:
+        depth = fraction * 3 * max(members.values())
+        eligible = {cell: result for cell, result in found.items() if (cell.unit or 0) <= depth}
+        if lost := _lost(eligible):
+            missing[str(fraction)] = lost
+        else:
+            errors[str(fraction)] = eann.opt_plus(_least(eligible), depth)
+    return errors, missing
+
+
+def _least(found: Found) -> dict[int, float]:
+    """The least error of each depth."""
+    optima: dict[int, float] = {}
+    for cell, result in found.items():
+        if isinstance(result, TrialResult):
+            unit = cell.unit or 0
+            optima[unit] = min(optima.get(unit, math.inf), result.errors[-1])
+    return optima
+
+
+def _sequence(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reasons]:
+    """None where a member is missing."""
+    own = {cell: result for cell, result in found.items() if cell.network in members}
+    if lost := _lost(own):
+        return dict.fromkeys(METRICS), dict.fromkeys(METRICS, lost)
+    results = [result for _, result in sorted(own.items(), key=lambda item: item[0].n)]
+    run = [sequences.member(result) for result in results if isinstance(result, TrialResult)]
+    curve, total = eann.sequence_curve(run), sum(member.costs[-1] for member in run)
+    at = {str(fraction): eann.error_at(curve, total * fraction) for fraction in MILESTONES}
+    return at | {AVERAGE: fmean(point.error for point in curve)}, {}
+
+
+def _lost(found: Found) -> Counter[str]:
+    return Counter(str(result) for result in found.values() if isinstance(result, TrialState))
+
+
+def sequence_means(rows: Iterable[SequenceRow]) -> Iterator[ErrorRow]:
+    """Over seeds; ``network`` holds the names of all members."""
+    groups: dict[tuple[str, str, str], list[SequenceRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.dataset, " ".join(row.networks), row.method].append(row)
+    for (dataset, networks, method), seeds in groups.items():
+        present = {metric: [e for row in seeds if (e := row.errors[metric]) is not None] for metric in METRICS}
+        missing = _counted({metric: next(iter(why)) for metric, why in row.missing.items()} for row in seeds)
+        yield _mean_row(dataset, networks, method, present, missing)
+
+
+# What is to know
+
+
+def _notes(
+    sweep: Sweep,
+    measured: Measurements,
+    states: Counter[TrialState],
+    records: Mapping[str, TrialRecord],
+) -> Iterator[str]:
+    missing = {state: states[state] for state in TrialState if states[state] and state is not TrialState.FINISHED}
+    if missing:
+        words = ", ".join(f"{count} {state}" for state, count in missing.items())
+        yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped."
+    if hidden := _without_column(sweep):
+        yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
+    shown = not sweep.report.tables or "wins" in sweep.report.tables
+    if shown and (warning := stats.dependence(triples(_compared(measured, sweep.report.baseline)))):
+        yield f"{warning}."
+    yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
+
+
+def _compared(measured: Measurements, baseline: str) -> Iterator[Experiment]:
+    """Experiments in which the baseline and some other method have one error in common."""
+    methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
+    both = np.zeros(len(measured.experiments), dtype=bool)
+    for method, metric in product(methods, METRICS):
+        both |= np.isfinite(measured.of(method, metric)) & np.isfinite(measured.of(baseline, metric))
+    yield from (experiment for experiment, has in zip(measured.experiments, both, strict=True) if has)
+
+
+def _without_column(sweep: Sweep) -> int:
+    """Optima that no metric counts: where all depths are trained, the average does."""
+    averaged = trained_for_all_depths(sweep)
+    return sum(cell.unit is not None and not expected(cell, averaged) for cell in sweep.cells)

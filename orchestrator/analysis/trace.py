@@ -1,0 +1,330 @@
+"""From a cell of a table to its trial, to all that is known of how it came about, and to whether a rerun agrees."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anytime_core.config import to_dict
+from anytime_core.cost import trial_costs
+from anytime_core.result import EpochMetrics
+from orchestrator.analysis.measurements import METRICS, errors_of
+from orchestrator.errors import UsageError
+from orchestrator.ledger.ledger import Attempt, Failure, Ledger
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.trial import ID_LENGTH, Cell, Trial, TrialRecord, TrialState
+from orchestrator.text import counted
+
+SHORTEST_PREFIX = 4
+MOST_CANDIDATES = 20
+"""That the message on an ambiguous cell lists."""
+
+EXPLAINING = ("code_version", "data_hash", "threads", "device_name", "gpu_driver", "cuda", "python", "torch", "numpy")
+"""What of a trial's provenance may be why its bits are others than those of its rerun."""
+OF_EPOCH = ("step", "learning_rate")
+OF_PREDICTION = ("train_loss", "train_error", "test_loss", "test_error", "probabilities")
+
+
+# Finding
+
+
+def find(sweep: Sweep, given: str) -> Trial:
+    """The trial that is meant: by its id, by a prefix of it, or by the words of a cell, such as
+    ``aann (7,16) cifar10 seed 1``, in any order and no more than are needed.
+
+    Raises UsageError where that is no trial, or more than one: it lists what there is.
+    """
+    trials = {trial.id: trial for trial in sweep.trials}
+    ids = [trials[given]] if given in trials else by_words(sweep, given) or _by_prefix(sweep, given)
+    if len(ids) != 1:
+        raise UsageError(_ambiguous(sweep, given, ids) if ids else _unknown(sweep, given))
+    return ids[0]
+
+
+def by_words(sweep: Sweep, given: str) -> list[Trial]:
+    """Those with all of these words in the label of a cell; a cell that has no other word comes before all."""
+    words = _words(given)
+    found: dict[str, None] = {}
+    for cell, trial_id in sweep.cells.items():
+        own = _words(cell.label)
+        if words and words == own:
+            found = {trial_id: None}
+            break
+        if words and words <= own | {cell.transition}:
+            found[trial_id] = None
+    return [trial for trial in sweep.trials if trial.id in found]
+
+
+def _words(text: str) -> frozenset[str]:
+    """Such as {aann, (7,16), cifar10, seed=1}; a network may come without its brackets, or with a space."""
+    text = re.sub(r"(?:\(\s*)?\b(\d+)\s*,\s*(\d+)\b(?:\s*\))?", r" (\1,\2)", text)
+    text = re.sub(r"\b(seed|unit)[\s=:]+(\d+)", r"\1=\2", text, flags=re.IGNORECASE)
+    return frozenset(text.casefold().split())
+
+
+def _by_prefix(sweep: Sweep, given: str) -> list[Trial]:
+    return [trial for trial in sweep.trials if is_prefix(given, trial.id)]
+
+
+def is_prefix(given: str, trial_id: str) -> bool:
+    """Whether it is the first digits of an id, and enough of them."""
+    prefix = given.strip().casefold()
+    return bool(re.fullmatch(rf"[0-9a-f]{{{SHORTEST_PREFIX},{ID_LENGTH}}}", prefix)) and trial_id.startswith(prefix)
+
+
+def _ambiguous(sweep: Sweep, given: str, candidates: Sequence[Trial]) -> str:
+    shown = [f"  {trial.id}  {_label(sweep, trial, given)}" for trial in candidates[:MOST_CANDIDATES]]
+    more = [f"  and {left} more"] if (left := len(candidates) - len(shown)) else []
+    head = f"{sweep.path}: {given!r} may be {len(candidates)} trials; give more words, or the id, of one:"
+    return "\n".join([head, *shown, *more])
+
+
+def _label(sweep: Sweep, trial: Trial, given: str) -> str:
+    """Of the cell that was meant: a trial that several share has one for each."""
+    labels = [cell.label for cell in cells_of(sweep, trial)]
+    return next((label for label in labels if _words(given) <= _words(label)), labels[0])
+
+
+def _unknown(sweep: Sweep, given: str) -> str:
+    names: dict[str, Callable[[Cell], object]] = {
+        "methods": lambda cell: cell.method,
+        "networks": lambda cell: cell.network,
+        "data sets": lambda cell: cell.dataset,
+        "seeds": lambda cell: cell.seed,
+        "units": lambda cell: cell.unit,
+    }
+    there = {name: dict.fromkeys(map(of, sweep.cells)) for name, of in names.items()}
+    lines = [f"  {name}: {_listed(values)}" for name, values in there.items() if any(v is not None for v in values)]
+    head = f"{sweep.path}: no cell is {given!r}; words of cells are:"
+    return "\n".join([head, *lines, f"  or an id, or its first {SHORTEST_PREFIX} digits or more"])
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(str(value) for value in values if value is not None)
+
+
+def cells_of(sweep: Sweep, trial: Trial) -> tuple[Cell, ...]:
+    """All places of the sweep's tables that the trial stands in."""
+    return tuple(cell for cell, trial_id in sweep.cells.items() if trial_id == trial.id)
+
+
+# Tracing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """``number`` counts from 1; ``cost`` is in multiply-adds of one image, ``share`` that of the last prediction's
+    cost; ``error`` in percent, None unless the trial has finished."""
+
+    number: int
+    unit: int
+    cost: int
+    share: float
+    error: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trace:
+    """All that is known of a trial. ``metrics`` are its errors in the tables, in percent, by metric; ``files`` those of
+    its that are there."""
+
+    sweep: str
+    trial: Trial
+    cells: tuple[Cell, ...]
+    state: TrialState
+    step: int
+    attempt: Attempt | None
+    record: TrialRecord | None
+    failure: Failure | None
+    predictions: tuple[Prediction, ...]
+    metrics: Mapping[str, float | None]
+    files: Mapping[str, str]
+
+
+def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
+    """Reads what the ledger holds of a trial, ended or not. Raises StorageError."""
+    standing, cells = ledger.standing(trial.id), cells_of(sweep, trial)
+    return Trace(
+        sweep=sweep.name,
+        trial=trial,
+        cells=cells,
+        state=standing.under(ledger.driver(sweep.name)),
+        step=standing.step,
+        attempt=ledger.attempt(trial.id),
+        record=standing.record,
+        failure=ledger.last_failure(trial.id) if standing.state is TrialState.FAILED else None,
+        predictions=tuple(_predictions(trial, standing.record)),
+        metrics=_metrics(cells[0], standing.record),
+        files=ledger.files(trial.id),
+    )
+
+
+def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[Prediction]:
+    units, costs = trial.config.predicting_units, trial_costs(trial.config)
+    errors = record.result.errors if record else ()
+    for index, (unit, cost) in enumerate(zip(units, costs, strict=True)):
+        error = errors[index] if index < len(errors) else None
+        yield Prediction(number=index + 1, unit=unit, cost=cost, share=cost / costs[-1], error=error)
+
+
+def _metrics(cell: Cell, record: TrialRecord | None) -> dict[str, float | None]:
+    found = errors_of(cell, record) if record and record.state is TrialState.FINISHED else {}
+    return {metric: found.get(metric) for metric in METRICS}
+
+
+# Comparing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One training of a trial to its end. ``epochs`` and ``network_hash`` are empty where they are not known."""
+
+    record: TrialRecord
+    epochs: tuple[EpochMetrics, ...]
+    network_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """``what`` names the place, such as ``test_loss of prediction 2 in epoch 3``; None is absent."""
+
+    what: str
+    recorded: Any
+    rerun: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """``differences`` holds the first of each kind, in the order in which a trial makes its numbers; ``provenance``
+    what may explain them, ``lacking`` in words what could not be compared."""
+
+    trial: Trial
+    recorded: Run
+    rerun: Run
+    differences: tuple[Difference, ...]
+    provenance: tuple[Difference, ...]
+    lacking: tuple[str, ...]
+
+    @property
+    def same_bits(self) -> bool:
+        """Whether the errors, the metrics of the epochs and the network are equal to the bit. A network that could not
+        be compared is not."""
+        return not self.differences and bool(self.recorded.network_hash)
+
+
+def compare(trial: Trial, recorded: Run, rerun: Run) -> Comparison:
+    """What two trainings of a trial differ in. Times, and who trained it, are no differences."""
+    firsts = (
+        next(_config_differences(trial, recorded), None),
+        next(_epoch_differences(recorded.epochs, rerun.epochs), None) if recorded.epochs else None,
+        next(_result_differences(recorded.record, rerun.record), None),
+        _network_difference(recorded, rerun),
+    )
+    lacking = {"metrics of epochs": not recorded.epochs, "bits of the network": not recorded.network_hash}
+    return Comparison(
+        trial=trial,
+        recorded=recorded,
+        rerun=rerun,
+        differences=tuple(first for first in firsts if first),
+        provenance=tuple(_provenance_differences(recorded.record, rerun.record)),
+        lacking=tuple(name for name, absent in lacking.items() if absent),
+    )
+
+
+def _config_differences(trial: Trial, recorded: Run) -> Iterator[Difference]:
+    own, kept = flat(to_dict(trial.config)), flat(recorded.record.config)
+    for name in own | kept:
+        if own.get(name) != kept.get(name):
+            yield Difference(what=f"config: {name}", recorded=kept.get(name), rerun=own.get(name))
+
+
+def _epoch_differences(recorded: Sequence[EpochMetrics], rerun: Sequence[EpochMetrics]) -> Iterator[Difference]:
+    for before, now in zip(recorded, rerun, strict=False):
+        for name in OF_EPOCH:
+            if not _same(getattr(before, name), getattr(now, name)):
+                what = f"{name} of epoch {now.epoch}"
+                yield Difference(what=what, recorded=getattr(before, name), rerun=getattr(now, name))
+        for name in OF_PREDICTION:
+            yield from _differences(name, f" in epoch {now.epoch}", getattr(before, name), getattr(now, name))
+    if len(recorded) != len(rerun):
+        yield Difference(what="number of epochs", recorded=len(recorded), rerun=len(rerun))
+
+
+def _result_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
+    if recorded.state != rerun.state:
+        yield Difference(what="state", recorded=str(recorded.state), rerun=str(rerun.state))
+    yield from _differences("final error", "", recorded.result.errors, rerun.result.errors)
+    for name in ("steps", "units", "costs"):
+        before, now = getattr(recorded.result, name), getattr(rerun.result, name)
+        if before != now:
+            yield Difference(what=name, recorded=before, rerun=now)
+
+
+def _network_difference(recorded: Run, rerun: Run) -> Difference | None:
+    if not recorded.network_hash or recorded.network_hash == rerun.network_hash:
+        return None
+    return Difference(what="network_hash", recorded=recorded.network_hash, rerun=rerun.network_hash)
+
+
+def _provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
+    for name in EXPLAINING:
+        before, now = recorded.provenance.get(name), rerun.provenance.get(name)
+        if before != now:
+            yield Difference(what=name, recorded=before, rerun=now)
+
+
+def _differences(name: str, where: str, recorded: Sequence[float], rerun: Sequence[float]) -> Iterator[Difference]:
+    """Between the values of all predictions."""
+    for index in range(max(len(recorded), len(rerun))):
+        before, now = ((values[index] if index < len(values) else None) for values in (recorded, rerun))
+        if not _same(before, now):
+            yield Difference(what=f"{name} of prediction {index + 1}{where}", recorded=before, rerun=now)
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    """To the bit: 0 is not -0. All NaNs are one, as JSON keeps no more of them."""
+    return one is other or (one is not None and other is not None and float(one).hex() == float(other).hex())
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with keys such as ``training.learning_rate.0``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+# Mixed versions
+
+
+def mixed(records: Iterable[TrialRecord]) -> list[str]:
+    """What the trials behind one table do not have in common, a sentence each, such as ``12 trials by code 1a2b3c, 3 by
+    4d5e6f-dirty.9f2c1d``: their code, the data of a data set, their device, torch. Empty if they have it all."""
+    records = list(records)
+    by_dataset: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in records:
+        by_dataset[record.config["data"]["name"]].append(record)
+    found = [
+        _counted(_values(records, "code_version"), "by code"),
+        *(_counted(_values(own, "data_hash"), f"on {name}") for name, own in by_dataset.items()),
+        _counted((record.provenance.get("device_name") or record.result.device for record in records), "on"),
+        _counted(_values(records, "torch"), "with torch"),
+    ]
+    return [note for note in found if note]
+
+
+def _values(records: Iterable[TrialRecord], name: str) -> Iterator[str]:
+    return (str(record.provenance.get(name) or "unknown") for record in records)
+
+
+def _counted(values: Iterable[str], preposition: str) -> str:
+    """Empty unless they differ; the most frequent comes first."""
+    counts = Counter(values).most_common()
+    if len(counts) < 2:
+        return ""
+    (first, count), *rest = counts
+    others = [f"{number} {preposition.split()[0]} {value}" for value, number in rest]
+    return ", ".join([f"{counted(count, 'trial')} {preposition} {first}", *others])

@@ -1,0 +1,88 @@
+"""Asks every node of a Ray cluster what it sees."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator.cluster.probe import Node, Request, look
+from orchestrator.cluster.session import cluster
+from orchestrator.system import hardware
+
+ANSWER_SECONDS = 180.0
+HARDWARE_SECONDS = 60.0
+
+
+def ask(address: str, request: Request, log_file: Path, seconds: float = ANSWER_SECONDS) -> list[Node]:
+    """What each living node of the cluster answers. Raises ClusterError if there is no cluster."""
+    with cluster(address, log_file):
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        asked = [_there(node, look).remote(request) for node in alive]
+        ray.wait(asked, num_returns=len(asked), timeout=seconds)
+        return [_node(node, answer, seconds) for node, answer in zip(alive, asked, strict=True)]
+
+
+def machines_at(address: str, log_file: Path) -> list[hardware.Node]:
+    """What the nodes of a cluster offer to trials. Raises ClusterError if there is no cluster."""
+    with cluster(address, log_file):
+        return machines()
+
+
+def machines(seconds: float = HARDWARE_SECONDS) -> list[hardware.Node]:
+    """The same of the cluster that this process is connected to. Of what a node does not tell in time, the cluster's
+    own word stands."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    asked = [_there(node, hardware.this_machine).remote() for node in alive]
+    answers, _ = ray.wait(asked, num_returns=len(asked), timeout=seconds)
+    return [_offered(node, answer if answer in answers else None) for node, answer in zip(alive, asked, strict=True)]
+
+
+def _offered(node: dict[str, Any], answer: Any) -> hardware.Node:
+    """As many CPUs and GPUs as Ray gives out there."""
+    resources = node["Resources"]
+    found = hardware.Node(name=node["NodeManagerAddress"], cpu="", cpus=0)
+    if answer is not None:
+        with suppress(ray.exceptions.RayError):
+            found = ray.get(answer, timeout=0)
+    count = int(resources.get("GPU", 0))
+    unknown = [hardware.Gpu(name="GPU", memory=0)] * count
+    return replace(found, cpus=resources.get("CPU", 0), gpus=(*found.gpus, *unknown)[:count])
+
+
+def _node(node: dict[str, Any], answer: Any, seconds: float) -> Node:
+    resources = node["Resources"]
+    known = {"address": node["NodeManagerAddress"], "cpus": resources.get("CPU", 0), "gpus": resources.get("GPU", 0)}
+    try:
+        machine = ray.get(answer, timeout=0)
+        before = time.time()
+        there = ray.get(_there(node, _clock).remote(), timeout=seconds)
+        after = time.time()
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(answer, force=True)
+        return Node(**known, error=f"no answer in {seconds:.0f} s")
+    except ray.exceptions.TaskUnschedulableError:  # Ray lists a node that was killed for some seconds
+        return Node(**known, left=True)
+    except Exception as error:  # whatever was raised there, or why nothing runs there
+        return Node(**known, error=_reason(error))
+    return Node(**known, machine=machine, skew=there - (before + after) / 2, give=(after - before) / 2)
+
+
+def _there(node: dict[str, Any], function: Any) -> Any:
+    """The function as a task for that node alone, which takes none of its CPUs."""
+    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(function)
+
+
+def _clock() -> float:
+    return time.time()
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,215 @@
+"""What a machine says of itself for ``orchestrate doctor``: here, and by way of ``nodes`` on every node of a cluster.
+
+Torch is imported in a process of its own, so that one that is broken is told and not raised.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from anytime_core.data import cache
+from anytime_core.errors import DataError
+from orchestrator.ledger.storage import Location, Storage, reason, storage_at
+from orchestrator.system.hardware import Gpu, find_gpus
+from orchestrator.system.provenance import code_version
+
+SAME = ("ray", "torch", "numpy")
+"""Packages that must be the same on all nodes, for the numbers or for Ray."""
+TORCH_SECONDS = 120.0
+TORCH = """
+import json, torch
+found = {"version": torch.__version__, "cuda": torch.version.cuda, "gpus": [], "error": ""}
+try:
+    if torch.version.cuda:
+        torch.cuda.init()
+        found["gpus"] = [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]
+except Exception as error:
+    found["error"] = str(error).splitlines()[0]
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What to look at. ``token`` names the folder that the driver left in the storage; "" where it could not."""
+
+    storage: Location
+    token: str
+    data_root: Path
+    datasets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Torch:
+    """``cuda`` is None in a build for CPUs; ``gpus`` are those that it can use, ``error`` why it cannot."""
+
+    version: str = ""
+    cuda: str | None = None
+    gpus: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """``storage`` is what is wrong with the storage as seen from there, "" if nothing; ``data`` the same for each data
+    set, or "not converted"; ``free`` are the bytes left where Ray puts its files."""
+
+    host: str
+    python: str
+    packages: dict[str, str]
+    code: str
+    cpus: int
+    gpus: tuple[Gpu, ...]
+    torch: Torch
+    free: int
+    storage: str = ""
+    answer: str = ""
+    data: dict[str, str] = field(default_factory=dict)
+
+
+NOT_CONVERTED = "not converted"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """What a cluster offers there. ``machine`` is None where it gave no answer: ``error`` says why, or it has ``left``.
+    Its clock is ``skew`` seconds ahead of this machine's, give or take ``give`` seconds."""
+
+    address: str
+    cpus: float
+    gpus: float
+    machine: Machine | None = None
+    error: str = ""
+    left: bool = False
+    skew: float = 0.0
+    give: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.machine.host} ({self.address})" if self.machine else self.address
+
+
+def look(request: Request | None = None) -> Machine:
+    """This machine; with a request, also what it sees of the storage and the data."""
+    answer = f"node-{uuid4().hex}"
+    return Machine(
+        host=socket.gethostname(),
+        python=platform.python_version(),
+        packages={name: installed(name) or "none" for name in SAME},
+        code=code_version(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        gpus=find_gpus(),
+        torch=_torch(),
+        free=shutil.disk_usage("/tmp").free,
+        storage=_storage(request, answer) if request and request.token else "",
+        answer=answer,
+        data={name: data_fault(name, request.data_root) for name in request.datasets} if request else {},
+    )
+
+
+def installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def data_fault(name: str, root: Path) -> str:
+    """Why a data set cannot be used, NOT_CONVERTED, or "" where its arrays are ready."""
+    try:
+        return "" if cache.is_converted(name, root) else NOT_CONVERTED
+    except (DataError, OSError) as error:
+        return str(error)
+
+
+# The storage: the driver leaves a file, each node reads it and leaves one of its own.
+
+
+@contextmanager
+def left_in(storage: Location) -> Iterator[str]:
+    """Leaves a folder in the storage for the others to find, and takes it away again. Yields its token.
+
+    Raises OSError if it cannot be written there, or not locked.
+    """
+    token = uuid4().hex
+    made = [] if isinstance(storage, str) else [it for it in (storage, *storage.parents) if not it.exists()]
+    store = storage_at(storage)
+    try:
+        store.write(_name(token, "driver"), token.encode())
+        if isinstance(storage, Path):  # a bucket has no locks, and needs none
+            with (storage / _name(token, "driver")).open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield token
+    finally:
+        _take_away(store, token)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _take_away(store: Storage, token: str) -> None:
+    with suppress(OSError):
+        for name in store.names(_name(token)):
+            store.delete(_name(token, name))
+        if isinstance(store.location, Path):
+            (store.location / _name(token)).rmdir()
+
+
+def answered(storage: Location, token: str, answer: str) -> bool:
+    """Whether what a node wrote is seen here."""
+    return storage_at(storage).exists(_name(token, answer))
+
+
+def _storage(request: Request, answer: str) -> str:
+    try:
+        store = storage_at(request.storage)
+        if store.read(_name(request.token, "driver")).decode() != request.token:
+            return "holds another file than the one written here"
+        store.write(_name(request.token, answer), socket.gethostname().encode())
+    except FileNotFoundError:
+        return "does not hold the file written here"
+    except OSError as error:
+        return reason(error)
+    return ""
+
+
+def _name(token: str, *below: str) -> str:
+    return "/".join((f".doctor-{token}", *below))
+
+
+# Torch
+
+
+def _torch() -> Torch:
+    environment = dict(os.environ)
+    if environment.get("CUDA_VISIBLE_DEVICES") == "":  # Ray hides all GPUs from a task that asked for none
+        del environment["CUDA_VISIBLE_DEVICES"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", TORCH],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TORCH_SECONDS,
+            check=False,
+        )
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return Torch(error=f"did not import in {TORCH_SECONDS:.0f} s")
+    except (IndexError, ValueError):
+        return Torch(error=next(iter(reversed(done.stderr.strip().splitlines())), "ended without a word"))
+    return Torch(**found | {"gpus": tuple(found["gpus"])})

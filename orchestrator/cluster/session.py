@@ -1,0 +1,144 @@
+"""Ray's start and its end in this process. Imported after ``environment.prepare_ray``, as is all that imports Ray."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from io import TextIOBase
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import ray
+
+from orchestrator.cluster import head_watchdog as head
+from orchestrator.errors import ClusterError
+from orchestrator.system.reaper import reaping
+
+CONNECT_SECONDS = 5.0
+
+
+@contextmanager
+def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A Ray cluster: the one at ``address``, or one of this machine's own, which ends with the block. ``lost`` is
+    called, from a thread, once its head is gone: the calls of the block to Ray may never return.
+
+    Raises ClusterError if there is none at the address.
+    """
+    if address:
+        _check_reachable(address)
+    with _LogFile(log_file) as log_to, ExitStack() as stack:
+        if not address:
+            stack.enter_context(_marked(stack.enter_context(reaping())))
+        stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
+        stack.callback(_shut_down)  # also after an interrupted start
+        try:
+            options: dict[str, Any] = (
+                {"address": _behind(address)} if address else {"include_dashboard": False, "address": "local"}
+            )
+            ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
+        stack.enter_context(_logged_to(log_to))  # not before: Ray's start takes all handlers away
+        with head.watched(ray.get_runtime_context().gcs_address, head.patience(own=not address), lost):
+            yield
+
+
+def _shut_down() -> None:
+    """Without garbage collection: Ray ends this process at once, with exit code 1, where another thread frees a
+    reference while Ray's worker goes down."""
+    gc.disable()
+    _let_collector_end()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
+
+
+def _let_collector_end() -> None:
+    """A collection under way in another thread goes on; until it has ended, none can be made here."""
+    ended: list[str] = []
+
+    def note(phase: str, info: Mapping[str, int]) -> None:
+        ended.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        while not ended:
+            gc.collect()
+            time.sleep(0)
+    finally:
+        gc.callbacks.remove(note)
+
+
+@contextmanager
+def _marked(mark: Mapping[str, str]) -> Iterator[None]:
+    """Whatever this process starts inherits the mark."""
+    os.environ.update(mark)
+    try:
+        yield
+    finally:
+        for name in mark:
+            os.environ.pop(name, None)
+
+
+def _behind(address: str) -> str:
+    """Of a server for Ray's clients the cluster that it serves: Tune, run by a client, would call nobody back."""
+    if not address.startswith("ray://"):
+        return address
+    client = ray.init(address)
+    try:
+        return str(ray.get_runtime_context().gcs_address)
+    finally:
+        client.disconnect()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        target = (parts.hostname, parts.port) if parts.hostname and parts.port else None
+    except ValueError as error:
+        raise ClusterError(
+            f"no Ray cluster at {address}: {error}; allowed: auto, HOST:PORT, ray://HOST:PORT"
+        ) from error
+    if target:
+        try:
+            socket.create_connection(target, timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}") from error
+
+
+class _LogFile(TextIOBase):
+    """Text that is added to a file as far as there is space: a full disk must not end what is logged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> int:
+        with suppress(OSError), self._path.open("a") as file:
+            file.write(text)
+        return len(text)
+
+
+@contextmanager
+def _logged_to(file: TextIOBase) -> Iterator[None]:
+    """Sends what Ray logs in this process to a file, not to the user's terminal."""
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("ray")
+    logger.handlers, logger.propagate = [handler], False
+    for below in ("ray.tune", "ray.data"):
+        logging.getLogger(below).handlers = []
+    # Would name every trial at the end of a round, for want of the files that we told Tune not to write.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.handlers = [logging.NullHandler()]

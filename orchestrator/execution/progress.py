@@ -1,0 +1,191 @@
+"""What a sweep is doing, while it runs: counts, time left, what each running trial has reached.
+
+A live view on a terminal, plain lines elsewhere; on standard error, so that standard output holds the tables alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from anytime_core.result import EpochMetrics
+from orchestrator.execution.time_left import TimeLeft, Work
+from orchestrator.execution.worker import Outcome
+from orchestrator.ledger.live_status import Running, Told
+from orchestrator.planning.estimate import shape_of
+from orchestrator.planning.plan import PlannedTrial, step_work
+from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.table import duration
+
+LINE_SECONDS = 30.0
+"""Seconds between two plain lines if no trial ends."""
+SHOWN_RUNNING = 16
+SHOWN_ERRORS = 3
+
+
+@dataclass(slots=True)
+class _Running:
+    step: int
+    place: str = ""
+    error: float | None = None
+
+
+class Progress:
+    """Follows the trials of one round; of the others ``kept`` have ended, ``failed`` failed before, ``left`` are not
+    run. ``step_seconds`` are those that a step of each is predicted to take; without them it is by the multiply-adds. A
+    context manager."""
+
+    def __init__(
+        self,
+        planned: Sequence[PlannedTrial],
+        kept: int,
+        console: Console,
+        *,
+        failed: int = 0,
+        left: int = 0,
+        step_seconds: Mapping[str, float] | None = None,
+    ) -> None:
+        self._trials = {entry.trial.id: entry.trial for entry in planned}
+        self._steps = {entry.trial.id: entry.step for entry in planned}
+        self._time = TimeLeft({entry.trial.id: _work(entry, step_seconds or {}) for entry in planned})
+        self._kept, self._failed = kept, failed
+        self._total = kept + failed + left + len(self._trials)
+        self._running: dict[str, _Running] = {}
+        self._ended: Counter[TrialState] = Counter()
+        self._errors: deque[str] = deque(maxlen=SHOWN_ERRORS)
+        self._last_line = time.monotonic()
+        self._console = console
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    # Events
+
+    def started(self, trial_id: str) -> None:
+        self._running[trial_id] = _Running(self._steps[trial_id])
+        self._time.started(trial_id, time.monotonic())
+
+    def placed(self, trial_id: str, place: str) -> None:
+        """Where it runs: its node and device."""
+        if running := self._running.get(trial_id):
+            running.place = place
+            self._time.began(trial_id, time.monotonic())
+
+    def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
+        last = epochs[-1]
+        if trial_id not in self._running:
+            self.started(trial_id)
+        self._running[trial_id].error = last.test_error[-1]
+        self._advance(trial_id, last.step)
+        if time.monotonic() - self._last_line > LINE_SECONDS:
+            self._line("")
+
+    def ended(self, trial_id: str, outcome: Outcome) -> None:
+        trial = self._trials[trial_id]
+        for note in outcome.notes:
+            self._line(f"{trial.cell.label}: {note}")
+        self._ended[outcome.state] += 1
+        if outcome.state is TrialState.FINISHED:
+            self._advance(trial_id, trial.config.steps)
+        else:
+            self._give_up(trial_id)
+        if outcome.state is TrialState.FAILED:
+            self._errors.append(f"{trial.cell.label}: {outcome.error}")
+        reached = self._stop(trial_id)
+        error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
+        self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
+
+    def lost(self, trial_id: str, reason: str) -> None:
+        self._stop(trial_id)
+        self._errors.append(f"{self._trials[trial_id].cell.label}: {reason}")
+        self._line(f"lost {self._trials[trial_id].cell.label}: {reason}; starts again from its last checkpoint")
+
+    def left(self, trial_id: str) -> None:
+        """It is not run now, or by another."""
+        self._stop(trial_id)
+        self._give_up(trial_id)
+
+    def _stop(self, trial_id: str) -> _Running | None:
+        self._time.stopped(trial_id)
+        return self._running.pop(trial_id, None)
+
+    def _give_up(self, trial_id: str) -> None:
+        self._time.given_up(trial_id)
+        self._steps[trial_id] = self._trials[trial_id].config.steps
+
+    def _advance(self, trial_id: str, step: int) -> None:
+        if step > (before := self._steps[trial_id]):
+            self._time.advanced(trial_id, step - before, time.monotonic())
+            self._steps[trial_id] = step
+            if running := self._running.get(trial_id):
+                running.step = step
+
+    # Views
+
+    @property
+    def summary(self) -> str:
+        done = self._kept + self._ended[TrialState.FINISHED] + self._ended[TrialState.DIVERGED]
+        failed, stopped = self._failed + self._ended[TrialState.FAILED], self._ended[TrialState.INTERRUPTED]
+        left = self.seconds_left()
+        rest = f", {stopped} interrupted" if stopped else "" if left is None else f", {duration(left)} left"
+        return f"{done}/{self._total} done, {len(self._running)} running, {failed} failed{rest}"
+
+    def seconds_left(self) -> float | None:
+        """As long as the rest takes in that order, at the speeds so far; None too early on."""
+        return self._time.seconds(time.monotonic())
+
+    def told(self) -> Told:
+        """All this for other shells."""
+        running = [
+            Running(trial_id=trial_id, step=found.step, place=found.place, error=found.error)
+            for trial_id, found in list(self._running.items())
+        ]
+        left = self.seconds_left()
+        return Told(time=time.time(), seconds_left=left, running=tuple(running), errors=tuple(self._errors))
+
+    def _line(self, event: str) -> None:
+        self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            if event:
+                self._live.console.print(Text(event, style="dim"))
+        else:
+            self._console.print(f"[{self.summary}] {event}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+    def _view(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        running = sorted(self._running.items(), key=lambda item: item[1].place)
+        for trial_id, found in running[:SHOWN_RUNNING]:
+            table.add_row(*self._running_row(self._trials[trial_id], found))
+        if len(running) > SHOWN_RUNNING:
+            table.add_row("", f"and {len(running) - SHOWN_RUNNING} more")
+        errors = [Text(error, style="red", no_wrap=True, overflow="ellipsis") for error in list(self._errors)]
+        bar = ProgressBar(total=self._time.work or 1, completed=self._time.work - self._time.left, width=40)
+        return Group(table, *errors, Text.assemble((self.summary, "bold")), bar)
+
+    def _running_row(self, trial: Trial, running: _Running) -> tuple[Text, str, str, str]:
+        error = "" if running.error is None else f"{running.error:.2f} % error"
+        place = Text(running.place or "starting", style="dim")
+        return place, trial.cell.label, f"step {running.step}/{trial.config.steps}", error
+
+
+def _work(entry: PlannedTrial, step_seconds: Mapping[str, float]) -> Work:
+    config = entry.trial.config
+    step = step_seconds.get(entry.trial.id) or step_work(config)
+    return Work(steps=config.steps - entry.step, step=step, kind=shape_of(config))

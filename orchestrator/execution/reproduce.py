@@ -1,0 +1,98 @@
+"""Trains a trial again, in this process and away from the ledger, to see whether it gives the same bits."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from anytime_core.data import cache
+from anytime_core.errors import CheckpointError
+from orchestrator.analysis.trace import Comparison, Run, compare
+from orchestrator.errors import OrchestratorError, UsageError
+from orchestrator.execution.progress import Progress
+from orchestrator.execution.worker import Outcome, Surroundings, run_trial
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.planning import plan as planning
+from orchestrator.sweep.trial import Resources, Trial, TrialRecord
+from orchestrator.system.provenance import code_version
+from orchestrator.text import counted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Where the data sets are, and whether their files' md5 sums are compared."""
+
+    data_root: Path
+    check_md5: bool = True
+
+
+def reproduce(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Comparison:
+    """Trains a trial that ended again, with as many threads and on a device of the same kind, and compares.
+
+    The ledger is only read. Raises UsageError for a trial that has not ended or a GPU that is not there, DataError, and
+    OrchestratorError if the rerun fails.
+    """
+    record = ledger.record(trial.id)
+    if record is None:
+        raise UsageError(
+            f"{trial.cell.label} ({trial.id}) has not finished: it is {ledger.state(trial.id)} in {ledger.storage}; "
+            f"only what has ended can be compared with a rerun"
+        )
+    again = Trial(id=trial.id, config=trial.config, cell=trial.cell, resources=_resources(trial, record))
+    cache.load(trial.config.data.name, settings.data_root, check_md5=settings.check_md5)  # what it lacks is told now
+    with TemporaryDirectory(prefix="reproduce-") as folder:
+        rerun = _rerun(again, Ledger(Path(folder)), settings, console)
+    return compare(trial, _run(record, ledger), rerun)
+
+
+def _resources(trial: Trial, record: TrialRecord) -> Resources:
+    """What the trial was trained with; as many threads as its sweep says where that was not recorded."""
+    gpu = record.result.device != "cpu"
+    if gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError(f"{trial.cell.label} was trained on {record.result.device}; torch finds no GPU here")
+    threads = record.provenance.get("threads")
+    return Resources(cpus=threads if isinstance(threads, int) else trial.resources.cpus, gpus=1.0 if gpu else 0.0)
+
+
+def _rerun(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Run:
+    ledger.make()
+    threads = counted(trial.resources.cpus, "thread")
+    device = f"{threads} and a GPU" if trial.resources.gpus else threads
+    said = f"training {trial.cell.label} again: {trial.config.steps} steps, {device}"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    outcome = _train(trial, ledger, settings, console)
+    if (record := ledger.record(trial.id)) is None:
+        raise OrchestratorError(f"{trial.cell.label}: the rerun {outcome.state}: {outcome.error}")
+    return _run(record, ledger)
+
+
+def _train(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Outcome:
+    where = Surroundings(
+        storage=ledger.storage,
+        data_root=settings.data_root.absolute(),
+        check_md5=settings.check_md5,
+        code_version=code_version(),
+    )
+    with Progress(planning.make([trial], ledger).entries, 0, console) as progress:
+        progress.started(trial.id)
+        outcome = run_trial(trial, where, lambda epochs: progress.progressed(trial.id, epochs))
+        progress.ended(trial.id, outcome)
+    return outcome
+
+
+def _run(record: TrialRecord, ledger: Ledger) -> Run:
+    """A record of an older version has no hash of its network, but its checkpoint may be there."""
+    from anytime_core.training.trainer import network_hash
+
+    found = str(record.provenance.get("network_hash") or "")
+    if not found:
+        with suppress(CheckpointError):
+            found = network_hash(ledger.checkpoints(record.trial_id))
+    return Run(record=record, epochs=tuple(ledger.epochs(record.trial_id)), network_hash=found)

@@ -1,0 +1,302 @@
+"""Runs one trial where it is placed: trains it, writes what comes of it to the ledger. Knows nothing of Ray.
+
+What goes wrong inside a trial is its outcome, not an exception: the worker lives on for the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+from anytime_core.config import to_dict
+from anytime_core.cost import trial_costs
+from anytime_core.data.formats import Images
+from anytime_core.errors import TrainerError
+from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.errors import OrchestratorError, StorageError
+from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
+from orchestrator.ledger.storage import Location, reason
+from orchestrator.sweep.retries import FailureKind, classify, signature
+from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.system.provenance import machine
+from orchestrator.text import counted
+
+METRICS_INTERVAL = 1.0
+"""Seconds between two writes of a trial's metrics."""
+
+PACKAGES = ("anytime_core", "orchestrator")
+
+Report = Callable[[list[EpochMetrics]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a trial needs to know that cannot change its numbers, and so is not part of it."""
+
+    storage: Location
+    data_root: Path
+    check_md5: bool = True
+    code_version: str = "unknown"
+    sweep: str = ""
+    checkpoint_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``state`` is finished, diverged, or failed, with the ``kind`` of failure; interrupted where the trial was told to
+    stop, or a later attempt took over; pending where it was not begun; running where another sweep, ``elsewhere``, has
+    it trained. ``notes`` are for the user: what was found damaged, and what was done about it."""
+
+    state: TrialState
+    error: str | None = None
+    kind: FailureKind | None = None
+    elsewhere: str | None = None
+    signature: str = field(default="", compare=False)
+    notes: tuple[str, ...] = ()
+
+
+class _Notes(logging.Handler):
+    """What our code warns of while it is entered: on a worker nobody reads the log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found[record.getMessage()] = None
+
+    def __enter__(self) -> _Notes:
+        for package in PACKAGES:
+            logging.getLogger(package).addHandler(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for package in PACKAGES:
+            logging.getLogger(package).removeHandler(self)
+
+
+class Line:
+    """How a worker is heard and hears while it runs a trial. This one is not connected to anybody."""
+
+    def held(self, trial: Trial) -> bool:
+        """Whether the trial is not to be begun, or not to go on after its next checkpoint."""
+        return False
+
+    def beat(self, attempt: Attempt, steps: int) -> None:
+        """Says that the attempt goes on: it has made so many training steps. Must be cheap."""
+
+
+class _StoppedError(Exception):
+    """The trial is to stop here; its state is saved."""
+
+
+def run_trial(trial: Trial, where: Surroundings, report: Report, line: Line | None = None) -> Outcome:
+    """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
+    the checkpoint come together."""
+    with _Notes() as notes:
+        outcome = _attempt(trial, where, report, line or Line())
+    return replace(outcome, notes=tuple(notes.found))
+
+
+def _attempt(trial: Trial, where: Surroundings, report: Report, line: Line) -> Outcome:
+    ledger = Ledger(where.storage)
+    try:
+        if record := ledger.record(trial.id):
+            return Outcome(record.state)
+        if line.held(trial):
+            return Outcome(TrialState.PENDING)
+        attempt = ledger.begin(trial, where.sweep, _device(trial))
+    except ElsewhereError as error:
+        return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
+    except (OSError, StorageError) as error:
+        described = (
+            f"{ledger.storage}: storage cannot be written: {reason(error) if isinstance(error, OSError) else error}"
+        )
+        return Outcome(TrialState.FAILED, described, classify(error), signature=signature(error))
+    return _attempted(trial, where, ledger, attempt, _Epochs(trial, where, ledger, attempt, report, line))
+
+
+def _device(trial: Trial) -> str:
+    """What Ray gave this process of its machine, for people."""
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "?")
+    return f"GPU {gpus}" if trial.resources.gpus else counted(trial.resources.cpus, "CPU")
+
+
+def _attempted(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> Outcome:
+    try:
+        record = _train(trial, where, ledger, attempt, epochs)
+        ledger.finish(attempt, record)
+        return Outcome(record.state)
+    except (SupersededError, _StoppedError) as error:
+        return Outcome(TrialState.INTERRUPTED, str(error))
+    except Exception as error:
+        return _failed(ledger, attempt, error)
+
+
+def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
+    described, kind, alike = _described(error), classify(error), signature(error)
+    try:
+        ledger.fail(attempt, described, "".join(traceback.format_exception(error)), kind=kind, signature=alike)
+    except SupersededError as late:
+        return Outcome(TrialState.INTERRUPTED, str(late))
+    except (OSError, StorageError) as also:  # what failed may be the storage itself
+        described += f"; this could not be written down: {_described(also)}"
+    return Outcome(TrialState.FAILED, described, kind, signature=alike)
+
+
+def _described(error: Exception) -> str:
+    """A line for the user."""
+    match error:
+        case TrainerError() | OrchestratorError():
+            return str(error)
+        case OSError(strerror=str(), filename=str() | Path()):
+            return f"{error.filename}: {error.strerror}"
+        case _:
+            return f"{type(error).__name__}: {error}"
+
+
+def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
+    from anytime_core.data.cache import content_hash
+    from anytime_core.training.trainer import network_hash, train, trained_on
+
+    epochs.beat()
+    images = _images(trial.config.data.name, where.data_root, where.check_md5)
+    epochs.beat()
+    result = train(
+        trial.config,
+        epochs.add,
+        ledger.checkpoints(trial.id),
+        due=epochs.due,
+        before_save=epochs.before_save,
+        after_save=epochs.after_save,
+        guard=partial(ledger.fenced, attempt),
+        on_step=epochs.step,
+        images=images,
+        device="cuda" if trial.resources.gpus else "cpu",
+        threads=trial.resources.cpus,
+    )
+    epochs.flush()
+    checkpoints = ledger.checkpoints(trial.id)
+    found = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}
+    if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
+        found["resumed_elsewhere"] = "; ".join(places)
+    return _record(trial, where, attempt, result, found)
+
+
+@lru_cache(maxsize=4)
+def _images(name: str, root: Path, check_md5: bool) -> Images:
+    """Kept between the trials of one worker."""
+    from anytime_core.data.cache import load
+
+    return load(name, root, check_md5=check_md5)
+
+
+class _Pace:
+    """When to do again what takes time, so that it takes at most a share of it all: each time is paced by the last."""
+
+    def __init__(self, share: float) -> None:
+        self._share, self._cost = share, 0.0
+        self._began = self._ended = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._ended >= self._cost * (1 / self._share - 1)
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+
+    def end(self) -> None:
+        self._ended = time.monotonic()
+        self._cost = self._ended - self._began
+
+
+class _Epochs:
+    """Hands on a trial's epochs, each once a checkpoint holds it: to the driver and, at intervals, to the ledger."""
+
+    def __init__(
+        self, trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report, line: Line
+    ) -> None:
+        self._trial, self._ledger, self._attempt, self._report, self._line = trial, ledger, attempt, report, line
+        self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
+        self._pace = _Pace(where.checkpoint_share)
+        self._held = False
+        self._all: list[EpochMetrics] = []
+        self._unreported: list[EpochMetrics] = []
+        self._written = -math.inf
+        self._steps = 0
+
+    def step(self) -> None:
+        self._steps += 1
+        self.beat()
+
+    def beat(self) -> None:
+        self._line.beat(self._attempt, self._steps)
+
+    def due(self) -> bool:
+        """Whether the epoch that has ended is to be saved. Where it is in any case, the driver is asked after that: it
+        may be cut off, and who must not write any more finds out first."""
+        if self._pace.due():
+            return True
+        self._held = self._line.held(self._trial)
+        return self._held
+
+    def before_save(self) -> None:
+        """Raises SupersededError where this attempt must not write any more."""
+        self._pace.begin()
+        self.beat()
+        self._ledger.check(self._attempt)
+
+    def add(self, epoch: EpochMetrics) -> None:
+        self._all.append(epoch)
+        self._unreported.append(epoch)
+
+    def after_save(self) -> None:
+        self._hand_on()
+        if time.monotonic() - self._written >= METRICS_INTERVAL:
+            self._write()
+        self._pace.end()
+        step = self._all[-1].step
+        if step < self._trial.config.steps and (self._held or self._line.held(self._trial)):
+            self._write()
+            raise _StoppedError(f"stopped at step {step}; its state is saved")
+
+    def flush(self) -> None:
+        if self._unreported:
+            self._hand_on()
+        self._write()
+
+    def _hand_on(self) -> None:
+        self._report(self._unreported)
+        self._unreported = []
+
+    def _write(self) -> None:
+        self._ledger.write_epochs(self._attempt, self._units, self._costs, self._all)
+        self._written = time.monotonic()
+
+
+def _record(
+    trial: Trial, where: Surroundings, attempt: Attempt, result: TrialResult, hashes: dict[str, str]
+) -> TrialRecord:
+    return TrialRecord(
+        trial_id=trial.id,
+        config=to_dict(trial.config),
+        result=result,
+        attempts=attempt.number,
+        provenance={
+            "code_version": where.code_version,
+            **hashes,
+            "host": attempt.host,
+            "threads": trial.resources.cpus,
+            "first_attempt_began": attempt.first_began,
+            "last_attempt_began": attempt.began,
+            "ended": now(),
+            **({"gpu_share": trial.resources.share} if trial.resources.gpus else {}),
+            **machine(gpu=bool(trial.resources.gpus)),
+        },
+    )

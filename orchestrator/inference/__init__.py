@@ -1,0 +1,1 @@
+"""Uses trained networks: finds, predicts, profiles and exports them."""

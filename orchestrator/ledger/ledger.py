@@ -1,0 +1,569 @@
+"""The truth about all trials, on disk: one folder a trial, named by its id. MLflow and the tables are views of it.
+
+::
+
+    STORAGE/trials/ID/config.json        what is trained
+                      attempt.json       who trains it now, or did last
+                      checkpoints/       the newest states of its network
+                      metrics.parquet    a row for each epoch and prediction so far
+                      failure.json       why the last attempt failed
+                      result.json        how it ended: once this is there, the trial never runs again
+                      lock               held for the moment in which one of these takes its place
+    STORAGE/sweeps/NAME/                 the driver's lock and log, and what it says while it runs
+    STORAGE/index.arrow                  a copy of many results, made where it is missing
+
+Every file but the locks appears whole, and says by a checksum whether it is as it was written. An attempt writes only
+while it is the last one that began, so a worker that was given up and comes back late changes nothing: it looks, and
+renames, under the trial's lock. What that leaves open is a worker that is stopped between the two for longer than
+``LOCK_SECONDS``, and storage without locks. STORAGE is a folder, or a prefix in a bucket (``storage``).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from anytime_core.config import to_dict
+from anytime_core.files import Guard
+from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.training.checkpoint import Place, keep_newest, latest, latest_step, newest
+from orchestrator.errors import HeldError, StorageError
+from orchestrator.ledger import checksummed as sealed
+from orchestrator.ledger import lock
+from orchestrator.ledger.storage import LocalStorage, Location, Stamp, reason, storage_at
+from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+
+log = logging.getLogger(__name__)
+
+ID_FILE = "id"
+FEW = 256
+"""So many files are read sooner than pyarrow is imported, which the index needs."""
+FILES = ("config.json", "result.json", "metrics.parquet", "failure.json")
+SETTLED = 2_000_000_000
+"""In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
+LOCK_SECONDS = 10.0
+"""Longer than the lock of a trial is held, but by a worker that was stopped just then: it is not waited for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One try at a trial. ``number`` counts from 1; ``token`` is its own. ``first_began`` is when the first try at the
+    trial began, ``sweep`` the one whose driver made this one, and ``device`` what of its host it uses; they are empty
+    where that was not written down."""
+
+    trial_id: str
+    number: int
+    token: str
+    host: str
+    pid: int
+    began: str
+    first_began: str = ""
+    sweep: str = ""
+    device: str = ""
+
+    @property
+    def place(self) -> str:
+        return f"{self.host} {self.device}".strip()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why an attempt failed. ``error`` is a line for the user; ``kind`` is a FailureKind, and ``signature`` the same
+    for the same cause, both empty where they were not written down."""
+
+    attempt: int
+    error: str
+    traceback: str
+    time: str
+    kind: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Driver:
+    """The process that runs a sweep."""
+
+    host: str
+    pid: int
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a trial stands. ``record`` is there once it has ended; until then ``began`` says when the last of its
+    ``attempts`` did, and ``failure`` why that one failed, with its ``kind`` and ``signature``. ``step`` is that of the
+    end, or of the newest checkpoint.
+
+    One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
+    """
+
+    state: TrialState = TrialState.PENDING
+    attempts: int = 0
+    began: str | None = None
+    step: int = 0
+    failure: str | None = None
+    record: TrialRecord | None = None
+    kind: str = ""
+    signature: str = ""
+
+    def under(self, driver: Driver | None) -> TrialState:
+        """As ``state``, but a trial that its sweep's present driver has begun is running."""
+        begun = driver and self.began and self.began >= driver.since
+        return TrialState.RUNNING if self.state is TrialState.INTERRUPTED and begun else self.state
+
+
+Kept = TypeVar("Kept", Attempt, Driver)
+
+
+class SupersededError(Exception):
+    """A later attempt at the same trial has begun; this one must not write any more."""
+
+
+class ElsewhereError(Exception):
+    """Another sweep has the same trial, and trains it now."""
+
+    def __init__(self, trial_id: str, sweep: str) -> None:
+        super().__init__(f"{trial_id}: sweep {sweep} trains it now")
+        self.sweep = sweep
+
+
+class Ledger:
+    """All trials below one storage folder, which workers on all nodes must see at the same path, or in one bucket.
+
+    ``storage`` is where that is, ``local`` a folder of this machine for what must be files here: the storage itself
+    where that is a folder. Raises UsageError for storage that cannot be.
+    """
+
+    def __init__(self, storage: Location) -> None:
+        self._files = storage_at(storage)
+        self.storage = self._files.location
+        self.local = self._files.local
+
+    def make(self) -> None:
+        """Makes the storage ready. Raises StorageError if it cannot be written."""
+        try:
+            self._files.make("trials", "sweeps")
+            if not self._files.exists(ID_FILE):
+                self._files.write(ID_FILE, uuid4().hex.encode())
+            self.local.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.storage}: storage cannot be written: {reason(error)}") from error
+
+    def exists(self) -> bool:
+        return self._files.exists()
+
+    @property
+    def id(self) -> str:
+        """Tells this ledger from all others, wherever it is moved to; empty before ``make``."""
+        try:
+            return self._files.read(ID_FILE).decode()
+        except (OSError, ValueError):
+            return ""
+
+    def folder(self, trial_id: str) -> Path:
+        """The trial's folder on this machine: empty where the storage is a bucket."""
+        return self.local / "trials" / trial_id
+
+    def checkpoints(self, trial_id: str) -> Place:
+        """Where a trial's checkpoints are: a path, or for a bucket a Folder."""
+        name = f"trials/{trial_id}/checkpoints"
+        return self.local / name if isinstance(self._files, LocalStorage) else self._files.below(name)
+
+    def files(self, trial_id: str) -> dict[str, str]:
+        """Where the files of a trial are that there are, by name."""
+        names = {name: f"trials/{trial_id}/{name}" for name in FILES}
+        if checkpoint := newest(self.checkpoints(trial_id)):
+            names["checkpoint"] = f"trials/{trial_id}/checkpoints/{checkpoint}"
+        return {name: self._files.address(path) for name, path in names.items() if self._files.exists(path)}
+
+    # Reading
+
+    def record(self, trial_id: str) -> TrialRecord | None:
+        """How a trial ended; None if it has not. Raises StorageError where that cannot be read."""
+        content = self._read(trial_id, "result.json")
+        if content is None:
+            return None
+        try:
+            # A later version may write more than this one knows.
+            result = {name: _frozen(value) for name, value in _known(TrialResult, content["result"]).items()}
+            if not all(_finite(result[name]) for name in ("units", "costs", "errors")):
+                raise ValueError("it holds what is no number")
+            record = TrialRecord(**_known(TrialRecord, content) | {"result": TrialResult(**result)})
+            if not record.state.ended or record.trial_id != trial_id:
+                raise ValueError(f"it is a {record.state} one of {record.trial_id}")
+            return record
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+            log.warning("%s: result.json is damaged (%s); the trial counts as not ended", trial_id, error)
+            return None
+
+    def records(self, trial_ids: Iterable[str]) -> dict[str, TrialRecord]:
+        """How those of the trials ended that did, by id, in the order given. They share parts: not to be changed.
+
+        What the index holds is not read again, and it is brought up to date where more than a few were not in it.
+        Raises StorageError where a result cannot be read.
+        """
+        stamps = self._stamps(trial_ids)
+        found = self._indexed(stamps) if len(stamps) > FEW else self._records_of(stamps)
+        return {name: record for name in stamps if (record := found[name])}
+
+    def all_records(self) -> dict[str, TrialRecord]:
+        """Of all trials that ended, whatever sweep they are of."""
+        return self.records(self.begun())
+
+    def _records_of(self, trial_ids: Iterable[str]) -> dict[str, TrialRecord | None]:
+        names = list(trial_ids)
+        return dict(zip(names, self._files.each(self.record, names), strict=True))
+
+    def _stamps(self, trial_ids: Iterable[str]) -> dict[str, Stamp]:
+        """What tells one ``result.json`` from another, of all trials that have one."""
+        begun = self.begun()
+        paths = {f"trials/{name}/result.json": name for name in trial_ids if name in begun}
+        with self._reading("trials"):
+            return {paths[path]: stamp for path, stamp in self._files.stamps(paths).items()}
+
+    def begun(self) -> Collection[str]:
+        """The trials that have a folder, by id."""
+        with self._reading("trials"):
+            return set(self._files.names("trials"))
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Raises StorageError where that cannot be done now."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self._files.address(name)}: cannot be read: {reason(error)}") from error
+
+    def _indexed(self, stamps: Mapping[str, Stamp]) -> dict[str, TrialRecord | None]:
+        from orchestrator.ledger.index import Entry, Index
+
+        settled = time.time_ns() - SETTLED
+        index = Index(self._files, "index.arrow")
+        held = index.records(stamps)
+        read = self._records_of(name for name in stamps if name not in held)
+        new = {n: Entry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
+        if len(new) > FEW:
+            index.update(new, self.begun())
+        return held | read
+
+    def standing(self, trial_id: str) -> Standing:
+        """Where a trial stands. Raises StorageError where its result cannot be read."""
+        record = self.record(trial_id)
+        return _ended(record) if record else self._unended(trial_id)
+
+    def standings(self, trial_ids: Iterable[str]) -> dict[str, Standing]:
+        """The same of many, by id, with the help of the index."""
+        names = list(trial_ids)
+        records, begun = self.records(names), self.begun()
+        open_ = [name for name in dict.fromkeys(names) if name in begun and name not in records]
+        unended = dict(zip(open_, self._files.each(self._unended, open_), strict=True))
+        return {name: _ended(records[name]) if name in records else unended.get(name, Standing()) for name in names}
+
+    def _unended(self, trial_id: str) -> Standing:
+        attempt = self.attempt(trial_id)
+        failure, step = self._failure_of(attempt), self.step(trial_id)
+        begun = attempt or step  # what attempt.json said may be lost
+        state = TrialState.FAILED if failure else TrialState.INTERRUPTED if begun else TrialState.PENDING
+        return Standing(
+            state=state,
+            attempts=attempt.number if attempt else 0,
+            began=attempt.began if attempt else None,
+            step=step,
+            failure=failure.error if failure else None,
+            kind=failure.kind if failure else "",
+            signature=failure.signature if failure else "",
+        )
+
+    def failure(self, trial_id: str) -> str | None:
+        """Why the last attempt failed; None if it did not."""
+        return self.standing(trial_id).failure
+
+    def last_failure(self, trial_id: str) -> Failure | None:
+        """Of the last attempt; None if it did not fail."""
+        return self._failure_of(self.attempt(trial_id))
+
+    def _failure_of(self, attempt: Attempt | None) -> Failure | None:
+        content = attempt and self._read(attempt.trial_id, "failure.json")
+        if not content or not attempt or content.get("token") != attempt.token:
+            return None
+        return Failure(
+            attempt=attempt.number,
+            error=str(content.get("error")),
+            traceback=str(content.get("traceback", "")),
+            time=str(content.get("time", "")),
+            kind=str(content.get("kind", "")),
+            signature=str(content.get("signature", "")),
+        )
+
+    def state(self, trial_id: str) -> TrialState:
+        return self.standing(trial_id).state
+
+    def attempt(self, trial_id: str) -> Attempt | None:
+        """The last attempt that began."""
+        content = self._read(trial_id, "attempt.json")
+        try:
+            return _typed(Attempt, content) if content else None
+        except TypeError as error:
+            log.warning("%s: attempt.json is damaged: %s", trial_id, error)
+            return None
+
+    def elsewhere(self, trial_id: str, sweep: str) -> str | None:
+        """The other sweep whose driver has this trial trained now; None if there is none."""
+        attempt = self.attempt(trial_id)
+        if not attempt or attempt.sweep in ("", sweep) or self._failure_of(attempt):
+            return None
+        driver = self.driver(attempt.sweep)
+        return attempt.sweep if driver and attempt.began >= driver.since else None
+
+    def attempts(self, trial_id: str) -> int:
+        attempt = self.attempt(trial_id)
+        return attempt.number if attempt else 0
+
+    def step(self, trial_id: str) -> int:
+        """The step of the newest checkpoint; 0 without one."""
+        with self._reading(f"trials/{trial_id}/checkpoints"):
+            return latest_step(self.checkpoints(trial_id)) or 0
+
+    def epochs(self, trial_id: str) -> list[EpochMetrics]:
+        """The metrics of a trial so far, one for each epoch; those of its newest checkpoint if their file is damaged.
+
+        Raises StorageError where they cannot be read now.
+        """
+        from orchestrator.ledger import epochs_file as metrics
+
+        name = f"trials/{trial_id}/metrics.parquet"
+        with self._reading(name):
+            try:
+                return metrics.unpack(self._files.read(name))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            except (IsADirectoryError, ValueError) as error:
+                epochs = self._epochs_of_checkpoint(trial_id)
+                other = f"the {len(epochs)} epochs of its checkpoint stand in" if epochs else "it counts as empty"
+                log.warning("%s is damaged (%s); %s", self._files.address(name), error, other)
+                return epochs
+
+    def _epochs_of_checkpoint(self, trial_id: str) -> list[EpochMetrics]:
+        checkpoint = latest(self.checkpoints(trial_id))
+        history = checkpoint.meta.get("history", []) if checkpoint else []
+        return [EpochMetrics(**{name: _frozen(value) for name, value in epoch.items()}) for epoch in history]
+
+    def _read(self, trial_id: str, name: str) -> dict[str, Any] | None:
+        return self._content(f"trials/{trial_id}/{name}")
+
+    def _content(self, name: str) -> dict[str, Any] | None:
+        """A JSON object; None if there is none, or it is damaged, which the log says."""
+        with self._reading(name):
+            try:
+                return sealed.unpack(self._files.read(name))
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+            except ValueError as error:
+                log.warning("%s is damaged: %s", self._files.address(name), error)
+                return None
+
+    # Writing: by the worker that makes an attempt
+
+    def begin(self, trial: Trial, sweep: str = "", device: str = "") -> Attempt:
+        """Starts an attempt for a sweep, which from now on is the only one that may write.
+
+        Raises ElsewhereError where another sweep has one under way.
+        """
+        if self._read(trial.id, "config.json") != (config := to_dict(trial.config)):
+            self._files.write(f"trials/{trial.id}/config.json", json.dumps(config, indent=1).encode())
+        with self._alone(trial.id):
+            if other := self.elsewhere(trial.id, sweep):
+                raise ElsewhereError(trial.id, other)
+            return self._begin(trial, sweep, device)
+
+    def _begin(self, trial: Trial, sweep: str, device: str) -> Attempt:
+        before, began = self.attempt(trial.id), now()
+        attempt = Attempt(
+            trial_id=trial.id,
+            number=before.number + 1 if before else 1,
+            token=uuid4().hex,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            began=began,
+            first_began=_first_began(before) if before else began,
+            sweep=sweep,
+            device=device,
+        )
+        self._write(trial.id, "attempt.json", asdict(attempt))
+        result = f"trials/{trial.id}/result.json"
+        if self._files.exists(result) and self.record(trial.id) is None:
+            # Damaged, and `check` would take it for the end.
+            self._files.rename(result, f"{result}.damaged")
+            log.warning("%s is damaged: kept as result.json.damaged", self._files.address(result))
+        return attempt
+
+    def check(self, attempt: Attempt) -> None:
+        """Raises SupersededError unless this is the last attempt that began and the trial has not ended."""
+        ended = self._files.exists(f"trials/{attempt.trial_id}/result.json")
+        if ended or self.attempt(attempt.trial_id) != attempt:
+            raise SupersededError(f"{attempt.trial_id}: attempt {attempt.number} came back after another had begun")
+
+    @contextmanager
+    def fenced(self, attempt: Attempt) -> Iterator[None]:
+        """A moment in which no other attempt at the trial can begin. Raises SupersededError as ``check`` does."""
+        with self._alone(attempt.trial_id):
+            self.check(attempt)
+            yield
+
+    def _guard(self, attempt: Attempt) -> Guard:
+        return partial(self.fenced, attempt)
+
+    def _alone(self, trial_id: str) -> AbstractContextManager[None]:
+        """Holds a trial's lock; goes on without it where there is none to be had."""
+        return lock.alone(self._files, f"trials/{trial_id}/lock", LOCK_SECONDS)
+
+    def write_epochs(
+        self, attempt: Attempt, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]
+    ) -> None:
+        from orchestrator.ledger import epochs_file as metrics
+
+        self.check(attempt)
+        name, content = (
+            f"trials/{attempt.trial_id}/metrics.parquet",
+            metrics.pack(attempt.trial_id, units, costs, epochs),
+        )
+        self._files.write(name, content, self._guard(attempt))
+
+    def finish(self, attempt: Attempt, record: TrialRecord) -> None:
+        """Ends a trial. Of its checkpoints the newest stays: the trained network."""
+        self.check(attempt)
+        self._write(attempt.trial_id, "result.json", asdict(record), self._guard(attempt))
+        keep_newest(self.checkpoints(attempt.trial_id))
+
+    def fail(self, attempt: Attempt, error: str, traceback: str = "", *, kind: str = "", signature: str = "") -> None:
+        self.check(attempt)
+        failure = {
+            "attempt": attempt.number,
+            "token": attempt.token,
+            "error": error,
+            "traceback": traceback,
+            "time": now(),
+            "kind": kind,
+            "signature": signature,
+        }
+        self._write(attempt.trial_id, "failure.json", failure, self._guard(attempt))
+
+    def _write(self, trial_id: str, name: str, content: dict[str, Any], guard: Guard = nullcontext) -> None:
+        self._files.write(f"trials/{trial_id}/{name}", sealed.pack(content), guard)
+
+    # The driver's own folder for a sweep
+
+    def sweep_folder(self, sweep: str) -> Path:
+        """On this machine: where the storage is a bucket, ``publish`` puts there what others are to see."""
+        return self.local / "sweeps" / sweep
+
+    def publish(self, folder: Path) -> str:
+        """Puts the files below a folder, itself below ``local``, into the storage, where they are not there already.
+
+        Returns where they are, for people. Raises StorageError.
+        """
+        name = folder.relative_to(self.local).as_posix()
+        if isinstance(self._files, LocalStorage):
+            return str(folder)
+        try:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                self._files.write(path.relative_to(self.local).as_posix(), path.read_bytes())
+        except OSError as error:
+            raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
+        return self._files.address(name)
+
+    def tell(self, sweep: str, content: dict[str, Any] | None) -> None:
+        """Leaves a driver's word for ``told``, or takes it away. Raises OSError; ValueError for what JSON has not."""
+        name = f"sweeps/{sweep}/progress.json"
+        if content is not None:
+            self._files.write(name, sealed.pack(content))
+        elif self._files.exists(name):
+            self._files.delete(name)
+
+    def told(self, sweep: str) -> dict[str, Any] | None:
+        """What the sweep's driver said last; None once it has ended as it should."""
+        return self._content(f"sweeps/{sweep}/progress.json")
+
+    @contextmanager
+    def drive(self, sweep: str) -> Iterator[Path]:
+        """Holds a sweep: no second driver can. Raises HeldError that names the one that does, or StorageError.
+
+        A dead driver holds nothing, or where there are no locks only for seconds (``orchestrator.ledger.lock``).
+        """
+        owner = asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now()))
+        folder = self.sweep_folder(sweep)
+        try:
+            with ExitStack() as stack:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(lock.hold(self._files, _lock_of(sweep), owner))
+                except OSError as error:
+                    raise StorageError(f"{folder}: storage cannot be written: {reason(error)}") from error
+                yield folder
+        except lock.TakenError as taken:
+            holder = _driver(taken.owner) or "another process"
+            raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}") from taken
+
+    def driver(self, sweep: str) -> Driver | None:
+        """The process that runs a sweep now; None if none does."""
+        return _driver(lock.holder(self._files, _lock_of(sweep)))
+
+
+def _lock_of(sweep: str) -> str:
+    return f"sweeps/{sweep}/driver.json"
+
+
+def _driver(owner: lock.Owner | None) -> Driver | None:
+    try:
+        return _typed(Driver, _known(Driver, owner)) if owner else None
+    except TypeError as error:
+        log.warning("driver.json is damaged: %s", error)
+        return None
+
+
+def _first_began(attempt: Attempt) -> str:
+    return attempt.first_began or (attempt.began if attempt.number == 1 else "")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
+    """Raises TypeError unless the content is as ``asdict`` gave it."""
+    value = kind(**content)
+    for field in fields(value):
+        if (found := type(getattr(value, field.name)).__name__) != field.type:
+            raise TypeError(f"{field.name} is {found}, not {field.type}")
+    return value
+
+
+def _ended(record: TrialRecord) -> Standing:
+    return Standing(state=record.state, attempts=record.attempts, step=record.result.steps, record=record)
+
+
+def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
+
+
+def _finite(values: Collection[Any]) -> bool:
+    return {type(value) for value in values} <= {int, float} and all(map(math.isfinite, values))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

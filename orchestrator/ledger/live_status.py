@@ -1,0 +1,91 @@
+"""What a driver says while it runs, for `orchestrate status` in other shells: a small file beside the sweep's lock.
+
+It is written every few seconds by a thread of its own, so that slow storage keeps no trial waiting, and is taken away
+at the end. One that is left over is the last word of a driver that died.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any
+
+from orchestrator.errors import StorageError
+from orchestrator.ledger.ledger import Ledger
+
+log = logging.getLogger("ray.orchestrator")
+TELL_SECONDS = 5.0
+END_SECONDS = 10.0
+"""So long storage that does not answer is waited for at the end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """One trial at work: ``place`` is its node and device, ``error`` that of its last prediction in percent."""
+
+    trial_id: str
+    step: int
+    place: str = ""
+    error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """``time`` is in seconds since 1970; ``seconds_left`` is None while it cannot be said; ``errors`` are the last."""
+
+    time: float
+    seconds_left: float | None
+    running: tuple[Running, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    @property
+    def age(self) -> float:
+        """Seconds, by this machine's clock."""
+        return max(time.time() - self.time, 0.0)
+
+
+def told(ledger: Ledger, sweep: str) -> Told | None:
+    """The last word of the sweep's driver; None if there is none, or it cannot be read."""
+    content: dict[str, Any] = ledger.told(sweep) or {}
+    try:
+        running = tuple(Running(**each) for each in content.pop("running", ()))
+        return Told(**content | {"running": running, "errors": tuple(content["errors"])}) if content else None
+    except (TypeError, KeyError) as error:
+        log.info("%s: what its driver said is not understood: %s", sweep, error)
+        return None
+
+
+class Telling:
+    """Says it while the block runs, whatever becomes of the storage."""
+
+    def __init__(self, ledger: Ledger, sweep: str, now: Callable[[], Told], interval: float = TELL_SECONDS) -> None:
+        self._ledger, self._sweep, self._now, self._interval = ledger, sweep, now, interval
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._tell, name="telling", daemon=True)
+
+    def __enter__(self) -> Telling:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join(END_SECONDS)
+
+    def _tell(self) -> None:
+        ended = False
+        while not ended:
+            self._try(lambda: self._ledger.tell(self._sweep, asdict(self._now())))
+            ended = self._done.wait(self._interval)
+        self._try(lambda: self._ledger.tell(self._sweep, None))
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (OSError, StorageError, ValueError) as error:
+            log.info("the state of %s could not be written: %s", self._sweep, error)

@@ -1,0 +1,191 @@
+"""What the paper claims of its methods, whether that survives a sound test, and where the paper contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from anytime_core.config import MILESTONES
+from anytime_core.cost import milestone_index, prediction_costs
+from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements
+from orchestrator.analysis.tables import WinRow
+from orchestrator.paper import reference
+from orchestrator.stats import significance as stats
+from orchestrator.table import Column, Entry, Table
+
+BASELINE = "ann"
+LEVEL = 0.05
+LEVELS = (LEVEL, 0.001)
+PRINTED_THRESHOLDS = ("0.0598", "0.65")
+"""Of section 4.4, for the two levels; the first is a misprint of 0.598."""
+
+Place = tuple[str, str]
+"""Method and metric."""
+Percentages = Mapping[Place, float | None]
+ByTest = Mapping[str, float | None]
+Words = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A sentence of the paper: the method's errors are lower than ANN's in this metric, or else higher."""
+
+    section: str
+    method: str
+    metric: str
+    improves: bool
+
+    @property
+    def words(self) -> str:
+        return f"{self.method} {'improves' if self.improves else 'degrades'}"
+
+    def holds(self, percent: float) -> bool:
+        """Whether at least the percentage of wins is on its side."""
+        return percent > 50 if self.improves else percent < 50
+
+
+def _claims(section: str, method: str, verb: str, *metrics: str) -> Iterator[Claim]:
+    for metric in metrics:
+        yield Claim(section=section, method=method, metric=metric, improves=verb == "improves")
+
+
+CLAIMS = (
+    *_claims("4.4, D.5", "aann", "improves", "1/4", "1/2", "3/4", AVERAGE),
+    *_claims("4.4", "milestone", "degrades", AVERAGE),  # "the overall performance"
+    *_claims("D.5", "rwm", "degrades", *METRICS),
+    *_claims("D.5", "exp3", "improves", "3/4"),
+    *_claims("D.5", "exp3", "degrades", "1/4", "1/2", "1"),
+    *_claims("D.5", "avgl", "improves", "1/2", "3/4", AVERAGE),
+    *_claims("D.5", "avgl", "degrades", "1"),
+)
+
+
+def claims(measured: Measurements, wins: Sequence[WinRow]) -> Table:
+    """Whether each claim survives each test, without and with Holm's correction."""
+    improving = {(row.method, row.metric): row for row in wins}
+    degrading = _degrading(measured, list(improving))
+    shown = []
+    for claim in CLAIMS:
+        place = claim.method, claim.metric
+        row = improving[place]
+        values = (row.p_values, row.adjusted) if claim.improves else degrading[place]
+        shown.append((*_claimed(claim, row), *_survives(values)))
+    return Table(
+        name="claims",
+        title=f"The paper's claims, and whether they survive at {100 * LEVEL:g} %",
+        columns=(
+            *(Column(name=name, numeric=False) for name in ("section", "claim", "metric")),
+            Column(name="wins %"),
+            Column(name="on its side", numeric=False),
+            *(Column(name=name, group=test, numeric=False) for test in stats.TESTS for name in ("alone", "Holm")),
+        ),
+        rows=tuple(shown),
+        notes=tuple(_claim_notes(shown, len(improving))),
+    )
+
+
+def _degrading(measured: Measurements, places: Sequence[Place]) -> dict[Place, tuple[ByTest, ByTest]]:
+    """The other side of each place: the baseline against the method; and Holm's correction over all of these."""
+    p_values = {
+        test: [
+            stats.p_value(measured.of(BASELINE, metric), measured.of(method, metric), test) for method, metric in places
+        ]
+        for test in stats.TESTS
+    }
+    adjusted = {test: stats.holm(values) for test, values in p_values.items()}
+    return {
+        place: ({test: p_values[test][i] for test in stats.TESTS}, {test: adjusted[test][i] for test in stats.TESTS})
+        for i, place in enumerate(places)
+    }
+
+
+def _claimed(claim: Claim, row: WinRow) -> tuple[Entry, ...]:
+    percent = row.wins.percent
+    return (
+        Entry(value=claim.section),
+        Entry(value=claim.words),
+        Entry(value=claim.metric),
+        Entry(value=percent),
+        _yes(percent is not None and claim.holds(percent)),
+    )
+
+
+def _survives(values: tuple[ByTest, ByTest]) -> Iterator[Entry]:
+    for test in stats.TESTS:
+        for by_test in values:
+            p = by_test[test]
+            yield _yes(p is not None and p <= LEVEL)
+
+
+def _yes(value: bool) -> Entry:
+    return Entry(value="yes" if value else "no")
+
+
+def _claim_notes(shown: Sequence[tuple[Entry, ...]], family: int) -> Iterator[str]:
+    yield "on its side: more than half of the experiments are won, or where it claims a loss, lost."
+    yield f"Holm: corrected for all {family} places of Table 5, on the side that is claimed."
+    first = len(shown[0]) - 2 * len(stats.TESTS)
+    for index, test in enumerate(stats.TESTS):
+        alone, holm = (sum(row[first + 2 * index + k].value == "yes" for row in shown) for k in (0, 1))
+        yield f"{test}: {alone} of {len(shown)} survive alone, {holm} with Holm."
+
+
+# Contradictions
+
+
+def contradictions(percents: Percentages) -> Table:
+    """Where the paper's numbers contradict its words, or each other."""
+    found = [*_of_the_footnote(), *_of_claims(percents), *_of_tables_3_and_6(), *_of_table_4()]
+    return Table(
+        name="contradictions",
+        title="Where the paper contradicts itself",
+        columns=tuple(Column(name=name, numeric=False) for name in ("where", "says", "but")),
+        rows=tuple(tuple(Entry(value=words) for words in row) for row in found),
+    )
+
+
+def _of_the_footnote() -> Iterator[Words]:
+    n = len(reference.table6().experiments)
+    for level, printed in zip(LEVELS, PRINTED_THRESHOLDS, strict=True):
+        own, sound = (stats.threshold(n, test, level) for test in ("hoeffding-as-published", "hoeffding"))
+        but = f"its footnote's bound gives {own:.3f}, and Hoeffding's inequality {sound:.3f}"
+        yield "section 4.4", f"significant at {100 * level:g} % from X = {printed} on", but
+
+
+def _of_claims(percents: Percentages) -> Iterator[Words]:
+    for claim in CLAIMS:
+        percent = percents[claim.method, claim.metric]
+        if percent is not None and not claim.holds(percent):
+            yield f"section {claim.section}", f"{claim.words} at {claim.metric}", f"wins {percent:.2f} % (Table 5)"
+    for metric in METRICS:
+        percent = percents["exp3", metric]
+        if metric != "3/4" and percent is not None and percent > 50:
+            yield "section D.5", "exp3 improves at 3/4 only", f"wins {percent:.2f} % at {metric} (Table 5)"
+
+
+def _of_tables_3_and_6() -> Iterator[Words]:
+    third, sixth = (reference.printed_errors(table) for table in ("table3_eann", "table6"))
+    for place in sorted(third.keys() & sixth.keys()):
+        if third[place] != sixth[place]:
+            dataset, network, method, metric = place
+            yield (
+                f"Table 3, {method} {network} {dataset}",
+                f"{third[place]:.2f} at {metric}",
+                f"{sixth[place]:.2f} in Table 6",
+            )
+
+
+def _of_table_4(n: int = 7, c: int = 16, period: int = 5) -> Iterator[Words]:
+    """Of this network all predictions but one are at a milestone, so that the average tells the error of that one."""
+    errors = reference.printed_errors("table4")
+    own = {metric: errors["cifar100", f"({n},{c})/{period}", "ann", metric] for metric in METRICS}
+    costs = prediction_costs(n, c, period, num_classes=100)
+    at = {milestone_index(costs, fraction): own[str(fraction)] for fraction in MILESTONES}
+    (hidden,) = {*range(len(costs))} - at.keys()
+    needed = len(costs) * own[AVERAGE] - sum(at.values())
+    before = at[hidden - 1]
+    yield (
+        f"Table 4, n = {n}, s = {period}",
+        f"{AVERAGE} {own[AVERAGE]:.2f}",
+        f"prediction {hidden + 1} of {len(costs)} would err in {needed:.2f} %, the one before it in {before:.2f} %",
+    )

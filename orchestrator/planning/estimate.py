@@ -1,0 +1,411 @@
+"""What a plan will take: time on the devices at hand, and disk. Each figure says where it comes from; none is invented.
+
+The time of a step is, in this order:
+
+- *measured*: the median of the ledger's trials of the same shape (network, data set, regime, batch) on the same device
+  with as many threads, or as large a share of the GPU;
+- *scaled*: that of the nearest shape of the same data set, regime and batch on the same device, by the multiply-adds of
+  a step, if they differ by a factor of ``NEAR`` at most;
+- *model*: a constant and a rate of multiply-adds, fitted to at least ``ENOUGH`` shapes on the same device that come
+  within a factor of ``REACH`` of it;
+- else *unknown*, and with it every sum that it is in.
+
+A trial's seconds hold its evaluations. ``plan`` and this import neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from heapq import heappop, heappush
+from statistics import median
+from typing import Literal
+
+from anytime_core.catalog import DATASETS
+from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig, from_dict
+from anytime_core.memory import parameter_count
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.planning.plan import Plan, PlannedTrial, step_work
+from orchestrator.sweep.trial import Resources, Trial, TrialRecord
+from orchestrator.system.hardware import Node, this_machine
+
+Source = Literal["measured", "scaled", "model", "computed", "unknown"]
+
+NEAR = 2.0
+REACH = 10.0
+ENOUGH = 3
+PARTS = 10_000
+"""Of a GPU: Ray gives no smaller shares."""
+FLOAT = 4
+COPIES = 2
+"""A checkpoint holds the weights and the momentum of each."""
+OF_AN_EPOCH, OF_A_UNIT, OF_A_TRIAL = 120, 8_000, 30_000
+"""Bytes of what is kept of a prediction in each epoch, of a unit's names, shapes and running means, and of the rest."""
+
+
+SCHEDULE = ("steps", "learning_rate", "momentum", "weight_decay", "head_decay")
+PER_STEP = tuple(field.name for field in fields(TrainingConfig) if field.name not in SCHEDULE)
+"""What of the training changes the time of a step: the batch, and whatever is no part of the schedule."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """All of a trial that its time for a step depends on."""
+
+    network: NetworkConfig
+    data: str
+    regime: str
+    training: tuple[tuple[str, object], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """``part`` is how many threads of a CPU, or how many ten-thousandths of a GPU, a trial has."""
+
+    name: str
+    part: int
+    gpu: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A predicted number; None where it is unknown. ``n`` counts the trials that it rests on."""
+
+    value: float | None
+    source: Source
+    n: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source} (n={self.n})" if self.n else self.source
+
+    def times(self, factor: float) -> Figure:
+        return self if self.value is None else replace(self, value=self.value * factor)
+
+
+UNKNOWN = Figure(value=None, source="unknown")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """Of one planned trial: ``seconds`` still to run, ``hours`` of a device (of a GPU, or of a CPU core), ``disk`` in
+    bytes that it will still take; ``ends`` is when it would have ended, in seconds from now."""
+
+    entry: PlannedTrial
+    seconds: Figure
+    disk: Figure
+    ends: float | None = None
+
+    @property
+    def hours(self) -> float | None:
+        resources = self.entry.trial.resources
+        share = resources.share or resources.cpus
+        return None if self.seconds.value is None else self.seconds.value * share / 3600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """Of a plan, in its order. ``nodes`` are the machines that it was made for."""
+
+    estimates: tuple[Estimate, ...]
+    nodes: tuple[Node, ...]
+
+    @property
+    def to_run(self) -> tuple[Estimate, ...]:
+        return tuple(it for it in self.estimates if it.entry.runs)
+
+    @property
+    def makespan(self) -> float | None:
+        """Seconds until all have ended; None where that of one trial is unknown."""
+        ends = [it.ends for it in self.to_run]
+        return max((end for end in ends if end is not None), default=0.0) if None not in ends else None
+
+    @property
+    def sources(self) -> Counter[Source]:
+        """How many trials have their seconds from where."""
+        return Counter(it.seconds.source for it in self.to_run)
+
+
+def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | None = None) -> Outlook:
+    """The longest first, as far as that is known."""
+    speeds = speeds or Speeds.of(ledger)
+    disks = _Disks(ledger, speeds)
+    device = {resources: device_for(resources, nodes) for resources in {it.trial.resources for it in plan.entries}}
+    found = [_estimate(entry, speeds, disks, device[entry.trial.resources]) for entry in plan.entries]
+    if all(it.seconds.value is not None for it in found):
+        found.sort(key=lambda it: (it.entry.action == "keep", -(it.seconds.value or 0)))
+    running = [it for it in found if it.entry.runs]
+    ends = dict(zip((it.entry.trial.id for it in running), _ends(running, nodes), strict=True))
+    return Outlook(estimates=tuple(replace(it, ends=ends.get(it.entry.trial.id)) for it in found), nodes=tuple(nodes))
+
+
+def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device | None) -> Estimate:
+    if not entry.runs:
+        nothing = Figure(value=0.0, source="computed")
+        return Estimate(entry=entry, seconds=nothing, disk=nothing)
+    step = speeds.step(entry.trial.config, device)
+    left = entry.trial.config.steps - entry.step
+    return Estimate(entry=entry, seconds=step.times(left), disk=disks.of(entry.trial.config))
+
+
+def here(trials: Iterable[Trial]) -> Node:
+    """This machine, with its GPUs if one of the trials wants any."""
+    return this_machine(with_gpus=any(trial.resources.gpus for trial in trials))
+
+
+def device_for(resources: Resources, nodes: Sequence[Node]) -> Device | None:
+    """What a trial would run on: the device of which the nodes that can hold it have most; None if there is none."""
+    able = [node for node in nodes if holds(resources, [node])]
+    if resources.gpus:
+        names = Counter(gpu.name for node in able for gpu in node.gpus)
+        part = round(resources.share * PARTS)
+    else:
+        names = Counter(name for node in able for name in [node.cpu] * int(node.cpus))
+        part = resources.cpus
+    return Device(name=names.most_common(1)[0][0], part=part, gpu=bool(resources.gpus)) if names else None
+
+
+def shape_of(config: TrialConfig) -> Shape:
+    """Seeds, rates, weights and lengths change no step's time."""
+    regime = config.regime
+    match regime:
+        case Joint():
+            words = f"joint {regime.strategy.name}"
+        case Opt():
+            words = f"opt {regime.unit}"
+        case NoGrad():
+            words = f"no_grad {regime.variant}"
+        case _:
+            words = regime.name
+    training = tuple((name, getattr(config.training, name)) for name in PER_STEP)
+    return Shape(network=config.network, data=config.data.name, regime=words, training=training)
+
+
+# Times
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measured:
+    """The seconds of a step of one shape, trial by trial, and its multiply-adds."""
+
+    shape: Shape
+    work: float
+    seconds: tuple[float, ...]
+
+    @property
+    def typical(self) -> float:
+        return median(self.seconds)
+
+
+class Speeds:
+    """What the ledger knows of the time of a step, by device."""
+
+    def __init__(self, measured: Mapping[Device, Mapping[Shape, _Measured]], ids: Mapping[Shape, str]) -> None:
+        self._measured = measured
+        self.ids = ids
+        """A finished trial of each shape."""
+        self._known: dict[tuple[Device, Shape], Figure] = {}
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Speeds:
+        """From all trials that ended in the ledger, whatever sweep they are of."""
+        return cls.from_records(ledger.all_records().values())
+
+    @classmethod
+    def from_records(cls, records: Iterable[TrialRecord]) -> Speeds:
+        alike: dict[str, list[TrialRecord]] = defaultdict(list)
+        for record in records:
+            if record.result.steps and record.result.seconds > 0:
+                alike[_written(record)].append(record)
+        seconds: dict[Device, dict[Shape, list[float]]] = defaultdict(lambda: defaultdict(list))
+        works: dict[Shape, float] = {}
+        ids: dict[Shape, str] = {}
+        for group in alike.values():
+            try:
+                config = from_dict(group[0].config)
+            except (KeyError, TypeError, ValueError):  # of another version
+                continue
+            shape = shape_of(config)
+            works[shape] = step_work(config)
+            ids[shape] = group[0].trial_id
+            for record in group:
+                if device := _device_of(record):
+                    seconds[device][shape].append(record.result.seconds / record.result.steps)
+        return cls(
+            {
+                device: {
+                    shape: _Measured(shape=shape, work=works[shape], seconds=tuple(found))
+                    for shape, found in shapes.items()
+                }
+                for device, shapes in seconds.items()
+            },
+            ids,
+        )
+
+    def step(self, config: TrialConfig, device: Device | None) -> Figure:
+        """The seconds of one training step of such a trial, its share of the evaluations included."""
+        if device is None:
+            return UNKNOWN
+        shape = shape_of(config)
+        if (known := self._known.get((device, shape))) is None:
+            known = self._known[device, shape] = self._step(config, shape, self._measured.get(device, {}))
+        return known
+
+    def _step(self, config: TrialConfig, shape: Shape, measured: Mapping[Shape, _Measured]) -> Figure:
+        if same := measured.get(shape):
+            return Figure(value=same.typical, source="measured", n=len(same.seconds))
+        work = step_work(config)
+        return _scaled(shape, work, measured.values()) or _modelled(work, measured.values()) or UNKNOWN
+
+    def parts(self, config: TrialConfig, gpu: str) -> dict[int, float]:
+        """By the share of a GPU of that name, in ten-thousandths: the seconds of a step that were measured."""
+        shape = shape_of(config)
+        return {
+            device.part: shapes[shape].typical
+            for device, shapes in self._measured.items()
+            if device.gpu and device.name == gpu and shape in shapes
+        }
+
+
+def _written(record: TrialRecord) -> str:
+    """The same for trials of one shape, by what is read fast."""
+    config = record.config
+    training = config.get("training", {})
+    parts = [config.get(name) for name in ("network", "data", "regime")]
+    return f"{parts} {[training.get(name) for name in PER_STEP]}"
+
+
+def _device_of(record: TrialRecord) -> Device | None:
+    """What a trial ran on; None where that was not written down, or was more than one."""
+    found = record.provenance
+    name, threads, share = found.get("device_name"), found.get("threads"), found.get("gpu_share")
+    if not isinstance(name, str) or "resumed_elsewhere" in found:
+        return None
+    if record.result.device != "cpu":
+        return Device(name=name, part=round(share * PARTS), gpu=True) if isinstance(share, float) else None
+    return Device(name=name, part=threads) if isinstance(threads, int) else None
+
+
+def _scaled(shape: Shape, work: float, measured: Iterable[_Measured]) -> Figure | None:
+    """From the nearest of the same kind, if one is near."""
+    kind = _kind(shape)
+    distances = {abs(math.log(work / it.work)): it for it in measured if _kind(it.shape) == kind}
+    if not distances or min(distances) > math.log(NEAR):
+        return None
+    nearest = distances[min(distances)]
+    return Figure(value=nearest.typical * work / nearest.work, source="scaled", n=len(nearest.seconds))
+
+
+def _kind(shape: Shape) -> tuple[object, ...]:
+    return shape.data, shape.regime.partition(" ")[0], shape.training
+
+
+def _modelled(work: float, measured: Collection[_Measured]) -> Figure | None:
+    """Least squares of the relative errors; neither the constant nor the rate is negative."""
+    points = [(it.work, it.typical) for it in measured]
+    works = [x for x, _ in points]
+    if len({*works}) < ENOUGH or not min(works) / REACH <= work <= max(works) * REACH:
+        return None
+    constant, rate = fit(points)
+    return Figure(value=constant + rate * work, source="model", n=sum(len(it.seconds) for it in measured))
+
+
+def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The a, b >= 0 of y = a + b x with the least sum of ((a + b x) / y - 1)^2."""
+    # Rows (1/y, x/y) against 1: the normal equations of two unknowns.
+    uu = sum(1 / y**2 for _, y in points)
+    uv = sum(x / y**2 for x, y in points)
+    vv = sum((x / y) ** 2 for x, y in points)
+    u, v = sum(1 / y for _, y in points), sum(x / y for x, y in points)
+    determinant = uu * vv - uv**2
+    if determinant > 1e-12 * uu * vv:
+        a, b = (u * vv - v * uv) / determinant, (v * uu - u * uv) / determinant
+        if a >= 0 and b >= 0:
+            return a, b
+    alone = ((0.0, v / vv), (u / uu, 0.0))  # on one of the bounds
+    return min(alone, key=lambda ab: sum(((ab[0] + ab[1] * x) / y - 1) ** 2 for x, y in points))
+
+
+# Makespan
+
+
+def _ends(running: Sequence[Estimate], nodes: Sequence[Node]) -> list[float | None]:
+    """When each would have ended, begun in this order; None for all where one is unknown or fits nowhere."""
+    jobs = [(it.seconds.value, it.entry.trial.resources) for it in running]
+    if any(seconds is None or not holds(resources, nodes) for seconds, resources in jobs):
+        return [None] * len(jobs)
+    return [*schedule([(seconds or 0.0, resources) for seconds, resources in jobs], nodes)]
+
+
+def holds(resources: Resources, nodes: Sequence[Node]) -> bool:
+    """Whether one of the nodes can hold such a trial."""
+    return any(node.cpus >= resources.cpus and len(node.gpus) >= resources.share for node in nodes)
+
+
+def schedule(jobs: Sequence[tuple[float, Resources]], nodes: Sequence[Node]) -> list[float]:
+    """When jobs of so many seconds end that begin in this order, each as soon as a node has room; one that waits lets
+    no other by. Given longest first on equal slots this is LPT. Each must fit on an empty node."""
+    cpus = [node.cpus for node in nodes]
+    gpus = [[PARTS] * len(node.gpus) for node in nodes]
+    running: list[tuple[float, int, int, int, int]] = []
+    now, ends = 0.0, []
+    for seconds, resources in jobs:
+        part = round(resources.share * PARTS)
+        while (place := _place(cpus, gpus, resources.cpus, part)) is None:
+            now, node, gpu, threads, given = heappop(running)
+            cpus[node] += threads
+            if given:
+                gpus[node][gpu] += given
+        node, gpu = place
+        cpus[node] -= resources.cpus
+        if part:
+            gpus[node][gpu] -= part
+        heappush(running, (now + seconds, node, gpu, resources.cpus, part))
+        ends.append(now + seconds)
+    return ends
+
+
+def _place(cpus: Sequence[float], gpus: Sequence[Sequence[int]], threads: int, part: int) -> tuple[int, int] | None:
+    """Node and GPU with room: the fullest GPU, so that whole ones stay free."""
+    able = [node for node, free in enumerate(cpus) if free >= threads]
+    if not part:
+        return (max(able, key=lambda node: cpus[node]), 0) if able else None
+    room = [(free, node, gpu) for node in able for gpu, free in enumerate(gpus[node]) if free >= part]
+    return min(room)[1:] if room else None
+
+
+# Disk
+
+
+class _Disks:
+    """What trials leave on disk: as one of the same shape and length did, or by the count of parameters."""
+
+    def __init__(self, ledger: Ledger, speeds: Speeds) -> None:
+        self._ledger, self._speeds = ledger, speeds
+        self._known: dict[tuple[Shape, int], Figure] = {}
+
+    def of(self, config: TrialConfig) -> Figure:
+        key = shape_of(config), config.steps
+        if key not in self._known:
+            self._known[key] = self._measured(*key) or Figure(value=float(disk_of(config)), source="computed")
+        return self._known[key]
+
+    def _measured(self, shape: Shape, steps: int) -> Figure | None:
+        """Of a trial that made as many steps, as the metrics grow with them."""
+        trial_id = self._speeds.ids.get(shape)
+        record = self._ledger.record(trial_id) if trial_id else None
+        if not record or record.result.steps != steps:
+            return None
+        found = sum(path.stat().st_size for path in self._ledger.folder(record.trial_id).rglob("*") if path.is_file())
+        return Figure(value=float(found), source="measured", n=1) if found else None
+
+
+def disk_of(config: TrialConfig) -> int:
+    """Bytes that a finished trial leaves: its newest checkpoint, which holds its history, and its metrics."""
+    spec = DATASETS[config.data.name]
+    steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
+    epochs = math.ceil(config.training.steps / max(steps_per_epoch, 1)) * config.phases
+    history = epochs * len(config.predicting_units) * OF_AN_EPOCH
+    others = config.predicting_units[-1] * OF_A_UNIT + OF_A_TRIAL
+    return COPIES * FLOAT * parameter_count(config) + history + others

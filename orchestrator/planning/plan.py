@@ -1,0 +1,168 @@
+"""What would run, what would not, and why: the difference between a sweep and the ledger. Longest trials come first, so
+that no long one is left to the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+from anytime_core.config import Midfeat, NoGrad, TrialConfig
+from anytime_core.cost import trial_costs
+from orchestrator.ledger.ledger import Ledger, Standing
+from orchestrator.stats import significance as stats
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
+from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.text import counted
+
+Action = Literal["keep", "run", "resume", "retry", "leave"]
+"""``leave``: it has not ended, and is not run for now."""
+
+TRAINING_PASSES = 3
+"""A training step costs about three forward passes: forward, and backward to the activations and to the weights."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTrial:
+    """``step`` counts the steps done at the newest checkpoint, ``work`` the multiply-adds still to do. ``failure`` is
+    that of the last attempt."""
+
+    trial: Trial
+    action: Action
+    reason: str
+    step: int
+    work: int
+    failure: Failed | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self.action not in ("keep", "leave")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """In the order in which the trials would run; those that are kept come last."""
+
+    entries: tuple[PlannedTrial, ...]
+
+    @property
+    def to_run(self) -> tuple[PlannedTrial, ...]:
+        return tuple(entry for entry in self.entries if entry.runs)
+
+    @property
+    def actions(self) -> Counter[Action]:
+        return Counter(entry.action for entry in self.entries)
+
+
+def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
+    trials = list(trials)
+    return of_standings(trials, ledger.standings(trial.id for trial in trials))
+
+
+def of_standings(trials: Iterable[Trial], standings: Mapping[str, Standing]) -> Plan:
+    entries = [_planned(trial, standings[trial.id]) for trial in trials]
+    return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
+
+
+def sized(trials: Iterable[Trial], *, cpus: int | None = None, gpus: float | str | None = None) -> list[Trial]:
+    """The trials with the resources that the user gave instead of the sweep's."""
+    given = {name: value for name, value in {"cpus": cpus, "gpus": gpus}.items() if value is not None}
+    return [replace(trial, resources=replace(trial.resources, **given)) for trial in trials]  # type: ignore[arg-type]
+
+
+def only_failed(plan: Plan) -> Plan:
+    """Leaves all that has not ended but what failed."""
+    return among(plan, {entry.trial.id for entry in plan.entries if entry.action == "retry"})
+
+
+def among(plan: Plan, trial_ids: Container[str]) -> Plan:
+    """Leaves all that has not ended but these."""
+    entries = (
+        entry if entry.action == "keep" or entry.trial.id in trial_ids else replace(entry, action="leave")
+        for entry in plan.entries
+    )
+    return Plan(entries=tuple(entries))
+
+
+def summary(plan: Plan) -> str:
+    """Such as ``28 trials: 20 finished, 7 to run, 1 to resume``."""
+    words: dict[Action, str] = {
+        "keep": "finished",
+        "run": "to run",
+        "resume": "to resume",
+        "retry": "to retry",
+        "leave": "left as they are",
+    }
+    counts = ", ".join(f"{plan.actions[action]} {word}" for action, word in words.items() if plan.actions[action])
+    return f"{counted(len(plan.entries), 'trial')}: {counts}"
+
+
+def power(sweep: Sweep) -> str:
+    """What the finished sweep will be able to tell: the wins over the baseline that are needed to be sure at 5 %."""
+    n = len({(cell.dataset, cell.network, cell.seed) for cell in sweep.cells if cell.unit is None})
+    wins = {test: stats.wins_needed(n, test) for test in ("hoeffding", "sign-test")}
+    needed = ", ".join(f"{count or 'more than all'} by {test}" for test, count in wins.items())
+    return f"To be better than {sweep.report.baseline} at 5 %, a method must win, of {n} experiments: {needed}."
+
+
+def training_work(trial: Trial, steps: int) -> int:
+    """Multiply-adds of the given number of training steps, phases of different cost evened out."""
+    return round(step_work(trial.config) * steps) if steps else 0
+
+
+def step_work(config: TrialConfig) -> float:
+    """Multiply-adds of one training step."""
+    return config.training.batch_size * _image_work(replace(config, seed=0))  # a seed changes no cost
+
+
+@lru_cache(maxsize=1024)
+def _image_work(config: TrialConfig) -> float:
+    """Multiply-adds of training on one image."""
+    costs = trial_costs(config)
+    match config.regime:
+        case Midfeat():  # the second phase has no backward pass to speak of
+            return costs[-1] * (TRAINING_PASSES + 1) / 2
+        case NoGrad(variant="stages"):  # a stage runs up to its head, and back through its own units
+            backward = (TRAINING_PASSES - 1) * costs[-1]
+            return (sum(costs) + backward) / len(costs)
+        case _:
+            return TRAINING_PASSES * costs[-1]
+
+
+def _planned(trial: Trial, standing: Standing) -> PlannedTrial:
+    step = trial.config.steps if standing.state.ended else standing.step
+    failure = _failure(standing)
+    action, reason = _decision(standing, failure, step, trial)
+    left = trial.config.steps - step
+    return PlannedTrial(
+        trial=trial, action=action, reason=reason, step=step, work=training_work(trial, left), failure=failure
+    )
+
+
+def _failure(standing: Standing) -> Failed | None:
+    """Older versions did not write down of what kind it was."""
+    if standing.failure is None:
+        return None
+    kind = FailureKind(standing.kind) if standing.kind in list(FailureKind) else FailureKind.BUG
+    return Failed(kind=kind, error=standing.failure, signature=standing.signature or without_numbers(standing.failure))
+
+
+def failed(failure: Failed, step: int, trial: Trial) -> str:
+    return f"failed ({failure.kind}) at step {step} of {trial.config.steps}: {failure.error}"
+
+
+def _decision(standing: Standing, failure: Failed | None, step: int, trial: Trial) -> tuple[Action, str]:
+    match standing.state:
+        case TrialState.FINISHED:
+            return "keep", "finished"
+        case TrialState.DIVERGED:
+            return "keep", "diverged: its loss is no longer a number, and would be so again"
+        case TrialState.FAILED:
+            return "retry", failed(failure, step, trial) if failure else "failed"
+        case TrialState.INTERRUPTED:
+            return "resume", f"interrupted; goes on from step {step} of {trial.config.steps}"
+        case _:
+            return "run", "never ran"

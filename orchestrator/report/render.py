@@ -1,0 +1,521 @@
+"""Shows tables to people, as aligned text, and to machines, as JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, groupby
+from typing import Any
+
+from rich.cells import cell_len
+
+from orchestrator.analysis.measurements import METRICS
+from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
+from orchestrator.ledger.ledger import Driver
+from orchestrator.planning.estimate import Estimate, Outlook
+from orchestrator.report.layouts import arrange
+from orchestrator.report.status import SweepStatus, TrialStatus
+from orchestrator.stats.significance import TESTS
+from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.system.hardware import Node
+from orchestrator.table import Column, Entry, Table, decimals, duration, present
+from orchestrator.text import counted
+
+ABSENT = "-"
+
+Row = dict[str, Any]
+
+
+def as_text(title: str, rows: Sequence[Row]) -> str:
+    """An aligned table with the keys of the rows as headings; numbers to the right, floats with two decimals."""
+    names = list(rows[0]) if rows else []
+    numeric = (name in METRICS or any(isinstance(row[name], int | float) for row in rows) for name in names)
+    return table_text(
+        Table(
+            name="",
+            title=title,
+            columns=tuple(Column(name=name, numeric=right) for name, right in zip(names, numeric, strict=True)),
+            rows=tuple(tuple(Entry(value=value) for value in row.values()) for row in rows),
+        )
+    )
+
+
+def table_text(table: Table) -> str:
+    """For a terminal: nothing is cut, whatever its width."""
+    above = group_headings(table)
+    columns = [_text_column(table, index, above[index]) for index in range(len(table.columns))]
+    rows = [" " + "   ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    first = 0 if any(above) else 1
+    rule = " " + "─" * (sum(cell_len(column[0]) + 3 for column in columns) - 3)
+    lines = ["", *rows[first:2], rule, *rows[2:]] if rows else []
+    return "\n".join(
+        [table.title, *lines, *([""] if table.notes else []), *(f" {note}" for note in table.notes)]
+    ).strip("\n")
+
+
+def _text_column(table: Table, index: int, above: str) -> list[str]:
+    """The group's name, the heading and the entries of a column, all of one width."""
+    column, entries = table.columns[index], [row[index] for row in table.rows]
+    starred = any(entry.best for entry in entries)
+    texts = [above, column.name, *(_starred(entry, starred) for entry in entries)]
+    width = max(map(cell_len, texts))
+    pads = [" " * (width - cell_len(text)) for text in texts]
+    return [pad + text if column.numeric else text + pad for pad, text in zip(pads, texts, strict=True)]
+
+
+def _starred(entry: Entry, wide: bool) -> str:
+    return entry_text(entry) + ("*" if entry.best else " " if wide else "")
+
+
+def group_headings(table: Table) -> list[str]:
+    """What stands above each column: the name of its group above the first of the group, nothing above the others."""
+    groups = [column.group for column in table.columns]
+    return [group if index == 0 or groups[index - 1] != group else "" for index, group in enumerate(groups)]
+
+
+def entry_text(entry: Entry) -> str:
+    """Such as ``5.31 ±0.12 (1 failed)``; what is not there is why, or ``-``."""
+    value = _shown(entry.value, entry.digits)
+    if value == ABSENT:
+        return entry.mark or ABSENT
+    spread = "" if entry.spread is None else f" ±{_shown(entry.spread, entry.digits)}"
+    mark = f" ({entry.mark})" if len(entry.mark) > 1 else entry.mark  # a symbol, which a note explains
+    return f"{value}{spread}{mark}"
+
+
+def _shown(value: Any, digits: int = 2) -> str:
+    if (value := present(value)) is None:
+        return ABSENT
+    if isinstance(value, int) and value >= 10**7:
+        return f"{value:.2e}"
+    return decimals(value, digits) if isinstance(value, float) else " ".join(str(value).split())
+
+
+def table_markdown(table: Table) -> str:
+    """As GitHub shows it; the name of a group goes before that of its column."""
+    rules = ["---:" if column.numeric else ":---" for column in table.columns]
+    bodies = [[_markdown(entry) for entry in row] for row in table.rows]
+    lines = [f"| {' | '.join(line)} |" for line in (map(_escaped_markdown, headings(table)), rules, *bodies)]
+    return "\n".join(
+        [
+            f"**{_escaped_markdown(table.title)}**",
+            "",
+            *lines,
+            *("\n" + _escaped_markdown(note) for note in table.notes_on_bold),
+        ]
+    )
+
+
+def _markdown(entry: Entry) -> str:
+    text = _escaped_markdown(entry_text(entry))
+    return f"**{text}**" if entry.best else text
+
+
+def _escaped_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
+
+
+def table_latex(table: Table) -> str:
+    """A ``table`` that needs the package booktabs; a long one, which goes over pages, longtable too."""
+    columns = _latex_columns(table)
+    notes = [table.title, *(note.rstrip(".") for note in table.notes_on_bold)]
+    caption = rf"\caption{{{_escaped_latex('. '.join(notes))}.}}"
+    label = rf"\label{{tab:{table.name}}}"
+    above = [*_latex_groups(table)] if any(group_headings(table)) else []
+    head = [r"\toprule", *above, _latex_line(_escaped_latex(column.name) for column in table.columns), r"\midrule"]
+    body = [_latex_line(_latex(entry) for entry in row) for row in table.rows]
+    small = r"\scriptsize\setlength{\tabcolsep}{2pt}"
+    if len(body) > LONGEST:
+        lines = [
+            rf"\begingroup{small}",
+            rf"\begin{{longtable}}{{{columns}}}",
+            rf"{caption}{label} \\",
+            *head,
+            r"\endhead",
+            *body,
+            r"\bottomrule",
+            r"\end{longtable}",
+            r"\endgroup",
+        ]
+    else:
+        open_, close = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
+        size = [small] if len(table.columns) > WIDEST else []
+        inner = [caption, label, *size, open_, *head, *body, r"\bottomrule", close]
+        lines = [r"\begin{table}", r"\centering", *inner, r"\end{table}"]
+    return "\n".join(lines)
+
+
+def _latex_columns(table: Table) -> str:
+    """Right for numbers, left for text, and paragraphs for sentences, which share what the others leave of a line."""
+    kinds = ["r" if column.numeric else "l" for column in table.columns]
+    longest = [max(map(len, map(entry_text, entries)), default=0) for entries in zip(*table.rows, strict=True)]
+    sentences = [index for index, length in enumerate(longest) if length > LONGEST_WORDS and kinds[index] == "l"]
+    others = sum(length + GAP for index, length in enumerate(longest) if index not in sentences)
+    for index in sentences:
+        width = (1 - others / LINE) / len(sentences) - GAP / LINE
+        kinds[index] = rf"p{{{max(width, NARROWEST):.2f}\linewidth}}"
+    return "".join(kinds)
+
+
+def _latex_line(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_groups(table: Table) -> Iterator[str]:
+    spans = [(group, len(list(columns))) for group, columns in groupby(column.group for column in table.columns)]
+    yield _latex_line(rf"\multicolumn{{{width}}}{{c}}{{{_escaped_latex(group)}}}" for group, width in spans)
+    ends = list(accumulate(width for _, width in spans))
+    yield "".join(
+        rf"\cmidrule(lr){{{end - width + 1}-{end}}}" for (group, width), end in zip(spans, ends, strict=True) if group
+    )
+
+
+def _latex(entry: Entry) -> str:
+    text = _escaped_latex(entry_text(entry))
+    return rf"\textbf{{{text}}}" if entry.best else text
+
+
+LONGEST = 45
+"""Rows that go on a page."""
+LONGEST_WORDS = 35
+"""Letters of an entry that is not broken into lines."""
+LINE = 75
+"""Letters of a line of text."""
+GAP = 3
+"""Letters that go between two columns."""
+NARROWEST = 0.15
+"""Of a line, for a column of sentences."""
+WIDEST = 8
+"""Columns that go on a line of text at its usual size."""
+LATEX = {
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "†": r"\textdagger{}",
+}
+
+
+def _escaped_latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def table_rows(table: Table) -> list[Row]:
+    """For machines: plain values by heading, the group's name before that of its column."""
+    names = headings(table)
+    return [{name: present(entry.value) for name, entry in zip(names, row, strict=True)} for row in table.rows]
+
+
+def headings(table: Table) -> list[str]:
+    """The group's name goes before that of its column."""
+    return [f"{column.group} {column.name}".strip() for column in table.columns]
+
+
+def show(tables: Sequence[Table], form: str) -> str:
+    """Tables one after the other; as CSV each of several under a line with its name, and as JSON by name."""
+    match form:
+        case "json":
+            content = [
+                {"name": table.name, "title": table.title, "rows": table_rows(table), "notes": list(table.notes)}
+                for table in tables
+            ]
+            return as_json(content)
+        case "csv":
+            parts = [as_csv(table_rows(table), headings(table)) for table in tables]
+            if len(parts) > 1:
+                parts = [f"# {table.name}\n{part}" for table, part in zip(tables, parts, strict=True)]
+            return "\n\n".join(parts)
+        case _:
+            shown = {"table": table_text, "markdown": table_markdown, "latex": table_latex}[form]
+            return "\n\n".join(map(shown, tables))
+
+
+def as_json(content: Any) -> str:
+    return json.dumps(content, indent=1, allow_nan=False)
+
+
+def as_csv(rows: Sequence[Row], names: Sequence[str] = ()) -> str:
+    """One line a row, after the heading, which is ``names`` where there is no row; what is absent is empty."""
+    output = io.StringIO()
+    writer = csv.DictWriter(output, list(rows[0]) if rows else names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return output.getvalue().rstrip("\n")
+
+
+def _cell(trial: Trial) -> Row:
+    cell = trial.cell
+    return {
+        "id": trial.id,
+        "dataset": cell.dataset,
+        "n": cell.n,
+        "c": cell.c,
+        "period": cell.period,
+        "method": cell.method,
+        "unit": cell.unit,
+        "seed": cell.seed,
+    }
+
+
+def plan_rows(outlook: Outlook) -> list[Row]:
+    """One for each trial, in the order in which they would run: seconds, hours of a device and bytes of disk that it
+    still takes, and where they come from; ``ends`` in seconds from the start. What is unknown is None."""
+    return [
+        {
+            **_cell(entry.trial),
+            "action": entry.action,
+            "reason": entry.reason,
+            "step": entry.step,
+            "steps": entry.trial.config.steps,
+            "multiply_adds": entry.work,
+            "cpus": entry.trial.resources.cpus,
+            "gpus": entry.trial.resources.gpus,
+            "seconds": None if estimate.seconds.value is None else round(estimate.seconds.value, 1),
+            "seconds_from": str(estimate.seconds),
+            "hours": None if estimate.hours is None else round(estimate.hours, 5),
+            "ends": None if estimate.ends is None else round(estimate.ends, 1),
+            "disk": None if estimate.disk.value is None else round(estimate.disk.value),
+            "disk_from": str(estimate.disk),
+        }
+        for estimate in outlook.estimates
+        for entry in [estimate.entry]
+    ]
+
+
+PLAN_TEXTS = ("id", "trial", "action", "reason")
+PLAN_NUMBERS = ("cpus", "gpus", "time", "hours", "from", "MiB")
+
+
+def plan_table(outlook: Outlook, title: str, notes: Sequence[str] = ()) -> Table:
+    """For people: why each trial would run or not, and what it takes; ``notes`` stand below the sums."""
+    columns = [Column(name=name, numeric=name in PLAN_NUMBERS) for name in (*PLAN_TEXTS, *PLAN_NUMBERS)]
+    return Table(
+        name="plan",
+        title=title,
+        columns=tuple(columns),
+        rows=tuple(_plan_row(estimate) for estimate in outlook.estimates),
+        notes=(*plan_sums(outlook), *notes),
+    )
+
+
+def _plan_row(estimate: Estimate) -> tuple[Entry, ...]:
+    entry, seconds, disk = estimate.entry, estimate.seconds.value, estimate.disk.value
+    gpus = entry.trial.resources.gpus
+    values = [
+        *(entry.trial.id, entry.trial.cell.label, entry.action, entry.reason),
+        *(entry.trial.resources.cpus, gpus if isinstance(gpus, str) else f"{gpus:g}"),
+        None if seconds is None else duration(seconds),
+        *(estimate.hours, str(estimate.seconds), None if disk is None else disk / 2**20),
+    ]
+    return tuple(Entry(value=value if entry.runs or place < 6 else None) for place, value in enumerate(values))
+
+
+def plan_sums(outlook: Outlook) -> Iterator[str]:
+    """What all trials take together, and where that comes from; nothing where none is to run."""
+    if not outlook.to_run:
+        return
+    devices: dict[str, list[float | None]] = {}
+    for it in outlook.to_run:
+        devices.setdefault("GPU-hours" if it.entry.trial.resources.gpus else "CPU-hours", []).append(it.hours)
+    makespan = "unknown" if outlook.makespan is None else duration(outlook.makespan)
+    yield f"makespan on {_described(outlook.nodes)}: {makespan}"
+    for name, hours in devices.items():
+        yield f"{name}: {_sum(hours)}"
+    sources = ", ".join(f"{count} {source}" for source, count in outlook.sources.most_common())
+    yield f"from the time of a step on this device, of so many trials: {sources}"
+    disks = [None if it.disk.value is None else it.disk.value / 2**30 for it in outlook.to_run]
+    measured = sum(it.disk.source == "measured" for it in outlook.to_run)
+    yield f"GiB of disk: {_sum(disks)}; measured {measured}, computed from the parameters {len(disks) - measured}"
+
+
+def _sum(values: Sequence[float | None]) -> str:
+    """With what is unknown in it, a sum is only a bound."""
+    known = [value for value in values if value is not None]
+    missing = len(values) - len(known)
+    if not known:
+        return "unknown"
+    return f"at least {sum(known):.2f}, unknown for {missing} of {len(values)}" if missing else f"{sum(known):.2f}"
+
+
+def _described(nodes: Sequence[Node]) -> str:
+    """Such as ``2 nodes (12 CPUs, 4 NVIDIA H100)``."""
+    gpus = Counter(gpu.name for node in nodes for gpu in node.gpus)
+    parts = [f"{sum(node.cpus for node in nodes):g} CPUs", *(f"{count} {name}" for name, count in gpus.items())]
+    return f"{counted(len(nodes), 'node')} ({', '.join(parts)})"
+
+
+def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
+    return [
+        {
+            **_cell(status.trial),
+            "state": str(status.state),
+            "step": status.step,
+            "steps": status.trial.config.steps,
+            "attempts": status.attempts,
+            "where": status.place,
+            "kind": status.kind,
+            "failure": status.failure,
+        }
+        for status in statuses
+    ]
+
+
+def status_text(status: SweepStatus) -> str:
+    """For people: how long it takes, what runs where, the last errors, then each trial."""
+    title = status_title(status.sweep.name, status.trials, status.driver)
+    running = [
+        f" {trial.place or 'starting'}: {trial.trial.cell.label}, step {trial.step}/{trial.trial.config.steps}"
+        for trial in sorted(status.trials, key=lambda trial: trial.place or "")
+        if trial.state is TrialState.RUNNING
+    ]
+    errors = [f" {error}" for error in status.told.errors] if status.told else []
+    lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else [])]
+    return "\n".join([title, *lines, "", as_text("", status_rows(status.trials)).lstrip("\n")])
+
+
+def time_left(status: SweepStatus) -> Iterator[str]:
+    """How long it takes still, and who says so."""
+    told, left = status.told, status.seconds_left
+    if told and status.driver:
+        said = "its driver cannot say yet how long it takes" if left is None else f"{duration(left)} left"
+        yield f"{said}; its driver spoke {duration(told.age)} ago"
+    elif told:
+        before = "" if told.seconds_left is None else f", with {duration(told.seconds_left)} left"
+        yield f"its last driver died: it spoke last {duration(told.age)} ago{before}; the same command goes on"
+    if not status.driver and left:
+        yield f"the rest takes about {duration(left)} on this machine, as the trials took that have ended"
+
+
+def status_title(sweep: str, statuses: Sequence[TrialStatus], driver: Driver | None) -> str:
+    counts = Counter(status.state for status in statuses)
+    states = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
+    return f"{sweep}: {states}; " + (f"run by {driver}" if driver else "no driver runs it")
+
+
+def error_rows(rows: Iterable[ErrorRow]) -> list[Row]:
+    """One for each data set, network and method: ``1/4 sd`` and so on are the spreads across seeds."""
+    return [
+        {
+            "dataset": row.dataset,
+            "network": row.network,
+            "method": row.method,
+            "seeds": row.seeds,
+            **{metric: present(error) for metric, error in row.errors.items()},
+            **{f"{metric} sd": present(spread) for metric, spread in row.spreads.items()},
+            **{f"{metric} seeds": row.counts[metric] for metric in METRICS},
+            "missing": lacking(row.missing),
+        }
+        for row in rows
+    ]
+
+
+def win_rows(rows: Iterable[WinRow]) -> list[Row]:
+    return [
+        {
+            "method": row.method,
+            "baseline": row.baseline,
+            "metric": row.metric,
+            "win_percent": row.wins.percent,
+            "wins": row.wins.wins,
+            "ties": row.wins.ties,
+            "n": row.wins.n,
+            "dropped": row.wins.dropped,
+            "interval_low": row.interval.low if row.interval else None,
+            "interval_high": row.interval.high if row.interval else None,
+            **{f"p {test}": value for test, value in row.p_values.items()},
+            **{f"p {test} holm": value for test, value in row.adjusted.items()},
+        }
+        for row in rows
+    ]
+
+
+def increase_rows(rows: Iterable[IncreaseRow]) -> list[Row]:
+    return [
+        {
+            "method": row.method,
+            "optimum": row.optimum,
+            "metric": row.metric,
+            "increase_percent": row.increase.percent,
+            "n": row.increase.n,
+            "dropped": row.increase.dropped,
+        }
+        for row in rows
+    ]
+
+
+def sequence_rows(rows: Iterable[SequenceRow]) -> list[Row]:
+    return [
+        {
+            "dataset": row.dataset,
+            "method": row.method,
+            "networks": " ".join(row.networks),
+            "seed": row.seed,
+            **{metric: present(error) for metric, error in row.errors.items()},
+            "missing": lacking(row.missing),
+        }
+        for row in rows
+    ]
+
+
+LONG: dict[str, Callable[[Tables], list[Row]]] = {
+    "errors": lambda tables: error_rows(tables.errors),
+    "wins": lambda tables: win_rows(tables.wins),
+    "increases": lambda tables: increase_rows(tables.increases),
+    "sequences": lambda tables: sequence_rows(tables.sequences),
+}
+"""The numbers of a sweep for machines: a row for each, not arranged."""
+
+
+COLUMNS: dict[str, list[str]] = {
+    "errors": [
+        *("dataset", "network", "method", "seeds", *METRICS),
+        *(f"{metric} {word}" for word in ("sd", "seeds") for metric in METRICS),
+        "missing",
+    ],
+    "wins": [
+        *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped"),
+        *("interval_low", "interval_high", *(f"p {test}" for test in TESTS), *(f"p {test} holm" for test in TESTS)),
+    ],
+    "increases": ["method", "optimum", "metric", "increase_percent", "n", "dropped"],
+    "sequences": ["dataset", "method", "networks", "seed", *METRICS, "missing"],
+}
+"""Their headings, which stand where there are no rows too."""
+
+
+def long_csv(tables: Tables, name: str) -> str:
+    """The rows of ``LONG`` under their headings."""
+    return as_csv(LONG[name](tables), COLUMNS[name])
+
+
+def report_text(tables: Tables, form: str = "table") -> str:
+    """The tables of a sweep for people: in a terminal, as markdown or as LaTeX; what is to know of them last."""
+    return "\n\n".join([show(arrange(tables), form), *([_notes(tables.notes, form)] if tables.notes else [])])
+
+
+def _notes(notes: Sequence[str], form: str) -> str:
+    match form:
+        case "latex":
+            lines = [_escaped_latex(note) + r"\par" for note in notes]
+            return "\n".join([r"{\footnotesize\noindent", *lines, "}"])
+        case "markdown":
+            return "\n\n".join(map(_escaped_markdown, notes))
+        case _:
+            return "\n".join(notes)
+
+
+def report_json(tables: Tables) -> str:
+    return as_json(
+        {
+            "sweep": tables.sweep.name,
+            "states": {str(state): tables.states[state] for state in TrialState},
+            "notes": list(tables.notes),
+            **{name: rows(tables) for name, rows in LONG.items()},
+        }
+    )

@@ -1,0 +1,157 @@
+"""Shows what is known of one trial, and how a rerun compares, to people and to machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anytime_core.config import to_dict
+from orchestrator.analysis.trace import Comparison, Difference, Trace, flat
+from orchestrator.report.render import ABSENT, as_json, as_text
+
+PROVENANCE = (
+    *("code_version", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
+    *("python", "torch", "numpy"),
+)
+"""What is shown of every trial that ended, ``-`` where an older version did not write it down."""
+TIMES = ("first_attempt_began", "last_attempt_began", "ended")
+
+Group = Mapping[str, Any]
+
+
+def trace_json(trace: Trace) -> str:
+    return as_json(_groups(trace))
+
+
+def trace_text(trace: Trace) -> str:
+    groups = _groups(trace)
+    errors, milestones, failure = (groups.pop(name) for name in ("errors", "milestones", "failure"))
+    parts = [f"{trace.trial.cell.label}: {trace.state}", _group("trial", groups.pop("trial"))]
+    parts.append(as_text("errors in %, cost in multiply-adds", errors))
+    parts.append(as_text("errors in % at fractions of the cost, and their mean", [milestones]))
+    parts += [_group(title, values) for title, values in groups.items()]
+    if failure:
+        parts.append(_group("failure", {**failure, "traceback": ""}) + "\n" + _indented(failure["traceback"]))
+    return "\n\n".join(parts)
+
+
+def _groups(trace: Trace) -> dict[str, Any]:
+    """All that is shown, in both forms."""
+    failure = trace.failure
+    return {
+        "trial": _identity(trace),
+        "errors": [
+            {"prediction": it.number, "unit": it.unit, "cost": it.cost, "relative": it.share, "error": it.error}
+            for it in trace.predictions
+        ],
+        "milestones": dict(trace.metrics),
+        "times": _times(trace),
+        "provenance": _provenance(trace),
+        "config": to_dict(trace.trial.config),
+        "files": dict(trace.files),
+        "failure": failure and {"time": failure.time, "error": failure.error, "traceback": failure.traceback},
+    }
+
+
+def _identity(trace: Trace) -> dict[str, Any]:
+    return {
+        "id": trace.trial.id,
+        "sweep": trace.sweep,
+        "cells": [cell.label for cell in trace.cells],
+        "seed": trace.trial.config.seed,
+        "state": str(trace.state),
+        "step": trace.step,
+        "steps": trace.trial.config.steps,
+        "attempts": trace.attempt.number if trace.attempt else 0,
+        "mlflow": f"tags.trial_id = '{trace.trial.id}'",
+    }
+
+
+def _times(trace: Trace) -> dict[str, Any]:
+    """Of an attempt that has not ended, when it began is known all the same."""
+    attempt, record = trace.attempt, trace.record
+    begun = {"first_attempt_began": attempt.first_began, "last_attempt_began": attempt.began} if attempt else {}
+    known = {**begun, **(record.provenance if record else {})}
+    return {
+        **{name: known.get(name) or None for name in TIMES},
+        "training_seconds": round(record.result.seconds, 2) if record else None,
+    }
+
+
+def _provenance(trace: Trace) -> dict[str, Any]:
+    if trace.record is None:
+        return {}
+    known = {name: value for name, value in trace.record.provenance.items() if name not in TIMES}
+    return {**dict.fromkeys(PROVENANCE), "device": trace.record.result.device, **known}
+
+
+def comparison_json(comparison: Comparison) -> str:
+    return as_json(
+        {
+            "trial": comparison.trial.id,
+            "cell": comparison.trial.cell.label,
+            "same_bits": comparison.same_bits,
+            "differences": [_difference(it) for it in comparison.differences],
+            "provenance": [_difference(it) for it in comparison.provenance],
+            "not_compared": list(comparison.lacking),
+            "network_hash": comparison.rerun.network_hash,
+        }
+    )
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    recorded, rerun = _json(difference.recorded), _json(difference.rerun)
+    return {"what": difference.what, "recorded": recorded, "rerun": rerun}
+
+
+def _json(value: Any) -> Any:
+    """Numbers that JSON has no word for, as Python writes them."""
+    return repr(value) if value in (float("inf"), float("-inf")) or value != value else value
+
+
+def comparison_text(comparison: Comparison) -> str:
+    trial, rerun = comparison.trial, comparison.rerun
+    parts = [f"{_verdict(comparison)}: {trial.cell.label} ({trial.id})"]
+    if comparison.same_bits:
+        counts = f"{len(rerun.record.result.errors)} errors, {len(comparison.recorded.epochs)} epochs"
+        parts[0] += f": {counts}, network {rerun.network_hash}"
+    if comparison.lacking:
+        parts.append(f"not compared, as the ledger lacks them: {', '.join(comparison.lacking)}")
+    if comparison.differences:
+        parts.append(as_text("first differences", _difference_rows(comparison.differences)))
+    if comparison.provenance:
+        parts.append(as_text("made otherwise", _difference_rows(comparison.provenance)))
+    elif comparison.differences:
+        parts.append("made by the same code, on the same data, device and versions, so far as is recorded")
+    return "\n\n".join(parts)
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.differences:
+        return "other bits"
+    return "same bits" if comparison.same_bits else "same errors, not shown to be the same bits"
+
+
+def _difference_rows(differences: Sequence[Difference]) -> list[dict[str, Any]]:
+    """Numbers in full: two that differ in the last bit must not look alike."""
+    return [{"what": it.what, "recorded": _full(it.recorded), "rerun": _full(it.rerun)} for it in differences]
+
+
+def _full(value: Any) -> str:
+    return ABSENT if value is None else str(value)
+
+
+def _group(title: str, values: Group) -> str:
+    """Aligned lines of a key and its value; a list has a line for each."""
+    lines = [(name, item) for name, value in flat(values).items() for name, item in _lines(name, value)]
+    width = max((len(name) for name, _ in lines), default=0)
+    return "\n".join([title, *(f"  {name:{width}}  {item}".rstrip() for name, item in lines or [(ABSENT, "")])])
+
+
+def _lines(name: str, value: Any) -> list[tuple[str, str]]:
+    values = value if isinstance(value, list) else [value]
+    return [("" if index else name, _full(item)) for index, item in enumerate(values)]
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.rstrip().splitlines())

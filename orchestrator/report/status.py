@@ -1,0 +1,91 @@
+"""The ledger, seen through a sweep: its tables, and where its trials stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.analysis import tables
+from orchestrator.ledger import live_status as live
+from orchestrator.ledger.ledger import Driver, Ledger, Standing
+from orchestrator.ledger.live_status import Running, Told
+from orchestrator.planning import estimate
+from orchestrator.planning import plan as planning
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialStatus:
+    trial: Trial
+    state: TrialState
+    step: int
+    attempts: int
+    failure: str | None
+    kind: str | None = None
+    record: TrialRecord | None = None
+    place: str | None = None
+    """Where it runs: node and device."""
+
+
+def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
+    standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
+    records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
+    return tables.build(sweep, records, {name: standing.under(driver) for name, standing in standings.items()})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepStatus:
+    """``told`` is its driver's last word; one without a driver is that of a driver that died. ``seconds_left`` are as
+    the driver last said, or where none runs as the finished trials of the sweep took; None where that is not known."""
+
+    sweep: Sweep
+    trials: tuple[TrialStatus, ...]
+    driver: Driver | None = None
+    told: Told | None = None
+    seconds_left: float | None = None
+
+
+def statuses(sweep: Sweep, ledger: Ledger) -> tuple[TrialStatus, ...]:
+    """Each trial of the sweep."""
+    return status(sweep, ledger).trials
+
+
+def status(sweep: Sweep, ledger: Ledger) -> SweepStatus:
+    """Where a sweep stands. A trial that its present driver has begun is running."""
+    standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
+    said = live.told(ledger, sweep.name)
+    running = {each.trial_id: each for each in said.running} if said and driver else {}
+    trials = [_status(trial, standings[trial.id], driver, ledger, running.get(trial.id)) for trial in sweep.trials]
+    if said and driver:
+        left = None if said.seconds_left is None else max(said.seconds_left - said.age, 0.0)
+    else:
+        left = None if driver else _seconds_left(sweep, ledger, standings)
+    return SweepStatus(sweep=sweep, trials=tuple(trials), driver=driver, told=said, seconds_left=left)
+
+
+def _seconds_left(sweep: Sweep, ledger: Ledger, standings: dict[str, Standing]) -> float | None:
+    """On this machine, as far as trials of the sweep have been trained on it."""
+    plan = planning.of_standings(sweep.trials, standings)
+    records = [standing.record for standing in standings.values() if standing.record]
+    if not records or not plan.to_run:
+        return None if plan.to_run else 0.0
+    here = estimate.here(entry.trial for entry in plan.to_run)
+    return estimate.outlook(plan, ledger, [here], estimate.Speeds.from_records(records)).makespan
+
+
+def _status(
+    trial: Trial, standing: Standing, driver: Driver | None, ledger: Ledger, running: Running | None
+) -> TrialStatus:
+    """Its driver may know a later step than the checkpoints."""
+    state = standing.under(driver)
+    attempt = ledger.attempt(trial.id) if state is TrialState.RUNNING else None
+    return TrialStatus(
+        trial=trial,
+        state=state,
+        step=max(standing.step, running.step if running and state is TrialState.RUNNING else 0),
+        place=attempt.place if attempt else None,
+        attempts=standing.attempts,
+        failure=standing.failure,
+        kind=standing.kind or None,
+        record=standing.record,
+    )

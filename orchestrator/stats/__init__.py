@@ -1,0 +1,1 @@
+"""Pure mathematics: tests of wins, intervals, and the closed forms of sequences."""

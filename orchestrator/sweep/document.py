@@ -1,0 +1,125 @@
+"""A YAML file that knows the line of every key, so that a fault can say where it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.errors import SweepError, UsageError
+from orchestrator.text import counted
+
+Key = tuple[str, ...]
+
+MOST_VALUES = 100_000
+"""That a file may stand for once its aliases are written out; a sweep of a thousand networks has a tenth of it."""
+LONGEST_NUMBER = 20
+"""In characters; as many as 64 bits need."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    line: int
+    key: Key
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: " + ": ".join(filter(None, (".".join(self.key), self.message)))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """``content`` is plain data; ``lines`` gives the 1-based line of each key path, list indices among them."""
+
+    path: Path
+    content: Any
+    lines: dict[Key, int] = field(default_factory=dict)
+
+    def fault(self, key: Sequence[str | int], message: str) -> Fault:
+        """A fault at ``key``, on its own line or on that of the nearest key around it."""
+        path = tuple(map(str, key))
+        known = (path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
+        return Fault(self.lines.get(next(known, ()), 1), path, message)
+
+    def refuse(self, faults: Sequence[Fault]) -> None:
+        """Raises SweepError with all of them, in the order of the file, if there are any."""
+        if distinct := sorted(set(faults)):
+            found = counted(len(distinct), "fault")
+            raise SweepError("\n  ".join([f"{self.path}: {found}", *map(str, distinct)]))
+
+
+def read(path: Path) -> Document:
+    """Reads a file of one YAML document. Raises UsageError if it cannot be read, SweepError if it is not sound YAML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: cannot be read: it is not UTF-8 text") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = _lines(path, root) if root else {}
+        return Document(path, yaml.safe_load(text), lines)
+    except SweepError:
+        raise
+    except Exception as error:  # PyYAML raises of every kind where a value does not fit the tag it is given
+        raise SweepError(f"{path}: is not valid YAML: {_reason(error, text)}") from error
+
+
+def _reason(error: Exception, text: str) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"line {line}: the character {chr(error.character)!r} is not allowed"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"a value does not fit its tag ({type(error).__name__}: {error})"
+    mark = error.problem_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{error.problem}"
+
+
+def _lines(path: Path, root: yaml.Node) -> dict[Key, int]:
+    """The line of each key. Raises SweepError for what YAML lets pass and no sweep file should hold."""
+    document = Document(path, None)
+    if _size(root, {}) > MOST_VALUES:
+        message = f"holds more than {MOST_VALUES:,} values with its aliases, or one that holds itself"
+        document.refuse([document.fault((), message)])
+    document.refuse(list(_walk(document.lines, root, (), set())))
+    return document.lines
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for; no end of them if one is the node itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _walk(lines: dict[Key, int], node: yaml.Node, path: Key, seen: set[int]) -> Iterator[Fault]:
+    """Records the line of each key below ``node``; yields a fault for each key given twice and each overlong number."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    if id(node) in seen:  # an alias
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if inner in lines and key.value != "<<":
+                yield Fault(line, inner, f"is given twice, first on line {lines[inner]}")
+            lines[inner] = line
+            yield from _walk(lines, value, inner, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _walk(lines, value, (*path, str(index)), seen)
+    elif node.tag == "tag:yaml.org,2002:int" and len(node.value) > LONGEST_NUMBER:
+        message = f"is a number of {len(node.value)} characters; allowed: {LONGEST_NUMBER}"
+        yield Fault(node.start_mark.line + 1, path, message)

@@ -1,0 +1,448 @@
+"""What a sweep file may hold: read ``SweepFile`` from top to bottom.
+
+Unknown keys are refused, and every fault of a file is listed at once, with its line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
+from fractions import Fraction
+from itertools import product
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from anytime_core.catalog import DATASETS
+from anytime_core.config import (
+    MILESTONES,
+    STRATEGIES,
+    Ann,
+    DataConfig,
+    Joint,
+    Midfeat,
+    NetworkConfig,
+    NoGrad,
+    Opt,
+    Regime,
+    Strategy,
+    TrainingConfig,
+    WeightingConfig,
+    by_name,
+    opt_unit,
+    refuse,
+)
+from anytime_core.training.weighting import WEIGHTINGS, is_known
+from orchestrator.stats.significance import TESTS
+from orchestrator.sweep.document import Document, Fault, Key
+from orchestrator.sweep.notify import Notify
+from orchestrator.sweep.retries import Retries
+from orchestrator.sweep.trial import Resources
+
+T = TypeVar("T")
+
+FLAGS = ("flip", "compiled")
+MOST_UNITS = 256
+"""In a block; the longest residual network on record, of 1,202 layers, has 200."""
+MOST_CHANNELS = 4096
+MOST_STEPS = 2**31 - 1
+LONGEST_FRACTION = 24
+LONGEST_GIVEN = 80
+
+
+def _named(value: Any) -> Any:
+    """``aann`` is short for ``{name: aann}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _dataset(value: Any) -> Any:
+    """Fills in the augmentation that is usual for the data set (section 4.1)."""
+    value = _named(value)
+    if not isinstance(value, dict) or not isinstance(name := value.get("name"), str):
+        return value
+    if (spec := DATASETS.get(name)) is None:
+        raise ValueError(f"no data set is named {_given(name)}; allowed: {', '.join(DATASETS)}")
+    return {"pad": spec.pad, "flip": spec.flip, **value}
+
+
+def _fits_images(data: DataConfig) -> DataConfig:
+    spec = DATASETS[data.name]
+    refuse(
+        f"validation is {data.validation}, must be less than the {spec.train_images} training images"
+        if data.validation >= spec.train_images
+        else None,
+        f"pad is {data.pad}, must be at most the image's {spec.size} pixels" if data.pad > spec.size else None,
+        f"flip is true, must be false: {data.name} is never mirrored" if data.flip and spec.never_flips else None,
+    )
+    return data
+
+
+def _feasible(network: NetworkConfig) -> NetworkConfig:
+    """A slip of the keyboard must not fill the memory."""
+    refuse(
+        f"n is {network.n}, must be at most {MOST_UNITS}" if network.n > MOST_UNITS else None,
+        f"c is {network.c}, must be at most {MOST_CHANNELS}" if network.c > MOST_CHANNELS else None,
+    )
+    return network
+
+
+def _countable(training: TrainingConfig) -> TrainingConfig:
+    refuse(f"steps is {training.steps}, must be at most {MOST_STEPS}" if training.steps > MOST_STEPS else None)
+    return training
+
+
+def _known_weights(weights: WeightingConfig) -> WeightingConfig:
+    if not is_known(weights.name):
+        raise ValueError(f"no weights are named {_given(weights.name)}; allowed: {', '.join(WEIGHTINGS)}, opt(k)")
+    return weights
+
+
+def _fraction(value: Any) -> Fraction:
+    text = str(value).replace(" ", "")
+    try:
+        if len(text) > LONGEST_FRACTION or "e" in text.lower():  # 1e999999999 would be worked out
+            raise ValueError
+        fraction = Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{_given(value)} is not a fraction such as 1/4") from error
+    if not 0 < fraction <= 1:
+        raise ValueError(f"{value} is not a fraction of the cost: must be above 0 and at most 1")
+    return fraction
+
+
+def _depths(value: Any) -> Any:
+    """``all`` stands as None from here on; what is left empty does not."""
+    if value is None:
+        raise ValueError("is empty; must be fractions of the cost, or all")
+    return None if value == "all" else value
+
+
+def _distinct(values: list[T]) -> list[T]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{values} holds one value twice")
+    return values
+
+
+def _regime(value: Any) -> str:
+    return str(value.get("regime", "joint")) if isinstance(value, dict) else "joint"
+
+
+Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_images)]
+Network = Annotated[NetworkConfig, AfterValidator(_feasible)]
+Training = Annotated[TrainingConfig, AfterValidator(_countable)]
+Weights = Annotated[WeightingConfig, BeforeValidator(_named), AfterValidator(_known_weights)]
+AnyStrategy = Annotated[Strategy, Field(discriminator="name"), BeforeValidator(_named)]
+CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
+AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+
+
+class JointMethod(BaseModel):
+    """All predictions are trained together; ``weights`` default to the sweep's. ``grid`` gives lists of values to
+    parameters of the strategy: each combination of them is a method."""
+
+    regime: Literal["joint"] = "joint"
+    strategy: AnyStrategy = Ann()
+    weights: Weights | None = None
+    grid: dict[str, Annotated[list[float], Field(min_length=1)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _grid_is_of_the_strategy(self) -> JointMethod:
+        allowed = [field.name for field in fields(self.strategy) if field.name != "name"]
+        if unknown := [name for name in self.grid if name not in allowed]:
+            raise ValueError(
+                f"grid: {self.strategy.name} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}"
+            )
+        self.variants("")  # raises for values that the strategy refuses
+        return self
+
+    def variants(self, name: str) -> dict[str, JointMethod]:
+        """The method itself, or one for each point of its grid, named by it."""
+        found = {}
+        for point in product(*self.grid.values()):
+            # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
+            numbers = (int(value) if value.is_integer() else value for value in point)
+            values: dict[str, Any] = dict(zip(self.grid, numbers, strict=True))
+            suffix = "".join(f" {parameter}={value:g}" for parameter, value in values.items())
+            found[name + suffix] = self.model_copy(update={"strategy": replace(self.strategy, **values), "grid": {}})
+        return found
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+        return [Joint(weights=self.weights or weights, strategy=self.strategy)]
+
+
+class OptMethod(BaseModel):
+    """One trial for each depth, which trains only its prediction: ``at`` fractions of the cost, or ``all`` depths."""
+
+    regime: Literal["opt"]
+    at: Annotated[AtLeastOneFraction | None, BeforeValidator(_depths)] = list(MILESTONES)
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+        if self.at is None:
+            return [Opt(unit=unit) for unit in network.predicting_units]
+        units = sorted({max(opt_unit(network.n, fraction), 1) for fraction in self.at})
+        return [Opt(unit=unit) for unit in units]
+
+
+class MidfeatMethod(BaseModel):
+    """The final prediction first, then the other heads on the frozen network."""
+
+    regime: Literal["midfeat"]
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+        return [Midfeat()]
+
+
+class NoGradMethod(BaseModel):
+    """One prediction after the other; or, as a ``variant``, all at once with no gradient between units."""
+
+    regime: Literal["no_grad"]
+    variant: Literal["stages", "stop_gradient"] = "stages"
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+        return [NoGrad(variant=self.variant)]
+
+
+METHODS: dict[str, type[BaseModel]] = {
+    "joint": JointMethod,
+    "opt": OptMethod,
+    "midfeat": MidfeatMethod,
+    "no_grad": NoGradMethod,
+}
+Method = Annotated[
+    Annotated[JointMethod, Tag("joint")]
+    | Annotated[OptMethod, Tag("opt")]
+    | Annotated[MidfeatMethod, Tag("midfeat")]
+    | Annotated[NoGradMethod, Tag("no_grad")],
+    Discriminator(_regime),
+]
+
+
+Layout = Literal["errors", "methods", "periods", "sequence", "wins", "increases"]
+"""Tables of a report: ``layouts`` makes them."""
+FigureName = Literal["units", "last_units", "cost", "train_loss", "sequence", "weights", "periods", "choices"]
+"""Figures of a report: ``figures`` draws them."""
+
+
+class Report(BaseModel):
+    """What is made of the trials: against which method percentages of wins are taken, by which test, and which tables
+    and figures are shown, or those that suit the sweep."""
+
+    baseline: str = "ann"
+    tables: Annotated[list[Layout], AfterValidator(_distinct)] = []
+    figures: Annotated[list[FigureName], AfterValidator(_distinct)] = []
+    p_value: Literal[tuple(TESTS)] = "hoeffding"  # type: ignore[valid-type]
+
+
+class SweepFile(BaseModel):
+    """The grid is networks x datasets x methods x seeds; everything else holds for all of its trials."""
+
+    name: Name
+    description: str = ""
+    networks: list[Network] = Field(min_length=1)
+    datasets: list[Dataset] = Field(min_length=1)
+    methods: dict[Name, Method] = Field(min_length=1)
+    seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field(default=[0], min_length=1)
+    weights: Weights = WeightingConfig()
+    training: Training = Field(default_factory=TrainingConfig)
+    resources: Resources = Resources()
+    retries: Retries = Retries()
+    notify: Notify = Notify()
+    report: Report = Report()
+
+    @property
+    def expanded_methods(self) -> dict[str, Method]:
+        """The methods, grids worked out."""
+        return expanded(self.methods)
+
+
+def expanded(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """The methods by name, a grid as a method for each of its points."""
+    found: dict[str, Method] = {}
+    for name, method in methods.items():
+        found |= method.variants(name) if isinstance(method, JointMethod) else {name: method}
+    return found
+
+
+def parsed(document: Document) -> SweepFile:
+    """A file without faults."""
+    return SweepFile.model_validate(document.content, extra="forbid")
+
+
+def faults(document: Document) -> list[Fault]:
+    """Every fault of a file but those between its parts."""
+    if not isinstance(document.content, dict):
+        return [document.fault((), f"must be a mapping with the keys {', '.join(SweepFile.model_fields)}")]
+    found = list(_pydantic_faults(document))
+    known = {fault.key for fault in found}
+    return found + [fault for fault in _booleans(document, document.content, ()) if fault.key not in known]
+
+
+def sound_items(document: Document, section: str) -> dict[Any, Any]:
+    """The items of a section that have no fault of their own, by index or name."""
+    part = document.content.get(section)
+    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    return {key: value for key, item in items if (value := _sound(section, item))}
+
+
+def sound_section(document: Document, section: str) -> Any:
+    """What a section that holds for all trials says, or its default where it is not given; None if it has a fault."""
+    if section not in document.content:
+        return SweepFile.model_fields[section].get_default(call_default_factory=True)
+    return _sound(section, document.content[section])
+
+
+def _sound(section: str, value: Any) -> Any:
+    with suppress(ValidationError):
+        return TypeAdapter(PARTS[section]).validate_python(value, extra="ignore")
+
+
+def _pydantic_faults(document: Document) -> Iterator[Fault]:
+    found = []
+    for extra in ("forbid", "ignore"):  # an unknown key hides what else is wrong with the mapping that it is in
+        found += _refused(document, extra)
+    # And so does a value of a wrong kind: without those there are, what else is there?
+    known = {fault.key for fault in found}
+    rest = Document(document.path, _without(document.content, known, ()), document.lines)
+    return iter([*found, *(fault for fault in _refused(rest, "ignore") if fault.key not in known)])
+
+
+def _refused(document: Document, extra: Literal["forbid", "ignore"]) -> list[Fault]:
+    try:
+        SweepFile.model_validate(document.content, extra=extra)
+    except ValidationError as error:
+        return [_fault(document, details) for details in error.errors()]
+    return []
+
+
+def _without(value: Any, keys: set[Key], path: Key) -> Any:
+    """The content less what stands at these keys of mappings; a network cannot be without two of them."""
+    if isinstance(value, dict):
+        inner = {key: (*path, str(key)) for key in value}
+        kept = {key: _without(item, keys, inner[key]) for key, item in value.items() if inner[key] not in keys}
+        needed = {"n": MOST_UNITS, "c": 1} if path[:1] == ("networks",) else {}
+        return {key: stand_in for key, stand_in in needed.items() if inner.get(key) in keys} | kept
+    if isinstance(value, list):
+        return [_without(item, keys, (*path, str(index))) for index, item in enumerate(value)]
+    return value
+
+
+def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:
+    """Pydantic takes yes for 1."""
+    if isinstance(value, bool) and path[-1] not in FLAGS:
+        yield document.fault(
+            path, f"given {value}; yes and no, true and false are allowed for {' and '.join(FLAGS)} alone"
+        )
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _booleans(document, item, (*path, str(key)))
+
+
+def _fault(document: Document, details: ErrorDetails) -> Fault:
+    """Pydantic's word for a fault, made ours: where it is, what was given, what is allowed."""
+    location, context = details["loc"], details.get("ctx", {})
+    key, given = _key(location, document.content, details["type"]), _given(details["input"])
+    match details["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument" | "invalid_key":
+            message = f"unknown key{_suggestion(str(location[-1]), _allowed_keys(location))}"
+        case "missing" | "missing_argument":
+            message = "is missing"
+        case "value_error":
+            message = str(context["error"])
+        case "union_tag_invalid":
+            kind = "regime" if "regime" in context["discriminator"] else key[-1]
+            message = f"no {kind} is named {_given(context['tag'])}; allowed: {context['expected_tags']}"
+        case "union_tag_not_found":
+            message = f"given {given}; must have a {context['discriminator']}"
+        case "string_pattern_mismatch":
+            message = f"given {given}; must be letters, digits, '.', '_' and '-', a letter or digit first"
+        case "dict_type" | "model_type" | "model_attributes_type" | "dataclass_type":
+            message = f"given {given}; must be a mapping"
+        case "tuple_type":
+            message = f"given {given}; must be a valid list"
+        case _:  # such as "Input should be a valid list"
+            message = f"given {given}; {re.sub('^[A-Z][a-z]+ should ', 'must ', details['msg'])}"
+    return document.fault(key, message)
+
+
+def _given(value: Any) -> str:
+    """As Python writes it, as far as a line holds it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
+
+
+def _key(location: Sequence[str | int], content: Any, kind: str) -> list[str | int]:
+    """The path of keys in the file: pydantic's location less the names it gives to the members of unions."""
+    path: list[str | int] = []
+    for place, part in enumerate(location):
+        inside = isinstance(content, dict) and part in content
+        inside |= isinstance(content, list) and isinstance(part, int) and part < len(content)
+        if inside:
+            content = content[part]
+        if inside or (place == len(location) - 1 and kind.startswith("missing")):
+            path.append(part)
+    return path
+
+
+def _allowed_keys(location: Sequence[str | int]) -> list[str]:
+    """The keys that the mapping around ``location`` may have."""
+    kind = _kind(location[:-1])
+    names = kind.model_fields if issubclass(kind, BaseModel) else (field.name for field in fields(kind))
+    return list(names)
+
+
+def _kind(location: Sequence[str | int]) -> type[Any]:
+    """What the mapping at pydantic's ``location`` is read into."""
+    match list(location):
+        case ["methods", _, "joint", "strategy", name]:
+            return by_name(STRATEGIES)[str(name)]
+        case ["methods", _, "joint", "weights"]:
+            return WeightingConfig
+        case ["methods", _, regime]:
+            return METHODS[str(regime)]
+        case [section, *_]:
+            return SECTIONS[str(section)]
+        case _:
+            return SweepFile
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "networks": NetworkConfig,
+    "datasets": DataConfig,
+    "weights": WeightingConfig,
+    "training": TrainingConfig,
+    "resources": Resources,
+    "retries": Retries,
+    "notify": Notify,
+    "report": Report,
+}
+
+PARTS: dict[str, Any] = {
+    "networks": Network,
+    "datasets": Dataset,
+    "methods": Method,
+    "weights": Weights,
+    "training": Training,
+    "report": Report,
+}
+"""What a section, or each item of it, is read into."""
+
+
+def _suggestion(given: str, allowed: Sequence[str]) -> str:
+    close = difflib.get_close_matches(given, allowed, n=1)
+    return f"; allowed: {', '.join(allowed)}" + (f" (did you mean {close[0]}?)" if close else "")

@@ -1,0 +1,153 @@
+"""A trial: one network to train, where it stands in the sweep's tables, and what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, plain
+from anytime_core.result import TrialResult
+from orchestrator.text import counted
+
+ID_LENGTH = 16
+AUTO = "auto"
+
+
+class TrialState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    FINISHED = "finished"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the trial has its final result and never runs again."""
+        return self in (TrialState.DIVERGED, TrialState.FINISHED)
+
+
+def trial_id(config: TrialConfig) -> str:
+    """The identity of a trial: a hash of its fully resolved config, seed included. Key order and explicit defaults do
+    not change it; nor does anything that cannot change the numbers, such as paths and resources, as it is not there."""
+    return Identities().of(config)
+
+
+class Identities:
+    """``trial_id`` of many configs that share their parts, as those of a sweep do: each part is written out once.
+
+    Parts are known by being the same object: equal ones may differ as JSON, as 0.0 and -0.0 do.
+    """
+
+    def __init__(self) -> None:
+        self._written: dict[int, tuple[object, str]] = {}  # with the part, whose address is another's once it is gone
+
+    def of(self, config: TrialConfig) -> str:
+        """A hash of ``to_dict(config)`` as JSON, with its keys in order and no spaces."""
+        part = self._part
+        canonical = (
+            f'{{"data":{part(config.data)},"network":{part(config.network)},"regime":{part(config.regime)},'
+            f'"seed":{config.seed:d},"training":{part(config.training)}}}'
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
+
+    def _part(self, part: Any) -> str:
+        if (known := self._written.get(id(part))) is None:
+            text = json.dumps(plain(part), sort_keys=True, separators=(",", ":"), allow_nan=False)
+            known = self._written[id(part)] = part, text
+        return known[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What one trial occupies while it runs. It trains on one device: a GPU, or a share of it, unless ``gpus`` is 0;
+    ``auto`` is the share that ``packing`` finds. On a CPU it has as many threads as ``cpus``."""
+
+    cpus: int = 1
+    gpus: float | str = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of a GPU; all of it while it is not known."""
+        return 1.0 if isinstance(self.gpus, str) else self.gpus
+
+    def __str__(self) -> str:
+        """Such as ``1 CPU and 0.25 GPUs``."""
+        gpus = "1 GPU" if self.share == 1 else f"{self.share:g} GPUs"
+        return f"{counted(self.cpus, 'CPU')} and {'a share of a GPU' if self.gpus == AUTO else gpus}"
+
+    def __post_init__(self) -> None:
+        faults = [f"cpus is {self.cpus}, must be at least 1"] if self.cpus < 1 else []
+        if isinstance(self.gpus, str) and self.gpus != AUTO:
+            faults.append(f"gpus is {self.gpus!r}, must be {AUTO}, or between 0 and 1")
+        elif not 0 <= self.share <= 1:
+            faults.append(f"gpus is {self.gpus}, must be between 0 and 1: a trial trains on one device")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Cell:
+    """The place of a trial in the tables. ``unit`` is the depth that an OPT trial is trained for."""
+
+    dataset: str
+    n: int
+    c: int
+    period: int
+    method: str
+    seed: int
+    unit: int | None = None
+    transition: Transition = "convolution"
+
+    @property
+    def network(self) -> str:
+        """As the paper writes it, (n, c), with the period and the transition where they are not the usual ones."""
+        period = "" if self.period == 1 else f"/{self.period}"
+        return f"({self.n},{self.c}){period}" + ("" if self.transition == "convolution" else f" {self.transition}")
+
+    @property
+    def label(self) -> str:
+        unit = "" if self.unit is None else f" unit {self.unit}"
+        return f"{self.method} {self.network} {self.dataset}{unit} seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """``id`` is ``trial_id(config)``."""
+
+    id: str
+    config: TrialConfig
+    cell: Cell
+    resources: Resources
+
+
+def cell_of(method: str, network: NetworkConfig, config: TrialConfig) -> Cell:
+    """``network`` is that of the sweep; an OPT trial's own differs from it in the period."""
+    return Cell(
+        dataset=config.data.name,
+        n=network.n,
+        c=network.c,
+        period=network.period,
+        method=method,
+        seed=config.seed,
+        unit=config.regime.unit if isinstance(config.regime, Opt) else None,
+        transition=network.transition,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """What the ledger holds of a trial that ended: its result, and where it came from."""
+
+    trial_id: str
+    config: dict[str, Any]
+    result: TrialResult
+    attempts: int
+    provenance: dict[str, Any]
+
+    @property
+    def state(self) -> TrialState:
+        return TrialState(self.result.state)

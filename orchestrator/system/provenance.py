@@ -1,0 +1,76 @@
+"""Where a number comes from: the code that trained it, and the machine that it ran on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from orchestrator.system.hardware import cpu_model
+
+CODE = ("anytime_core", "orchestrator")
+"""The folders whose code trains."""
+
+
+def code_version(root: Path = Path(__file__).parents[2]) -> str:
+    """The commit of the code below ``root`` that trains; else the package's version.
+
+    Where that code was changed since, ``-dirty`` and a hash of the changed files, so that two different changes differ;
+    what else was changed, such as a text, does not count.
+    """
+    try:
+        _git(root, "ls-files", "--error-unmatch", *CODE)  # or the repository is somebody else's
+        commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
+        changed = _changed(root)
+    except (OSError, subprocess.SubprocessError):
+        return version("anytime-orchestrator")
+    return f"{commit}-dirty.{_hash(root, changed)}" if changed else commit
+
+
+def _changed(root: Path) -> list[str]:
+    """What differs from the commit, and what is in none; paths below ``root``."""
+    tracked = _git(root, "diff", "--name-only", "--relative", "--no-renames", "-z", "HEAD", "--", *CODE)
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE)
+    return sorted({path for path in (tracked + new).split("\0") if path})
+
+
+def _hash(root: Path, paths: list[str]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        file = root / path
+        content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "deleted"
+        digest.update(os.fsencode(f"{path}\0{content}\0"))
+    return digest.hexdigest()[:6]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return os.fsdecode(subprocess.run(command, capture_output=True, timeout=10, check=True).stdout)
+
+
+def machine(*, gpu: bool) -> dict[str, str]:
+    """What of this machine and its software can change the bits: ``device_name``, the versions of python, torch and
+    numpy, and for a GPU those of its driver and of CUDA."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
+    return (_gpu() if gpu else {"device_name": cpu_model()}) | versions
+
+
+@lru_cache
+def _gpu() -> dict[str, str]:
+    import torch
+
+    found = {"device_name": torch.cuda.get_device_name(), "gpu_driver": _gpu_driver(), "cuda": torch.version.cuda}
+    return {name: value for name, value in found.items() if value}
+
+
+def _gpu_driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said[0] if said else None

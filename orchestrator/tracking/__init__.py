@@ -1,0 +1,1 @@
+"""Shows the ledger in MLflow, which holds nothing that the ledger does not."""

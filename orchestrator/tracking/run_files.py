@@ -1,0 +1,110 @@
+"""The files of a trial's run in MLflow: its curves, all of its metrics, and its trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from anytime_core.catalog import DATASETS
+from anytime_core.config import MILESTONES, TrialConfig
+from anytime_core.cost import costs_at, trial_costs
+from anytime_core.files import write_atomically
+from anytime_core.result import EpochMetrics, milestone_errors
+from anytime_core.training import checkpoint
+from anytime_core.training.checkpoint import Checkpoint
+from orchestrator.ledger import epochs_file as metrics
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.tracking.line_chart import Line, Panel, svg
+
+CURVES, METRICS, MODEL = "curves.svg", "metrics.parquet", "model"
+BYTES = 4
+"""Of a weight."""
+NETWORK = "network"
+"""The folder of a model that holds its checkpoint."""
+TEST, TRAIN = "#0072B2", "#777777"
+LIGHT_TO_DARK = ("#bbd7ea", "#6aaed6", "#2878b5", "#08306b")
+"""Early budgets are light, the whole cost is dark."""
+NEEDED = ("network/", "normalisation/")
+"""The arrays of a checkpoint that the trained network consists of; the others, half of it, serve training alone."""
+
+
+def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, largest: float) -> None:
+    """Fills the folder with what there is, without networks of more than ``largest`` bytes. Raises StorageError or
+    OSError where something cannot be read now."""
+    costs, epochs = trial_costs(trial.config), ledger.epochs(trial.id)
+    if epochs:
+        packed = metrics.pack(trial.id, trial.config.predicting_units, costs, epochs)
+        write_atomically(folder / METRICS, packed)
+        write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
+    if state is TrialState.FINISHED and size_of(trial.config) <= largest:
+        _write_network(trial.id, ledger, folder / MODEL / NETWORK)
+
+
+def size_of(config: TrialConfig) -> int:
+    """Bytes of a trial's network, but for its biases and normalisations, which are few: on an image of one pixel each
+    weight is one multiply-add."""
+    spec, network = DATASETS[config.data.name], config.network
+    weights = costs_at(
+        network.n,
+        network.c,
+        config.predicting_units,
+        num_classes=spec.classes,
+        in_channels=spec.channels,
+        image_size=1,
+        transition=network.transition,
+    )
+    return BYTES * weights[-1]
+
+
+def _write_network(trial_id: str, ledger: Ledger, folder: Path) -> None:
+    saved = checkpoint.latest(ledger.checkpoints(trial_id))
+    if saved is None:  # deleted or damaged since
+        return
+    arrays = {name: array for name, array in saved.arrays.items() if name.startswith(NEEDED)}
+    history = saved.meta["history"][-1:]
+    folder.mkdir(parents=True)
+    checkpoint.save(folder, history[0]["step"], Checkpoint(arrays, {**saved.meta, "history": history}))
+
+
+def curves(title: str, costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> str:
+    """An SVG: errors of the last epoch by cost, and those at fractions of the cost by epoch."""
+    if len(costs) == 1:
+        return svg(title, [_alone(epochs)])
+    return svg(title, [_by_cost(costs, epochs[-1]), _by_epoch(costs, epochs)])
+
+
+def _by_cost(costs: Sequence[int], last: EpochMetrics) -> Panel:
+    relative = [cost / costs[-1] for cost in costs]
+    return Panel(
+        x_label=f"cost / full cost (1 is {costs[-1]:.3g} multiply-adds)",
+        y_label=f"error in % after epoch {last.epoch}",
+        lines=[
+            Line(label="test", x=relative, y=last.test_error, colour=TEST, marked=True),
+            Line(label="train", x=relative, y=last.train_error, colour=TRAIN, dashed=True),
+        ],
+    )
+
+
+def _by_epoch(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> Panel:
+    numbers = [epoch.epoch for epoch in epochs]
+    shown = [milestone_errors(costs, epoch.test_error) for epoch in epochs]
+    lines = []
+    for fraction, colour in zip(MILESTONES, LIGHT_TO_DARK, strict=True):
+        errors = [error for found in shown if (error := found[fraction]) is not None]
+        if errors:
+            lines.append(Line(label=f"at {fraction}", x=numbers, y=errors, colour=colour))
+    return Panel(x_label="epoch", y_label="test error in % at fractions of the cost", lines=lines)
+
+
+def _alone(epochs: Sequence[EpochMetrics]) -> Panel:
+    """Of a network with one prediction."""
+    numbers = [epoch.epoch for epoch in epochs]
+    return Panel(
+        x_label="epoch",
+        y_label="error in %",
+        lines=[
+            Line(label="test", x=numbers, y=[epoch.test_error[0] for epoch in epochs], colour=TEST),
+            Line(label="train", x=numbers, y=[epoch.train_error[0] for epoch in epochs], colour=TRAIN, dashed=True),
+        ],
+    )

@@ -1,0 +1,113 @@
+"""MLflow's own UI on the runs of a sweep, served from this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import IO
+from urllib.parse import urlsplit
+
+from orchestrator.errors import TrackingError, UsageError
+from orchestrator.ledger.storage import Location
+from orchestrator.system.reaper import reaping
+from orchestrator.tracking import store as mlflow_store
+
+START_SECONDS = 120.0
+
+
+def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Callable[[str], object]) -> None:
+    """Serves until ctrl-C; where MLflow is a server already, only says where its runs are.
+
+    Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
+    """
+    pages = mlflow_store.pages(uri, sweep, storage)
+    if urlsplit(uri).scheme in ("http", "https"):
+        say(_links(sweep, uri.rstrip("/"), pages))
+        return
+    _check_free(host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server with it
+    with reaping() as mark, tempfile.TemporaryFile() as output:
+        server = subprocess.Popen(
+            _command(uri, host, port),
+            env={**_environment(), **mark},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            address = f"http://{_bracketed(host)}:{port}"
+            _wait(server, f"{address}/health", output)
+            say(f"{_links(sweep, address, pages)}\nctrl-C ends it")
+            server.wait()
+        except KeyboardInterrupt:
+            say("")
+        finally:
+            _end(server)
+
+
+def _links(sweep: str, address: str, pages: Mapping[str, str]) -> str:
+    """The ways to look at the runs, a line each."""
+    return "\n".join(f"{sweep} {name}: {address}/{page}" for name, page in pages.items())
+
+
+def _bracketed(host: str) -> str:
+    """As an address in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _command(uri: str, host: str, port: int) -> list[str]:
+    options = {"--backend-store-uri": uri, "--host": host, "--port": str(port), "--workers": "1"}
+    if (artifacts := mlflow_store.artifact_root(uri)) is not None:
+        options["--artifacts-destination"] = artifacts
+    return [sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
+
+
+def _environment() -> dict[str, str]:
+    """The server's job runners, of no use here, would take 230 MB each."""
+    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR", **os.environ}
+
+
+def _check_free(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError(
+                f"{_bracketed(host)}:{port} cannot be served on: {error.strerror}; give another --port"
+            ) from error
+
+
+def _wait(server: subprocess.Popen[bytes], health: str, output: IO[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+            raise TrackingError(f"MLflow's server ended with exit code {server.returncode}; it said:\n{said}")
+        try:
+            urllib.request.urlopen(health, timeout=2).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TrackingError(f"MLflow's server did not answer at {health} for {START_SECONDS:.0f} s")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Ends the server with all that it started."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, sign)
+            server.wait(timeout=10)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue

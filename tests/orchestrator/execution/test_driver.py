@@ -1,0 +1,99 @@
+"""A driver whose storage does not answer for a while waits for it, as trials do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import StorageError
+from orchestrator.execution import driver
+from orchestrator.execution.driver import Settings
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.planning import plan as planning
+from orchestrator.sweep.retries import FailureKind, Retries, Tally
+from orchestrator.sweep.trial import Trial
+
+DOWN = "s3://bucket/runs/trials: cannot be read: no answer"
+
+
+class Outage:
+    """Of a ledger's storage: so many readings fail."""
+
+    def __init__(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left = 0
+        for name in ("standings", "step"):
+            monkeypatch.setattr(ledger, name, self._failing(getattr(ledger, name)))
+
+    def _failing(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(*arguments: Any) -> Any:
+            if self.left:
+                self.left -= 1
+                raise StorageError(DOWN)
+            return read(*arguments)
+
+        return reading
+
+
+class Waits:
+    """A stop that nobody asks for; it does not sleep."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.pauses: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        return self.requested
+
+
+def rounds(ledger: Ledger, policy: Retries, said: list[str]) -> Any:
+    settings = Settings(storage=ledger.storage, data_root=Path("data"), tracking_uri="sqlite:///none")
+    nobody: Any = SimpleNamespace(name="small")
+    made = driver._Rounds(nobody, settings, ledger, Tally(policy), nobody, nobody, said.append, nobody)
+    made._rng = random.Random(0)
+    return made
+
+
+def test_storage_that_answers_again_is_waited_for(
+    ledger: Ledger, make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, said, waits = make_trial(), list[str](), Waits()
+    plan = planning.make([trial], ledger)
+    outage = Outage(ledger, monkeypatch)
+    outage.left = 3
+    heard = SimpleNamespace(elsewhere={trial.id})
+    assert rounds(ledger, Retries(), said)._next(plan, heard, waits).to_run == plan.to_run
+    assert len(waits.pauses) == 3
+    assert all(words.startswith(f"{DOWN}; tried again in 0:") for words in said)
+
+
+def test_storage_that_does_not_is_told_with_the_way_on(
+    ledger: Ledger, make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = Waits()
+    outage = Outage(ledger, monkeypatch)
+    outage.left = 100
+    with pytest.raises(StorageError, match="no answer; once it can be, the same command goes on"):
+        rounds(ledger, Retries(storage=2), [])._planned([make_trial()], waits)
+    assert len(waits.pauses) == 2
+
+
+def test_a_trial_that_is_lost_while_the_storage_is_down_starts_again(
+    ledger: Ledger, make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, told = make_trial(), list[str]()
+    plan = planning.make([trial], ledger)
+    outage = Outage(ledger, monkeypatch)
+    progress: Any = SimpleNamespace(lost=lambda trial_id, reason: told.append(reason))
+    tracker: Any = SimpleNamespace(ended=lambda *words: None)
+    nobody: Any = SimpleNamespace(requested=False)
+    heard = driver._Round(plan.to_run, ledger, Tally(Retries()), progress, tracker, nobody, print, nobody)
+    outage.left = 1
+    heard.lost(trial.id, "its process died", FailureKind.LOST)
+    assert told == ["its process died"]
+    assert not heard.holds.trials

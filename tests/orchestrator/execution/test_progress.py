@@ -1,0 +1,278 @@
+"""Who waits for a sweep sees how far it is and how long it still takes."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from anytime_core.config import Joint, NetworkConfig
+from anytime_core.result import EpochMetrics
+from orchestrator.execution.progress import Progress
+from orchestrator.execution.worker import Outcome
+from orchestrator.planning import plan as planning
+from orchestrator.planning.plan import PlannedTrial
+from orchestrator.sweep.retries import FailureKind
+from orchestrator.sweep.trial import TrialState
+from orchestrator.table import duration
+
+FINISHED = Outcome(TrialState.FINISHED)
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(
+        "orchestrator.execution.progress.time", SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    )
+    return clock
+
+
+@pytest.fixture
+def output() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def plain(output) -> Console:
+    return Console(file=output, force_terminal=False, width=40)
+
+
+@pytest.fixture
+def some(make_trial, ledger) -> tuple[PlannedTrial, ...]:
+    """Four equal trials of 44 steps in two epochs."""
+    return planning.make([make_trial(seed=seed) for seed in range(4)], ledger).entries
+
+
+def at_step(step: int, error: float, make_epochs: Callable[..., list[EpochMetrics]]) -> list[EpochMetrics]:
+    return make_epochs(1, 3, step=step, test_error=(90.0, 50.0, error))
+
+
+# What is shown
+
+
+def test_it_counts_what_is_done_running_and_failed(some, plain, clock, make_epochs) -> None:
+    progress = Progress(some, 3, plain)
+    first, second, third, fourth = (entry.trial.id for entry in some)
+    assert progress.summary == "3/7 done, 0 running, 0 failed"
+    progress.started(first)
+    progress.started(second)
+    assert progress.summary == "3/7 done, 2 running, 0 failed"
+    clock.now += 10
+    progress.progressed(first, at_step(22, 9.5, make_epochs))
+    progress.ended(first, FINISHED)
+    progress.ended(second, Outcome(TrialState.FAILED, "no memory"))
+    progress.started(third)
+    progress.ended(third, Outcome(TrialState.DIVERGED))
+    assert progress.summary.startswith("5/7 done, 0 running, 1 failed")
+    progress.started(fourth)
+    progress.lost(fourth, "its process died")
+    assert progress.summary.startswith("5/7 done, 0 running, 1 failed")
+    progress.started(fourth)
+    assert progress.summary.startswith("5/7 done, 1 running, 1 failed")
+    progress.ended(fourth, Outcome(TrialState.FAILED, "its process died", FailureKind.BUG))
+    assert progress.summary.startswith("5/7 done, 0 running, 2 failed")
+    assert progress.seconds_left() == 0
+
+
+def test_of_another_round_it_counts_what_failed_before_and_what_is_left_to_others(some, plain) -> None:
+    progress = Progress(some, 3, plain, failed=2, left=4)
+    first, second, *_ = (entry.trial.id for entry in some)
+    assert progress.summary == "3/13 done, 0 running, 2 failed"
+    progress.started(first)
+    progress.left(first)  # trained by another sweep
+    progress.left(second)  # not begun at all
+    assert progress.summary == "3/13 done, 0 running, 2 failed"
+
+
+def test_off_a_terminal_every_event_is_one_plain_line(some, plain, output, clock, make_epochs) -> None:
+    first, second, third, _ = (entry.trial.id for entry in some)
+    with Progress(some, 0, plain) as progress:
+        progress.started(first)
+        progress.started(second)
+        progress.started(third)
+        clock.now += 30
+        progress.progressed(first, at_step(22, 19.5, make_epochs))
+        clock.now += 30
+        progress.progressed(first, at_step(44, 9.5, make_epochs))
+        progress.ended(first, FINISHED)
+        progress.ended(second, Outcome(TrialState.FAILED, "no [memory]"))
+        progress.lost(third, "its process died")
+    assert output.getvalue().splitlines() == [
+        "[0/4 done, 3 running, 0 failed, 1:00 left]",  # two run as long as the first did; then comes the fourth
+        "[1/4 done, 2 running, 0 failed, 1:00 left] finished ann (1,2) digits seed 0: 9.50 % error",
+        "[1/4 done, 1 running, 1 failed, 1:00 left] failed ann (1,2) digits seed 1: no [memory]",
+        "[1/4 done, 0 running, 1 failed, 1:00 left] lost ann (1,2) digits seed 2: its process died; "
+        "starts again from its last checkpoint",
+    ]
+
+
+def test_off_a_terminal_it_speaks_now_and_then_though_nothing_ends(some, plain, output, clock, make_epochs) -> None:
+    with Progress(some, 0, plain) as progress:
+        progress.started(some[0].trial.id)
+        for step in range(1, 41):
+            clock.now += 10
+            progress.progressed(some[0].trial.id, at_step(step, 9.5, make_epochs))
+    assert len(output.getvalue().splitlines()) == 10  # in 400 seconds, more than 30 after another
+    assert "\x1b" not in output.getvalue()
+
+
+def test_on_a_terminal_the_view_names_each_running_trial(some, output, clock, make_epochs) -> None:
+    terminal = Console(file=output, force_terminal=True, width=120, color_system=None)
+    with Progress(some, 0, terminal) as progress:
+        progress.started(some[0].trial.id)
+        progress.started(some[1].trial.id)
+        progress.placed(some[1].trial.id, "node7 GPU 0")
+        progress.started(some[2].trial.id)
+        progress.ended(some[2].trial.id, Outcome(TrialState.FAILED, "no memory"))
+        clock.now += 10
+        progress.progressed(some[1].trial.id, at_step(22, 9.5, make_epochs))
+        terminal.print(progress._view())
+        progress.ended(some[1].trial.id, FINISHED)
+    shown = output.getvalue()
+    assert "starting     ann (1,2) digits seed 0  step 0/44" in shown
+    assert "node7 GPU 0  ann (1,2) digits seed 1  step 22/44  9.50 % error" in shown
+    assert "\nann (1,2) digits seed 2: no memory" in shown  # stays, beside the line that scrolls away
+    assert "0/4 done, 2 running, 1 failed" in shown
+    assert "finished ann (1,2) digits seed 1: 9.50 % error" in shown
+
+
+def test_restored_epochs_are_no_work_done(make_trial, ledger, plain, clock, make_epochs) -> None:
+    trial = make_trial()
+    path = ledger.checkpoints(trial.id) / "step-000000022.ckpt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    progress = Progress(planning.make([trial], ledger).entries, 0, plain)
+    progress.started(trial.id)
+    clock.now += 10
+    progress.progressed(trial.id, at_step(22, 9.5, make_epochs))
+    assert progress.seconds_left() is None
+    clock.now += 10
+    progress.progressed(trial.id, at_step(33, 9.5, make_epochs))
+    assert progress.seconds_left() == pytest.approx(20)  # 11 steps took 20 seconds, and 11 are left
+
+
+# How long
+
+
+def test_too_early_and_before_any_time_has_passed_nothing_is_said(some, plain, clock, make_epochs) -> None:
+    progress = Progress(some, 0, plain)
+    assert progress.seconds_left() is None
+    progress.started(some[0].trial.id)
+    progress.progressed(some[0].trial.id, at_step(22, 9.5, make_epochs))
+    assert progress.seconds_left() is None
+    clock.now += 5
+    progress.progressed(some[0].trial.id, at_step(23, 9.5, make_epochs))
+    assert progress.seconds_left() is not None
+
+
+def test_the_time_left_falls_while_no_epoch_ends(some, plain, clock, make_epochs) -> None:
+    progress = Progress(some[:1], 0, plain)
+    progress.started(some[0].trial.id)
+    clock.now += 60
+    progress.progressed(some[0].trial.id, at_step(22, 9.5, make_epochs))
+    told = []
+    for _ in range(4):
+        told.append(progress.seconds_left())
+        clock.now += 25
+    assert told == pytest.approx([60, 35, 10, 0])
+
+
+def test_trials_that_fail_at_once_do_not_make_the_rest_look_short(some, plain, clock, make_epochs) -> None:
+    progress = Progress(some, 0, plain)
+    for entry in some[:3]:
+        progress.started(entry.trial.id)
+        clock.now += 1
+        progress.ended(entry.trial.id, Outcome(TrialState.FAILED, "no memory"))
+    progress.started(some[3].trial.id)
+    clock.now += 60
+    progress.progressed(some[3].trial.id, at_step(22, 9.5, make_epochs))
+    assert progress.seconds_left() == pytest.approx(60, rel=0.1)
+
+
+def simulated(
+    progress: Progress,
+    clock: Clock,
+    entries: Sequence[PlannedTrial],
+    slots: int,
+    rng: random.Random,
+    make_epochs: Callable[..., list[EpochMetrics]],
+) -> Iterator[tuple[float, float, float | None]]:
+    """Trials run in order in so many slots, each about as long as its work, in 20 epochs.
+
+    At each event: the share of the time that has passed, the seconds that are left, and those that were told.
+    """
+    waiting, due, told = list(entries), [(clock.now, slot) for slot in range(slots)], []
+    at_work: dict[int, Iterator[float]] = {}
+    began = clock.now
+
+    def worked(entry: PlannedTrial) -> Iterator[float]:
+        """The seconds to each next event."""
+        trial, seconds = entry.trial, entry.work / 1e7 * rng.uniform(0.95, 1.05)
+        progress.started(trial.id)
+        for epoch in range(1, 21):
+            yield seconds / 20
+            progress.progressed(trial.id, at_step(trial.config.training.steps * epoch // 20, 9.5, make_epochs))
+        progress.ended(trial.id, FINISHED)
+
+    while due:
+        clock.now, slot = heappop(due)
+        seconds = next(at_work.get(slot, iter(())), None)
+        if seconds is None and waiting:
+            at_work[slot] = worked(waiting.pop(0))
+            seconds = next(at_work[slot])
+        if seconds is not None:
+            heappush(due, (clock.now + seconds, slot))
+        told.append((clock.now, progress.seconds_left()))
+    for now, left in told:
+        yield (now - began) / (clock.now - began), clock.now - now, left
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("count", "slots"), [(40, 1), (40, 2), (60, 8), (9, 8), (3, 2), (1, 4), (3, 4)])
+def test_the_time_left_is_told_within_a_fifth(
+    make_trial, ledger, plain, clock, make_epochs, seed, count, slots
+) -> None:
+    """From a tenth of the way to nine tenths of it; the networks differ in work by a factor of 13."""
+    rng = random.Random(seed)
+    networks = [NetworkConfig(n=rng.randint(1, 4), c=rng.choice([4, 6, 8])) for _ in range(count)]
+    trials = [make_trial(Joint(), network=network, seed=number) for number, network in enumerate(networks)]
+    entries = planning.make(trials, ledger).entries
+    progress = Progress(entries, 0, plain)
+    events = simulated(progress, clock, entries, slots, rng, make_epochs)
+    checked = [(left, told) for share, left, told in events if 0.1 <= share <= 0.9]
+    assert len(checked) > 5
+    for left, told in checked:
+        assert told == pytest.approx(left, rel=0.2)
+    assert progress.seconds_left() == 0
+    assert progress.summary == f"{count}/{count} done, 0 running, 0 failed, 0:00 left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0:00"),
+        (0.4, "0:00"),
+        (59.6, "1:00"),
+        (65, "1:05"),
+        (3599, "59:59"),
+        (3600, "1:00:00"),
+        (7387, "2:03:07"),
+        (86_399, "23:59:59"),
+        (86_400, "1 d 00 h"),
+        (3 * 86_400 + 4 * 3600 + 3599, "3 d 04 h"),
+    ],
+)
+def test_a_duration_reads_as_on_a_clock(seconds, shown) -> None:
+    assert duration(seconds) == shown

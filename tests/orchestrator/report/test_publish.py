@@ -1,0 +1,117 @@
+"""What a sweep leaves behind for its readers: one folder, one page, one summary run, all up to date."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report import publish
+from orchestrator.report import status as report
+from orchestrator.sweep.grid import Sweep
+from orchestrator.tracking.store import default_uri
+from orchestrator.tracking.tracker import Tracker, is_current
+
+TEXT = """
+name: small
+description: A sweep of one network.
+networks: [{n: 1, c: 4}]
+datasets: [digits]
+methods: {ann: {}, aann: {strategy: aann}, opt: {regime: opt}, opt_all: {regime: opt, at: all}}
+training: {batch_size: 64}
+"""
+
+
+@pytest.fixture
+def fill(ledger, make_record, make_epochs) -> Callable[[Sweep], Ledger]:
+    """Ends every trial; aann is better than ann by ten points, opt_all shares the trials of opt."""
+
+    def filled(sweep: Sweep) -> Ledger:
+        for trial in sweep.trials:
+            units = trial.config.predicting_units
+            top = {"ann": 60.0, "aann": 50.0}.get(trial.cell.method, 40.0)
+            record = make_record(trial, tuple(top - unit for unit in units))
+            attempt = ledger.begin(trial)
+            ledger.write_epochs(attempt, units, record.result.costs, make_epochs(2, len(units)))
+            ledger.finish(attempt, record)
+        return ledger
+
+    return filled
+
+
+def asking(sweep: Sweep, **wishes: object) -> Sweep:
+    return replace(sweep, report=sweep.report.model_copy(update=wishes))
+
+
+def names_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_figures_that_are_no_longer_asked_for_are_gone_and_other_files_stay(load_text, fill, tmp_path) -> None:
+    sweep, folder = load_text(TEXT), tmp_path / "report"
+    ledger = fill(sweep)
+    publish.write(asking(sweep, figures=["units", "cost"]), ledger, folder, {})
+    (folder / "figures" / "mine.png").write_bytes(b"of the user")
+    publish.write(asking(sweep, figures=["cost"]), ledger, folder, {})
+    assert {path.name for path in (folder / "figures").iterdir()} == {"cost.png", "cost.svg", "mine.png"}
+
+
+def test_the_page_holds_tables_figures_and_the_command_that_makes_it(load_text, fill, tmp_path) -> None:
+    sweep = asking(load_text(TEXT), figures=["cost"])
+    ledger = fill(sweep)
+    publish.write(sweep, ledger, tmp_path, {})
+    text = (tmp_path / "report.html").read_text()
+    assert "at fractions of the cost" in text
+    assert "Wins over ann in %" in text
+    assert text.count("data:image/svg+xml") == 1
+    assert f"--storage {ledger.storage}" in re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_the_summary_run_holds_what_the_folder_holds(load_text, fill, tmp_path) -> None:
+    """A change of what is asked for makes it out of date, and takes the files away that are no longer made."""
+    sweep = asking(load_text(TEXT), figures=["cost", "units"])
+    ledger, folder = fill(sweep), tmp_path / "report"
+    uri = default_uri(ledger.storage)
+
+    def summarised(sweep: Sweep) -> set[str]:
+        with ledger.drive(sweep.name), Tracker(uri, sweep, ledger, pytest.fail) as tracker:
+            pass
+        tracker.summarise(folder, publish.headline(publish.write(sweep, ledger, folder, {})))
+        return names_in(folder)
+
+    assert "figures/units.png" in summarised(sweep)
+    assert is_current(ledger, sweep, uri)
+    changed = asking(sweep, figures=["cost"])
+    assert not is_current(ledger, changed, uri)
+    assert not is_current(ledger, asking(sweep, baseline="aann"), uri)
+    kept = summarised(changed)
+    assert is_current(ledger, changed, uri)
+    (page,) = (ledger.storage / "mlflow" / "artifacts" / "small").glob("*/artifacts/report.html")
+    assert names_in(page.parent) == kept
+    assert not any("units" in name for name in kept)
+
+
+def test_the_numbers_of_a_sweep_are_named_by_method_optimum_and_metric(load_text, fill) -> None:
+    sweep = load_text(TEXT)
+    found = publish.headline(report.read_tables(sweep, fill(sweep)))
+    assert found["wins/aann/at_0.50"] == 100
+    assert found["increase/aann/opt/at_1.00"] == found["increase/aann/opt_all/at_1.00"]
+    assert found["increase/ann/opt/at_0.50"] == pytest.approx(100 * (59 / 38 - 1))
+    assert found["increase/ann/opt_all/average"] == pytest.approx(100 * (58 / 38 - 1))
+    assert found["trials/finished"] == len(sweep.trials)
+
+
+def test_a_figure_that_cannot_be_drawn_is_named_with_its_reason(load_text, fill, tmp_path) -> None:
+    sweep = asking(load_text(TEXT), figures=["periods", "cost"])
+    found = publish.write(sweep, fill(sweep), tmp_path, {})
+    note = "Figure periods is not drawn: no network has two periods."
+    assert note in found.notes
+    for name in ("report.txt", "report.html", "report.md", "report.tex"):
+        assert note in (tmp_path / name).read_text(), name
+    assert note in json.loads((tmp_path / "report.json").read_text())["notes"]

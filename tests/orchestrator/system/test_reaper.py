@@ -1,0 +1,76 @@
+"""Whatever a process has started ends with it, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.system.reaper import reaping
+
+REPOSITORY = Path(__file__).parents[3]
+PROGRAM = """
+import os, subprocess, sys, time
+from orchestrator.system.reaper import reaping
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+fork = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:], start_new_session=True)", *sleep]
+with reaping() as mark:
+    subprocess.Popen(fork, env=os.environ | dict(mark), start_new_session=True)
+    subprocess.Popen(sleep)  # without the mark: none of our business
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("how", ["kill", "signals to all and kill", "end"])
+def test_it_ends_with_all_that_carries_the_mark(how: str) -> None:
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY, start_new_session=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        parent = psutil.Process(process.pid)
+        wait_until(lambda: len(parent.children(recursive=True)) == 4)
+        (unmarked,) = [
+            child
+            for child in parent.children()
+            if "ORCHESTRATE_REAPED" not in child.environ() and "-P" not in child.cmdline()
+        ]
+        others = [child for child in parent.children(recursive=True) if child != unmarked]
+        if how == "end":
+            process.stdin.close()
+        else:
+            if how != "kill":
+                (reaper,) = [child for child in others if "-P" in child.cmdline()]
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    os.kill(reaper.pid, number)
+            process.kill()
+        wait_until(lambda: not alive(others))
+        assert alive([unmarked])
+        unmarked.kill()
+
+
+def test_the_block_ends_what_it_left() -> None:
+    with reaping() as mark:
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ | dict(mark))
+    assert process.wait(10) == -signal.SIGKILL
