@@ -431,6 +431,13 @@ STRATEGIES: tuple[type[Any], ...] = get_args(Strategy)
 REGIMES: tuple[type[Any], ...] = get_args(Regime)
 
 
+def refuse_gaps(table: str, filled: Iterable[object], wanted: Iterable[object]) -> None:
+    """Raises NotImplementedError where a table by kind lacks one: what is added in one place alone fails at once, not
+    in the middle of a sweep."""
+    if lacking := [getattr(kind, "__name__", str(kind)) for kind in wanted if kind not in set(filled)]:
+        raise NotImplementedError(f"{table} lacks {', '.join(lacking)}")
+
+
 def by_name(kinds: Iterable[type[Any]]) -> dict[str, type[Any]]:
     """The configs of a union by the value of their ``name``."""
     return {kind.__dataclass_fields__["name"].default: kind for kind in kinds}

@@ -32,9 +32,10 @@ import click
 from anytime_core.result import EpochMetrics
 from orchestrator.execution.worker import Outcome, Surroundings
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureKind, Holds
 from orchestrator.sweep.trial import Trial
+from orchestrator.sweepfile.load import load
 from orchestrator.tracking.store import Store, default_uri
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.views import epoch_metrics, params_of

@@ -25,7 +25,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources
 from orchestrator.system.environment import prepare_ray
 from orchestrator.text import counted
-from orchestrator.tracking import store as mlflow_store
+from orchestrator.tracking import store
 
 DISTRIBUTION = "anytime-orchestrator"
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
@@ -347,12 +347,12 @@ def data(settings: Settings, places: Mapping[str, Machine]) -> Iterator[Check]:
 
 def tracking(uri: str) -> Check:
     """Whether MLflow answers and can be written to."""
-    shown = mlflow_store.safe_uri(uri)
-    database = mlflow_store.database_file(uri)
+    shown = store.safe_uri(uri)
+    database = store.database_file(uri)
     if database and not database.exists():
         return Check(name="mlflow", state=State.OK, found=f"{shown}: will be made when a sweep begins")
     try:
-        mlflow_store.check_writable(uri)
+        store.check_writable(uri)
     except TrackingError as error:
         return Check(name="mlflow", state=State.PROBLEM, found=f"{shown}: {error}", mend=_tracking_advice(str(error)))
     return Check(name="mlflow", state=State.OK, found=f"{shown}: answers, and can be written to")

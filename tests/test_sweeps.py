@@ -25,7 +25,8 @@ from anytime_core.config import (
     TrialConfig,
     WeightingConfig,
 )
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 TRIALS = {

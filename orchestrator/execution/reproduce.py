@@ -16,7 +16,7 @@ from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.worker import Outcome, Surroundings, run_trial
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.planning import plan as planning
+from orchestrator.planning import plan
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord
 from orchestrator.system.provenance import code_version
 from orchestrator.text import counted
@@ -80,7 +80,7 @@ def _train(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -
         check_md5=settings.check_md5,
         code_version=code_version(),
     )
-    with Progress(planning.make([trial], ledger).entries, 0, console) as progress:
+    with Progress(plan.make([trial], ledger).entries, 0, console) as progress:
         progress.started(trial.id)
         outcome = run_trial(trial, where, lambda epochs: progress.progressed(trial.id, epochs))
         progress.ended(trial.id, outcome)

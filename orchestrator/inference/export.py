@@ -27,7 +27,7 @@ from anytime_core.model.stages import Stage, stages
 from anytime_core.predictor import AnytimePredictor
 from anytime_core.trained import TrainedNetwork
 from orchestrator.errors import UsageError
-from orchestrator.inference import onnx_runner as runner
+from orchestrator.inference import onnx_runner
 from orchestrator.inference.lookup import Found
 from orchestrator.inference.onnx_runner import FEATURES, MANIFEST, NEXT, PIXELS, PROBABILITIES, VERSION
 
@@ -75,7 +75,7 @@ def export(network: TrainedNetwork, description: Description, path: Path) -> Non
     }
     files = {
         "__main__.py": MAIN.encode(),
-        "anytime_runner.py": Path(runner.__file__).read_bytes(),
+        "anytime_runner.py": Path(onnx_runner.__file__).read_bytes(),
         MANIFEST: json.dumps(manifest, indent=1).encode(),
         **{names[stage.unit]: _model(network, stage, stage is cut[-1]) for stage in cut},
     }

@@ -16,8 +16,9 @@ from anytime_core.config import Joint, TrialConfig, from_dict
 from orchestrator.analysis import sequences, trace
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, cell_of
+from orchestrator.sweepfile.load import load
 
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence

@@ -18,11 +18,10 @@ from anytime_core.files import write_atomically
 from orchestrator.analysis import curves, pareto, sequences
 from orchestrator.analysis.curves import Curve, Panel
 from orchestrator.errors import UsageError
-from orchestrator.inference import lookup as networks
+from orchestrator.inference import lookup
 from orchestrator.inference.lookup import Found
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import drawing as figures
-from orchestrator.report import render
+from orchestrator.report import drawing, render
 from orchestrator.stats import eann
 from orchestrator.sweep.grid import Sweep
 from orchestrator.system.hardware import cpu_model
@@ -69,7 +68,7 @@ class Profile:
 def of_networks(members: Sequence[Found], ledger: Ledger, settings: Settings) -> Profile:
     """Measures a network, or a sequence of several."""
     with threads(settings.threads):
-        predictor = networks.predictor(members, ledger, settings.device)
+        predictor = lookup.predictor(members, ledger, settings.device)
         latencies = measure(predictor, _side(members[0]), repeats=settings.repeats, batch=settings.batch)
         device = device_name(predictor)
     return Profile(
@@ -86,7 +85,7 @@ def of_sweep(sweep: Sweep, ledger: Ledger, settings: Settings, *, by_time: bool)
     if by_time:
         how = pareto.MILLISECONDS
         with threads(settings.threads):
-            times, notes = _times(networks.finished(sweep.trials, ledger), ledger, settings)
+            times, notes = _times(lookup.finished(sweep.trials, ledger), ledger, settings)
     by_dataset = pareto.candidates(curves.read(sweep, ledger), times)
     if not by_dataset:
         raise UsageError(f"{sweep.path}: none of its trials has finished in {ledger.storage}")
@@ -104,7 +103,7 @@ def _times(found: Sequence[Found], ledger: Ledger, settings: Settings) -> tuple[
     times: dict[str, list[float]] = {}
     notes: list[str] = []
     for it in found:
-        predictor = networks.predictor([it], ledger, settings.device)
+        predictor = lookup.predictor([it], ledger, settings.device)
         latencies = measure(predictor, _side(it), repeats=settings.repeats, batch=settings.batch)
         times[it.trial_id] = _ascending([latency.median for latency in latencies])
         notes = [f"Measured on {device_name(predictor)}. {_note(latencies, settings.batch)}"]
@@ -118,7 +117,7 @@ def _side(found: Found) -> int:
 def write(profile: Profile, folder: Path) -> list[Path]:
     """The tables as .csv, the figure as .png and .svg."""
     name = profile.tables[0].name.partition("-")[0]
-    paths = figures.save(figures.drawn(name, profile.panels), folder)
+    paths = drawing.save(drawing.drawn(name, profile.panels), folder)
     for it in profile.tables:
         paths.append(folder / f"{it.name}.csv")
         write_atomically(paths[-1], f"{render.as_csv(render.table_rows(it), render.headings(it))}\n".encode())

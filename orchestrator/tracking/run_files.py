@@ -12,7 +12,7 @@ from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, milestone_errors
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
-from orchestrator.ledger import epochs_file as metrics
+from orchestrator.ledger import epochs_file
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.tracking.line_chart import Line, Panel, svg
@@ -34,7 +34,7 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
     OSError where something cannot be read now."""
     costs, epochs = trial_costs(trial.config), ledger.epochs(trial.id)
     if epochs:
-        packed = metrics.pack(trial.id, trial.config.predicting_units, costs, epochs)
+        packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs)
         write_atomically(folder / METRICS, packed)
         write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
     if state is TrialState.FINISHED and size_of(trial.config) <= largest:

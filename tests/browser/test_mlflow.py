@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from orchestrator.execution.worker import Surroundings, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import publish
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 from orchestrator.tracking.store import default_uri
 from orchestrator.tracking.tracker import Tracker, run_links
 

@@ -13,8 +13,9 @@ from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, Training
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord, cell_of, trial_id
+from orchestrator.sweepfile.load import load
 
 DIGITS = DataConfig(name="digits", pad=1)
 

@@ -18,7 +18,7 @@ from orchestrator.cli import cli
 from orchestrator.execution.worker import Surroundings, run_trial
 from orchestrator.ledger import checksummed as sealed
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 REPOSITORY = Path(__file__).parents[3]
 ORCHESTRATE = str(Path(sys.executable).with_name("orchestrate"))

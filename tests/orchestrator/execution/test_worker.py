@@ -328,7 +328,7 @@ def test_a_worker_lives_on_after_a_trial_that_failed(trial, make_trial, direct, 
 TRAINS = """
 import sys
 from pathlib import Path
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 from orchestrator.execution.worker import Surroundings, run_trial
 (trial,) = load(Path("one.yaml")).trials
 print(run_trial(trial, Surroundings(storage=Path("runs"), data_root=Path("data")), lambda epochs: None).state)

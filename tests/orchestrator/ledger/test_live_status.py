@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from orchestrator.ledger import live_status as live
+from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.live_status import Running, Telling, Told
 from orchestrator.report import render
@@ -36,10 +36,10 @@ def says(left: float | None = 65.0, *running: Running) -> Told:
 def test_it_is_there_while_the_block_runs_and_not_after(sweep, ledger: Ledger) -> None:
     said = says(65.0, Running(trial_id="a", step=22, place="here GPU 0", error=9.5))
     with Telling(ledger, "small", lambda: said, interval=0.01):
-        while live.told(ledger, "small") is None:
+        while live_status.told(ledger, "small") is None:
             time.sleep(0.01)
-        assert live.told(ledger, "small") == said
-    assert live.told(ledger, "small") is None
+        assert live_status.told(ledger, "small") == said
+    assert live_status.told(ledger, "small") is None
 
 
 def test_storage_that_fails_is_no_reason_to_stop(tmp_path) -> None:
@@ -52,7 +52,7 @@ def test_storage_that_fails_is_no_reason_to_stop(tmp_path) -> None:
 @pytest.mark.parametrize("content", [{"time": 1.0}, {"time": 1.0, "seconds_left": None, "errors": [], "more": 1}])
 def test_what_another_version_said_is_not_understood(ledger: Ledger, content) -> None:
     ledger.tell("small", content)
-    assert live.told(ledger, "small") is None
+    assert live_status.told(ledger, "small") is None
 
 
 def test_a_status_says_what_runs_where_and_how_long_it_takes(sweep, ledger: Ledger) -> None:

@@ -25,8 +25,7 @@ from anytime_core.training.checkpoint import Checkpoint
 from anytime_core.training.trainer import train
 from orchestrator.errors import HeldError, StorageError, UsageError
 from orchestrator.execution.worker import Surroundings, run_trial
-from orchestrator.ledger import checksummed as sealed
-from orchestrator.ledger import lock
+from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.ledger import Ledger, SupersededError
 from orchestrator.ledger.lock import Pace, TakenError
 from orchestrator.ledger.storage import Location, Storage, checked, local_folder, storage_at
@@ -398,7 +397,7 @@ def _enter(storage: Storage, inside: list[bool]) -> None:
 def lease(**values: object) -> bytes:
     said = {"host": "elsewhere", "pid": 3, "since": "2020-01-01T00:00:00+00:00"}
     mine = {"token": "another", "beat": 1, "machine": "another", "process": 3, "renewed": time.time()}
-    return sealed.pack(said | mine | values)
+    return checksummed.pack(said | mine | values)
 
 
 @pytest.mark.parametrize("driven", ["lease on a shared folder", "lease in a bucket"], indirect=True)
@@ -444,7 +443,7 @@ def test_whose_lease_is_taken_is_interrupted_and_told_by_whom(bucket, monkeypatc
     with pytest.raises(HeldError, match="already being run by process 3 on elsewhere"):
         drive()
     assert interrupted
-    assert sealed.unpack(storage.read("sweeps/small/driver.json"))["token"] == "another"
+    assert checksummed.unpack(storage.read("sweeps/small/driver.json"))["token"] == "another"
 
 
 def test_of_several_that_take_a_lease_at_once_one_has_it(bucket) -> None:

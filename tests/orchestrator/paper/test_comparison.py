@@ -19,7 +19,7 @@ from orchestrator.paper.comparison import (
     comparison_rows,
     comparison_table,
 )
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 

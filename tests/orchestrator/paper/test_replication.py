@@ -13,8 +13,7 @@ from click.testing import CliRunner
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.cli import cli
-from orchestrator.paper import reference
-from orchestrator.paper import replication as paper
+from orchestrator.paper import reference, replication
 from orchestrator.paper.claims import CLAIMS, Claim
 from orchestrator.stats.significance import hoeffding, p_value, win_percentage
 
@@ -22,11 +21,11 @@ PERCENTAGES = [*reference.printed("table5").items()]
 
 
 @pytest.fixture(scope="module")
-def built() -> paper.Paper:
-    return paper.build()
+def built() -> replication.Paper:
+    return replication.build()
 
 
-def rows(built: paper.Paper, name: str) -> list[dict[str, object]]:
+def rows(built: replication.Paper, name: str) -> list[dict[str, object]]:
     """By heading, the group's name before the column's."""
     (table,) = [table for table in built.tables if table.name == name]
     headings = [f"{column.group} {column.name}".strip() for column in table.columns]
