@@ -30,7 +30,7 @@ from typing import Any
 import click
 
 from anytime_core.result import EpochMetrics
-from orchestrator.execution.worker import Outcome, Surroundings
+from orchestrator.execution.worker import Outcome, WorkerContext
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureKind, Holds
@@ -166,7 +166,7 @@ def measure_here(name: str, folder: Path, sweep_file: Path) -> None:
     sweep, storage = load(sweep_file), folder / "runs"
     ledger = Ledger(storage)
     ledger.make()
-    where = Surroundings(storage=storage, data_root=storage / "data")
+    where = WorkerContext(storage=storage, data_root=storage / "data")
     with ledger.drive(sweep.name), cluster(None, folder / "ray.log"):
         with VARIANTS[name](sweep, storage) as listener:
             began = time.perf_counter()

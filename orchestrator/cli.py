@@ -20,7 +20,7 @@ from orchestrator.errors import OrchestratorError, UsageError
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
     from orchestrator.inference.images import Picture
-    from orchestrator.inference.lookup import Found
+    from orchestrator.inference.lookup import TrainedTrial
     from orchestrator.inference.predict import Limits
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.ledger.storage import Location
@@ -272,7 +272,7 @@ def sweep(
 
     grid = load(sweep_file)
     _note(grid)
-    settings = driver.Settings(
+    settings = driver.SweepSettings(
         storage=storage,
         data_root=data_root or local_folder(storage) / "data",
         tracking_uri=check_uri(tracking_uri or default_uri(storage)),
@@ -581,7 +581,7 @@ def reproduce(
 
     grid = load(sweep_file)
     trial = trace.find(grid, " ".join(cell))
-    settings = reproducing.Settings(data_root=data_root or local_folder(storage) / "data", check_md5=check_md5)
+    settings = reproducing.ReproduceSettings(data_root=data_root or local_folder(storage) / "data", check_md5=check_md5)
     try:
         comparison = reproducing.reproduce(trial, Ledger(storage), settings, Console(stderr=True))
     except KeyboardInterrupt:
@@ -606,7 +606,9 @@ _device = click.option("--device", help="Such as cpu or cuda:1.  [default: CUDA 
 _threads = click.option("--threads", type=click.IntRange(min=1), help="On the CPU.  [default: as many as torch takes]")
 
 
-def _find(words: Sequence[str], storage: Location, tracking_uri: str | None, *, sequence: bool = False) -> list[Found]:
+def _find(
+    words: Sequence[str], storage: Location, tracking_uri: str | None, *, sequence: bool = False
+) -> list[TrainedTrial]:
     from orchestrator.inference import lookup as networks
     from orchestrator.ledger.ledger import Ledger
 
@@ -676,7 +678,7 @@ def predict(
 
 
 def _answer(
-    predictor: ExponentialSequence, members: Sequence[Found], image: Picture, limits: Limits, form: str
+    predictor: ExponentialSequence, members: Sequence[TrainedTrial], image: Picture, limits: Limits, form: str
 ) -> dict[str, Any]:
     """Shows the answers for one image as they come, for people; all of them together for machines."""
     from orchestrator.inference import predict as predicting
@@ -731,7 +733,10 @@ def profile(
     from orchestrator.report import render
     from orchestrator.sweepfile.load import load
 
-    settings, ledger = profiling.Settings(repeats=repeats, batch=batch, device=device, threads=threads), Ledger(storage)
+    settings, ledger = (
+        profiling.ProfileSettings(repeats=repeats, batch=batch, device=device, threads=threads),
+        Ledger(storage),
+    )
     if len(words) == 1 and networks.is_sweep(words[0]) and not sequence:
         shown = profiling.of_sweep(load(Path(words[0])), ledger, settings, by_time=by_time)
     elif by_time:

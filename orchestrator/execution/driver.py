@@ -22,9 +22,9 @@ from anytime_core.errors import DataError
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.execution.progress import Progress
-from orchestrator.execution.worker import Outcome, Surroundings
+from orchestrator.execution.worker import Outcome, WorkerContext
 from orchestrator.ledger.ledger import Ledger, SupersededError
-from orchestrator.ledger.live_status import Telling
+from orchestrator.ledger.live_status import StatusWriter
 from orchestrator.ledger.storage import Location
 from orchestrator.planning import estimate, packing
 from orchestrator.planning import plan as planning
@@ -32,7 +32,7 @@ from orchestrator.planning.plan import Plan, PlannedTrial
 from orchestrator.report import publish
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier, Notify
-from orchestrator.sweep.retries import Failed, FailureKind, Holds, Tally, backoff, without_numbers
+from orchestrator.sweep.retries import Failed, FailureKind, FailureTally, Holds, backoff, without_numbers
 from orchestrator.sweep.trial import AUTO, Trial, TrialState
 from orchestrator.system.environment import prepare_ray
 from orchestrator.system.provenance import code_version
@@ -44,7 +44,7 @@ from orchestrator.tracking.tracker import Tracker, is_current, run_links
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class SweepSettings:
     """Where things are and how much a trial may use: nothing that changes a number."""
 
     storage: Location
@@ -64,7 +64,7 @@ ELSEWHERE_SECONDS = 1.0
 """Between two looks at trials that another sweep runs."""
 
 
-def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
+def run(sweep: Sweep, settings: SweepSettings, console: Console) -> list[str]:
     """Runs what is left of a sweep. Returns what went wrong, in words for the user; the ledger holds the rest.
 
     Raises StorageError, HeldError, UsageError, ClusterError.
@@ -88,11 +88,11 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
             say("networks are compiled first: minutes, for what this machine has not compiled before")
         reported = (report_folder(ledger, sweep) / publish.PAGE).exists()
         if not plan.to_run and reported and is_current(ledger, sweep, settings.tracking_uri):
-            return _troubles(planning.make(sweep.trials, ledger), Tally(sweep.retries), settings.command)
+            return _troubles(planning.make(sweep.trials, ledger), FailureTally(sweep.retries), settings.command)
         if plan.to_run:
             _check_resources(plan, settings)
             _check_data(plan, settings)
-        tally = Tally(sweep.retries)
+        tally = FailureTally(sweep.retries)
         stopped = False
         with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             if plan.to_run:
@@ -107,7 +107,7 @@ def run(sweep: Sweep, settings: Settings, console: Console) -> list[str]:
 
 
 def _publish(
-    sweep: Sweep, ledger: Ledger, settings: Settings, tracker: Tracker, say: Callable[[str], object]
+    sweep: Sweep, ledger: Ledger, settings: SweepSettings, tracker: Tracker, say: Callable[[str], object]
 ) -> list[str]:
     """Leaves the report in the sweep's folder and in MLflow, and says what it lacks. Returns why it could not."""
     folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name, settings.tracking_uri)
@@ -125,7 +125,7 @@ def report_folder(ledger: Ledger, sweep: Sweep) -> Path:
     return ledger.sweep_folder(sweep.name) / "report"
 
 
-def _check_resources(plan: Plan, settings: Settings) -> None:
+def _check_resources(plan: Plan, settings: SweepSettings) -> None:
     """Raises ClusterError for what this machine cannot have, before anything starts. What a cluster has, it is asked
     once it is there, and so is a machine whose GPUs nvidia-smi does not know."""
     if not settings.address and not Path("/dev/kfd").exists():
@@ -133,7 +133,7 @@ def _check_resources(plan: Plan, settings: Settings) -> None:
         packing.refuse(trials, [estimate.here(trials)])
 
 
-def _check_data(plan: Plan, settings: Settings) -> None:
+def _check_data(plan: Plan, settings: SweepSettings) -> None:
     """Reads each data set once, which also converts it for the workers. Raises UsageError with all that is wrong."""
     faults = []
     for name in sorted({entry.trial.config.data.name for entry in plan.to_run}):
@@ -151,9 +151,9 @@ class _Rounds:
     def __init__(
         self,
         sweep: Sweep,
-        settings: Settings,
+        settings: SweepSettings,
         ledger: Ledger,
-        tally: Tally,
+        tally: FailureTally,
         tracker: Tracker,
         console: Console,
         say: Callable[[str], object],
@@ -210,7 +210,7 @@ class _Rounds:
         from orchestrator.execution import scheduler
 
         settings = self._settings
-        where = Surroundings(
+        where = WorkerContext(
             storage=self._ledger.storage,
             data_root=settings.data_root.absolute(),
             check_md5=settings.check_md5,
@@ -224,7 +224,7 @@ class _Rounds:
         counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
         with (
             Progress(plan.to_run, console=self._console, **counts, step_seconds=self._step_seconds(plan)) as progress,
-            Telling(self._ledger, self._sweep.name, progress.told),
+            StatusWriter(self._ledger, self._sweep.name, progress.snapshot),
         ):
             heard = _Round(
                 plan.to_run, self._ledger, self._tally, progress, self._tracker, shutdown, self._say, self._notifier
@@ -302,7 +302,7 @@ class _Round:
         self,
         planned: Sequence[PlannedTrial],
         ledger: Ledger,
-        tally: Tally,
+        tally: FailureTally,
         progress: Progress,
         tracker: Tracker,
         shutdown: Shutdown,
@@ -330,7 +330,7 @@ class _Round:
         return self._shutdown.overdue
 
     def started(self, trial_id: str) -> None:
-        if not self.holds.holds(trial_id, self._trials[trial_id].cell.method):
+        if not self.holds.cover(trial_id, self._trials[trial_id].cell.method):
             self._progress.started(trial_id)
             self._tracker.started(trial_id)
 
@@ -408,7 +408,7 @@ class _Round:
             self._say(f"{self._trials[trial_id].cell.label}: its failure could not be written down")
 
 
-def _troubles(plan: Plan, tally: Tally, command: str) -> list[str]:
+def _troubles(plan: Plan, tally: FailureTally, command: str) -> list[str]:
     """What has not ended, and why: a line for each cause; and how to go on."""
     if not plan.to_run:
         return []
@@ -427,7 +427,7 @@ def _troubles(plan: Plan, tally: Tally, command: str) -> list[str]:
     return lines
 
 
-def _cause(entry: PlannedTrial, tally: Tally) -> tuple[str, str]:
+def _cause(entry: PlannedTrial, tally: FailureTally) -> tuple[str, str]:
     """What a trial has in common with others that have not ended, and the words for it."""
     method = entry.trial.cell.method
     if failure := tally.failures.get(entry.trial.id):  # which may not have been written down
@@ -439,7 +439,7 @@ def _cause(entry: PlannedTrial, tally: Tally) -> tuple[str, str]:
     return entry.action, entry.reason
 
 
-def _tracking_troubles(tracker: Tracker, settings: Settings) -> list[str]:
+def _tracking_troubles(tracker: Tracker, settings: SweepSettings) -> list[str]:
     if not tracker.behind and not tracker.outage:
         return []
     uri = safe_uri(settings.tracking_uri)

@@ -28,7 +28,7 @@ from anytime_core.predictor import AnytimePredictor
 from anytime_core.trained import TrainedNetwork
 from orchestrator.errors import UsageError
 from orchestrator.inference import onnx_runner
-from orchestrator.inference.lookup import Found
+from orchestrator.inference.lookup import TrainedTrial
 from orchestrator.inference.onnx_runner import FEATURES, MANIFEST, NEXT, PIXELS, PROBABILITIES, VERSION
 
 OPSET, IR_VERSION = 17, 8
@@ -49,7 +49,7 @@ class Description:
     classes: Sequence[str]
 
 
-def describe(found: Found) -> Description:
+def describe(found: TrainedTrial) -> Description:
     name = found.config.data.name
     return Description(
         trial=found.trial_id,

@@ -19,7 +19,7 @@ from orchestrator.analysis import curves, pareto, sequences
 from orchestrator.analysis.curves import Curve, Panel
 from orchestrator.errors import UsageError
 from orchestrator.inference import lookup
-from orchestrator.inference.lookup import Found
+from orchestrator.inference.lookup import TrainedTrial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import drawing, render
 from orchestrator.stats import eann
@@ -47,7 +47,7 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class ProfileSettings:
     """How to measure: so many calls, with so many images at once. None of a ``device`` is CUDA where there is one, of
     ``threads`` as many as torch takes."""
 
@@ -65,7 +65,7 @@ class Profile:
     panels: tuple[Panel, ...]
 
 
-def of_networks(members: Sequence[Found], ledger: Ledger, settings: Settings) -> Profile:
+def of_networks(members: Sequence[TrainedTrial], ledger: Ledger, settings: ProfileSettings) -> Profile:
     """Measures a network, or a sequence of several."""
     with threads(settings.threads):
         predictor = lookup.predictor(members, ledger, settings.device)
@@ -77,7 +77,7 @@ def of_networks(members: Sequence[Found], ledger: Ledger, settings: Settings) ->
     )
 
 
-def of_sweep(sweep: Sweep, ledger: Ledger, settings: Settings, *, by_time: bool) -> Profile:
+def of_sweep(sweep: Sweep, ledger: Ledger, settings: ProfileSettings, *, by_time: bool) -> Profile:
     """Which of a sweep's networks is best at each budget. Raises UsageError where none has finished."""
     how = pareto.MULTIPLY_ADDS
     notes: list[str] = []
@@ -98,7 +98,9 @@ def of_sweep(sweep: Sweep, ledger: Ledger, settings: Settings, *, by_time: bool)
     )
 
 
-def _times(found: Sequence[Found], ledger: Ledger, settings: Settings) -> tuple[dict[str, list[float]], list[str]]:
+def _times(
+    found: Sequence[TrainedTrial], ledger: Ledger, settings: ProfileSettings
+) -> tuple[dict[str, list[float]], list[str]]:
     """Seconds up to each prediction of each network, by its trial's id; and notes on how they were measured."""
     times: dict[str, list[float]] = {}
     notes: list[str] = []
@@ -110,7 +112,7 @@ def _times(found: Sequence[Found], ledger: Ledger, settings: Settings) -> tuple[
     return times, notes
 
 
-def _side(found: Found) -> int:
+def _side(found: TrainedTrial) -> int:
     return DATASETS[found.config.data.name].size
 
 
@@ -160,13 +162,18 @@ def device_name(predictor: ExponentialSequence) -> str:
     return f"{cpu_model() or 'CPU'}, {counted(torch.get_num_threads(), 'thread')}"
 
 
-def errors(members: Sequence[Found]) -> list[float]:
+def errors(members: Sequence[TrainedTrial]) -> list[float]:
     """In percent, of each answer, as the ledger has them."""
     return [point.error for point in eann.sequence_curve([sequences.member(it.record.result) for it in members])]
 
 
 def table(
-    members: Sequence[Found], predictor: ExponentialSequence, latencies: Sequence[Latency], *, batch: int, device: str
+    members: Sequence[TrainedTrial],
+    predictor: ExponentialSequence,
+    latencies: Sequence[Latency],
+    *,
+    batch: int,
+    device: str,
 ) -> Table:
     """A line for each answer."""
     costs = predictor.costs(DATASETS[members[0].config.data.name].size)
@@ -205,15 +212,15 @@ def _note(latencies: Sequence[Latency], batch: int) -> str:
     return f"ms: median, first and third quartile of n = {latencies[0].n} calls with {images}, after {WARM_UP} others."
 
 
-def _title(members: Sequence[Found]) -> str:
+def _title(members: Sequence[TrainedTrial]) -> str:
     return " then ".join(it.label for it in members)
 
 
-def _kind(members: Sequence[Found]) -> str:
+def _kind(members: Sequence[TrainedTrial]) -> str:
     return "validation" if members[0].config.data.validation else "test"
 
 
-def panel(members: Sequence[Found], latencies: Sequence[Latency], *, batch: int, device: str) -> Panel:
+def panel(members: Sequence[TrainedTrial], latencies: Sequence[Latency], *, batch: int, device: str) -> Panel:
     """Error against measured time: an answer stands until the next."""
     times, found = [1000 * latency.median for latency in latencies], errors(members)
     return Panel(

@@ -249,13 +249,13 @@ class Ledger:
             raise StorageError(f"{self._files.address(name)}: cannot be read: {reason(error)}") from error
 
     def _indexed(self, stamps: Mapping[str, Stamp]) -> dict[str, TrialRecord | None]:
-        from orchestrator.ledger.index import Entry, Index
+        from orchestrator.ledger.index import Index, IndexEntry
 
         settled = time.time_ns() - SETTLED
         index = Index(self._files, "index.arrow")
         held = index.records(stamps)
         read = self._records_of(name for name in stamps if name not in held)
-        new = {n: Entry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
+        new = {n: IndexEntry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
         if len(new) > FEW:
             index.update(new, self.begun())
         return held | read
@@ -486,15 +486,15 @@ class Ledger:
             raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
         return self._files.address(name)
 
-    def tell(self, sweep: str, content: dict[str, Any] | None) -> None:
-        """Leaves a driver's word for ``told``, or takes it away. Raises OSError; ValueError for what JSON has not."""
+    def write_status(self, sweep: str, content: dict[str, Any] | None) -> None:
+        """Leaves a driver's word for ``read_status``, or takes it away. Raises OSError; ValueError for what JSON has not."""
         name = f"sweeps/{sweep}/progress.json"
         if content is not None:
             self._files.write(name, checksummed.pack(content))
         elif self._files.exists(name):
             self._files.delete(name)
 
-    def told(self, sweep: str) -> dict[str, Any] | None:
+    def read_status(self, sweep: str) -> dict[str, Any] | None:
         """What the sweep's driver said last; None once it has ended as it should."""
         return self._content(f"sweeps/{sweep}/progress.json")
 

@@ -40,7 +40,7 @@ class Claim:
     def words(self) -> str:
         return f"{self.method} {'improves' if self.improves else 'degrades'}"
 
-    def holds(self, percent: float) -> bool:
+    def agrees_with(self, percent: float) -> bool:
         """Whether at least the percentage of wins is on its side."""
         return percent > 50 if self.improves else percent < 50
 
@@ -111,7 +111,7 @@ def _claimed(claim: Claim, row: WinRow) -> tuple[Entry, ...]:
         Entry(value=claim.words),
         Entry(value=claim.metric),
         Entry(value=percent),
-        _yes(percent is not None and claim.holds(percent)),
+        _yes(percent is not None and claim.agrees_with(percent)),
     )
 
 
@@ -160,7 +160,7 @@ def _of_the_footnote() -> Iterator[Words]:
 def _of_claims(percents: Percentages) -> Iterator[Words]:
     for claim in CLAIMS:
         percent = percents[claim.method, claim.metric]
-        if percent is not None and not claim.holds(percent):
+        if percent is not None and not claim.agrees_with(percent):
             yield f"section {claim.section}", f"{claim.words} at {claim.metric}", f"wins {percent:.2f} % (Table 5)"
     for metric in METRICS:
         percent = percents["exp3", metric]

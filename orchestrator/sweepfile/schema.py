@@ -254,7 +254,7 @@ else:
     AnyMethod = Annotated[reduce(or_, _tagged), Discriminator(_regime)]
 
 
-class Report(sweep.Report):
+class CheckedReport(sweep.Report):
     """Names are those of the registries."""
 
     tables: Annotated[list[Literal[tuple(LAYOUTS)]], AfterValidator(_distinct)] = Field(default=[])  # type: ignore[valid-type]
@@ -275,7 +275,7 @@ class SweepFile(BaseModel):
     resources: Resources = Resources()
     retries: Retries = Retries()
     notify: Notify = Notify()
-    report: Report = Report()
+    report: CheckedReport = CheckedReport()
 
     @property
     def expanded_methods(self) -> dict[str, Method]:
@@ -438,7 +438,7 @@ SECTIONS: dict[str, type[Any]] = {
     "resources": Resources,
     "retries": Retries,
     "notify": Notify,
-    "report": Report,
+    "report": CheckedReport,
 }
 
 PARTS: dict[str, Any] = {
@@ -447,7 +447,7 @@ PARTS: dict[str, Any] = {
     "methods": AnyMethod,
     "weights": Weights,
     "training": Training,
-    "report": Report,
+    "report": CheckedReport,
 }
 """What a section, or each item of it, is read into."""
 

@@ -18,10 +18,10 @@ from anytime_core.config import Ann, Joint
 from anytime_core.errors import CheckpointError
 from anytime_core.trained import load_network, network_hash
 from anytime_core.training.checkpoint import digest
-from orchestrator.analysis.trace import Comparison, find, mixed, trace
+from orchestrator.analysis.trace import RerunComparison, find, mixed, trace
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.execution.reproduce import Settings, reproduce
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.reproduce import ReproduceSettings, reproduce
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed, epochs_file
 from orchestrator.ledger.ledger import Attempt, Ledger
 from orchestrator.report import render_trial
@@ -137,7 +137,7 @@ def trained(make_trial, load_text, tmp_path_factory) -> tuple[Sweep, Trial, Path
     """A sweep, a trial of it, and the storage in which it was trained."""
     sweep, storage = load_text(TINY), tmp_path_factory.mktemp("trained")
     trial = find(sweep, "aann gamma=2 (1,2) seed 1")
-    where = Surroundings(storage=storage, data_root=storage / "data", code_version="v1")
+    where = WorkerContext(storage=storage, data_root=storage / "data", code_version="v1")
     assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     return sweep, trial, storage
 
@@ -315,8 +315,8 @@ def edit(ledger: Ledger, trial: Trial, change: Edit) -> None:
     path.write_bytes(checksummed.pack(content))
 
 
-def rerun(trial: Trial, ledger: Ledger) -> Comparison:
-    return reproduce(trial, ledger, Settings(data_root=ledger.storage / "data"), Console(quiet=True))
+def rerun(trial: Trial, ledger: Ledger) -> RerunComparison:
+    return reproduce(trial, ledger, ReproduceSettings(data_root=ledger.storage / "data"), Console(quiet=True))
 
 
 def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -397,7 +397,7 @@ def test_an_older_record_is_compared_by_its_checkpoint_and_without_one_nothing_i
 def test_a_diverged_trial_diverges_again_to_the_same_bits(load_text, ledger) -> None:
     sweep = load_text(TINY.replace("0: 0.1", "0: 1.0e+30"))
     trial = find(sweep, "ann (1,2) seed 0")
-    where = Surroundings(storage=ledger.storage, data_root=ledger.storage / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=ledger.storage / "data")
     assert run_trial(trial, where, lambda epochs: None).state is TrialState.DIVERGED
     comparison = rerun(trial, ledger)
     assert comparison.same_bits

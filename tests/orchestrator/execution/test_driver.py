@@ -12,10 +12,10 @@ import pytest
 
 from orchestrator.errors import StorageError
 from orchestrator.execution import driver
-from orchestrator.execution.driver import Settings
+from orchestrator.execution.driver import SweepSettings
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
-from orchestrator.sweep.retries import FailureKind, Retries, Tally
+from orchestrator.sweep.retries import FailureKind, FailureTally, Retries
 from orchestrator.sweep.trial import Trial
 
 DOWN = "s3://bucket/runs/trials: cannot be read: no answer"
@@ -52,9 +52,9 @@ class Waits:
 
 
 def rounds(ledger: Ledger, policy: Retries, said: list[str]) -> Any:
-    settings = Settings(storage=ledger.storage, data_root=Path("data"), tracking_uri="sqlite:///none")
+    settings = SweepSettings(storage=ledger.storage, data_root=Path("data"), tracking_uri="sqlite:///none")
     nobody: Any = SimpleNamespace(name="small")
-    made = driver._Rounds(nobody, settings, ledger, Tally(policy), nobody, nobody, said.append, nobody)
+    made = driver._Rounds(nobody, settings, ledger, FailureTally(policy), nobody, nobody, said.append, nobody)
     made._rng = random.Random(0)
     return made
 
@@ -92,7 +92,7 @@ def test_a_trial_that_is_lost_while_the_storage_is_down_starts_again(
     progress: Any = SimpleNamespace(lost=lambda trial_id, reason: told.append(reason))
     tracker: Any = SimpleNamespace(ended=lambda *words: None)
     nobody: Any = SimpleNamespace(requested=False)
-    heard = driver._Round(plan.to_run, ledger, Tally(Retries()), progress, tracker, nobody, print, nobody)
+    heard = driver._Round(plan.to_run, ledger, FailureTally(Retries()), progress, tracker, nobody, print, nobody)
     outage.left = 1
     heard.lost(trial.id, "its process died", FailureKind.LOST)
     assert told == ["its process died"]

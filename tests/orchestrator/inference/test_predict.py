@@ -28,7 +28,7 @@ from anytime_core.trained import TrainedNetwork, load_network
 from orchestrator.analysis.sequences import member
 from orchestrator.cli import cli
 from orchestrator.errors import UsageError
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.inference import images, lookup, predict
 from orchestrator.inference.onnx_runner import Network
 from orchestrator.ledger.ledger import Ledger
@@ -62,7 +62,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sweep, Ledg
     path.write_text(TEXT)
     sweep, ledger = load(path), Ledger(folder / "runs")
     ledger.make()
-    where = Surroundings(storage=ledger.storage, data_root=folder, check_md5=True, code_version="test")
+    where = WorkerContext(storage=ledger.storage, data_root=folder, check_md5=True, code_version="test")
     for trial in sweep.trials:
         assert run_trial(trial, where, lambda epochs: None).error is None
     return path, sweep, ledger

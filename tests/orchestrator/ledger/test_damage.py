@@ -15,7 +15,7 @@ import pytest
 
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.tracking import tracker
@@ -81,7 +81,7 @@ def trial(make_trial) -> Trial:
 
 
 def run(trial: Trial, storage: Path, report: Callable[[list[EpochMetrics]], None]) -> tuple[str, ...]:
-    where = Surroundings(storage=storage, data_root=storage / "data")
+    where = WorkerContext(storage=storage, data_root=storage / "data")
     return run_trial(trial, where, report).notes
 
 

@@ -24,7 +24,7 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from anytime_core.training.trainer import train
 from orchestrator.errors import HeldError, StorageError, UsageError
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.ledger import Ledger, SupersededError
 from orchestrator.ledger.lock import Pace, TakenError
@@ -261,7 +261,7 @@ def test_many_results_are_read_by_the_index(ledger, make_trial, make_record, mon
 
 def test_an_interrupted_trial_goes_on_to_the_same_bits(ledger, make_trial, tmp_path) -> None:
     trial = make_trial()
-    where = Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
     direct = train(trial.config, device="cpu", threads=1)
 
     def interrupt(epochs: object) -> None:
@@ -281,7 +281,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_bits(ledger, make_trial, tmp_p
 
 def test_going_on_with_other_threads_is_noted(ledger, make_trial, tmp_path) -> None:
     trial = make_trial()
-    where = Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
 
     def interrupt(epochs: object) -> None:
         raise KeyboardInterrupt

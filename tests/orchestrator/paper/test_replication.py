@@ -233,4 +233,4 @@ def test_it_goes_into_a_document() -> None:
 def test_exactly_half_of_the_wins_is_on_nobodys_side() -> None:
     for improves in (True, False):
         claim = Claim(section="", method="aann", metric="1", improves=improves)
-        assert [claim.holds(percent) for percent in (49.9, 50.0, 50.1)] == [not improves, False, improves]
+        assert [claim.agrees_with(percent) for percent in (49.9, 50.0, 50.1)] == [not improves, False, improves]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytime_core.config import Aann, Joint, NetworkConfig, Opt, Regime
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan
 from orchestrator.planning.estimate import PARTS, Speeds, device_for, disk_of, fit, outlook, schedule
@@ -155,7 +155,7 @@ def test_disk_is_that_of_a_trial_of_the_same_length_or_computed(make_trial, make
 
 def test_the_computed_disk_is_about_that_of_a_real_trial(make_trial, ledger: Ledger, tmp_path) -> None:
     trial: Trial = make_trial(network=NetworkConfig(n=2, c=8))
-    where = Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
     assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     taken = sum(path.stat().st_size for path in ledger.folder(trial.id).rglob("*") if path.is_file())
     assert disk_of(trial.config) == pytest.approx(taken, rel=0.2)

@@ -24,7 +24,7 @@ from anytime_core.data.cache import load as load_images
 from anytime_core.model.network import build_network
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import UsageError
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
@@ -123,7 +123,7 @@ def _made(folder: Path, empty: Path) -> Told:
 def trained(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Told:
     """Two trials that were trained. To be read, not changed."""
     made = _made(tmp_path_factory.mktemp("trained"), empty)
-    where = Surroundings(storage=made.ledger.local, data_root=made.ledger.local / "data", code_version=CODE)
+    where = WorkerContext(storage=made.ledger.local, data_root=made.ledger.local / "data", code_version=CODE)
     for trial in made.sweep.trials:
         assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     made.tell()
