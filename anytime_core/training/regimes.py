@@ -92,4 +92,4 @@ PHASES: dict[type, Callable[[TrialConfig, AnytimeResNet], tuple[Phase, ...]]] = 
     Midfeat: midfeat,
     NoGrad: no_grad,
 }
-refuse_gaps("regimes.PHASES", PHASES, REGIMES)
+refuse_gaps("regimes.PHASES", PHASES, REGIMES.values())

@@ -116,7 +116,7 @@ RULES: dict[type, Rule] = {
     Rwm: Rule(zeros, learned, rwm),
     Avgl: Rule(zeros, averaged, avgl),
 }
-refuse_gaps("selection.RULES", RULES, STRATEGIES)
+refuse_gaps("selection.RULES", RULES, STRATEGIES.values())
 
 
 class Selection:

@@ -487,7 +487,7 @@ class Ledger:
         return self._files.address(name)
 
     def write_status(self, sweep: str, content: dict[str, Any] | None) -> None:
-        """Leaves a driver's word for ``read_status``, or takes it away. Raises OSError; ValueError for what JSON has not."""
+        """Leaves a driver's word, or takes it away. Raises OSError; ValueError for what JSON has not."""
         name = f"sweeps/{sweep}/progress.json"
         if content is not None:
             self._files.write(name, checksummed.pack(content))

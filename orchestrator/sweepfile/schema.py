@@ -44,7 +44,6 @@ from anytime_core.config import (
     Strategy,
     TrainingConfig,
     WeightingConfig,
-    by_name,
     opt_unit,
     refuse,
     refuse_gaps,
@@ -151,7 +150,10 @@ Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_
 Network = Annotated[NetworkConfig, AfterValidator(_feasible)]
 Training = Annotated[TrainingConfig, AfterValidator(_countable)]
 Weights = Annotated[WeightingConfig, BeforeValidator(_named), AfterValidator(_known_weights)]
-AnyStrategy = Annotated[Strategy, Field(discriminator="name"), BeforeValidator(_named)]
+if TYPE_CHECKING:
+    AnyStrategy = Strategy
+else:
+    AnyStrategy = Annotated[reduce(or_, STRATEGIES.values()), Field(discriminator="name"), BeforeValidator(_named)]
 CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -245,7 +247,7 @@ METHODS: dict[str, type[Method]] = {
     "no_grad": NoGradMethod,
 }
 """What a sweep file may say of each regime of the trainer's."""
-refuse_gaps("schema.METHODS", METHODS, by_name(REGIMES))
+refuse_gaps("schema.METHODS", METHODS, REGIMES)
 
 if TYPE_CHECKING:
     AnyMethod = Method
@@ -419,7 +421,7 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
     """What the mapping at pydantic's ``location`` is read into."""
     match list(location):
         case ["methods", _, "joint", "strategy", name]:
-            return by_name(STRATEGIES)[str(name)]
+            return STRATEGIES[str(name)]
         case ["methods", _, "joint", "weights"]:
             return WeightingConfig
         case ["methods", _, regime]:

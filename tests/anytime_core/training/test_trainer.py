@@ -155,12 +155,12 @@ def test_an_epoch_says_what_it_took_of_the_machine() -> None:
 
 
 REGIMES = [
-    *(Joint(strategy=kind()) for kind in STRATEGIES),
+    *(Joint(strategy=kind()) for kind in STRATEGIES.values()),
     *(Opt(unit=2), Midfeat(), NoGrad(), NoGrad(variant="stop_gradient")),
     *(Joint(strategy=kind(warm_up_epochs=1, mixing=0.001)) for kind in (Exp3, Rwm)),
 ]
 NAMES = [
-    *(kind().name for kind in STRATEGIES),
+    *(kind().name for kind in STRATEGIES.values()),
     *("opt", "midfeat", "no_grad", "stop_gradient", "authors' exp3", "authors' rwm"),
 ]
 
