@@ -52,6 +52,7 @@ from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
+from orchestrator.stats.significance import TESTS
 from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
@@ -140,6 +141,18 @@ def _distinct(values: list[T]) -> list[T]:
     if len(set(values)) < len(values):
         raise ValueError(f"{values} holds one value twice")
     return values
+
+
+def _named_in(registry: Mapping[str, object]) -> BeforeValidator:
+    """A name that the registry has when the file is read."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or value not in registry:
+            *others, last = map(repr, registry)
+            raise ValueError(f"given {_given(value)}; must be {', '.join(others)} or {last}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _regime(value: Any) -> str:
@@ -259,8 +272,9 @@ else:
 class CheckedReport(sweep.Report):
     """Names are those of the registries."""
 
-    tables: Annotated[list[Literal[tuple(LAYOUTS)]], AfterValidator(_distinct)] = Field(default=[])  # type: ignore[valid-type]
-    figures: Annotated[list[Literal[tuple(FIGURES)]], AfterValidator(_distinct)] = Field(default=[])  # type: ignore[valid-type]
+    tables: Annotated[list[Annotated[str, _named_in(LAYOUTS)]], AfterValidator(_distinct)] = Field(default=[])
+    figures: Annotated[list[Annotated[str, _named_in(FIGURES)]], AfterValidator(_distinct)] = Field(default=[])
+    p_value: Annotated[str, _named_in(TESTS)] = "hoeffding"
 
 
 class SweepFile(BaseModel):
