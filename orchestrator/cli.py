@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
@@ -15,20 +15,13 @@ import click
 
 from anytime_core.data.catalog import DATASETS
 from anytime_core.errors import TrainerError
-from anytime_core.files import write_atomically
 from orchestrator.errors import OrchestratorError, UsageError
 
 if TYPE_CHECKING:
-    from anytime_core.predictor import ExponentialSequence
-    from orchestrator.inference.images import Picture
     from orchestrator.inference.lookup import Found
-    from orchestrator.inference.predict import Limits
-    from orchestrator.ledger.ledger import Ledger
     from orchestrator.ledger.storage import Location
-    from orchestrator.planning.plan import Plan
     from orchestrator.sweep.grid import Sweep
     from orchestrator.sweep.notify import Notify
-    from orchestrator.system.hardware import Node
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -343,6 +336,7 @@ def plan(
     Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
     With --address the cluster is asked what it has, and what it cannot hold is refused.
     """
+    from orchestrator.cluster import capacity
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.planning import estimate, packing
     from orchestrator.planning import plan as planning
@@ -352,49 +346,18 @@ def plan(
     grid, ledger = load(sweep_file), Ledger(storage)
     _note(grid)
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
-    nodes, speeds = _nodes(_checked_address(address), entries), estimate.Speeds.of(ledger)
+    trials = [entry.trial for entry in entries.to_run]
+    nodes, speeds = capacity.machines_for(trials, _checked_address(address)), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)
     outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
     if form == "table":
-        notes = (*packed.notes, *_impossible(entries, nodes))
+        notes = (*packed.notes, *packing.notes_on_faults(trials, nodes))
         title = f"{sweep_file}: {planning.summary(entries)}"
         click.echo(render.table_text(render.plan_table(outlook, title, notes)))
     else:
         _print(render.plan_rows(outlook), form, title="")
     if form == "table" and len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
         click.echo(f"\n{planning.power(grid)}")
-
-
-def _nodes(address: str | None, entries: Plan) -> list[Node]:
-    """The machines that a plan is for. What a cluster cannot hold is refused."""
-    from orchestrator.planning import estimate, packing
-
-    trials = [entry.trial for entry in entries.to_run]
-    if not address:
-        return [estimate.here(trials)]
-    nodes = _machines_at(address)
-    packing.refuse(trials, nodes)
-    return nodes
-
-
-def _impossible(entries: Plan, nodes: list[Node]) -> list[str]:
-    """What this machine cannot hold is only told: the sweep may be meant for another."""
-    from orchestrator.planning import packing
-
-    faults = packing.faults([entry.trial for entry in entries.to_run], nodes)
-    return [f"{fault} here: {packing.advice(nodes)}; or --address for a cluster" for fault in faults]
-
-
-def _machines_at(address: str) -> list[Node]:
-    from tempfile import TemporaryDirectory
-
-    from orchestrator.system.environment import prepare_ray
-
-    prepare_ray(own_cluster=False)
-    from orchestrator.cluster import nodes
-
-    with TemporaryDirectory() as folder:
-        return nodes.machines_at(address, Path(folder) / "ray.log")
 
 
 @cli.command()
@@ -453,7 +416,13 @@ def report_command(
     _refuse_contradictions()
     grid, ledger = load(sweep_file), Ledger(storage)
     if html or output:
-        for path in _published(grid, ledger, tracking_uri, html, output):
+        from orchestrator.report import publish
+        from orchestrator.tracking.store import check_uri, default_uri
+        from orchestrator.tracking.tracker import run_links
+
+        links = run_links(ledger, grid.name, check_uri(tracking_uri or default_uri(storage)))
+        say = partial(click.echo, err=True)
+        for path in publish.publish(grid, ledger, links, say, folder=output, page_file=html):
             click.echo(f"written: {path}")
     elif compare:
         from orchestrator.paper import comparison
@@ -488,31 +457,6 @@ def _refuse_contradictions() -> None:
         raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
     if {"--compare", "--table"} <= given:
         raise UsageError("--compare has one table: not to be given with --table")
-
-
-def _published(
-    grid: Sweep, ledger: Ledger, tracking_uri: str | None, page: Path | None, folder: Path | None
-) -> Iterator[Path]:
-    from orchestrator.report import publish
-    from orchestrator.tracking.store import check_uri, default_uri
-    from orchestrator.tracking.tracker import run_links
-
-    say = partial(click.echo, err=True)
-    links = run_links(ledger, grid.name, check_uri(tracking_uri or default_uri(ledger.storage)))
-    if folder:
-        publish.write(grid, ledger, folder, links, say)
-        yield folder
-    if page:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(page, (folder / publish.PAGE).read_bytes() if folder else _page(grid, ledger, links, say))
-        yield page
-
-
-def _page(grid: Sweep, ledger: Ledger, links: dict[str, str], say: Callable[[str], object]) -> bytes:
-    from orchestrator.report import publish
-
-    drawn = publish.draw(grid, ledger)
-    return publish.html(grid, ledger, publish.read_tables(grid, ledger, drawn, say), drawn, links).encode()
 
 
 _cell = click.argument("cell", nargs=-1, required=True)
@@ -655,30 +599,12 @@ def predict(
     with profiling.threads(threads):
         predictor = networks.predictor(members, Ledger(storage), device)
         predicting.prepare(predictor, images[0])
-        answers = [_answer(predictor, members, image, limits, form) for image in images]
+        say: Callable[[str], object] = click.echo if form == "table" else str
+        answers = [predicting.answer(predictor, members, image, limits, say) for image in images]
     if form == "json":
         from orchestrator.report import render
 
         click.echo(render.as_json(answers))
-
-
-def _answer(
-    predictor: ExponentialSequence, members: Sequence[Found], image: Picture, limits: Limits, form: str
-) -> dict[str, Any]:
-    """Shows the answers for one image as they come, for people; all of them together for machines."""
-    from orchestrator.inference import predict as predicting
-
-    say: Callable[[str], object] = click.echo if form == "table" else str
-    names = [member.label for member in members]
-    say(f"{image.name}: {', then '.join(names)}" + "".join(f"; {note}" for note in image.notes))
-    say(predicting.COLUMNS)
-    rows = []
-    for row in predicting.rows(predictor, members, image, limits):
-        say(predicting.line(row, len(members) > 1))
-        rows.append(row)
-    answer = rows[-1]
-    say(f"answer: {answer['answer']} ({answer['probability']:.4f}), prediction {len(rows)} of {len(predictor.units)}\n")
-    return {"image": image.name, "networks": names, "notes": list(image.notes), "answer": answer, "predictions": rows}
 
 
 @cli.command()
