@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,34 @@ def prepare(predictor: ExponentialSequence, picture: Picture) -> None:
     predictor.predict(picture.pixels)
 
 
+def answer(
+    predictor: ExponentialSequence,
+    members: Sequence[TrainedTrial],
+    picture: Picture,
+    limits: Limits,
+    say: Callable[[str], object] = str,
+) -> dict[str, Any]:
+    """Classifies one image: ``say`` gets each line for people as soon as it is known, the result holds all of them for
+    machines. Raises what ``rows`` raises."""
+    names = [member.label for member in members]
+    say(f"{picture.name}: {', then '.join(names)}" + "".join(f"; {note}" for note in picture.notes))
+    say(COLUMNS)
+    predictions = []
+    for row in rows(predictor, members, picture, limits):
+        say(line(row, len(members) > 1))
+        predictions.append(row)
+    last = predictions[-1]
+    count = f"prediction {len(predictions)} of {len(predictor.units)}"
+    say(f"answer: {last['answer']} ({last['probability']:.4f}), {count}\n")
+    return {
+        "image": picture.name,
+        "networks": names,
+        "notes": list(picture.notes),
+        "answer": last,
+        "predictions": predictions,
+    }
+
+
 def rows(
     predictor: ExponentialSequence, members: Sequence[TrainedTrial], picture: Picture, limits: Limits
 ) -> Iterator[Row]:
@@ -58,18 +86,18 @@ def rows(
     dataset, found = members[0].config.data.name, False
     names, costs = DATASETS[dataset].class_names, predictor.costs(DATASETS[dataset].size)
     try:
-        for answer in predictor.refine(picture.pixels, **limits.as_arguments()):
+        for prediction in predictor.refine(picture.pixels, **limits.as_arguments()):
             found = True
             yield {
-                "prediction": answer.index + 1,
-                "network": members[answer.member].label,
-                "unit": answer.unit,
-                "cost": answer.cost,
-                "relative": answer.cost / costs[-1],
-                "seconds": answer.seconds,
-                "class": int(answer.classes[0]),
-                "answer": names[int(answer.classes[0])],
-                "probability": answer.confidence,
+                "prediction": prediction.index + 1,
+                "network": members[prediction.member].label,
+                "unit": prediction.unit,
+                "cost": prediction.cost,
+                "relative": prediction.cost / costs[-1],
+                "seconds": prediction.seconds,
+                "class": int(prediction.classes[0]),
+                "answer": names[int(prediction.classes[0])],
+                "probability": prediction.confidence,
             }
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -128,6 +128,11 @@ def refuse(trials: Collection[Trial], nodes: Sequence[Node]) -> None:
         raise ClusterError("\n".join([*found, advice(nodes)]))
 
 
+def notes_on_faults(trials: Collection[Trial], nodes: Sequence[Node]) -> list[str]:
+    """Tells the faults of this machine and refuses nothing: the sweep may be meant for another."""
+    return [f"{fault} here: {advice(nodes)}; or --address for a cluster" for fault in faults(trials, nodes)]
+
+
 def advice(nodes: Sequence[Node]) -> str:
     """What there is, and what to ask for instead."""
     there = "; ".join(f"{node.name} has {node.cpus:g} CPUs and {len(node.gpus)} GPUs" for node in nodes)

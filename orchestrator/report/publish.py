@@ -45,6 +45,32 @@ def write(
     return tables
 
 
+def publish(
+    sweep: Sweep,
+    ledger: Ledger,
+    links: Mapping[str, str],
+    say: Callable[[str], object],
+    *,
+    folder: Path | None = None,
+    page_file: Path | None = None,
+) -> Iterator[Path]:
+    """Writes the folder, the page or both, and yields each as soon as it is there. ``links`` and ``say`` are those of
+    ``write``."""
+    if folder:
+        write(sweep, ledger, folder, links, say)
+        yield folder
+    if page_file:
+        page_file.parent.mkdir(parents=True, exist_ok=True)
+        content = (folder / PAGE).read_bytes() if folder else _page(sweep, ledger, links, say)
+        write_atomically(page_file, content)
+        yield page_file
+
+
+def _page(sweep: Sweep, ledger: Ledger, links: Mapping[str, str], say: Callable[[str], object]) -> bytes:
+    drawn = draw(sweep, ledger)
+    return html(sweep, ledger, read_tables(sweep, ledger, drawn, say), drawn, links).encode()
+
+
 def read_tables(sweep: Sweep, ledger: Ledger, drawn: Collection[str], say: Callable[[str], object]) -> Tables:
     """The tables, and a note on each figure that is asked for and cannot be drawn, which ``say`` is told too."""
     tables = report.read_tables(sweep, ledger)

@@ -114,3 +114,10 @@ def test_all_that_no_node_can_hold_is_refused_at_once(make_trial) -> None:
         "box has 16 CPUs and 0 GPUs; change the sweep's resources, or give --gpus 0 to train on CPUs",
     ]
     packing.refuse(trials[3:], [BOX])
+
+
+def test_what_this_machine_cannot_hold_is_noted_and_not_refused(make_trial) -> None:
+    trials = [make_trial(resources=Resources(cpus=cpus, gpus=0)) for cpus in (16, 17)]
+    (note,) = packing.notes_on_faults(trials, [BOX])
+    assert note.startswith("a trial asks for 17 CPUs and 0 GPUs, and no node has that here: box has 16 CPUs")
+    assert note.endswith("; or --address for a cluster")

@@ -114,3 +114,22 @@ def test_a_figure_that_cannot_be_drawn_is_named_with_its_reason(load_text, fill,
     for name in ("report.txt", "report.html", "report.md", "report.tex"):
         assert note in (tmp_path / name).read_text(), name
     assert note in json.loads((tmp_path / "report.json").read_text())["notes"]
+
+
+def test_a_folder_a_page_or_both_are_published_and_named_once_they_are_there(load_text, fill, tmp_path) -> None:
+    sweep = asking(load_text(TEXT), figures=["periods", "cost"])
+    ledger, said = fill(sweep), []
+
+    def published(**places: Path) -> list[Path]:
+        found = []
+        for path in publish.publish(sweep, ledger, {}, said.append, **places):
+            assert path.exists()
+            found.append(path)
+        return found
+
+    alone, both, folder = tmp_path / "new" / "alone.html", tmp_path / "both.html", tmp_path / "report"
+    assert published(page_file=alone) == [alone]
+    assert published(folder=folder, page_file=both) == [folder, both]
+    assert both.read_bytes() == (folder / publish.PAGE).read_bytes()
+    assert "Error by cost" in alone.read_text()
+    assert said == 2 * ["Figure periods is not drawn: no network has two periods."]

@@ -1,0 +1,25 @@
+"""The commands of ``orchestrate``: each parses, calls and prints."""
+
+# Whatever is slow to import is imported inside the commands: ``orchestrate --help`` answers at once.
+from orchestrator.cli import data, networks, report, services, sweep, trials
+from orchestrator.cli.main import cli, main
+
+__all__ = ["cli", "main"]
+
+COMMANDS = (
+    sweep.sweep,
+    sweep.plan,
+    sweep.status,
+    report.report,
+    report.paper,
+    trials.show,
+    trials.reproduce,
+    networks.predict,
+    networks.profile,
+    networks.export,
+    data.data,
+    services.ui,
+    services.doctor,
+)
+for command in COMMANDS:
+    cli.add_command(command)

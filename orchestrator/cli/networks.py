@@ -1,0 +1,145 @@
+"""The commands on trained networks: classify images, measure, and write a file that runs elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli import options
+from orchestrator.cli.output import print_written
+from orchestrator.cli.places import Places
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.inference.lookup import TrainedTrial
+
+
+def _find(words: Sequence[str], places: Places, *, sequence: bool = False) -> list[TrainedTrial]:
+    from orchestrator.inference import lookup
+
+    def trial_of(run_id: str) -> str:
+        from orchestrator.tracking import store
+
+        return store.trial_of(run_id, places.tracking_uri)
+
+    return lookup.find(words, places.ledger, sequence=sequence, trial_of=trial_of)
+
+
+@click.command()
+@options.on_networks("NETWORK... IMAGE...")
+@click.option("--deadline", metavar="TIME", help="Answer within so much time, such as 5ms.")
+@click.option("--budget", type=float, help="A part of the whole cost up to 1; above 1, multiply-adds of one image.")
+@click.option("--confidence", type=float, help="Stop once some class is so probable, from 0 to 1.")
+@click.option("--resize", is_flag=True, help="Make pictures of another size fit.")
+@options.as_a_predictor
+@options.form(options.TABLE_OR_JSON)
+def predict(
+    words: tuple[str, ...],
+    places: Places,
+    deadline: str | None,
+    budget: float | None,
+    confidence: float | None,
+    resize: bool,
+    sequence: bool,
+    device: str | None,
+    threads: int | None,
+    form: str,
+) -> None:
+    """Classify images with a network that refines its answer.
+
+    NETWORK is a trial's id, its first digits, an id of an MLflow run, or SWEEP.yaml and words of a cell, as for `show`.
+    Several ids are a sequence, run by depth. An IMAGE is a .png, .jpg, or an .npy of pixels as the data set has them.
+    Each image has the limits to itself; the first call, which takes longer, is not the one that is shown.
+    """
+    from anytime_core.data.catalog import DATASETS
+    from orchestrator.inference import images as pictures
+    from orchestrator.inference import lookup
+    from orchestrator.inference import predict as predicting
+    from orchestrator.inference import profile as profiling
+    from orchestrator.report import render
+
+    paths = [Path(word) for word in words if pictures.is_image(word)]
+    if not paths:
+        raise UsageError(f"no image is given; allowed: files that end in {', '.join(pictures.SUFFIXES)}")
+    limits = predicting.Limits(
+        deadline=predicting.seconds(deadline) if deadline else None, budget=budget, confidence=confidence
+    )
+    members = _find([word for word in words if not pictures.is_image(word)], places, sequence=sequence)
+    images = pictures.read(paths, DATASETS[members[0].config.data.name], resize=resize)
+    say: Callable[[str], object] = click.echo if form == "table" else str
+    with profiling.threads(threads):
+        predictor = lookup.predictor(members, places.ledger, device)
+        predicting.prepare(predictor, images[0])
+        answers = [predicting.answer(predictor, members, image, limits, say) for image in images]
+    if form == "json":
+        click.echo(render.as_json(answers))
+
+
+@click.command()
+@options.on_networks("NETWORK...")
+@click.option("--time", "by_time", is_flag=True, help="Of a sweep: by time measured here, not by multiply-adds.")
+@click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True, help="Calls that are measured.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at once.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Write table and figure there too.")
+@options.as_a_predictor
+@options.form(options.ROWS)
+def profile(
+    words: tuple[str, ...],
+    places: Places,
+    by_time: bool,
+    repeats: int,
+    batch: int,
+    output: Path | None,
+    sequence: bool,
+    device: str | None,
+    threads: int | None,
+    form: str,
+) -> None:
+    """Measure a network's predictions, or compare a sweep's.
+
+    Of a network: cost, error and time of each prediction, here. Of a sweep: which network is best at each budget.
+
+    NETWORK is as for `predict`; SWEEP.yaml alone is all of its networks that have finished, and sequences of them. In
+    a folder, --output, the figure is a .png and a .svg, the table a .csv.
+    """
+    from orchestrator.inference import lookup
+    from orchestrator.inference import profile as profiling
+    from orchestrator.report import render
+    from orchestrator.sweepfile.load import load
+
+    settings, ledger = (
+        profiling.ProfileSettings(repeats=repeats, batch=batch, device=device, threads=threads),
+        places.ledger,
+    )
+    if len(words) == 1 and lookup.is_sweep(words[0]) and not sequence:
+        shown = profiling.of_sweep(load(Path(words[0])), ledger, settings, by_time=by_time)
+    elif by_time:
+        raise UsageError("--time is for all of a sweep: one network's time is always measured")
+    else:
+        shown = profiling.of_networks(_find(words, places, sequence=sequence), ledger, settings)
+    click.echo(render.show(shown.tables, form))
+    for path in profiling.write(shown, output) if output else ():
+        print_written(path, err=form != "table")
+
+
+@click.command()
+@options.on_networks("NETWORK")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file, a .zip.")
+def export(words: tuple[str, ...], places: Places, output: Path) -> None:
+    """Write a network as one file for ONNX Runtime.
+
+    It is run unit by unit, and runs itself: `python FILE image.npy`.
+
+    NETWORK is as for `predict`. Needs `pip install -e '.[export]'`; to run the file, numpy and onnxruntime are enough.
+    """
+    from orchestrator.inference import export as exporting
+    from orchestrator.inference import lookup
+
+    found = _find(words, places)
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} networks are given; a file holds one")
+    exporting.export(lookup.network(found[0], places.ledger, "cpu"), exporting.describe(found[0]), output)
+    print_written(output)

@@ -1,0 +1,173 @@
+"""The options and arguments that several commands take, each made once, and the groups that they come in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.main import set_debug
+from orchestrator.cli.parameter_types import Names, Share, StorageType
+from orchestrator.cli.places import DEFAULT_STORAGE, Places
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.ledger.storage import Location
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+TABLE_OR_JSON = ("table", "json")
+ROWS = (*TABLE_OR_JSON, "csv")
+DOCUMENTS = (*ROWS, "markdown", "latex")
+
+
+# Arguments
+
+
+def _datasets() -> Sequence[str]:
+    from anytime_core.data.catalog import DATASETS
+
+    return tuple(DATASETS)
+
+
+def sweep_file(*, required: bool = True) -> Decorator:
+    name = "SWEEP.yaml" if required else "[SWEEP.yaml]"
+    return click.argument("sweep_file", metavar=name, type=click.Path(path_type=Path), required=required)
+
+
+def words(metavar: str) -> Decorator:
+    return click.argument("words", nargs=-1, required=True, metavar=metavar)
+
+
+cell = click.argument("cell", nargs=-1, required=True)
+dataset = click.argument("name", metavar="DATASET", type=Names(_datasets))
+
+
+# Options
+
+
+def _checked_address(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
+    """Takes an empty address, as an unset variable leaves it, for none."""
+    if address and address != "auto" and ":" not in address:
+        raise UsageError(f"address {address}: allowed: auto, HOST:PORT, ray://HOST:PORT")
+    return address or None
+
+
+def _default_data_root() -> Path:
+    """Follows the variable of ``--storage``, which the commands on data sets do not have."""
+    from orchestrator.ledger.storage import checked
+
+    return Places(storage=checked(os.environ.get("ORCHESTRATE_STORAGE") or DEFAULT_STORAGE)).data_root
+
+
+def form(formats: Sequence[str]) -> Decorator:
+    """The option ``--format`` with these to choose from."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default="table",
+        show_default=True,
+        help="For people or machines.",
+    )
+
+
+debug = click.option(
+    "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
+)
+storage = click.option(
+    "--storage",
+    type=StorageType(),
+    default=DEFAULT_STORAGE,
+    show_default=True,
+    envvar="ORCHESTRATE_STORAGE",
+    show_envvar=True,
+    help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
+    "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
+)
+tracking_uri = click.option(
+    "--tracking-uri",
+    envvar="MLFLOW_TRACKING_URI",
+    show_envvar=True,
+    help="MLflow server or database.  [default: SQLite in the storage folder]",
+)
+_FOLDER_OF_DATA: dict[str, Any] = {
+    "type": click.Path(path_type=Path, file_okay=False),
+    "envvar": "ORCHESTRATE_DATA_ROOT",
+    "show_envvar": True,
+}
+data_root = click.option(
+    "--data-root", help="Folder of the data sets.  [default: data in the storage folder]", **_FOLDER_OF_DATA
+)
+root = click.option(
+    "--root",
+    default=_default_data_root,
+    show_default="data in the storage folder",
+    help="Folder of the data sets.",
+    **_FOLDER_OF_DATA,
+)
+address = click.option(
+    "--address",
+    envvar="RAY_ADDRESS",
+    show_envvar=True,
+    callback=_checked_address,
+    help="Ray cluster.  [default: this machine alone]",
+)
+cpus = click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
+gpus = click.option("--gpus", type=Share(), help="Share of a GPU of each trial, or auto, instead of the sweep's.")
+md5 = click.option(
+    "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."
+)
+sequence = click.option(
+    "--sequence", is_flag=True, help="Run the networks of all depths that CELL fits, one after the other (EANN)."
+)
+device = click.option("--device", help="Such as cpu or cuda:1.  [default: CUDA where there is one]")
+threads = click.option("--threads", type=click.IntRange(min=1), help="On the CPU.  [default: as many as torch takes]")
+
+
+# Groups
+
+
+def together(*options: Decorator) -> Decorator:
+    """Joins options into one decorator; help shows them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def with_places(*others: Decorator) -> Decorator:
+    """Adds ``--storage``, ``--debug`` and the ``others``, which are ``tracking_uri`` and ``data_root`` or one of them.
+    The command gets them all as one ``places``."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_one(
+            *, storage: Location, data_root: Path | None = None, tracking_uri: str | None = None, **rest: Any
+        ) -> Any:
+            places = Places(storage=storage, given_data_root=data_root, given_tracking_uri=tracking_uri)
+            return command(places=places, **rest)
+
+        return together(storage, debug, *others)(with_one)
+
+    return decorate
+
+
+def on_a_sweep(*others: Decorator) -> Decorator:
+    return together(sweep_file(), with_places(*others))
+
+
+def on_networks(metavar: str) -> Decorator:
+    return together(words(metavar), with_places(tracking_uri))
+
+
+on_a_cluster = together(address, cpus, gpus)
+as_a_predictor = together(sequence, device, threads)

@@ -1,0 +1,66 @@
+"""What several commands print, and the commands that they tell the user to type."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.places import DEFAULT_STORAGE, Places
+
+if TYPE_CHECKING:
+    from orchestrator.sweep.grid import Sweep
+
+
+def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") -> None:
+    """Prints a table, JSON or CSV; only the table shows the title."""
+    from orchestrator.report import render
+
+    match form:
+        case "json":
+            click.echo(render.as_json(rows))
+        case "csv":
+            click.echo(render.as_csv(rows))
+        case _:
+            click.echo(render.as_text(title, rows))
+
+
+def print_notes(sweep: Sweep) -> None:
+    """Prints what the sweep file's reader has noted, apart from the output proper."""
+    for note in sweep.notes:
+        click.echo(f"note: {sweep.path}: {note}", err=True)
+
+
+def print_written(path: Path, *, err: bool = False) -> None:
+    click.echo(f"written: {path}", err=err)
+
+
+def same_command() -> str:
+    """Repeats what the user typed, without ``--retry-failed``, passwords and webhooks."""
+    from orchestrator.tracking.store import safe_uri
+
+    words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
+    shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
+    return shlex.join([_program(), *map(safe_uri, shown)])
+
+
+def ui_command(sweep_file: Path, places: Places) -> str:
+    """Makes the command that shows a sweep's runs, with the options that it needs here."""
+    from orchestrator.tracking.store import safe_uri
+
+    parts = [_program(), "ui", str(sweep_file)]
+    if places.given_tracking_uri:
+        parts += ["--tracking-uri", safe_uri(places.given_tracking_uri)]
+    elif places.storage != DEFAULT_STORAGE:
+        parts += ["--storage", str(places.storage)]
+    return shlex.join(parts)
+
+
+def _program() -> str:
+    """Gives the program's name where the shell finds it by its name, else what the user typed."""
+    return "orchestrate" if shutil.which("orchestrate") == shutil.which(sys.argv[0]) else sys.argv[0]

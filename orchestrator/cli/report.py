@@ -1,0 +1,134 @@
+"""The commands that show numbers: those of a sweep, and the paper's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli import options
+from orchestrator.cli.output import print_written
+from orchestrator.cli.parameter_types import Names
+from orchestrator.cli.places import Places
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.analysis.tables import Tables
+    from orchestrator.sweep.grid import Sweep
+
+
+def _long_tables() -> Sequence[str]:
+    from orchestrator.report.render import LONG
+
+    return tuple(LONG)
+
+
+@click.command()
+@options.on_a_sweep(options.tracking_uri)
+@options.form(options.DOCUMENTS)
+@click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
+@click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page with everything.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, file_okay=False), help="Write tables and figures into a folder."
+)
+def report(
+    sweep_file: Path,
+    places: Places,
+    form: str,
+    table: str,
+    compare: str | None,
+    html: Path | None,
+    output: Path | None,
+) -> None:
+    """Show the tables of a sweep: errors, wins, increases."""
+    from orchestrator.report.status import read_tables
+    from orchestrator.sweepfile.load import load
+
+    _refuse_contradictions()
+    grid = load(sweep_file)
+    if html or output:
+        _write(grid, places, folder=output, page_file=html)
+    elif compare:
+        click.echo(_compared(read_tables(grid, places.ledger), form))
+    else:
+        click.echo(_shown(read_tables(grid, places.ledger), form, table))
+
+
+def _refuse_contradictions() -> None:
+    """Raises UsageError for options of ``report`` of which one would silently win."""
+    context = click.get_current_context()
+    flags = {"html": "--html", "output": "--output", "compare": "--compare", "form": "--format", "table": "--table"}
+    given = {
+        flag
+        for name, flag in flags.items()
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
+    files, shown = given & {"--html", "--output"}, given & {"--compare", "--format", "--table"}
+    if files and shown:
+        words = [" and ".join(sorted(names)) for names in (files, shown)]
+        raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
+    if {"--compare", "--table"} <= given:
+        raise UsageError("--compare has one table: not to be given with --table")
+
+
+def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
+    from orchestrator.report import publish
+    from orchestrator.tracking.tracker import run_links
+
+    ledger, say = places.ledger, partial(click.echo, err=True)
+    links = run_links(ledger, sweep.name, places.tracking_uri)
+    for path in publish.publish(sweep, ledger, links, say, folder=folder, page_file=page_file):
+        print_written(path)
+
+
+def _compared(tables: Tables, form: str) -> str:
+    """Shows the sweep's errors beside the paper's."""
+    from orchestrator.paper import comparison
+    from orchestrator.report import render
+
+    found = comparison.compare_tables(tables)
+    match form:
+        case "json":
+            return render.as_json(comparison.comparison_rows(found))
+        case "csv":
+            return render.as_csv(comparison.comparison_rows(found), comparison.COLUMNS)
+        case _:
+            return render.show([comparison.comparison_table(found)], form)
+
+
+def _shown(tables: Tables, form: str, table: str) -> str:
+    """Shows all tables, or the one ``table`` as CSV, which holds but one."""
+    from orchestrator.report import render
+
+    match form:
+        case "json":
+            return render.report_json(tables)
+        case "csv":
+            return render.LONG[table].csv(tables)
+        case _:
+            return render.report_text(tables, form)
+
+
+@click.command()
+@options.form(options.DOCUMENTS)
+def paper(form: str) -> None:
+    """Compute the paper's percentages and test its claims.
+
+    Tables 2a, 2b and 5 follow from its Table 6.
+
+    Exit code 1 if a number is not the printed one.
+    """
+    from orchestrator.paper import replication
+    from orchestrator.report import render
+
+    found = replication.build()
+    click.echo(render.show(found.tables, form))
+    if form == "table":
+        click.echo(f"\n{found.agreeing} of {found.printed} numbers are those that the paper prints.")
+    if found.agreeing < found.printed:
+        sys.exit(1)

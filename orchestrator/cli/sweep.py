@@ -1,0 +1,137 @@
+"""The commands that run a sweep, plan it, and show where it stands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import click
+
+from orchestrator.cli import options
+from orchestrator.cli.main import LastingStream, end
+from orchestrator.cli.output import print_notes, print_rows, same_command, ui_command
+from orchestrator.cli.places import Places
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.sweep.notify import Notify
+
+
+def _checked_notify(context: click.Context, parameter: click.Parameter, given: str | None) -> Notify | None:
+    from orchestrator.sweep import notify
+
+    try:
+        return notify.given(given) if given else None
+    except ValueError as error:
+        raise UsageError(f"--notify: {error}") from error
+
+
+@click.command()
+@options.on_a_sweep(options.tracking_uri, options.data_root)
+@options.on_a_cluster
+@click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
+@click.option(
+    "--notify",
+    envvar="ORCHESTRATE_NOTIFY",
+    show_envvar=True,
+    callback=_checked_notify,
+    help="Webhook (http...) or command to tell when it ends, or a method stops; instead of the sweep's.",
+)
+@options.md5
+def sweep(
+    sweep_file: Path,
+    places: Places,
+    address: str | None,
+    cpus: int | None,
+    gpus: float | str | None,
+    retry_failed: bool,
+    notify: Notify | None,
+    check_md5: bool,
+) -> None:
+    """Run what is left of a sweep, then show its tables.
+
+    The same command again goes on where it was interrupted, and runs nothing twice. Ctrl-C stops it once the running
+    trials have saved their state; a second one stops it at once.
+    """
+    from rich.console import Console
+
+    from orchestrator.execution import driver
+    from orchestrator.report import render
+    from orchestrator.report.status import read_tables
+    from orchestrator.sweepfile.load import load
+
+    grid = load(sweep_file)
+    print_notes(grid)
+    settings = driver.SweepSettings(
+        storage=places.storage,
+        data_root=places.data_root,
+        tracking_uri=places.tracking_uri,
+        address=address,
+        check_md5=check_md5,
+        cpus=cpus,
+        gpus=gpus,
+        retry_failed=retry_failed,
+        command=same_command(),
+        notify=notify,
+    )
+    troubles = driver.run(grid, settings, Console(file=cast(IO[str], LastingStream(sys.stderr))))
+    ledger = places.ledger
+    click.echo(render.report_text(read_tables(grid, ledger)))
+    click.echo(f"\nThe whole report: {driver.report_folder(ledger, grid) / 'report.html'}")
+    click.echo(f"Browse the runs: {ui_command(sweep_file, places)}")
+    if troubles:
+        end("\n".join(troubles), 1)
+
+
+@click.command()
+@options.on_a_sweep()
+@options.on_a_cluster
+@options.form(options.ROWS)
+def plan(
+    sweep_file: Path, places: Places, address: str | None, cpus: int | None, gpus: float | str | None, form: str
+) -> None:
+    """List what would run of a sweep, why, and what it would take.
+
+    Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
+    With --address the cluster is asked what it has, and what it cannot hold is refused.
+    """
+    from orchestrator.cluster import capacity
+    from orchestrator.planning import estimate, packing
+    from orchestrator.planning import plan as planning
+    from orchestrator.report import render
+    from orchestrator.sweepfile.load import load
+
+    grid, ledger = load(sweep_file), places.ledger
+    print_notes(grid)
+    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
+    trials = [entry.trial for entry in entries.to_run]
+    nodes, speeds = capacity.machines_for(trials, address), estimate.Speeds.of(ledger)
+    packed = packing.pack(entries, nodes, speeds)
+    outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
+    if form != "table":
+        print_rows(render.plan_rows(outlook), form)
+        return
+    notes = (*packed.notes, *packing.notes_on_faults(trials, nodes))
+    click.echo(render.table_text(render.plan_table(outlook, f"{sweep_file}: {planning.summary(entries)}", notes)))
+    if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
+        click.echo(f"\n{planning.power(grid)}")
+
+
+@click.command()
+@options.on_a_sweep()
+@options.form(options.ROWS)
+def status(sweep_file: Path, places: Places, form: str) -> None:
+    """Show where a sweep's trials stand, also while it runs."""
+    from orchestrator.report import render
+    from orchestrator.report import status as reading
+    from orchestrator.sweepfile.load import load
+
+    grid, ledger = load(sweep_file), places.ledger
+    standing = reading.status(grid, ledger)
+    if form != "table":
+        print_rows(render.status_rows(standing.trials), form)
+        return
+    what = "folder" if isinstance(places.storage, Path) else "such place as"
+    title, line, rest = render.status_text(standing).partition("\n")
+    click.echo(title + ("" if ledger.exists() else f"; there is no {what} {places.storage} yet") + line + rest)

@@ -1,0 +1,60 @@
+"""The commands on one trial of a sweep: show where its numbers come from, and train it again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from orchestrator.cli import options
+from orchestrator.cli.main import end
+from orchestrator.cli.places import Places
+
+
+@click.command()
+@options.on_a_sweep()
+@options.cell
+@options.form(options.TABLE_OR_JSON)
+def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> None:
+    """Show one trial: its numbers, and where they come from.
+
+    CELL is a trial's id, its first digits, or words of its place in the tables: "aann (7,16) cifar10 seed 1".
+    """
+    from orchestrator.analysis import trace
+    from orchestrator.report import render_trial
+    from orchestrator.sweepfile.load import load
+
+    grid = load(sweep_file)
+    found = trace.trace(grid, trace.find(grid, " ".join(cell)), places.ledger)
+    click.echo(render_trial.trace_json(found) if form == "json" else render_trial.trace_text(found))
+
+
+@click.command()
+@options.on_a_sweep(options.data_root)
+@options.cell
+@options.md5
+@options.form(options.TABLE_OR_JSON)
+def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5: bool, form: str) -> None:
+    """Train one trial again: does it give the same bits?
+
+    CELL is as for `show`. The results in the storage folder stay as they are. Exit code 1 if the bits differ.
+    """
+    from rich.console import Console
+
+    from orchestrator.analysis import trace
+    from orchestrator.execution import reproduce as reproducing
+    from orchestrator.report import render_trial
+    from orchestrator.sweepfile.load import load
+
+    grid = load(sweep_file)
+    trial = trace.find(grid, " ".join(cell))
+    settings = reproducing.ReproduceSettings(data_root=places.data_root, check_md5=check_md5)
+    try:
+        comparison = reproducing.reproduce(trial, places.ledger, settings, Console(stderr=True))
+    except KeyboardInterrupt:
+        end("interrupted; nothing was compared", 130)
+    shown = render_trial.comparison_json if form == "json" else render_trial.comparison_text
+    click.echo(shown(comparison))
+    if not comparison.same_bits:
+        sys.exit(1)

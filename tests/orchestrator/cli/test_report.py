@@ -1,0 +1,81 @@
+"""A report goes to the terminal, to a folder or to one page, and never to two that contradict."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweepfile.load import load
+
+QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
+
+
+@pytest.fixture
+def small(tmp_path, make_record) -> Path:
+    """A finished sweep of the paper's smallest network, in the default storage; it has none of the paper's data."""
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "name: small\nnetworks: [{n: 7, c: 16}]\ndatasets: [cifar10]\nmethods: {ann: {}, aann: {strategy: aann}}\n"
+        "report: {figures: [periods, cost]}\n"
+    )
+    ledger = Ledger(tmp_path / "runs")
+    ledger.make()
+    for trial in load(path).trials:
+        ledger.finish(ledger.begin(trial), make_record(trial, (10.0,) * 21))
+    return path
+
+
+def test_a_report_goes_to_a_folder_or_one_page(orchestrate, tmp_path, small) -> None:
+    done = orchestrate("report", "small.yaml", "--output", "all", "--html", "pages/one.html")
+    assert done.code == 0, done.err
+    assert done.out == "written: all\nwritten: pages/one.html\n"
+    assert done.err == "Figure periods is not drawn: no network has two periods.\n"
+    names = {str(path.relative_to(tmp_path / "all")) for path in (tmp_path / "all").rglob("*") if path.is_file()}
+    assert {"report.html", "report.tex", "errors.csv", "figures/cost.svg"} <= names
+    page = (tmp_path / "pages" / "one.html").read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert "Figure periods is not drawn" in page
+
+
+def test_errors_stand_beside_the_papers(orchestrate, small) -> None:
+    """All ten errors of two methods; within 8 % of the paper's are few of them, and counted."""
+    text = orchestrate("report", "small.yaml", "--compare", "paper")
+    assert text.code == 0, text.err
+    assert re.search(r"\d+ of 10 are within", text.out)
+    rows = json.loads(orchestrate("report", "small.yaml", "--compare", "paper", "--format", "json").out)
+    assert [(row["method"], row["metric"], row["ours"]) for row in rows][:2] == [("ann", "1/4", 10), ("ann", "1/2", 10)]
+    table = list(
+        csv.DictReader(io.StringIO(orchestrate("report", "small.yaml", "--compare", "paper", "--format", "csv").out))
+    )
+    assert [row["paper"] for row in table] == [str(row["paper"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--html", "a.html", "--format", "json"], "--html: all there is goes there; not to be given with --format"),
+        (
+            ["--output", "a", "--html", "b", "--compare", "paper", "--table", "wins"],
+            "--html and --output: all there is goes there; not to be given with --compare and --table",
+        ),
+        (["--compare", "paper", "--table", "wins"], "--compare has one table: not to be given with --table"),
+    ],
+)
+def test_options_of_which_one_would_win_are_refused(orchestrate, small, tmp_path, options, message) -> None:
+    done = orchestrate("report", "small.yaml", *options)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert {path.name for path in tmp_path.iterdir()} == {"small.yaml", "runs"}
+
+
+@pytest.mark.parametrize("option", ["--output", "--html"])
+def test_a_place_that_cannot_be_written_is_named(orchestrate, option) -> None:
+    done = orchestrate("report", QUICKSTART, option, "/proc/none")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("\nerror: /proc/none: No such file or directory\n(give --debug to see where)\n")

@@ -1,0 +1,94 @@
+"""A sweep is planned, run and watched in forms for people and for machines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from orchestrator.sweepfile.load import load
+
+TABLE6 = str(Path(__file__).parents[3] / "sweeps" / "table6.yaml")
+QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
+
+
+def parsed_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_plan_is_a_json_list_of_390_trials(orchestrate) -> None:
+    done = orchestrate("plan", TABLE6, "--format", "json")
+    trials = json.loads(done.out)
+    assert (done.code, done.err) == (0, "")
+    assert len(trials) == len({trial["id"] for trial in trials}) == 390
+    assert {trial["id"] for trial in trials} == {trial.id for trial in load(Path(TABLE6)).trials}
+    assert sum(trial["method"] == "opt" for trial in trials) == 156
+    assert {(trial["action"], trial["reason"], trial["step"]) for trial in trials} == {("run", "never ran", 0)}
+    works = [trial["multiply_adds"] for trial in trials]
+    assert works == sorted(works, reverse=True)
+
+
+def test_a_plan_is_a_csv_of_390_rows(orchestrate) -> None:
+    done = orchestrate("plan", TABLE6, "--format", "csv")
+    assert done.code == 0
+    rows = parsed_csv(done.out)
+    assert len(rows) == 390
+    assert {row["dataset"] for row in rows} == {"cifar10", "cifar100", "svhn"}
+    assert {row["unit"] for row in rows if row["method"] != "opt"} == {""}
+
+
+def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tmp_path) -> None:
+    done = orchestrate("plan", QUICKSTART)
+    lines = done.out.splitlines()
+    assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run"
+    assert lines[2].split() == [*["id", "trial", "action", "reason", "cpus", "gpus", "time", "hours", "from", "MiB"]]
+    assert len(lines) == 4 + 28 + 1 + 4 + 2
+    assert [line.partition(":")[2] for line in lines[-6:-3]] == [" unknown", " unknown", " 28 unknown"]
+    assert lines[-1] == (
+        "To be better than ann at 5 %, a method must win, of 4 experiments: more than all by hoeffding, "
+        "more than all by sign-test."
+    )
+    assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_a_plan_tells_what_this_machine_cannot_hold_and_lists_it_still(orchestrate) -> None:
+    done = orchestrate("plan", QUICKSTART, "--cpus", "4096")
+    assert done.code == 0
+    assert "each of 28 trials asks for 4096 CPUs and 0 GPUs, and no node has that here: " in done.out
+    assert "makespan on 1 node" in done.out
+
+
+def test_what_finished_is_in_plan_status_and_report(orchestrate, tmp_path, one_finished) -> None:
+    one_finished(tmp_path / "runs")
+    plan = json.loads(orchestrate("plan", QUICKSTART, "--format", "json").out)
+    assert sum(trial["action"] == "keep" for trial in plan) == 1
+    assert plan[-1]["reason"] == "finished"
+
+    assert orchestrate("status", QUICKSTART).out.startswith("quickstart: 27 pending, 1 finished; no driver runs it\n")
+    statuses = parsed_csv(orchestrate("status", QUICKSTART, "--format", "csv").out)
+    assert [row["state"] for row in statuses].count("finished") == 1
+
+    report = json.loads(orchestrate("report", QUICKSTART, "--format", "json").out)
+    assert report["states"]["finished"] == 1
+    (row,) = [row for row in report["errors"] if row["seeds"]]
+    assert (row["method"], row["network"], row["1"], row["AE"]) == ("ann", "(2,8)", 10, 35)
+    errors = parsed_csv(orchestrate("report", QUICKSTART, "--format", "csv").out)
+    assert [row["1"] for row in errors if row["seeds"] != "0"] == ["10.0"]
+    wins = parsed_csv(orchestrate("report", QUICKSTART, "--format", "csv", "--table", "wins").out)
+    assert {(row["method"], row["n"], row["dropped"]) for row in wins} == {("aann", "0", "4"), ("exp3", "0", "4")}
+    text = orchestrate("report", QUICKSTART).out
+    assert "Not in the tables: 27 pending of 28 trials; a pair that lacks one is dropped." in text
+    assert "nan" not in text
+
+
+def test_where_nothing_failed_there_is_nothing_to_retry(orchestrate) -> None:
+    done = orchestrate("sweep", QUICKSTART, "--retry-failed")
+    assert done.code == 1
+    assert "no trial has failed: there is nothing to retry\n" in done.err
+    assert "28 of 28 trials have not ended" in done.err
+    assert "--retry-failed" not in done.err
+
+
+def test_a_mistyped_storage_folder_is_told(orchestrate) -> None:
+    assert "; there is no folder nowhere yet\n" in orchestrate("status", QUICKSTART, "--storage", "nowhere").out

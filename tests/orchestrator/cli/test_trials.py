@@ -1,0 +1,49 @@
+"""One trial is shown, and trained again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import cli
+from orchestrator.execution.worker import WorkerContext, run_trial
+from orchestrator.ledger import checksummed as sealed
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweepfile.load import load
+
+QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
+
+
+def test_a_trial_is_shown_by_words_of_its_cell_or_digits_of_its_id(orchestrate, tmp_path, one_finished) -> None:
+    one_finished(tmp_path / "runs")
+    trial = load(Path(QUICKSTART)).trials[0]
+    words = orchestrate("show", QUICKSTART, "ann", "2,8", "seed", "0")
+    assert (words.code, words.err) == (0, "")
+    assert words.out.startswith("ann (2,8) digits seed 0: finished\n")
+    assert words.out == orchestrate("show", QUICKSTART, trial.id[:8]).out
+    content = json.loads(orchestrate("show", QUICKSTART, "digits ann (2,8) seed 0", "--format", "json").out)
+    assert content["trial"]["id"] == trial.id
+    assert [row["error"] for row in content["errors"]] == [60, 50, 40, 30, 20, 10]
+    assert content["provenance"]["code_version"] is None  # not written down
+
+
+def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestrate, tmp_path, one, capsys) -> None:
+    (trial,) = load(one).trials
+    ledger = Ledger(tmp_path / "runs")
+    run_trial(trial, WorkerContext(storage=ledger.storage, data_root=tmp_path / "data"), lambda epochs: None)
+    done = orchestrate("reproduce", "one.yaml", "ann", "--no-md5", "--format", "json")
+    assert (done.code, json.loads(done.out)["same_bits"]) == (0, True)
+    assert "training ann (1,2) digits seed 0 again: 22 steps, 1 thread\n" in done.err
+    assert "[1/1 done, 0 running, 0 failed" in done.err
+
+    result = ledger.folder(trial.id) / "result.json"
+    content = sealed.unpack(result.read_bytes())
+    result.write_bytes(sealed.pack(content | {"config": content["config"] | {"seed": 3}}))
+    with pytest.raises(SystemExit) as end:  # here, as torch is imported already
+        cli.main(["reproduce", str(one), "ann", "--storage", str(ledger.storage)])
+    out = capsys.readouterr().out
+    assert end.value.code == 1
+    assert out.startswith(f"other bits: ann (1,2) digits seed 0 ({trial.id})\n")
+    assert ["config:", "seed", "3", "0"] in [line.split() for line in out.splitlines()]
