@@ -270,9 +270,10 @@ def _network_difference(recorded: TrainingRecord, rerun: TrainingRecord) -> Diff
 
 
 def _provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
+    code = _code(recorded) == _code(rerun)
     for name in EXPLAINING:
         before, now = recorded.provenance.get(name), rerun.provenance.get(name)
-        if before != now:
+        if before != now and not (name == "code_version" and code):
             yield Difference(what=name, recorded=before, rerun=now)
 
 
@@ -308,12 +309,29 @@ def mixed(records: Iterable[TrialRecord]) -> list[str]:
     for record in records:
         by_dataset[record.config["data"]["name"]].append(record)
     found = [
-        _counted(_values(records, "code_version"), "by code"),
+        _counted(_codes(records), "by code"),
         *(_counted(_values(own, "data_hash"), f"on {name}") for name, own in by_dataset.items()),
         _counted((record.provenance.get("device_name") or record.result.device for record in records), "on"),
         _counted(_values(records, "torch"), "with torch"),
     ]
     return [note for note in found if note]
+
+
+def _code(record: TrialRecord) -> str:
+    """What trained it: the hash of the sources, which two commits may share and two copies of a version may not; of a
+    record from before there was one, its version."""
+    return str(record.provenance.get("sources") or record.provenance.get("code_version") or "unknown")
+
+
+def _codes(records: Sequence[TrialRecord]) -> Iterator[str]:
+    """The code of each record by its version, as people know it, and by the sources where two have one version."""
+    versions: dict[str, str] = {}
+    for record in records:
+        versions.setdefault(_code(record), str(record.provenance.get("code_version") or "unknown"))
+    shared = Counter(versions.values())
+    for record in records:
+        code, known = _code(record), versions[_code(record)]
+        yield known if shared[known] == 1 else f"{known} (sources {code})"
 
 
 def _values(records: Iterable[TrialRecord], name: str) -> Iterator[str]:

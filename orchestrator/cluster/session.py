@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
+from ray.job_config import JobConfig
 
 from orchestrator.cluster import head_watchdog
 from orchestrator.errors import ClusterError
@@ -41,6 +42,7 @@ def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = la
             options: dict[str, Any] = (
                 {"address": _behind(address)} if address else {"include_dashboard": False, "address": "local"}
             )
+            options["job_config"] = _OwnImports()
             ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -50,6 +52,19 @@ def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = la
             ray.get_runtime_context().gcs_address, head_watchdog.patience(own=not address), lost
         ):
             yield
+
+
+class _OwnImports(JobConfig):  # type: ignore[misc]
+    """Keeps the folder that the command was given in, and that of its script, off the workers' path. Ray would put them
+    first, and a worker would import whatever lies there: another checkout, or somebody's ``torch.py``."""
+
+    @property
+    def _py_driver_sys_path(self) -> list[str]:
+        return []  # a new one each time: Ray adds to it
+
+    @_py_driver_sys_path.setter
+    def _py_driver_sys_path(self, paths: list[str]) -> None:
+        pass
 
 
 def _shut_down() -> None:

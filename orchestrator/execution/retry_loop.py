@@ -22,7 +22,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.sweep.retries import backoff
 from orchestrator.sweep.trial import AUTO, Trial
 from orchestrator.system.environment import prepare_ray
-from orchestrator.system.provenance import code_version
+from orchestrator.system.provenance import code_version, imported_from, sources
 from orchestrator.system.shutdown import Shutdown
 from orchestrator.table import duration
 from orchestrator.text import counted
@@ -88,6 +88,8 @@ class RetryLoop:
             data_root=settings.data_root.absolute(),
             check_md5=settings.check_md5,
             code_version=code_version(),
+            sources=sources(),
+            imports=str(imported_from("anytime_core")),
             sweep=self._run.sweep.name,
             checkpoint_share=self._run.tally.policy.checkpoint_share,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable
@@ -23,9 +24,9 @@ from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
 from orchestrator.ledger.storage import Location, reason
-from orchestrator.sweep.retries import FailureKind, classify, signature
+from orchestrator.sweep.retries import FailureKind, classify, signature, without_numbers
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
-from orchestrator.system.provenance import machine
+from orchestrator.system.provenance import imported_from, machine, sources
 from orchestrator.text import counted
 
 METRICS_INTERVAL = 1.0
@@ -44,6 +45,9 @@ class WorkerContext:
     data_root: Path
     check_md5: bool = True
     code_version: str = "unknown"
+    sources: str = ""
+    """Of the code that the driver imports, with ``imports`` the place; the worker refuses to train with other code."""
+    imports: str = ""
     sweep: str = ""
     checkpoint_share: float = 1.0
 
@@ -112,6 +116,8 @@ def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverL
             return Outcome(record.state)
         if line.held(trial):
             return Outcome(TrialState.PENDING)
+        if other := _other_code(where):
+            return Outcome(TrialState.FAILED, other, FailureKind.INPUT, signature=without_numbers(other))
         attempt = ledger.begin(trial, where.sweep, _device(trial))
     except ElsewhereError as error:
         return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
@@ -121,6 +127,15 @@ def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverL
         )
         return Outcome(TrialState.FAILED, described, classify(error), signature=signature(error))
     return _attempted(trial, where, ledger, attempt, _Epochs(trial, where, ledger, attempt, report, line))
+
+
+def _other_code(where: WorkerContext) -> str | None:
+    """Why this process must not train: it would do so with other code than the driver's, under the driver's name."""
+    if not where.sources or (own := sources()) == where.sources:
+        return None
+    here = f"{socket.gethostname()} imports {imported_from('anytime_core')} (sources {own})"
+    there = f"the command {where.imports} (sources {where.sources})"
+    return f"{here}, {there}: install the same code on every node"
 
 
 def _device(trial: Trial) -> str:
@@ -293,6 +308,7 @@ def _record(
         attempts=attempt.number,
         provenance={
             "code_version": where.code_version,
+            "sources": sources(),
             **hashes,
             "host": attempt.host,
             "threads": trial.resources.cpus,

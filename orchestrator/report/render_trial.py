@@ -10,7 +10,7 @@ from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
 from orchestrator.report.render import ABSENT, as_json, as_text
 
 PROVENANCE = (
-    *("code_version", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
+    *("code_version", "sources", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
     *("python", "torch", "numpy"),
 )
 """What is shown of every trial that ended, ``-`` where an older version did not write it down."""

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +17,27 @@ CODE = ("anytime_core", "orchestrator")
 """The folders whose code trains."""
 
 
+def sources(root: Path | None = None) -> str:
+    """Identifies the sources that train: 12 hex digits of a SHA-256 over the Python files of both packages, as this
+    process imports them, or as they lie below ``root``. Comments count; where the files lie does not."""
+    digest = hashlib.sha256()
+    for package in CODE:
+        folder = root / package if root else imported_from(package)
+        for path in sorted(folder.rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(os.fsencode(f"{package}/{path.relative_to(folder)}\0{content}\0"))
+    return digest.hexdigest()[:12]
+
+
+def imported_from(package: str) -> Path:
+    """The folder that this process imports a package from."""
+    origin = getattr(import_module(package), "__file__", None)
+    return Path(origin).parent if origin else Path()
+
+
 def code_version(root: Path = Path(__file__).parents[2]) -> str:
-    """The commit of the code below ``root`` that trains; else the package's version.
+    """The commit of the code below ``root`` that trains; else the package's version and the hash of its sources, as
+    where git is not installed, does not trust the folder's owner, or holds none of it.
 
     Where that code was changed since, ``-dirty`` and a hash of the changed files, so that two different changes differ;
     what else was changed, such as a text, does not count.
@@ -27,7 +47,7 @@ def code_version(root: Path = Path(__file__).parents[2]) -> str:
         commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
         changed = _changed(root)
     except (OSError, subprocess.SubprocessError):
-        return version("anytime-orchestrator")
+        return f"{version('anytime-orchestrator')}+{sources(root)}"
     return f"{commit}-dirty.{_hash(root, changed)}" if changed else commit
 
 

@@ -67,12 +67,14 @@ def _command(uri: str, host: str, port: int) -> list[str]:
     options = {"--backend-store-uri": uri, "--host": host, "--port": str(port), "--workers": "1"}
     if (artifacts := store.artifact_root(uri)) is not None:
         options["--artifacts-destination"] = artifacts
-    return [sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
+    return [sys.executable, "-P", "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
 
 
 def _environment() -> dict[str, str]:
-    """The server's job runners, of no use here, would take 230 MB each."""
-    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR", **os.environ}
+    """The server's job runners, of no use here, would take 230 MB each. What the server starts must not import what
+    lies in the folder that the command was given in, any more than the server itself."""
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+    return {**quiet, **os.environ, "PYTHONSAFEPATH": "1"}
 
 
 def _check_free(host: str, port: int) -> None:

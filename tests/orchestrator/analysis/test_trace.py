@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from orchestrator.ledger.ledger import Attempt, Ledger
 from orchestrator.report import render_trial
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.system import provenance
 from orchestrator.system.provenance import code_version, cpu_model
 
 TINY = """
@@ -300,9 +302,25 @@ def test_a_version_of_the_code_is_its_commit_and_what_was_changed_since(reposito
     assert code_version(repository) == commit
 
 
-def test_without_a_repository_of_its_own_the_code_has_the_packages_version(tmp_path) -> None:
-    assert code_version(tmp_path).count(".") >= 1
-    assert "dirty" not in code_version(tmp_path)
+def test_without_a_repository_of_its_own_the_code_has_the_packages_version_and_the_hash_of_its_sources(
+    repository, tmp_path, monkeypatch
+) -> None:
+    """As in a wheel, or where git does not trust the folder's owner."""
+    monkeypatch.setattr(provenance, "_git", lambda *words: _refused())
+    before = code_version(repository)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{12}", before)
+    (repository / "README.md").write_text("another text\n")
+    assert code_version(repository) == before
+    (repository / "anytime_core" / "code.py").write_text("one = 2\n")
+    assert code_version(repository) != before
+
+
+def _refused() -> str:
+    raise subprocess.CalledProcessError(128, "git", stderr=b"fatal: detected dubious ownership in repository")
+
+
+def test_sources_are_those_of_the_packages_that_are_imported() -> None:
+    assert provenance.sources() == provenance.sources(Path(provenance.__file__).parents[2])
 
 
 # Reproducing
@@ -329,11 +347,11 @@ def test_a_trial_trained_again_gives_the_same_bits_and_leaves_the_ledger_as_it_w
     comparison = rerun(trial, Ledger(storage))
     assert comparison.same_bits
     assert comparison.differences == comparison.lacking == ()
-    assert {difference.what for difference in comparison.provenance} == {"code_version"}  # "v1" is none
+    assert not comparison.provenance  # the same sources, although "v1" is no version of theirs
     assert state_of(storage) == before
     hashed = comparison.recorded.network_hash
-    assert render_trial.comparison_text(comparison).startswith(
-        f"same bits: aann gamma=2 (1,2) digits seed 1 ({trial.id}): 3 errors, 2 epochs, network {hashed}\n"
+    assert render_trial.comparison_text(comparison) == (
+        f"same bits: aann gamma=2 (1,2) digits seed 1 ({trial.id}): 3 errors, 2 epochs, network {hashed}"
     )
     assert json.loads(render_trial.comparison_json(comparison))["same_bits"] is True
 
@@ -453,3 +471,15 @@ def test_what_is_mixed_is_counted_the_most_frequent_first(make_trial, make_recor
 def test_what_was_not_written_down_is_unknown(make_trial, make_record) -> None:
     found = mixed(records(make_trial, make_record, {"code_version": "a", "torch": "2"}, {}))
     assert found == ["1 trial by code a, 1 by unknown", "1 trial with torch 2, 1 with unknown"]
+
+
+def test_two_commits_of_the_same_sources_are_one_code_and_two_copies_of_a_version_are_not(
+    make_trial, make_record
+) -> None:
+    same = {"torch": "2", "sources": "aaa"}
+    alike = records(make_trial, make_record, {**same, "code_version": "c1"}, {**same, "code_version": "c2"})
+    assert mixed(alike) == []
+    wheels = {"torch": "2", "code_version": "0.1.0"}
+    (note,) = mixed(records(make_trial, make_record, {**wheels, "sources": "aaa"}, {**wheels, "sources": "bbb"}))
+    assert "0.1.0 (sources aaa)" in note
+    assert "0.1.0 (sources bbb)" in note

@@ -21,6 +21,7 @@ from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, ru
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.retries import FailureKind
 from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.system.provenance import imported_from, sources
 
 EPOCHS = 3
 STEPS = 22 * EPOCHS
@@ -343,3 +344,25 @@ def test_nothing_that_takes_a_second_is_imported_but_what_trains(tmp_path: Path)
     command = [sys.executable, "-W", "ignore", "-c", TRAINS]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["finished", ""]
+
+
+def test_a_worker_with_other_code_than_the_drivers_trains_nothing_and_says_where_both_lie(make_trial, tmp_path) -> None:
+    trial = make_trial()
+    where = WorkerContext(
+        storage=tmp_path, data_root=tmp_path, sources="0123456789ab", imports="/elsewhere/anytime_core"
+    )
+    outcome = run_trial(trial, where, lambda epochs: None)
+    assert outcome.state is TrialState.FAILED
+    assert outcome.kind is FailureKind.INPUT
+    assert outcome.error
+    for part in (str(imported_from("anytime_core")), sources(), "/elsewhere/anytime_core", "0123456789ab"):
+        assert part in outcome.error
+    assert not Ledger(tmp_path).attempt(trial.id)
+
+
+def test_the_sources_that_trained_are_written_down(make_trial, tmp_path) -> None:
+    trial = make_trial()
+    run_trial(trial, WorkerContext(storage=tmp_path, data_root=tmp_path, sources=sources()), lambda epochs: None)
+    record = Ledger(tmp_path).record(trial.id)
+    assert record
+    assert record.provenance["sources"] == sources()
