@@ -85,7 +85,9 @@ def read(path: Path) -> list[EpochMetrics]:
 def unpack(content: bytes) -> list[EpochMetrics]:
     """Raises ValueError unless all numbers are as ``pack`` wrote them."""
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        # Not pq.read_table: a thread of Arrow's frees its buffer later, and aborts a process that is ending just then.
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:  # some are ValueErrors, not all
         raise ValueError(str(error)) from error
     if not any(map(table.schema.equals, (SCHEMA, WITHOUT_USAGE))):
