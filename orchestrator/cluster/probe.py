@@ -200,7 +200,7 @@ def _torch() -> Torch:
         del environment["CUDA_VISIBLE_DEVICES"]
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TORCH],
+            [sys.executable, "-P", "-c", TORCH],
             env=environment,
             capture_output=True,
             text=True,
