@@ -34,10 +34,11 @@ def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Ca
         return
     _check_free(host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server with it
-    with reaping() as mark, tempfile.TemporaryFile() as output:
+    with reaping() as mark, tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as empty:
         server = subprocess.Popen(
             _command(uri, host, port),
             env={**_environment(), **mark},
+            cwd=empty,  # MLflow's web server puts its working folder first on Python's path
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -64,7 +65,13 @@ def _bracketed(host: str) -> str:
 
 
 def _command(uri: str, host: str, port: int) -> list[str]:
-    options = {"--backend-store-uri": uri, "--host": host, "--port": str(port), "--workers": "1"}
+    database = store.database_file(uri)
+    options = {
+        "--backend-store-uri": f"sqlite:///{database.absolute()}" if database else uri,
+        "--host": host,
+        "--port": str(port),
+        "--workers": "1",
+    }
     if (artifacts := store.artifact_root(uri)) is not None:
         options["--artifacts-destination"] = artifacts
     return [sys.executable, "-P", "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
