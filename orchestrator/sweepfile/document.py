@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ MOST_VALUES = 100_000
 """That a file may stand for once its aliases are written out; a sweep of a thousand networks has a tenth of it."""
 LONGEST_NUMBER = 20
 """In characters; as many as 64 bits need."""
+INTEGER, NUMBERS = "tag:yaml.org,2002:int", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,7 +30,12 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"line {self.line}: " + ": ".join(filter(None, (".".join(self.key), self.message)))
+        return f"line {self.line}: " + ": ".join(filter(None, (".".join(map(_visible, self.key)), self.message)))
+
+
+def _visible(key: str) -> str:
+    """A key as it is, unless it holds what nobody can see, such as a non-breaking space."""
+    return key if key.isprintable() else repr(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +123,29 @@ def _walk(lines: dict[Key, int], node: yaml.Node, path: Key, seen: set[int]) -> 
             if inner in lines and key.value != "<<":
                 yield Fault(line, inner, f"is given twice, first on line {lines[inner]}")
             lines[inner] = line
+            yield from _number_faults(key, inner)
             yield from _walk(lines, value, inner, seen)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield from _walk(lines, value, (*path, str(index)), seen)
-    elif node.tag == "tag:yaml.org,2002:int" and len(node.value) > LONGEST_NUMBER:
-        message = f"is a number of {len(node.value)} characters; allowed: {LONGEST_NUMBER}"
-        yield Fault(node.start_mark.line + 1, path, message)
+    else:
+        yield from _number_faults(node, path)
+
+
+def _number_faults(node: yaml.Node, path: Key) -> Iterator[Fault]:
+    """Numbers that are too long, and those that YAML 1.1 reads otherwise than people do."""
+    line = node.start_mark.line + 1
+    if node.tag == INTEGER and len(node.value) > LONGEST_NUMBER:
+        yield Fault(line, path, f"is a number of {len(node.value)} characters; allowed: {LONGEST_NUMBER}")
+    elif node.tag in NUMBERS and ":" in node.value:
+        yield Fault(
+            line, path, f"given {node.value}, which YAML reads as {_value(node)}, in sixties; write {_value(node)}"
+        )
+    elif node.tag == INTEGER and re.fullmatch(r"[-+]?0[0-7_]+", node.value):
+        plain = int(node.value.replace("_", ""))
+        meant = f"write {plain}" + (f", or {_value(node)}" if plain != _value(node) else "")
+        yield Fault(line, path, f"given {node.value}, which YAML reads as {_value(node)}, in eights; {meant}")
+
+
+def _value(node: yaml.Node) -> Any:
+    return yaml.safe_load(node.value)

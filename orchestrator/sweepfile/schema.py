@@ -173,6 +173,12 @@ Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
 
+def _exact(value: float) -> str:
+    """A number as short as it can be and still be that number: the name of a method is its identity in tables."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 class Method(BaseModel):
     """What a sweep file says of one method: to add a kind, a subclass and a line in METHODS."""
 
@@ -203,6 +209,8 @@ class JointMethod(Method):
             raise ValueError(
                 f"grid: {self.strategy.name} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}"
             )
+        if repeated := [name for name, values in self.grid.items() if len(set(values)) < len(values)]:
+            raise ValueError(f"grid: {', '.join(repeated)} holds one value twice")
         self.variants("")  # raises for values that the strategy refuses
         return self
 
@@ -213,7 +221,7 @@ class JointMethod(Method):
             # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
             numbers = (int(value) if value.is_integer() else value for value in point)
             values: dict[str, Any] = dict(zip(self.grid, numbers, strict=True))
-            suffix = "".join(f" {parameter}={value:g}" for parameter, value in values.items())
+            suffix = "".join(f" {parameter}={_exact(value)}" for parameter, value in values.items())
             found[name + suffix] = self.model_copy(update={"strategy": replace(self.strategy, **values), "grid": {}})
         return found
 

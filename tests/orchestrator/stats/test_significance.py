@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anytime_core.result import average_error
 from orchestrator.stats.significance import (
     TESTS,
     Interval,
@@ -407,3 +408,16 @@ def test_wilcoxon_takes_differences_that_are_equal_in_decimals_for_equal() -> No
     own, other = [5.1, 10.1, 0.3], [5.3, 10.3, 0.1]
     assert len({abs(a - b) for a, b in zip(own, other, strict=True)}) > 1
     assert p_value(np.array(own), np.array(other), "wilcoxon") == pytest.approx(0.5)
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=2, max_size=60), st.randoms())
+def test_equal_numbers_of_wrong_answers_are_a_tie_in_whatever_order_they_are_averaged(counts, random) -> None:
+    """Their means differ in the last bits: 100 times a count by the images is rounded before it is summed."""
+    moved = list(counts)
+    low, high = random.sample(range(len(counts)), 2)
+    step = min(moved[low], 10_000 - moved[high])
+    moved[low] -= step
+    moved[high] += step
+    own, other = ([average_error([100 * count / 10_000 for count in each])] for each in (moved, counts))
+    assert win_percentage(own, other).ties == 1
+    assert {p_value(own, other, test) for test in TESTS} == {1.0}

@@ -247,3 +247,33 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(content)
     read_or_refused(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: [1, 010]", "line 1: seeds.1: given 010, which YAML reads as 8, in eights; write 10, or 8"),
+        ("seeds: [001]", "line 1: seeds.0: given 001, which YAML reads as 1, in eights; write 1"),
+        ("rates:\n  010: 0.1", "line 2: rates.010: given 010, which YAML reads as 8, in eights; write 10, or 8"),
+        ("seeds: [1:30]", "line 1: seeds.0: given 1:30, which YAML reads as 90, in sixties; write 90"),
+        ("after: 15:00", "line 1: after: given 15:00, which YAML reads as 900, in sixties; write 900"),
+        ("after: 1:30.5", "line 1: after: given 1:30.5, which YAML reads as 90.5, in sixties; write 90.5"),
+    ],
+)
+def test_a_number_that_yaml_reads_otherwise_than_people_is_refused(tmp_path, text, message) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(SweepError) as caught:
+        read(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: 0", "a: 08", "a: 0x10", "a: 10", "a: '010'", "a: 0.5", "a: 1_000", "a: v1:30"])
+def test_other_numbers_and_texts_are_left_alone(tmp_path, text) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    assert read(path).content
+
+
+def test_a_key_with_what_nobody_can_see_is_shown_as_such() -> None:
+    assert str(Fault(1, ("\N{NO-BREAK SPACE}seeds",), "unknown key")) == r"line 1: '\xa0seeds': unknown key"

@@ -18,7 +18,7 @@ from anytime_core.training.weighting import WEIGHTINGS
 from orchestrator.errors import SweepError
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweepfile.schema import SweepFile
+from orchestrator.sweepfile.schema import JointMethod, SweepFile
 
 Load = Callable[[str], Sweep]
 
@@ -558,3 +558,24 @@ def test_a_grid_may_be_of_whole_numbers(load_text) -> None:
     regimes = {trial.id: trial.config.regime for trial in sweep.trials}
     warm = {cell.method: regimes[identity] for cell, identity in sweep.cells.items() if "warm" in cell.method}
     assert warm == {f"warm warm_up_epochs={epochs}": Joint(strategy=Aann(warm_up_epochs=epochs)) for epochs in (0, 2)}
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=2, max_size=6, unique=True))
+def test_no_two_points_of_a_grid_have_one_name(values) -> None:
+    method = JointMethod(strategy=Aann(), grid={"gamma": values})
+    named = method.variants("aann")
+    assert len(named) == len(values)
+    assert [variant.strategy.gamma for variant in named.values()] == values
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(0.5, "0.5"), (1.0, "1"), (1e6, "1e+06"), (1_000_001.0, "1000001"), (0.1234567, "0.1234567"), (1e-7, "1e-07")],
+)
+def test_a_point_of_a_grid_is_named_as_before_where_that_is_exact(value, name) -> None:
+    assert list(JointMethod(strategy=Aann(), grid={"gamma": [value]}).variants("a")) == [f"a gamma={name}"]
+
+
+def test_a_grid_that_holds_a_value_twice_is_refused(load_text) -> None:
+    with pytest.raises(SweepError, match=r"line 8: methods\.aann: grid: gamma holds one value twice"):
+        load_text(with_changes(("{strategy: {name: aann, gamma: 0.5}}", "{strategy: aann, grid: {gamma: [1, 1.0]}}")))
