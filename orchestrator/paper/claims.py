@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from anytime_core.config import MILESTONES
+from anytime_core.config import MILESTONES, NetworkConfig
 from anytime_core.cost import milestone_index, prediction_costs
 from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements
 from orchestrator.analysis.tables import WinRow
 from orchestrator.paper import reference
-from orchestrator.stats import significance
+from orchestrator.stats import eann, significance
 from orchestrator.stats.significance import TESTS
 from orchestrator.table import Column, Entry, Table
 
@@ -140,7 +140,7 @@ def _claim_notes(shown: Sequence[tuple[Entry, ...]], family: int) -> Iterator[st
 
 def contradictions(percents: Percentages) -> Table:
     """Where the paper's numbers contradict its words, or each other."""
-    found = [*_of_the_footnote(), *_of_claims(percents), *_of_tables_3_and_6(), *_of_table_4()]
+    found = [*_of_the_footnote(), *_of_claims(percents), *_of_tables_3_and_6(), *_of_the_sequence(), *_of_table_4()]
     return Table(
         name="contradictions",
         title="Where the paper contradicts itself",
@@ -178,6 +178,38 @@ def _of_tables_3_and_6() -> Iterator[Words]:
                 f"{third[place]:.2f} at {metric}",
                 f"{sixth[place]:.2f} in Table 6",
             )
+
+
+SEQUENCE = {1: 1, 3: 1, 7: 1, 13: 1, 25: 3}
+"""The members of the paper's EANN by n, and their periods; all have 32 channels (section 4.6)."""
+
+
+def _of_the_sequence(c: int = 32) -> Iterator[Words]:
+    """Where the EANN answers with a member's final prediction, its error is that of the member in Table 6."""
+    third, sixth = (reference.printed_errors(table) for table in ("table3_eann", "table6"))
+    for dataset in dict.fromkeys(place[0] for place in third):
+        for metric, n in _sequence_answers(c):
+            network = f"({n},{c})" + (f"/{SEQUENCE[n]}" if SEQUENCE[n] > 1 else "")
+            printed = third[dataset, f"(25,{c})/3", "eann", metric]
+            own = sixth.get((dataset, network, "aann", "1"))
+            if own is not None and own != printed:
+                says = f"{printed:.2f} at {metric}"
+                yield f"Table 3, eann {dataset}", says, f"it answers with {network}, which ends at {own:.2f} in Table 6"
+
+
+def _sequence_answers(c: int) -> Iterator[tuple[str, int]]:
+    """Each fraction of the whole cost at which a member's final prediction is the answer, and the member's n."""
+    finals: dict[float | None, int] = {}
+    members = []
+    for n, period in SEQUENCE.items():
+        units = NetworkConfig(n=n, c=c, period=period).predicting_units
+        places = tuple(float(1000 * n + unit) for unit in units)
+        finals[places[-1]] = n
+        members.append(eann.Member(units=units, costs=tuple(prediction_costs(n, c, period)), errors=places))
+    curve, whole = eann.sequence_curve(members), sum(member.costs[-1] for member in members)
+    for fraction in MILESTONES:
+        if n := finals.get(eann.error_at(curve, fraction * whole)):
+            yield str(fraction), n
 
 
 def _of_table_4(n: int = 7, c: int = 16, period: int = 5) -> Iterator[Words]:

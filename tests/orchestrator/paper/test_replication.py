@@ -171,6 +171,11 @@ def test_the_contradictions_are_those_of_the_notes(built) -> None:
         ("section D.5", "rwm degrades at AE", "wins 58.82 % (Table 5)"),
         ("section D.5", "exp3 improves at 3/4 only", "wins 55.26 % at AE (Table 5)"),
         ("Table 3, opt (25,32)/3 svhn", "1.69 at 1/2", "1.66 in Table 6"),
+        ("Table 3, eann svhn", "1.76 at 3/4", "it answers with (13,32), which ends at 1.77 in Table 6"),
+        ("Table 3, eann cifar10", "5.53 at 1/4", "it answers with (7,32), which ends at 5.63 in Table 6"),
+        ("Table 3, eann cifar10", "5.31 at 1/2", "it answers with (13,32), which ends at 5.37 in Table 6"),
+        ("Table 3, eann cifar10", "5.31 at 3/4", "it answers with (13,32), which ends at 5.37 in Table 6"),
+        ("Table 3, eann cifar100", "23.01 at 3/4", "it answers with (13,32), which ends at 23.03 in Table 6"),
         (
             "Table 4, n = 7, s = 5",
             "AE 56.86",
