@@ -208,8 +208,8 @@ def _sequence_answers(c: int) -> Iterator[tuple[str, int]]:
         members.append(eann.Member(units=units, costs=tuple(prediction_costs(n, c, period)), errors=places))
     curve, whole = eann.sequence_curve(members), sum(member.costs[-1] for member in members)
     for fraction in MILESTONES:
-        if n := finals.get(eann.error_at(curve, fraction * whole)):
-            yield str(fraction), n
+        if member := finals.get(eann.error_at(curve, fraction * whole)):
+            yield str(fraction), member
 
 
 def _of_table_4(n: int = 7, c: int = 16, period: int = 5) -> Iterator[Words]:
