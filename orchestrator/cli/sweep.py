@@ -105,6 +105,7 @@ def plan(
     grid, ledger = load(sweep_file), places.ledger
     print_notes(grid)
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
+    entries = planning.with_running(entries, ledger)
     trials = [entry.trial for entry in entries.to_run]
     nodes, speeds = capacity.machines_for(trials, address), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)

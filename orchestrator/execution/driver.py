@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from rich.console import Console
 
@@ -35,7 +36,8 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> list[str]:
     """
     ledger, say = Ledger(settings.storage), partial(remark, console)
     ledger.make()
-    with ledger.drive(sweep.name) as folder, Notifier(settings.notify or sweep.notify, sweep.name, say) as notifier:
+    driver, notify = uuid4().hex, settings.notify or sweep.notify
+    with ledger.drive(sweep.name, driver) as folder, Notifier(notify, sweep.name, say) as notifier:
         tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
         if not plan.to_run and _is_shown(sweep, settings, ledger):
             return troubles(planning.make(sweep.trials, ledger), tally, settings.command)
@@ -51,6 +53,7 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> list[str]:
                 tracker=tracker,
                 console=console,
                 notifier=notifier,
+                driver=driver,
             )
             stopped = bool(plan.to_run) and RetryLoop(under_way).run(plan, folder)
         return _ended(under_way, stopped=stopped)

@@ -91,6 +91,7 @@ class RetryLoop:
             sources=sources(),
             imports=str(imported_from("anytime_core")),
             sweep=self._run.sweep.name,
+            driver=self._run.driver,
             checkpoint_share=self._run.tally.policy.checkpoint_share,
         )
         trials = [entry.trial for entry in plan.to_run]

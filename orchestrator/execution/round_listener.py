@@ -10,7 +10,7 @@ from orchestrator.errors import StorageError
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.sweep_run import SweepRun
 from orchestrator.execution.worker import Outcome
-from orchestrator.ledger.ledger import SupersededError
+from orchestrator.ledger.ledger import ElsewhereError, SupersededError
 from orchestrator.planning.plan import PlannedTrial
 from orchestrator.sweep.retries import Failed, FailureKind, Holds, without_numbers
 from orchestrator.sweep.trial import TrialState
@@ -112,9 +112,12 @@ class RoundListener:
         return 0
 
     def _write_down(self, trial_id: str, failure: Failed) -> None:
-        """In the place of the worker, which is dead."""
+        """In the place of the worker, which is dead, and may have died before it began an attempt."""
+        ledger = self._run.ledger
         try:
-            if attempt := self._run.ledger.attempt(trial_id):
-                self._run.ledger.fail(attempt, failure.error, kind=failure.kind, signature=failure.signature)
-        except (OSError, StorageError, SupersededError):
+            attempt = ledger.attempt(trial_id)
+            if not attempt or attempt.driver != self._run.driver:
+                attempt = ledger.begin(self._trials[trial_id], self._run.sweep.name, driver=self._run.driver)
+            ledger.fail(attempt, failure.error, kind=failure.kind, signature=failure.signature)
+        except (OSError, StorageError, SupersededError, ElsewhereError):
             self._run.say(f"{self._trials[trial_id].cell.label}: its failure could not be written down")

@@ -39,7 +39,8 @@ class SweepSettings:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepRun:
     """A sweep under way, and all that the driver's parts share: the ledger that holds its trials, the tally of what has
-    failed, and who is told: MLflow by ``tracker``, people by ``console`` and ``notifier``."""
+    failed, and who is told: MLflow by ``tracker``, people by ``console`` and ``notifier``. The ledger knows its attempts
+    by the id ``driver``."""
 
     sweep: Sweep
     settings: SweepSettings
@@ -48,6 +49,7 @@ class SweepRun:
     tracker: Tracker
     console: Console
     notifier: Notifier
+    driver: str
 
     def say(self, text: str) -> None:
         """Prints a remark that is not one of the sweep's results."""

@@ -49,6 +49,8 @@ class WorkerContext:
     """Of the code that the driver imports, with ``imports`` the place; the worker refuses to train with other code."""
     imports: str = ""
     sweep: str = ""
+    driver: str = ""
+    """The id of the driver that has trials of the sweep run."""
     checkpoint_share: float = 1.0
 
 
@@ -118,7 +120,7 @@ def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverL
             return Outcome(TrialState.PENDING)
         if other := _other_code(where):
             return Outcome(TrialState.FAILED, other, FailureKind.INPUT, signature=without_numbers(other))
-        attempt = ledger.begin(trial, where.sweep, _device(trial))
+        attempt = ledger.begin(trial, where.sweep, _device(trial), where.driver)
     except ElsewhereError as error:
         return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
     except (OSError, StorageError) as error:

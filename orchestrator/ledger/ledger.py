@@ -59,8 +59,8 @@ LOCK_SECONDS = 10.0
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
     """One try at a trial. ``number`` counts from 1; ``token`` is its own. ``first_began`` is when the first try at the
-    trial began, ``sweep`` the one whose driver made this one, and ``device`` what of its host it uses; they are empty
-    where that was not written down."""
+    trial began, ``sweep`` the one whose driver made this one, ``driver`` that driver's id, and ``device`` what of its
+    host it uses; they are empty where that was not written down."""
 
     trial_id: str
     number: int
@@ -71,6 +71,7 @@ class Attempt:
     first_began: str = ""
     sweep: str = ""
     device: str = ""
+    driver: str = ""
 
     @property
     def place(self) -> str:
@@ -92,11 +93,19 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Driver:
-    """The process that runs a sweep."""
+    """The process that runs a sweep. ``id`` is its own; empty for one of a version that had none."""
 
     host: str
     pid: int
     since: str
+    id: str = ""
+
+    def runs(self, began: str | None, driver: str) -> bool:
+        """Whether it made an attempt that began then under the driver of that id. The clocks of two machines are not
+        compared, but where one of the two is of a version that knew no ids."""
+        if self.id and driver:
+            return self.id == driver
+        return not self.id and began is not None and began >= self.since
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
@@ -105,8 +114,8 @@ class Driver:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """Where a trial stands. ``record`` is there once it has ended; until then ``began`` says when the last of its
-    ``attempts`` did, and ``failure`` why that one failed, with its ``kind`` and ``signature``. ``step`` is that of the
-    end, or of the newest checkpoint.
+    ``attempts`` did and ``driver`` whose it was, and ``failure`` why that one failed, with its ``kind`` and
+    ``signature``. ``step`` is that of the end, or of the newest checkpoint.
 
     One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
     """
@@ -114,6 +123,7 @@ class Standing:
     state: TrialState = TrialState.PENDING
     attempts: int = 0
     began: str | None = None
+    driver: str = ""
     step: int = 0
     failure: str | None = None
     record: TrialRecord | None = None
@@ -122,8 +132,8 @@ class Standing:
 
     def under(self, driver: Driver | None) -> TrialState:
         """As ``state``, but a trial that its sweep's present driver has begun is running."""
-        begun = driver and self.began and self.began >= driver.since
-        return TrialState.RUNNING if self.state is TrialState.INTERRUPTED and begun else self.state
+        runs = driver is not None and driver.runs(self.began, self.driver)
+        return TrialState.RUNNING if self.state is TrialState.INTERRUPTED and runs else self.state
 
 
 Kept = TypeVar("Kept", Attempt, Driver)
@@ -282,6 +292,7 @@ class Ledger:
             state=state,
             attempts=attempt.number if attempt else 0,
             began=attempt.began if attempt else None,
+            driver=attempt.driver if attempt else "",
             step=step,
             failure=failure.error if failure else None,
             kind=failure.kind if failure else "",
@@ -323,11 +334,16 @@ class Ledger:
 
     def elsewhere(self, trial_id: str, sweep: str) -> str | None:
         """The other sweep whose driver has this trial trained now; None if there is none."""
+        attempt = self.running(trial_id)
+        return attempt.sweep if attempt and attempt.sweep != sweep else None
+
+    def running(self, trial_id: str) -> Attempt | None:
+        """The attempt that a driver has under way; None if there is none."""
         attempt = self.attempt(trial_id)
-        if not attempt or attempt.sweep in ("", sweep) or self._failure_of(attempt):
+        if not attempt or not attempt.sweep or self._failure_of(attempt):
             return None
         driver = self.driver(attempt.sweep)
-        return attempt.sweep if driver and attempt.began >= driver.since else None
+        return attempt if driver and driver.runs(attempt.began, attempt.driver) else None
 
     def attempts(self, trial_id: str) -> int:
         attempt = self.attempt(trial_id)
@@ -378,8 +394,8 @@ class Ledger:
 
     # Writing: by the worker that makes an attempt
 
-    def begin(self, trial: Trial, sweep: str = "", device: str = "") -> Attempt:
-        """Starts an attempt for a sweep, which from now on is the only one that may write.
+    def begin(self, trial: Trial, sweep: str = "", device: str = "", driver: str = "") -> Attempt:
+        """Starts an attempt for a sweep and its ``driver``, which from now on is the only one that may write.
 
         Raises ElsewhereError where another sweep has one under way.
         """
@@ -388,9 +404,9 @@ class Ledger:
         with self._alone(trial.id):
             if other := self.elsewhere(trial.id, sweep):
                 raise ElsewhereError(trial.id, other)
-            return self._begin(trial, sweep, device)
+            return self._begin(trial, sweep, device, driver)
 
-    def _begin(self, trial: Trial, sweep: str, device: str) -> Attempt:
+    def _begin(self, trial: Trial, sweep: str, device: str, driver: str) -> Attempt:
         before, began = self.attempt(trial.id), now()
         attempt = Attempt(
             trial_id=trial.id,
@@ -402,6 +418,7 @@ class Ledger:
             first_began=_first_began(before) if before else began,
             sweep=sweep,
             device=device,
+            driver=driver,
         )
         self._write(trial.id, "attempt.json", asdict(attempt))
         result = f"trials/{trial.id}/result.json"
@@ -499,12 +516,13 @@ class Ledger:
         return self._content(f"sweeps/{sweep}/progress.json")
 
     @contextmanager
-    def drive(self, sweep: str) -> Iterator[Path]:
-        """Holds a sweep: no second driver can. Raises HeldError that names the one that does, or StorageError.
+    def drive(self, sweep: str, driver: str = "") -> Iterator[Path]:
+        """Holds a sweep: no second driver can. ``driver`` is the id by which attempts are known to be this driver's.
+        Raises HeldError that names the one that holds it, or StorageError.
 
         A dead driver holds nothing, or where there are no locks only for seconds (``orchestrator.ledger.lock``).
         """
-        owner = asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now()))
+        owner = asdict(Driver(host=socket.gethostname(), pid=os.getpid(), since=now(), id=driver))
         folder = self.sweep_folder(sweep)
         try:
             with ExitStack() as stack:

@@ -18,8 +18,8 @@ from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.text import counted
 
-Action = Literal["keep", "run", "resume", "retry", "leave"]
-"""``leave``: it has not ended, and is not run for now."""
+Action = Literal["keep", "run", "resume", "retry", "running", "leave"]
+"""``running``: some driver trains it now. ``leave``: it has not ended, and is not run for now."""
 
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: forward, and backward to the activations and to the weights."""
@@ -78,6 +78,19 @@ def only_failed(plan: Plan) -> Plan:
     return among(plan, {entry.trial.id for entry in plan.entries if entry.action == "retry"})
 
 
+def with_running(plan: Plan, ledger: Ledger) -> Plan:
+    """Says of trials that look interrupted whether a driver trains them now. Raises StorageError."""
+    return Plan(entries=tuple(_running(entry, ledger) if entry.action == "resume" else entry for entry in plan.entries))
+
+
+def _running(entry: PlannedTrial, ledger: Ledger) -> PlannedTrial:
+    attempt = ledger.running(entry.trial.id)
+    if not attempt:
+        return entry
+    reason = f"sweep {attempt.sweep} trains it now, from step {entry.step} of {entry.trial.config.steps}"
+    return replace(entry, action="running", reason=reason)
+
+
 def among(plan: Plan, trial_ids: Container[str]) -> Plan:
     """Leaves all that has not ended but these."""
     entries = (
@@ -92,6 +105,7 @@ def summary(plan: Plan) -> str:
     words: dict[Action, str] = {
         "keep": "finished",
         "run": "to run",
+        "running": "running",
         "resume": "to resume",
         "retry": "to retry",
         "leave": "left as they are",

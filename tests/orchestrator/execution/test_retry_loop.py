@@ -17,7 +17,7 @@ from orchestrator.execution.sweep_run import SweepRun, SweepSettings
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
 from orchestrator.sweep.retries import FailureKind, FailureTally, Retries
-from orchestrator.sweep.trial import Trial
+from orchestrator.sweep.trial import Trial, TrialState
 
 DOWN = "s3://bucket/runs/trials: cannot be read: no answer"
 
@@ -56,7 +56,7 @@ def under_way(ledger: Ledger, policy: Retries, said: list[str], **parts: Any) ->
     """A run of which the parts that are not given are nobody."""
     settings = SweepSettings(storage=ledger.storage, data_root=Path("data"), tracking_uri="sqlite:///none")
     console = SimpleNamespace(print=lambda text, **style: said.append(text))
-    made = {"console": console, "settings": settings, "ledger": ledger, "tally": FailureTally(policy)}
+    made = {"console": console, "settings": settings, "ledger": ledger, "tally": FailureTally(policy), "driver": "mine"}
     nobody: Any = SimpleNamespace(name="small")
     return SweepRun(**dict.fromkeys(("sweep", "tracker", "notifier"), nobody) | made | parts)
 
@@ -105,3 +105,22 @@ def test_a_trial_that_is_lost_while_the_storage_is_down_starts_again(
     heard.lost(trial.id, "its process died", FailureKind.LOST)
     assert told == ["its process died"]
     assert not heard.holds.trials
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_process_that_dies_before_it_begins_an_attempt_leaves_a_failure(
+    ledger: Ledger, make_trial: Callable[..., Trial], before: bool
+) -> None:
+    """As one that the kernel kills while it imports torch, in the first command or in a later one."""
+    trial = make_trial()
+    if before:
+        ledger.begin(trial, "small", driver="an earlier one")
+    plan = planning.make([trial], ledger)
+    nobody: Any = SimpleNamespace(requested=False, lost=print, ended=lambda *words: None)
+    heard = RoundListener(under_way(ledger, Retries(lost=0), [], tracker=nobody), plan.to_run, nobody, nobody)
+    heard.lost(trial.id, "its process died", FailureKind.LOST)
+    standing = ledger.standing(trial.id)
+    assert standing.state is TrialState.FAILED
+    assert standing.attempts == 1 + before
+    assert "its process died" in (standing.failure or "")
+    assert planning.only_failed(planning.make([trial], ledger)).to_run

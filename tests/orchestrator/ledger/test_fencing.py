@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from orchestrator.execution import worker
 from orchestrator.execution.worker import Outcome, WorkerContext, run_trial
 from orchestrator.ledger import ledger as ledgers
-from orchestrator.ledger.ledger import ElsewhereError, Ledger, SupersededError
+from orchestrator.ledger.ledger import ElsewhereError, Ledger, SupersededError, now
+from orchestrator.planning import plan as planning
 from orchestrator.sweep.trial import TrialState
 
 REPOSITORY = Path(__file__).parents[3]
@@ -182,3 +184,24 @@ def test_an_attempt_that_an_older_version_wrote_down_is_of_no_sweep(make_trial, 
     attempt = ledger.attempt(trial.id)
     assert attempt is not None
     assert attempt.sweep == ""
+
+
+@pytest.mark.parametrize("behind", [-180, 180])
+def test_the_clocks_of_a_driver_and_its_workers_are_not_compared(make_trial, ledger, monkeypatch, behind) -> None:
+    """A worker's node may be minutes behind, and a clock may be set back."""
+    trial, own = make_trial(), now()
+    monkeypatch.setattr(ledgers, "now", lambda: own)
+    with ledger.drive("other", "the driver"):
+        worker = (datetime.fromisoformat(own) - timedelta(seconds=behind)).isoformat(timespec="seconds")
+        monkeypatch.setattr(ledgers, "now", lambda: worker)
+        ledger.begin(trial, "other", driver="the driver")
+        assert ledger.standing(trial.id).under(ledger.driver("other")) is TrialState.RUNNING
+        assert ledger.elsewhere(trial.id, "mine") == "other"
+        with pytest.raises(ElsewhereError):
+            ledger.begin(trial, "mine")
+        (entry,) = planning.with_running(planning.make([trial], ledger), ledger).entries
+        assert (entry.action, entry.reason.partition(",")[0]) == ("running", "sweep other trains it now")
+        assert planning.summary(planning.with_running(planning.make([trial], ledger), ledger)) == "1 trial: 1 running"
+    with ledger.drive("other", "the next driver"):
+        assert ledger.standing(trial.id).under(ledger.driver("other")) is TrialState.INTERRUPTED
+        assert ledger.elsewhere(trial.id, "mine") is None
