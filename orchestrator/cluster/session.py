@@ -9,12 +9,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from functools import partial
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import ray
+from ray._private import services
 from ray.job_config import JobConfig
 
 from orchestrator.cluster import head_watchdog
@@ -43,7 +45,8 @@ def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = la
                 {"address": _behind(address)} if address else {"include_dashboard": False, "address": "local"}
             )
             options["job_config"] = _OwnImports()
-            ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
+            with _daemons_apart():
+                ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
@@ -52,6 +55,18 @@ def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = la
             ray.get_runtime_context().gcs_address, head_watchdog.patience(own=not address), lost
         ):
             yield
+
+
+@contextmanager
+def _daemons_apart() -> Iterator[None]:
+    """Ray's daemons get a session of their own. What is meant for this command, such as SIGTERM for its group from a
+    batch system or SIGHUP from a closed terminal, must not end them while trials save their state."""
+    before = services.ConsolePopen
+    services.ConsolePopen = partial(before, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before
 
 
 class _OwnImports(JobConfig):  # type: ignore[misc]

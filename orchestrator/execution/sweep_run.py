@@ -38,9 +38,11 @@ class SweepSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepRun:
-    """A sweep under way, and all that the driver's parts share: the ledger that holds its trials, the tally of what has
-    failed, and who is told: MLflow by ``tracker``, people by ``console`` and ``notifier``. The ledger knows its attempts
-    by the id ``driver``."""
+    """A sweep under way, and all that the driver's parts share.
+
+    ``ledger`` holds its trials, and knows the attempts of this driver by the id ``driver``. ``tally`` counts what has
+    failed. ``tracker`` writes to MLflow, ``console`` and ``notifier`` tell people.
+    """
 
     sweep: Sweep
     settings: SweepSettings

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while trials run: once to stop when they have saved their state, again to stop at once."""
+"""Ctrl-C, SIGTERM and SIGHUP while trials run: once to stop when they have saved their state, again to stop at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 PATIENCE = 30.0
 """Seconds that running trials are given to reach their next checkpoint."""
+ECHO = 1.0
+"""Seconds in which a second SIGTERM is the first one's: `timeout` sends it to the command and then to its group."""
 STOPPING = "stopping: running trials save their state (ctrl-C again stops at once)"
 
 
@@ -24,8 +26,9 @@ class Shutdown:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Shutdown:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._heard)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:  # as under nohup
+                self._before[number] = signal.signal(number, self._heard)
         return self
 
     def __exit__(
@@ -36,9 +39,11 @@ class Shutdown:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         """Prints nothing: what it interrupts may be printing."""
-        if self._asked is not None:
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+        elif number == signal.SIGINT or now - self._asked > ECHO:
             raise KeyboardInterrupt
-        self._asked = time.monotonic()
 
     @property
     def requested(self) -> bool:

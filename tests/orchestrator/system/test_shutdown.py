@@ -11,10 +11,13 @@ import pytest
 from orchestrator.system import shutdown as shutdowns
 from orchestrator.system.shutdown import PATIENCE, STOPPING, Shutdown
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_is_a_request_and_the_second_an_interrupt(first: int, second: int) -> None:
+
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("second", SIGNALS)
+def test_the_first_is_a_request_and_the_second_an_interrupt(first: int, second: int, monkeypatch) -> None:
+    monkeypatch.setattr(shutdowns, "ECHO", 0.0)
     said: list[str] = []
     with Shutdown(said.append) as shutdown:
         assert not shutdown.requested
@@ -42,7 +45,25 @@ def test_trials_are_waited_for_for_so_long(monkeypatch) -> None:
 
 
 def test_afterwards_the_signals_are_as_they_were() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in SIGNALS]
     with Shutdown(lambda text: None):
         assert signal.getsignal(signal.SIGINT) != before[0]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_sigterm_that_comes_twice_is_one() -> None:
+    """`timeout` sends it to the command, and then to the group that the command is in."""
+    with Shutdown(lambda text: None) as shutdown:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert shutdown.requested
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Shutdown(lambda text: None) as shutdown:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not shutdown.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
