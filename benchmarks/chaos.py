@@ -57,6 +57,7 @@ SWEEP: dict[str, Any] = {
     },
     "seeds": [0, 1],
     "retries": {"stalled_after": 4},
+    "report": {"figures": ["cost"]},
 }
 TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": {"0": 0.1}}
 PAUSE = (2.0, 14.0)
