@@ -21,7 +21,7 @@ RUN useradd --uid 1000 --user-group --create-home anytime \
 WORKDIR /srv/app
 
 # What this needs, with empty packages in place of its own code, which changes more often.
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir -p anytime_core orchestrator/report orchestrator/paper/reference \
     && touch anytime_core/__init__.py orchestrator/__init__.py orchestrator/report/__init__.py \
         orchestrator/paper/__init__.py orchestrator/paper/reference/__init__.py \

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import NetworkConfig, Transition, TrialConfig
+from anytime_core.data.catalog import DATASETS
 
 BLOCKS = 3
 KERNEL = 9  # 3x3

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import TrialConfig
 from anytime_core.cost import KERNEL, downsampled
+from anytime_core.data.catalog import DATASETS
 
 FLOAT = 4  # bytes
 DRAWS = 8 + 16 + 1 + 8  # bytes a training image: its place in the order, shift, mirror and light

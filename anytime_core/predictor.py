@@ -23,7 +23,7 @@ from anytime_core.cost import costs_at
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
 from anytime_core.model.stages import stages
-from anytime_core.training.trainer import TrainedNetwork
+from anytime_core.trained import TrainedNetwork
 
 PRIOR = -1
 """The index of an answer that no network has computed."""

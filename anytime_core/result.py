@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from anytime_core.config import MILESTONES
 from anytime_core.cost import milestone_index
@@ -39,6 +39,12 @@ class EpochMetrics:
     memory: float | None = None
     gpu_percent: float | None = None
     gpu_memory: float | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> EpochMetrics:
+        """From the fields as JSON holds them: lists in place of tuples."""
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**fields)
 
     @property
     def diverged(self) -> bool:

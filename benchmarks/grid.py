@@ -25,7 +25,6 @@ from statistics import median
 import torch
 
 import harness
-from anytime_core.catalog import DATASETS
 from anytime_core.config import (
     MILESTONES,
     STRATEGIES,
@@ -38,6 +37,7 @@ from anytime_core.config import (
     opt_unit,
 )
 from anytime_core.cost import trial_costs
+from anytime_core.data.catalog import DATASETS
 from anytime_core.data.loader import EVALUATION_BATCH
 from harness import Found, Row
 from ours import OurLoop

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import DataConfig, Joint, NetworkConfig, Precision, Regime, TrainingConfig, TrialConfig
 from anytime_core.data import cache
-from anytime_core.data.formats import Images
+from anytime_core.data.catalog import DATASETS
+from anytime_core.data.dataset import Images
 from anytime_core.errors import DataError
 
 Row = dict[str, Any]

@@ -23,13 +23,12 @@ from torch.nn.functional import cross_entropy
 
 import baselines
 import harness
-from anytime_core.catalog import DATASETS
 from anytime_core.config import STRATEGIES, Ann, Joint, TrialConfig, by_name
-from anytime_core.data.formats import Images
+from anytime_core.data.catalog import DATASETS
+from anytime_core.data.dataset import Images
 from anytime_core.model.graphs import Mode
-from anytime_core.model.network import Heads, Unit
+from anytime_core.model.network import Heads, Unit, build_network
 from anytime_core.training.evaluate import losses_of
-from anytime_core.training.trainer import build_network
 from counting import kernels_of, unit_of_count
 from harness import Found, Row
 from ours import OurLoop

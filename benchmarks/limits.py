@@ -26,9 +26,9 @@ import torch
 from torch import nn
 
 import harness
-from anytime_core.catalog import DATASETS
 from anytime_core.config import Precision, TrialConfig
 from anytime_core.cost import BLOCKS, KERNEL, downsampled, trial_costs
+from anytime_core.data.catalog import DATASETS
 from harness import Found, Row
 from ours import OurLoop
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import harness
 from anytime_core.config import TrialConfig
-from anytime_core.data.formats import Images
+from anytime_core.data.dataset import Images
 from anytime_core.model.graphs import Mode
 from anytime_core.training.trainer import build_run, reproducible
 

@@ -26,12 +26,13 @@ import baselines
 import harness
 import packing
 from anytime_core.config import STRATEGIES, Aann, Exp3, Joint, Midfeat, NoGrad, Opt, Regime, TrialConfig, by_name
-from anytime_core.data.formats import Images
+from anytime_core.data.dataset import Images
 from anytime_core.model.graphs import Mode
-from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.network import AnytimeResNet, build_network
 from anytime_core.result import EpochMetrics
+from anytime_core.trained import network_hash
 from anytime_core.training.evaluate import losses_of
-from anytime_core.training.trainer import build_network, network_hash, reproducible, train
+from anytime_core.training.trainer import reproducible, train
 from harness import Found, NotHereError, Row
 from ours import OurLoop
 
@@ -232,11 +233,11 @@ def resumed(setting: Setting) -> str:
     with tempfile.TemporaryDirectory() as folder:
         whole, parts = Path(folder) / "whole", Path(folder) / "parts"
         keys: dict[str, Any] = {"images": setting.images, "device": setting.device, "threads": torch.get_num_threads()}
-        train(config, checkpoint_dir=whole, **keys)
+        train(config, checkpoints=whole, **keys)
         try:
             train(config, _stop, parts, **keys)
         except StoppedError:
-            train(config, checkpoint_dir=parts, **keys)
+            train(config, checkpoints=parts, **keys)
         return same(network_hash(parts), network_hash(whole))
 
 

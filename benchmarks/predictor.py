@@ -30,7 +30,7 @@ import torch
 from anytime_core.data.loader import Normalisation
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.predictor import AnytimePredictor
-from anytime_core.training.trainer import TrainedNetwork
+from anytime_core.trained import TrainedNetwork
 from orchestrator.inference.export import Description, export
 from orchestrator.inference.onnx_runner import Network
 from orchestrator.system.hardware import cpu_model

@@ -27,7 +27,7 @@ import torch
 import baselines
 import harness
 from anytime_core.config import TrialConfig
-from anytime_core.data.formats import Images
+from anytime_core.data.dataset import Images
 from anytime_core.model.graphs import Mode
 from harness import Found, NotHereError, Row
 from ours import OurLoop

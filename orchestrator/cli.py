@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 import click
 
-from anytime_core.catalog import DATASETS
+from anytime_core.data.catalog import DATASETS
 from anytime_core.errors import TrainerError
 from anytime_core.files import write_atomically
 from orchestrator.errors import OrchestratorError, UsageError
@@ -847,7 +847,7 @@ def check(name: str, root: Path, form: str) -> None:
     DATASET is cifar10, cifar100, svhn or fashion_mnist; digits, which comes with scikit-learn, has no files.
     """
     from anytime_core.data import fetch as fetching
-    from anytime_core.data.formats import USABLE
+    from anytime_core.data.source_files import USABLE
 
     files = fetching.check(name, root)
     if not files and form == "table":

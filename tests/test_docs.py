@@ -63,7 +63,7 @@ def test_the_answers_under_a_deadline_in_the_readme_are_given(tmp_path: Path, mo
     config = next(trial.config for trial in load(REPOSITORY / "sweeps/quickstart.yaml").trials)
     train(
         replace(config, training=TrainingConfig(steps=22, batch_size=64, learning_rate={0: 0.1})),
-        checkpoint_dir=tmp_path / "runs/trials/ID/checkpoints",
+        checkpoints=tmp_path / "runs/trials/ID/checkpoints",
     )
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}

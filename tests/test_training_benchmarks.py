@@ -28,7 +28,7 @@ import packing  # noqa: E402
 import parity  # noqa: E402
 import trainer  # noqa: E402
 from anytime_core.config import Opt  # noqa: E402
-from anytime_core.training.trainer import build_network  # noqa: E402
+from anytime_core.model.network import build_network  # noqa: E402
 from orchestrator.sweep.grid import load  # noqa: E402
 
 SCRIPTS = {f"{script.__name__}.py": script for script in (grid, kernels, learning, limits, packing, parity, trainer)}

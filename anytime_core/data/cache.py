@@ -17,8 +17,9 @@ from uuid import uuid4
 
 import numpy as np
 
-from anytime_core.data import formats
-from anytime_core.data.formats import Images, SourceFile
+from anytime_core.data import source_files
+from anytime_core.data.dataset import Images
+from anytime_core.data.source_files import SourceFile
 from anytime_core.files import user_cache
 
 FORMAT = 2  # to be raised when a reader, or what lies in a cache, or what is checked, changes
@@ -32,15 +33,15 @@ def load(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
     The cache is ROOT/.cache, or the user's own if nothing can be written there. The md5 sums of the files are compared
     when they are converted.
     """
-    files = formats.located(name, root)
+    files = source_files.located(name, root)
     if root is None or not files:
-        return formats.read(name, root)
+        return source_files.read(name, root)
     key = f"{name}-{_fingerprint(name, root, files, check_md5)}"
     folders = [parent / key for parent in _parents(root)]
     for folder in folders:
         if cached := _opened(folder):
             return cached
-    images = formats.read(name, root, check_md5=check_md5)
+    images = source_files.read(name, root, check_md5=check_md5)
     for folder in folders:
         if cached := _stored(images, folder):
             return cached
@@ -49,7 +50,7 @@ def load(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
 
 def is_converted(name: str, root: Path | None) -> bool:
     """Whether its arrays are ready to be mapped, or it comes with a package; DataError if its files are not there."""
-    files = formats.located(name, root)
+    files = source_files.located(name, root)
     if root is None or not files:
         return True
     keys = [f"{name}-{_fingerprint(name, root, files, check_md5)}" for check_md5 in (True, False)]

@@ -1,29 +1,14 @@
-"""Downloads data sets with torchvision into the layout that ``formats`` reads, and tells what is there."""
+"""Downloads data sets with torchvision into the layout that ``source_files`` finds, and tells what is there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from anytime_core.data.formats import FILES, USABLE, State, optional_module, source_files, spec_of
+from anytime_core.data.catalog import dataset_of
+from anytime_core.data.formats import optional_module
+from anytime_core.data.source_files import USABLE, State, source_files
 from anytime_core.errors import DataError
-
-PAGES: dict[str, str] = {
-    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar.html",
-    "cifar100": "https://www.cs.toronto.edu/~kriz/cifar.html",
-    "svhn": "http://ufldl.stanford.edu/housenumbers/",
-    "fashion_mnist": "https://github.com/zalandoresearch/fashion-mnist",
-}
-"""Where each data set can be downloaded by hand."""
-
-DOWNLOADS: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "cifar10": [("CIFAR10", {})],
-    "cifar100": [("CIFAR100", {})],
-    "svhn": [("SVHN", {"split": split}) for split in ("train", "extra", "test")],
-    "fashion_mnist": [("FashionMNIST", {})],
-}
-"""The classes of torchvision.datasets that download each data set, and their arguments."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +26,7 @@ def check(name: str, root: Path) -> list[FileState]:
 
 def fetch(name: str, root: Path) -> None:
     """Downloads what is missing or damaged below ``root``; DataError says how to do it by hand where that fails."""
-    spec_of(name)
-    if not FILES[name]:
+    if not dataset_of(name).files:
         print(f"{name} comes with an installed package: nothing to fetch")
     elif _faults(name, root):
         _download(name, root)
@@ -55,12 +39,15 @@ def _faults(name: str, root: Path) -> list[str]:
 
 
 def _download(name: str, root: Path) -> None:
+    dataset = dataset_of(name)
     try:
+        if not dataset.downloads:
+            raise DataError("torchvision does not offer it")
         datasets = optional_module("torchvision.datasets", "torchvision downloads")
-        for kind, arguments in DOWNLOADS[name]:
+        for kind, arguments in dataset.downloads:
             getattr(datasets, kind)(root, download=True, **arguments)
     # No network, a refused connection, a broken archive, a full disk: any library's own error.
     except Exception as error:
         reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-        files = ", ".join(str(root / file) for file in FILES[name])
-        raise DataError(f"{name}: {reason}; download it from {PAGES[name]} and place {files}") from error
+        files = ", ".join(str(root / file) for file in dataset.files)
+        raise DataError(f"{name}: {reason}; download it from {dataset.page} and place {files}") from error

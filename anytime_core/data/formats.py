@@ -1,190 +1,56 @@
 """Readers of the data sets' own file formats. Whatever is wrong with a file is a DataError that names it.
 
-To add a data set: a line in ``catalog.DATASETS``, in FILES and in READERS.
-
 Shapes: N images, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import importlib
 import importlib.util
 import math
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.catalog import DATASETS, DatasetSpec
+from anytime_core.data.dataset import Bytes, Dataset, Images, Labels
 from anytime_core.errors import DataError
 
-Bytes = NDArray[np.uint8]
-Labels = NDArray[np.int64]
 Number = TypeVar("Number", np.uint8, np.int64)
 Part = tuple[Bytes, Labels]  # images [N,C,H,W], labels [N]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Images:
-    """A whole data set: images uint8 [N,C,H,W], labels int64 [N] from 0."""
-
-    train_images: Bytes
-    train_labels: Labels
-    test_images: Bytes
-    test_labels: Labels
-
-
-FILES: dict[str, dict[str, str]] = {
-    "cifar10": {
-        "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
-        "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
-        "cifar-10-batches-py/batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-    },
-    "cifar100": {
-        "cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d",
-        "cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-        "cifar-100-python/meta": "7973b15100ade9c7d40fb424638fde48",
-    },
-    "svhn": {
-        "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
-        "extra_32x32.mat": "a93ce644f1a588dc4d68dda5feec44a7",
-        "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
-    },
-    "fashion_mnist": {
-        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-    },
-    "digits": {},
-}
-"""The files of each data set below its root and their published md5 sums, in the order in which its reader takes
-them."""
-
-FOLDERS: dict[str, tuple[str, ...]] = {"fashion_mnist": ("FashionMNIST/raw", "fashion_mnist", "")}
-"""The folders below the root that are searched, where that is not the root alone."""
-
-State = Literal[
-    "ok", "missing", "wrong md5", "unreadable", "unpacked, no published md5: keep the .gz, or give --no-md5"
-]
-USABLE: tuple[State, ...] = ("ok",)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceFile:
-    """A file as it lies, or should. ``md5`` is the published sum; None if there is none for this form of the file."""
-
-    path: Path
-    md5: str | None
-
-    def state(self) -> State:
-        """Reads the whole file for its md5."""
-        if not self.path.is_file():
-            return "missing"
-        if self.md5 is None:
-            return "unpacked, no published md5: keep the .gz, or give --no-md5"
-        try:
-            with self.path.open("rb") as stream:
-                return "ok" if hashlib.file_digest(stream, "md5").hexdigest() == self.md5 else "wrong md5"
-        except OSError:
-            return "unreadable"
-
-
-def spec_of(name: str) -> DatasetSpec:
-    """What the catalog says of a data set; DataError if it does not exist."""
-    if name not in DATASETS:
-        raise DataError(f"no data set is named {name!r}, must be one of {', '.join(DATASETS)}")
-    return DATASETS[name]
-
-
-def source_files(name: str, root: Path) -> list[SourceFile]:
-    """The files of a data set in the folder that holds most of them; they need not exist."""
-    spec_of(name)
-    layouts = [
-        [_lying(root / folder / file, md5) for file, md5 in FILES[name].items()] for folder in FOLDERS.get(name, ("",))
-    ]
-    return min(layouts, key=lambda files: sum(not file.path.is_file() for file in files))
-
-
-def _lying(path: Path, md5: str) -> SourceFile:
-    """The file itself, or else what unpacking it leaves."""
-    unpacked = path.with_suffix("")
-    if path.suffix == ".gz" and not path.is_file() and unpacked.is_file():
-        return SourceFile(path=unpacked, md5=None)
-    return SourceFile(path=path, md5=md5)
-
-
-def located(name: str, root: Path | None) -> list[SourceFile]:
-    """The files of a data set, all of which exist; DataError otherwise."""
-    spec_of(name)
-    if not FILES[name]:
-        return []
-    if root is None:
-        raise DataError(f"{name} lies in files: give the folder that holds {', '.join(FILES[name])}")
-    files = source_files(name, root)
-    if missing := [str(file.path) for file in files if not file.path.is_file()]:
-        searched = "".join(f", {root / folder}" for folder in FOLDERS.get(name, ()))
-        note = f" (searched{searched[1:]}, packed or unpacked)" if searched else ""
-        raise DataError(f"{name}: not found: {', '.join(missing)}{note}; {_advice(name, root)}")
-    return files
-
-
-def _advice(name: str, root: Path) -> str:
-    return f"to download: orchestrate data fetch {name} --root {root}"
-
-
-def read(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
-    """The data set from its own files below ``root``, which are compared with their published md5 sums unless told
-    otherwise."""
-    files = located(name, root)
-    if check_md5 and root is not None:
-        states = [(file, file.state()) for file in files]
-        if faults := [f"{file.path}: {state}{_published(file)}" for file, state in states if state not in USABLE]:
-            raise DataError(f"{name}: not as published: {', '.join(faults)}; {_advice(name, root)}")
-    return READERS[name]([file.path for file in files])
-
-
-def _published(file: SourceFile) -> str:
-    return f" (published: {file.md5})" if file.md5 else ""
-
-
-def cifar10(paths: Sequence[Path]) -> Images:
+def cifar10(dataset: Dataset, paths: Sequence[Path]) -> Images:
     """Five batches of training images, one of test images; the names of the classes are not needed."""
     *train, test, _ = paths
-    spec = DATASETS["cifar10"]
-    return _joined([_cifar_batch(path, "labels", spec) for path in train], [_cifar_batch(test, "labels", spec)])
+    return _joined([_cifar_batch(path, "labels", dataset) for path in train], [_cifar_batch(test, "labels", dataset)])
 
 
-def cifar100(paths: Sequence[Path]) -> Images:
+def cifar100(dataset: Dataset, paths: Sequence[Path]) -> Images:
     """The 100 fine labels; the names of the classes are not needed."""
-    train, test = (_cifar_batch(path, "fine_labels", DATASETS["cifar100"]) for path in paths[:2])
+    train, test = (_cifar_batch(path, "fine_labels", dataset) for path in paths[:2])
     return _joined([train], [test])
 
 
-def svhn(paths: Sequence[Path]) -> Images:
+def svhn(dataset: Dataset, paths: Sequence[Path]) -> Images:
     """The training images, then the extra ones, train together (section 4.1)."""
-    train, extra, test = map(_svhn_part, paths)
+    train, extra, test = (_svhn_part(path, dataset) for path in paths)
     return _joined([train, extra], [test])
 
 
-def fashion_mnist(paths: Sequence[Path]) -> Images:
+def idx_files(dataset: Dataset, paths: Sequence[Path]) -> Images:
+    """Images and labels to train with, then those to test with, in MNIST's own format; packed by gzip or not."""
     train_images, train_labels, test_images, test_labels = paths
-    return _joined([_idx_part(train_images, train_labels)], [_idx_part(test_images, test_labels)])
+    return _joined([_idx_part(train_images, train_labels, dataset)], [_idx_part(test_images, test_labels, dataset)])
 
 
-def digits(_: Sequence[Path]) -> Images:
+def digits(dataset: Dataset, paths: Sequence[Path]) -> Images:
     """Scikit-learn's 1,797 images with values 0 to 16. Every fifth is a test image, as there is no published split.
 
     Its file is read without it: its import takes over a second.
@@ -196,16 +62,6 @@ def digits(_: Sequence[Path]) -> Images:
     images, labels = content[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8), content[:, -1].astype(np.int64)
     test = np.arange(len(labels)) % 5 == 4
     return _joined([(images[~test], labels[~test])], [(images[test], labels[test])])
-
-
-READERS: dict[str, Callable[[Sequence[Path]], Images]] = {
-    "cifar10": cifar10,
-    "cifar100": cifar100,
-    "svhn": svhn,
-    "fashion_mnist": fashion_mnist,
-    "digits": digits,
-}
-"""What turns the files of each data set, in the order of FILES, into its images."""
 
 
 def optional_module(module: str, purpose: str) -> Any:
@@ -244,12 +100,12 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read as {kind}: {type(error).__name__}: {error}") from error
 
 
-def _cifar_batch(path: Path, label_key: str, spec: DatasetSpec) -> Part:
+def _cifar_batch(path: Path, label_key: str, dataset: Dataset) -> Part:
     with _reading(path, "a pickled batch of images"), path.open("rb") as stream:
         data, labels = _entries(path, _BatchUnpickler(stream, encoding="latin1").load(), "data", label_key)
         array = data.array if isinstance(data, _PickledArray) else data
-        rows = _expect(path, "data", array, ("N", spec.channels * spec.size**2))
-        return rows.reshape(-1, spec.channels, spec.size, spec.size), _labels(path, labels, len(rows), spec)
+        rows = _expect(path, "data", array, ("N", dataset.channels * dataset.size**2))
+        return rows.reshape(-1, dataset.channels, dataset.size, dataset.size), _labels(path, labels, len(rows), dataset)
 
 
 class _PickledArray:
@@ -292,22 +148,20 @@ class _BatchUnpickler(pickle.Unpickler):
         return self._ALLOWED[wanted]
 
 
-def _svhn_part(path: Path) -> Part:
-    spec = DATASETS["svhn"]
+def _svhn_part(path: Path, dataset: Dataset) -> Part:
     scipy_io = optional_module("scipy.io", "SVHN's .mat files are read with scipy")
     with _reading(path, "a .mat file"):
         content = scipy_io.loadmat(path, appendmat=False, variable_names=["X", "y"])
         images, labels = _entries(path, content, "X", "y")
-        images = _expect(path, "X", images, (spec.size, spec.size, spec.channels, "N"))  # [H,W,C,N]
+        images = _expect(path, "X", images, (dataset.size, dataset.size, dataset.channels, "N"))  # [H,W,C,N]
         labels = np.ravel(labels)
         labels = np.where(labels == 10, 0, labels)  # 10 stands for the digit 0
-        return images.transpose(3, 2, 0, 1), _labels(path, labels, images.shape[3], spec)
+        return images.transpose(3, 2, 0, 1), _labels(path, labels, images.shape[3], dataset)
 
 
-def _idx_part(images_path: Path, labels_path: Path) -> Part:
-    spec = DATASETS["fashion_mnist"]
-    images = _expect(images_path, "its content", _idx(images_path, 3), ("N", spec.size, spec.size))
-    return images[:, None], _labels(labels_path, _idx(labels_path, 1), len(images), spec)
+def _idx_part(images_path: Path, labels_path: Path, dataset: Dataset) -> Part:
+    images = _expect(images_path, "its content", _idx(images_path, 3), ("N", dataset.size, dataset.size))
+    return images[:, None], _labels(labels_path, _idx(labels_path, 1), len(images), dataset)
 
 
 def _idx(path: Path, dimensions: int) -> Bytes:
@@ -341,12 +195,12 @@ def _expect(path: Path, what: str, array: object, shape: tuple[int | str, ...]) 
     raise DataError(f"{path}: {what} is {_described(array)}, must be uint8 [{', '.join(map(str, shape))}]")
 
 
-def _labels(path: Path, values: object, count: int, spec: DatasetSpec) -> Labels:
+def _labels(path: Path, values: object, count: int, dataset: Dataset) -> Labels:
     labels = np.asarray(values)
     if labels.dtype.kind not in "iu" or labels.shape != (count,):
         raise DataError(f"{path}: labels are {_described(labels)}, must be integers [{count}]")
-    if len(wrong := np.flatnonzero((labels < 0) | (labels >= spec.classes))):
-        raise DataError(f"{path}: image {wrong[0]} has label {labels[wrong[0]]}, must be 0 to {spec.classes - 1}")
+    if len(wrong := np.flatnonzero((labels < 0) | (labels >= dataset.classes))):
+        raise DataError(f"{path}: image {wrong[0]} has label {labels[wrong[0]]}, must be 0 to {dataset.classes - 1}")
     return labels.astype(np.int64)
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from anytime_core.config import DataConfig
-from anytime_core.data.formats import Images, spec_of
+from anytime_core.data.catalog import dataset_of
+from anytime_core.data.dataset import Images
 from anytime_core.errors import DataError
 from anytime_core.randomness import generator
 
@@ -149,7 +150,7 @@ def to_device(
     On the CPU they share the memory of ``images``, and so do all processes that map one cache. Raises DataError.
     """
     _refuse_unfit(images, config.name)
-    if config.flip and spec_of(config.name).never_flips:
+    if config.flip and dataset_of(config.name).never_flips:
         raise DataError(f"{config.name}: flip is true, must be false: its images are never mirrored")
     kept = len(images.train_images) - config.validation
     if kept < batch_size:
@@ -177,7 +178,7 @@ def _moved(array: np.ndarray, device: torch.device) -> Tensor:
 
 def _refuse_unfit(images: Images, name: str) -> None:
     """Images may come from elsewhere than the readers, and on a GPU a wrong label is an error without a place."""
-    spec = spec_of(name)
+    spec = dataset_of(name)
     shape = (spec.channels, spec.size, spec.size)
     for part in ("train", "test"):
         pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")

@@ -43,6 +43,11 @@ class Checkpoint:
     arrays: Mapping[str, np.ndarray]
     meta: Mapping[str, Any]
 
+    def below(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays whose names begin with ``prefix``, by what follows it."""
+        found = self.arrays.items()
+        return {name.removeprefix(prefix): array for name, array in found if name.startswith(prefix)}
+
 
 def pack(checkpoint: Checkpoint) -> bytes:
     buffer = io.BytesIO()

@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from anytime_core.config import MILESTONES, Ann, Joint, NoGrad, TrialConfig, from_dict, to_dict
+from anytime_core.config import MILESTONES, Ann, Joint, TrialConfig, to_dict
 from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
-from anytime_core.data.formats import Images, spec_of
-from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
-from anytime_core.errors import CheckpointError, ConfigError, DataError
+from anytime_core.data.catalog import dataset_of
+from anytime_core.data.dataset import Images
+from anytime_core.data.loader import EvaluationData, TrainingData, to_device
+from anytime_core.errors import CheckpointError, ConfigError
 from anytime_core.files import Guard, folder_at
 from anytime_core.model.graphs import Mode, mode_on
-from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.training import checkpoint, regimes
 from anytime_core.training.checkpoint import Place
@@ -41,59 +42,77 @@ Report = Callable[[EpochMetrics], None]
 _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoints:
+    """Where a trial leaves its checkpoints, when, and who may forbid it.
+
+    One is written after each epoch for which it is ``due``, and after the last. ``before_save`` is called before each,
+    and forbids it by raising; ``guard`` is entered at the very moment that the file takes its place, and can forbid it
+    too. ``after_save`` is called once the epochs that the checkpoint holds are reported.
+    """
+
+    folder: Place
+    due: Callable[[], bool] = lambda: True
+    before_save: Callable[[], None] = lambda: None
+    after_save: Callable[[], None] = lambda: None
+    guard: Guard = nullcontext
+
+
 def train(
     config: TrialConfig,
     report: Report = lambda metrics: None,
-    checkpoint_dir: Place | None = None,
+    checkpoints: Checkpoints | Place | None = None,
     *,
-    due: Callable[[], bool] = lambda: True,
-    before_save: Callable[[], None] = lambda: None,
-    after_save: Callable[[], None] = lambda: None,
-    guard: Guard = nullcontext,
-    on_step: Callable[[], None] = lambda: None,
-    data_root: Path | None = None,
     images: Images | None = None,
+    data_root: Path | None = None,
     device: str | torch.device | None = None,
     threads: int | None = None,
     mode: Mode = "auto",
-    check_md5: bool = True,
+    on_step: Callable[[], None] = lambda: None,
 ) -> TrialResult:
     """Trains the network of ``config`` and returns its test errors.
 
-    ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoint_dir``
-    a checkpoint is written after each epoch for which it is ``due``, and after the last; the epochs that it holds are
-    reported then. A later call goes on from the newest valid one: on the CPU, with the same number of ``threads``, to
-    the same bits as a run that was never interrupted. ``before_save`` is called before each checkpoint, and can forbid
-    it by raising, as can ``guard``, a context entered at the very moment that it takes its place; ``after_save`` once
-    its epochs are reported; ``on_step`` after each training step, for which it does not wait.
+    ``report`` is called once for every epoch in order, those restored from a checkpoint first. With ``checkpoints``, a
+    folder or more than that, an epoch is reported once a checkpoint holds it. A later call goes on from the newest
+    valid one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted.
 
-    The images are read from ``data_root`` unless given; ``device`` is CUDA where there is one. There a step is
-    one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits.
+    ``images`` are read from ``data_root`` unless given. ``device`` is CUDA where there is one. There a step is one CUDA
+    graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits. ``on_step`` is called after each
+    training step, for which it does not wait.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what the functions that are given raise.
+
+    An example, which prints each epoch and goes on from where it was when it is run again::
+
+        config = TrialConfig(network=NetworkConfig(n=1, c=4), data=DataConfig(name="digits", pad=1))
+        train(config, print, "runs/mine").errors
     """
+    kept = checkpoints if isinstance(checkpoints, Checkpoints | None) else Checkpoints(folder=checkpoints)
     with reproducible(threads):
         if images is None:
-            images = cache.load(config.data.name, data_root, check_md5=check_md5)
+            images = cache.load(config.data.name, data_root)
         run = build_run(config, images, device, mode=mode)
-        if checkpoint_dir is not None:
-            run.restore(checkpoint_dir)
+        if kept:
+            run.restore(kept.folder)
         for metrics in run.history:
             report(metrics)
-        reported = len(run.history)
         while not run.ended:
             run.epoch(on_step)
-            if checkpoint_dir is None:
+            if not kept:
                 report(run.history[-1])
-            elif run.ended or due():
-                before_save()
-                run.save(checkpoint_dir, guard)
-                for metrics in run.history[reported:]:
-                    report(metrics)
-                reported = len(run.history)
-                after_save()
+            elif run.ended or kept.due():
+                _save(run, kept, report)
         return run.result()
+
+
+def _save(run: Run, checkpoints: Checkpoints, report: Report) -> None:
+    """Writes a checkpoint, and reports the epochs that no earlier one holds."""
+    checkpoints.before_save()
+    unsaved = run.save(checkpoints.folder, checkpoints.guard)
+    for metrics in unsaved:
+        report(metrics)
+    checkpoints.after_save()
 
 
 @contextmanager
@@ -138,23 +157,6 @@ def build_run(
     return Run.start(config, images, where, mode)
 
 
-def build_network(config: TrialConfig) -> AnytimeResNet:
-    """The untrained network of a trial, on the CPU."""
-    spec = spec_of(config.data.name)
-    network = AnytimeResNet(
-        config.network.n,
-        config.network.c,
-        spec.classes,
-        in_channels=spec.channels,
-        predicting_units=config.predicting_units,
-        transition=config.network.transition,
-        isolated=isinstance(config.regime, NoGrad) and config.regime.variant == "stop_gradient",
-        seed=config.seed,
-    )
-    # A step of (3, 16) on 64 images of 32x32: 0.24 s, else 0.28 s (one CPU core, median of 5).
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
 def build_selection(config: TrialConfig, costs: list[int], weights: Sequence[float], device: torch.device) -> Selection:
     """The strategy of a trial over the losses with these weights, the first ones of its predictions."""
     strategy = config.regime.strategy if isinstance(config.regime, Joint) else Ann()
@@ -166,7 +168,8 @@ def build_selection(config: TrialConfig, costs: list[int], weights: Sequence[flo
 @dataclass(slots=True)
 class Run:
     """A trial between two steps. ``phase`` is the one under way, with an optimiser and a strategy of its own;
-    ``trained_on`` says what it was trained on so far, without repetitions.
+    ``trained_on`` says what it was trained on so far, without repetitions; the newest checkpoint holds the first
+    ``saved`` epochs of ``history``.
 
     ``epoch`` is one of ``train``. To time its parts: ``begin_epoch`` prepares the next epoch, ``step`` is a step of it
     (up to ``steps_ahead`` of them), ``read`` waits for the device and gives their mean losses and errors, and
@@ -191,6 +194,7 @@ class Run:
     selection: Selection = field(init=False)
     training: TrainingStep = field(init=False)
     evaluate: Evaluation = field(init=False)
+    saved: int = field(init=False, default=0)
     steps_ahead: int = field(init=False, default=0)
     steps_begun: int = field(init=False, default=0)
 
@@ -313,11 +317,11 @@ class Run:
     @property
     def guess_losses(self) -> tuple[float, ...]:
         """Predictions that are not computed yet count as guesses."""
-        return (math.log(spec_of(self.config.data.name).classes),) * (len(self.costs) - len(self.phase.weights))
+        return (math.log(dataset_of(self.config.data.name).classes),) * (len(self.costs) - len(self.phase.weights))
 
     @property
     def guess_errors(self) -> tuple[float, ...]:
-        return (100 - 100 / spec_of(self.config.data.name).classes,) * len(self.guess_losses)
+        return (100 - 100 / dataset_of(self.config.data.name).classes,) * len(self.guess_losses)
 
     def _train_steps(self, on_step: Callable[[], None]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         while self.steps_ahead:
@@ -325,7 +329,8 @@ class Run:
             on_step()
         return self.read()
 
-    def save(self, folder: Place, guard: Guard = nullcontext) -> None:
+    def save(self, folder: Place, guard: Guard = nullcontext) -> list[EpochMetrics]:
+        """Writes a checkpoint; returns the epochs since the one before."""
         arrays = {
             **{f"network/{name}": value for name, value in self.network.state_dict().items()},
             **{f"momentum/{name}": value for name, value in self.optimiser.buffers.items()},
@@ -341,6 +346,8 @@ class Run:
         }
         content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
         checkpoint.save(folder, self.steps_done, content, guard)
+        unsaved, self.saved = self.history[self.saved :], len(self.history)
+        return unsaved
 
     def restore(self, folder: Place) -> None:
         """Goes on from the newest valid checkpoint, where there is one. Raises CheckpointError if that is not of this
@@ -356,10 +363,11 @@ class Run:
                 f"written; bring the old data back, or delete {folder_at(folder).address('')}"
             )
         self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
-        self.history = [_metrics(values) for values in saved.meta["history"]]
+        self.history = [EpochMetrics.of(values) for values in saved.meta["history"]]
+        self.saved = len(self.history)
         self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
-        self.network.load_state_dict(_tensors(saved, "network/"))
-        self.optimiser.restore(_tensors(saved, "momentum/"))
+        self.network.load_state_dict(as_tensors(saved.below("network/")))
+        self.optimiser.restore(as_tensors(saved.below("momentum/")))
         self.selection.v.copy_(torch.tensor(saved.arrays["selection"]))
 
     def result(self) -> TrialResult:
@@ -378,17 +386,6 @@ def _to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().contiguous().numpy()
 
 
-def _tensors(saved: checkpoint.Checkpoint, prefix: str) -> dict[str, Tensor]:
-    named = ((name.removeprefix(prefix), array) for name, array in saved.arrays.items() if name.startswith(prefix))
-    return {name: torch.tensor(array) for name, array in named}
-
-
-def _metrics(values: dict[str, Any]) -> EpochMetrics:
-    """JSON makes lists of tuples."""
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return EpochMetrics(**fields)
-
-
 def _place(device: torch.device) -> str:
     """What decides the bits of a sum: the threads on a CPU, the kind of GPU."""
     threads = torch.get_num_threads()
@@ -397,75 +394,3 @@ def _place(device: torch.device) -> str:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-class TrainedNetwork(nn.Module):
-    """A network with the normalisation it was trained with. ``predicting_units`` are its predictions, first to last."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: AnytimeResNet, normalise: Normalisation) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", normalise.mean)
-        self.register_buffer("std", normalise.std)
-
-    @property
-    def predicting_units(self) -> tuple[int, ...]:
-        return self.network.predicting_units
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Pixels [N,C,H,W] as the data set has them, such as bytes from 0 to 255 -> logits [L,N,K]"""
-        logits: Tensor = self.network(Normalisation(self.mean, self.std)(images))
-        return logits
-
-
-def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
-    """The trained network in a trial's folder, or its folder of checkpoints: in evaluation mode, on the CPU.
-
-    ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError, also for a trial that
-    has not finished, whose predictions may not be trained at all yet, unless ``unfinished``.
-    """
-    saved = _newest(folder)
-    try:
-        config, history = from_dict(saved.meta["config"]), [_metrics(values) for values in saved.meta["history"]]
-        network = build_network(config)
-        network.load_state_dict(_tensors(saved, "network/"))
-        trained = TrainedNetwork(network, Normalisation(**_tensors(saved, "normalisation/"))).eval()
-        state = _state(config, history)
-    except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error
-    if state != "finished" and not unfinished:
-        raise CheckpointError(
-            f"{folder} holds a trial that {state}; load_network(..., unfinished=True) takes it as it is"
-        )
-    return trained
-
-
-def _state(config: TrialConfig, history: list[EpochMetrics]) -> str:
-    last = history[-1]
-    if last.diverged:
-        return f"diverged by step {last.step}"
-    return "finished" if last.step >= config.steps else f"is at step {last.step} of {config.steps}"
-
-
-def network_hash(folder: Place) -> str:
-    """Identifies the bits of the trained network that ``load_network`` gives: its weights and the statistics of its
-    normalisation layers, and nothing that only training needs. Raises CheckpointError."""
-    arrays = _newest(folder).arrays
-    return checkpoint.digest({name: array for name, array in arrays.items() if name.startswith("network/")})
-
-
-def trained_on(folder: Place) -> list[str]:
-    """What the network was trained on, first to last: more than one if it went on elsewhere. Raises CheckpointError."""
-    return list(_newest(folder).meta.get("trained_on", []))
-
-
-def _newest(place: Place) -> checkpoint.Checkpoint:
-    folder = folder_at(place)
-    below = "checkpoints" in folder.names()
-    saved = checkpoint.latest(folder.below("checkpoints") if below else folder)
-    if saved is None:
-        raise CheckpointError(f"{folder.address('')} holds no valid checkpoint")
-    return saved

@@ -89,7 +89,7 @@ def _train(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -
 
 def _run(record: TrialRecord, ledger: Ledger) -> Run:
     """A record of an older version has no hash of its network, but its checkpoint may be there."""
-    from anytime_core.training.trainer import network_hash
+    from anytime_core.trained import network_hash
 
     found = str(record.provenance.get("network_hash") or "")
     if not found:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from anytime_core.config import to_dict
 from anytime_core.cost import trial_costs
-from anytime_core.data.formats import Images
+from anytime_core.data.dataset import Images
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.errors import OrchestratorError, StorageError
@@ -164,26 +164,29 @@ def _described(error: Exception) -> str:
 
 def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
     from anytime_core.data.cache import content_hash
-    from anytime_core.training.trainer import network_hash, train, trained_on
+    from anytime_core.trained import network_hash, trained_on
+    from anytime_core.training.trainer import Checkpoints, train
 
+    checkpoints = ledger.checkpoints(trial.id)
     epochs.beat()
     images = _images(trial.config.data.name, where.data_root, where.check_md5)
     epochs.beat()
     result = train(
         trial.config,
         epochs.add,
-        ledger.checkpoints(trial.id),
-        due=epochs.due,
-        before_save=epochs.before_save,
-        after_save=epochs.after_save,
-        guard=partial(ledger.fenced, attempt),
-        on_step=epochs.step,
+        Checkpoints(
+            folder=checkpoints,
+            due=epochs.due,
+            before_save=epochs.before_save,
+            after_save=epochs.after_save,
+            guard=partial(ledger.fenced, attempt),
+        ),
         images=images,
         device="cuda" if trial.resources.gpus else "cpu",
         threads=trial.resources.cpus,
+        on_step=epochs.step,
     )
     epochs.flush()
-    checkpoints = ledger.checkpoints(trial.id)
     found = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
         found["resumed_elsewhere"] = "; ".join(places)

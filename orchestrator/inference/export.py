@@ -20,12 +20,12 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 from torch import Tensor, nn
 
-from anytime_core.catalog import CLASS_NAMES, DATASETS
+from anytime_core.data.catalog import DATASETS
 from anytime_core.files import write_atomically
 from anytime_core.model.network import Unit
 from anytime_core.model.stages import Stage, stages
 from anytime_core.predictor import AnytimePredictor
-from anytime_core.training.trainer import TrainedNetwork
+from anytime_core.trained import TrainedNetwork
 from orchestrator.errors import UsageError
 from orchestrator.inference import onnx_runner as runner
 from orchestrator.inference.lookup import Found
@@ -52,7 +52,11 @@ class Description:
 def describe(found: Found) -> Description:
     name = found.config.data.name
     return Description(
-        trial=found.trial_id, label=found.label, dataset=name, size=DATASETS[name].size, classes=CLASS_NAMES[name]
+        trial=found.trial_id,
+        label=found.label,
+        dataset=name,
+        size=DATASETS[name].size,
+        classes=DATASETS[name].class_names,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anytime_core.catalog import DatasetSpec
+from anytime_core.data.dataset import Dataset
 from orchestrator.errors import UsageError
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -30,7 +30,7 @@ def is_image(word: str) -> bool:
     return Path(word).suffix.lower() in SUFFIXES
 
 
-def read(paths: Sequence[Path], dataset: str, spec: DatasetSpec, *, resize: bool = False) -> list[Picture]:
+def read(paths: Sequence[Path], dataset: str, spec: Dataset, *, resize: bool = False) -> list[Picture]:
     """The images of all files. Raises UsageError with what is wrong with each.
 
     An .npy file holds pixels as the data set has them, [S,S], [C,S,S] or [N,C,S,S]. A picture is made grey or coloured
@@ -50,7 +50,7 @@ def read(paths: Sequence[Path], dataset: str, spec: DatasetSpec, *, resize: bool
     return found
 
 
-def _array(path: Path, spec: DatasetSpec) -> list[Picture]:
+def _array(path: Path, spec: Dataset) -> list[Picture]:
     with path.open("rb") as file:
         try:
             pixels = np.lib.format.read_array(file, allow_pickle=False)
@@ -68,7 +68,7 @@ def _array(path: Path, spec: DatasetSpec) -> list[Picture]:
     return [Picture(name=f"{path}[{index}]", pixels=image) for index, image in enumerate(pixels)]
 
 
-def _picture(path: Path, dataset: str, spec: DatasetSpec, resize: bool) -> Picture:
+def _picture(path: Path, dataset: str, spec: Dataset, resize: bool) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     mode, word = MODES[spec.channels]

@@ -21,7 +21,7 @@ from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, cell_
 
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
-    from anytime_core.training.trainer import TrainedNetwork
+    from anytime_core.trained import TrainedNetwork
 
 SWEEPS = (".yaml", ".yml")
 RUN = re.compile(r"[0-9a-f]{32}")
@@ -132,7 +132,7 @@ def network(found: Found, ledger: Ledger, device: str | None = None) -> TrainedN
     """On CUDA where there is one, unless told otherwise. Raises CheckpointError, UsageError."""
     import torch
 
-    from anytime_core.training.trainer import load_network
+    from anytime_core.trained import load_network
 
     try:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

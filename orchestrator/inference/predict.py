@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anytime_core.catalog import CLASS_NAMES, DATASETS
+from anytime_core.data.catalog import DATASETS
 from anytime_core.errors import TooEarlyError
 from orchestrator.errors import UsageError
 from orchestrator.inference.images import Picture
@@ -54,7 +54,7 @@ def rows(predictor: ExponentialSequence, members: Sequence[Found], picture: Pict
     """A row for each prediction, as soon as it is there. Raises UsageError for limits that cannot be, TooEarlyError
     where there is none."""
     dataset, found = members[0].config.data.name, False
-    names, costs = CLASS_NAMES[dataset], predictor.costs(DATASETS[dataset].size)
+    names, costs = DATASETS[dataset].class_names, predictor.costs(DATASETS[dataset].size)
     try:
         for answer in predictor.refine(picture.pixels, **limits.as_arguments()):
             found = True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anytime_core.catalog import DATASETS
+from anytime_core.data.catalog import DATASETS
 from anytime_core.files import write_atomically
 from orchestrator.analysis import curves, pareto, sequences
 from orchestrator.analysis.curves import Curve, Panel

@@ -23,8 +23,8 @@ from heapq import heappop, heappush
 from statistics import median
 from typing import Literal
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig, from_dict
+from anytime_core.data.catalog import DATASETS
 from anytime_core.memory import parameter_count
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, step_work

@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrialConfig, WeightingConfig
+from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import loss_weights
 from orchestrator.sweep import schema as sweepfile
 from orchestrator.sweep.document import Document, Fault, read

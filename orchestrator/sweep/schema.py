@@ -27,7 +27,6 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import (
     MILESTONES,
     STRATEGIES,
@@ -46,6 +45,7 @@ from anytime_core.config import (
     opt_unit,
     refuse,
 )
+from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.document import Document, Fault, Key

@@ -21,7 +21,7 @@ PARAMS: dict[str, float | bool] = {"budget": 1.0, "all": False}
 def _load_pyfunc(path: str) -> AnytimeModel:
     """MLflow's name for it. ``path`` is a folder with a checkpoint. Raises CheckpointError."""
     from anytime_core.predictor import AnytimePredictor
-    from anytime_core.training.trainer import load_network
+    from anytime_core.trained import load_network
 
     return AnytimeModel(AnytimePredictor(load_network(path)))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import MILESTONES, TrialConfig
 from anytime_core.cost import costs_at, trial_costs
+from anytime_core.data.catalog import DATASETS
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, milestone_errors
 from anytime_core.training import checkpoint

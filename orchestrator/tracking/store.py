@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import TrialConfig
+from anytime_core.data.catalog import DATASETS
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger.ledger import Ledger

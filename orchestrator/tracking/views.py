@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import TrialConfig, to_dict
 from anytime_core.cost import trial_costs
+from anytime_core.data.catalog import DATASETS
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
 from orchestrator.sweep.trial import Trial, TrialRecord
 

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import DataConfig, Joint, NetworkConfig, Opt, Regime, TrainingConfig, TrialConfig
+from anytime_core.data.catalog import DATASETS
 from anytime_core.data.loader import EVALUATION_BATCH
 from anytime_core.memory import (
     EVALUATED,
@@ -17,8 +17,8 @@ from anytime_core.memory import (
     predicted_memory,
     saved_memory,
 )
+from anytime_core.model.network import build_network
 from anytime_core.training.evaluate import losses_of
-from anytime_core.training.trainer import build_network
 
 CASES = [
     (NetworkConfig(n=1, c=16), Joint(), "cifar10"),

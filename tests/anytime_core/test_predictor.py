@@ -22,7 +22,7 @@ from anytime_core.errors import TooEarlyError
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.model.stages import stages
 from anytime_core.predictor import PRIOR, AnytimePredictor, ExponentialSequence, Prediction
-from anytime_core.training.trainer import TrainedNetwork
+from anytime_core.trained import TrainedNetwork
 
 
 def trained(n: int = 2, c: int = 4, seed: int = 0, channels: int = 1, **options: Any) -> TrainedNetwork:

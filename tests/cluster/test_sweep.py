@@ -28,7 +28,7 @@ from cluster_user import (
 )
 
 from anytime_core.data.cache import load
-from anytime_core.training.trainer import load_network
+from anytime_core.trained import load_network
 
 pytestmark = pytest.mark.cluster
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anytime_core.catalog import DATASETS
-from anytime_core.data.formats import Images
+from anytime_core.data.catalog import DATASETS
+from anytime_core.data.dataset import Images
 
 SCRIPT = Path(__file__).parents[4] / "shared" / "data" / "write_true_formats.py"
 Writer = Callable[[str, Path], Images]

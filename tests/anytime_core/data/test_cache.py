@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anytime_core.data import cache, formats
+from anytime_core.data import cache, source_files
 from anytime_core.data.cache import content_hash, load
+from anytime_core.data.dataset import Images
 from anytime_core.errors import DataError
 
-PARTS = [field.name for field in fields(formats.Images)]
+PARTS = [field.name for field in fields(Images)]
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -32,7 +34,7 @@ def root(tmp_path) -> Path:
     return tmp_path / "root"
 
 
-def assert_same(found: formats.Images, expected: formats.Images, *, mapped: bool = True) -> None:
+def assert_same(found: Images, expected: Images, *, mapped: bool = True) -> None:
     for part in PARTS:
         np.testing.assert_array_equal(getattr(found, part), getattr(expected, part), err_msg=part)
         assert isinstance(getattr(found, part), np.memmap) == mapped
@@ -50,7 +52,7 @@ def unreadable(*_: object, **__: object) -> None:
 def test_the_second_load_maps_what_the_first_converted(name, root, write, monkeypatch) -> None:
     expected = write(name, root)
     assert_same(load(name, root, check_md5=False), expected)
-    monkeypatch.setattr(formats, "read", unreadable)
+    monkeypatch.setattr(source_files, "read", unreadable)
     again = load(name, root, check_md5=False)
     assert_same(again, expected)
     assert not again.train_images.flags.writeable
@@ -83,9 +85,9 @@ def test_a_changed_file_makes_a_new_cache(root, write) -> None:
     write("fashion_mnist", root)
     before = load("fashion_mnist", root, check_md5=False)
     labels = root / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
-    changed = formats.gzip.decompress(labels.read_bytes())[:-1] + bytes([9 - before.test_labels[-1]])
+    changed = gzip.decompress(labels.read_bytes())[:-1] + bytes([9 - before.test_labels[-1]])
     stat = labels.stat()
-    labels.write_bytes(formats.gzip.compress(changed))
+    labels.write_bytes(gzip.compress(changed))
     os.utime(labels, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     after = load("fashion_mnist", root, check_md5=False)
     assert after.test_labels[-1] == 9 - before.test_labels[-1]
@@ -141,7 +143,7 @@ def test_without_a_writable_root_the_users_cache_is_used(root, write, user_cache
     (root / ".cache").write_text("in the way")
     assert_same(load("cifar10", root, check_md5=False), expected)
     assert len(folders(user_cache)) == 1
-    monkeypatch.setattr(formats, "read", unreadable)
+    monkeypatch.setattr(source_files, "read", unreadable)
     assert_same(load("cifar10", root, check_md5=False), expected)
 
 
@@ -212,16 +214,16 @@ def test_processes_that_convert_at_once_share_one_cache(damaged, root, write, us
 
 def test_a_process_that_is_overtaken_uses_the_cache_of_the_first(root, write, monkeypatch) -> None:
     expected = write("cifar10", root)
-    read = formats.read
+    read = source_files.read
 
-    def overtaken(*arguments: object, **options: object) -> formats.Images:
-        monkeypatch.setattr(formats, "read", read)
+    def overtaken(*arguments: object, **options: object) -> Images:
+        monkeypatch.setattr(source_files, "read", read)
         load("cifar10", root, check_md5=False)
         first.append(folders(root / ".cache")[0].stat().st_ino)
         return read(*arguments, **options)
 
     first: list[int] = []
-    monkeypatch.setattr(formats, "read", overtaken)
+    monkeypatch.setattr(source_files, "read", overtaken)
     assert_same(load("cifar10", root, check_md5=False), expected)
     assert [folder.stat().st_ino for folder in folders(root / ".cache")] == first
 
@@ -254,7 +256,7 @@ def test_the_content_hash_of_a_cache_is_not_computed_again(root, write, monkeypa
 
 def test_real_images_come_back_from_the_cache(real_root, tmp_path) -> None:
     for name in ("cifar10", "cifar100", "svhn"):
-        expected = formats.read(name, real_root, check_md5=False)
+        expected = source_files.read(name, real_root, check_md5=False)
         assert_same(load(name, real_root, check_md5=False), expected)
         assert_same(load(name, real_root, check_md5=False), expected)
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from urllib.error import URLError
 
 import pytest
 
-from anytime_core.data import fetch as module
+from anytime_core.data.catalog import DATASETS
 from anytime_core.data.fetch import check, fetch
-from anytime_core.data.formats import FILES, FOLDERS, USABLE
+from anytime_core.data.source_files import USABLE
 from anytime_core.errors import DataError
 
-IN_FILES = [name for name, files in FILES.items() if files]
+IN_FILES = [name for name, dataset in DATASETS.items() if dataset.files]
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def published(write, tmp_path, monkeypatch):
     def publish(name: str) -> Path:
         source = tmp_path / "published" / name
         write(name, source)
-        folder = source / FOLDERS.get(name, ("",))[0]
-        sums = {file: hashlib.md5((folder / file).read_bytes()).hexdigest() for file in FILES[name]}
-        monkeypatch.setitem(FILES, name, sums)
+        folder = source / DATASETS[name].folders[0]
+        sums = {file: hashlib.md5((folder / file).read_bytes()).hexdigest() for file in DATASETS[name].files}
+        monkeypatch.setitem(DATASETS, name, replace(DATASETS[name], files=sums))
         return source
 
     return publish
@@ -91,7 +92,12 @@ def test_without_a_network_it_says_how_to_do_it_by_hand(name, error, torchvision
     torchvision(fail)
     with pytest.raises(DataError) as caught:
         fetch(name, tmp_path)
-    for part in (type(error).__name__, str(error), module.PAGES[name], *(str(tmp_path / file) for file in FILES[name])):
+    for part in (
+        type(error).__name__,
+        str(error),
+        DATASETS[name].page,
+        *(str(tmp_path / file) for file in DATASETS[name].files),
+    ):
         assert part in str(caught.value)
 
 

@@ -9,27 +9,34 @@ import os
 import pickle
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from anytime_core.catalog import DATASETS
 from anytime_core.data import formats
 from anytime_core.data.cache import load
-from anytime_core.data.formats import FILES, READERS, read
+from anytime_core.data.catalog import DATASETS
+from anytime_core.data.dataset import Dataset, Images
+from anytime_core.data.source_files import read
 from anytime_core.errors import DataError
 
-IN_FILES = [name for name, files in FILES.items() if files]
-NEEDED = [(name, file) for name in IN_FILES for file in FILES[name] if "meta" not in file]
+IN_FILES = [name for name, dataset in DATASETS.items() if dataset.files]
+NEEDED = [(name, file) for name in IN_FILES for file in DATASETS[name].files if "meta" not in file]
 
 
 def placed(root: Path, name: str, file: str) -> Path:
-    return root / formats.FOLDERS.get(name, ("",))[0] / file
+    return root / DATASETS[name].folders[0] / file
 
 
-def assert_same(found: formats.Images, expected: formats.Images) -> None:
+def published(monkeypatch: pytest.MonkeyPatch, name: str, sums: dict[str, str]) -> None:
+    """Makes these the files and the md5 sums of a data set."""
+    monkeypatch.setitem(DATASETS, name, replace(DATASETS[name], files=sums))
+
+
+def assert_same(found: Images, expected: Images) -> None:
     for part in ("train_images", "train_labels", "test_images", "test_labels"):
         array = getattr(found, part)
         np.testing.assert_array_equal(array, getattr(expected, part), err_msg=part)
@@ -42,8 +49,22 @@ def batch(**changes: Any) -> dict[str, Any]:
     return {"data": np.zeros((3, 3072), np.uint8), "labels": [0, 1, 9]} | changes
 
 
-def test_every_data_set_has_files_and_a_reader() -> None:
-    assert DATASETS.keys() == READERS.keys() == FILES.keys()
+def made(**changes: Any) -> Dataset:
+    """The digits by another name, with changes."""
+    return replace(DATASETS["digits"], name="mine", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ("one",)}, "mine: class_names holds 1 names, must hold at least 2"),
+        ({"files": {"a.bin": "0"}}, "mine: page is empty, must say where a.bin can be downloaded"),
+        ({"flip": True, "never_flips": True}, "mine: flip is true, must be false as never_flips is"),
+    ],
+)
+def test_a_data_set_that_lacks_a_part_is_refused_when_it_is_made(changes, message) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        made(**changes)
 
 
 @pytest.mark.parametrize("name", IN_FILES)
@@ -80,10 +101,10 @@ def test_fashion_mnist_is_found_packed_or_not_in_each_folder(folder, packed, wri
 def test_unpacked_files_are_not_read_as_if_they_were_checked(write, tmp_path, monkeypatch) -> None:
     expected = write("fashion_mnist", tmp_path)
     sums = {}
-    for file in FILES["fashion_mnist"]:
+    for file in DATASETS["fashion_mnist"].files:
         packed = placed(tmp_path, "fashion_mnist", file)
         sums[file] = hashlib.md5(packed.read_bytes()).hexdigest()
-    monkeypatch.setitem(FILES, "fashion_mnist", sums)
+    published(monkeypatch, "fashion_mnist", sums)
     unpacked = packed.with_suffix("")
     unpacked.write_bytes(gzip.decompress(packed.read_bytes()))
     packed.unlink()
@@ -120,7 +141,7 @@ def test_the_catalog_has_the_published_counts() -> None:
     assert [name for name, spec in DATASETS.items() if spec.never_flips] == ["svhn"]
 
 
-@pytest.mark.parametrize(("name", "file"), [(name, file) for name in IN_FILES for file in FILES[name]])
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name in IN_FILES for file in DATASETS[name].files])
 def test_the_md5_sums_are_those_of_torchvision(name, file) -> None:
     """Read from its source text: it cannot be imported beside every torch."""
     spec = importlib.util.find_spec("torchvision")
@@ -128,11 +149,11 @@ def test_the_md5_sums_are_those_of_torchvision(name, file) -> None:
         pytest.skip("torchvision is not installed")
     module = {"cifar10": "cifar", "cifar100": "cifar", "svhn": "svhn", "fashion_mnist": "mnist"}[name]
     source = Path(spec.origin).with_name("datasets") / f"{module}.py"
-    beside = rf'"{re.escape(Path(file).name)}",[^]]{{0,60}}"{FILES[name][file]}"'
-    assert re.search(beside, source.read_text()), FILES[name][file]
+    beside = rf'"{re.escape(Path(file).name)}",[^]]{{0,60}}"{DATASETS[name].files[file]}"'
+    assert re.search(beside, source.read_text()), DATASETS[name].files[file]
 
 
-@pytest.mark.parametrize(("name", "file"), [(name, file) for name in IN_FILES for file in FILES[name]])
+@pytest.mark.parametrize(("name", "file"), [(name, file) for name in IN_FILES for file in DATASETS[name].files])
 def test_a_missing_file_is_named_with_the_command_that_gets_it(name, file, write, tmp_path) -> None:
     write(name, tmp_path)
     missing = placed(tmp_path, name, file)
@@ -159,14 +180,14 @@ def test_other_than_the_published_files_are_refused_all_at_once(name, write, tmp
     write(name, tmp_path)
     with pytest.raises(DataError) as caught:
         read(name, tmp_path)
-    assert all(f"{placed(tmp_path, name, file)}: wrong md5" in str(caught.value) for file in FILES[name])
+    assert all(f"{placed(tmp_path, name, file)}: wrong md5" in str(caught.value) for file in DATASETS[name].files)
 
 
 @pytest.mark.parametrize("name", IN_FILES)
 def test_files_of_the_published_md5_are_read(name, write, tmp_path, monkeypatch) -> None:
     expected = write(name, tmp_path)
-    sums = {file: hashlib.md5(placed(tmp_path, name, file).read_bytes()).hexdigest() for file in FILES[name]}
-    monkeypatch.setitem(FILES, name, sums)
+    sums = {file: hashlib.md5(placed(tmp_path, name, file).read_bytes()).hexdigest() for file in DATASETS[name].files}
+    published(monkeypatch, name, sums)
     assert_same(read(name, tmp_path), expected)
 
 
@@ -211,7 +232,7 @@ def test_a_pickle_cannot_run_code(inside, protocol, function, tmp_path) -> None:
     payload = Payload(function, argument, *([0] if function is np.save else []))
     path.write_bytes(pickle.dumps(batch(**{inside: payload}), protocol=protocol))
     with pytest.raises(DataError, match=r"asks for .*, must ask for nothing but numpy") as caught:
-        formats.cifar10([path] * 7)
+        formats.cifar10(DATASETS["cifar10"], [path] * 7)
     assert str(path) in str(caught.value)
     assert not harm.exists()
     pickle.loads(path.read_bytes())  # the payload is real
@@ -243,7 +264,7 @@ def test_a_batch_of_wrong_content_is_refused(content, message, tmp_path) -> None
     path = tmp_path / "batch"
     path.write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(DataError, match=message) as caught:
-        formats.cifar10([path] * 7)
+        formats.cifar10(DATASETS["cifar10"], [path] * 7)
     assert str(path) in str(caught.value)
 
 
@@ -262,7 +283,7 @@ def test_a_mat_file_of_wrong_content_is_refused(content, message, tmp_path) -> N
     path = tmp_path / "train_32x32.mat"
     pytest.importorskip("scipy.io").savemat(path, content)
     with pytest.raises(DataError, match=message) as caught:
-        formats.svhn([path] * 3)
+        formats.svhn(DATASETS["svhn"], [path] * 3)
     assert str(path) in str(caught.value)
 
 
@@ -289,7 +310,7 @@ def test_an_idx_file_of_wrong_content_is_refused(images, labels, message, tmp_pa
     (tmp_path / "images").write_bytes(images)
     (tmp_path / "labels").write_bytes(labels)
     with pytest.raises(DataError, match=f"{tmp_path}/{message}"):
-        formats.fashion_mnist([tmp_path / "images", tmp_path / "labels"] * 2)
+        formats.idx_files(DATASETS["fashion_mnist"], [tmp_path / "images", tmp_path / "labels"] * 2)
 
 
 def test_what_cannot_be_imported_is_said_with_its_purpose() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import DataConfig
 from anytime_core.data import loader
-from anytime_core.data.formats import Images
+from anytime_core.data.catalog import DATASETS
+from anytime_core.data.dataset import Images
 from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, channel_moments, to_device
 from anytime_core.errors import DataError
 from anytime_core.randomness import generator

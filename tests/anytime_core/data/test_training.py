@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from anytime_core.catalog import DATASETS
 from anytime_core.config import DataConfig, NetworkConfig, TrainingConfig, TrialConfig
 from anytime_core.data.cache import load
+from anytime_core.data.catalog import DATASETS
 from anytime_core.training.trainer import train
 
 
@@ -27,7 +27,7 @@ def test_training_on_true_files_learns(name, images, epochs, fall, real_root, tm
         training=TrainingConfig(steps=epochs * (images // 32), batch_size=32, learning_rate={0: 0.1}),
     )
     reported = []
-    result = train(config, reported.append, data_root=real_root, check_md5=False, threads=1)
+    result = train(config, reported.append, images=load(name, real_root, check_md5=False), threads=1)
     assert (result.state, len(reported), len(result.errors)) == ("finished", epochs, 3)
     for before, after in zip(reported[0].train_loss, reported[-1].train_loss, strict=True):
         assert after < before - fall

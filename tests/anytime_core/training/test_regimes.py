@@ -22,7 +22,7 @@ from anytime_core.config import (
     TrialConfig,
     WeightingConfig,
 )
-from anytime_core.data.formats import Images
+from anytime_core.data.dataset import Images
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.training import regimes, trainer
 

@@ -28,7 +28,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from anytime_core import files
-from anytime_core.catalog import DATASETS, DatasetSpec
 from anytime_core.config import (
     STRATEGIES,
     Aann,
@@ -51,17 +50,19 @@ from anytime_core.config import (
     to_dict,
 )
 from anytime_core.cost import prediction_costs, trial_costs
-from anytime_core.data.formats import Images
+from anytime_core.data.catalog import DATASETS
+from anytime_core.data.dataset import Dataset, Images
 from anytime_core.data.loader import TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.model import graphs
 from anytime_core.model.compiling import compile_units
-from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.network import AnytimeResNet, build_network
 from anytime_core.randomness import generator
 from anytime_core.result import OF_THE_MACHINE, EpochMetrics, TrialResult
+from anytime_core.trained import load_network
 from anytime_core.training import checkpoint, step, trainer
 from anytime_core.training.selection import Selection
-from anytime_core.training.trainer import build_network, build_selection, load_network, train
+from anytime_core.training.trainer import Checkpoints, build_selection, train
 
 REPOSITORY = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -276,9 +277,9 @@ def test_a_trial_does_not_go_on_with_other_data(tmp_path) -> None:
     with pytest.raises(
         CheckpointError, match=r"digits: its content is [0-9a-f]{16}, and was [0-9a-f]{16} when"
     ) as caught:
-        train(trial(), images=replace(IMAGES, test_images=changed), checkpoint_dir=tmp_path)
+        train(trial(), images=replace(IMAGES, test_images=changed), checkpoints=tmp_path)
     assert str(tmp_path) in str(caught.value)
-    train(trial(), images=IMAGES, checkpoint_dir=tmp_path)
+    train(trial(), images=IMAGES, checkpoints=tmp_path)
 
 
 def test_a_damaged_checkpoint_costs_one_epoch(tmp_path) -> None:
@@ -296,13 +297,13 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from anytime_core.config import from_dict
-from anytime_core.data.formats import Images
+from anytime_core.data.dataset import Images
 from anytime_core.training.trainer import train
 
 folder = Path(sys.argv[1])
 config = from_dict(json.loads((folder / "config.json").read_text()))
 images = Images(**np.load(folder / "images.npz"))
-train(config, checkpoint_dir=folder / "killed", images=images, device="cpu", threads=1)
+train(config, checkpoints=folder / "killed", images=images, device="cpu", threads=1)
 """
 
 
@@ -847,7 +848,7 @@ def test_the_network_of_a_trial_is_the_one_that_its_costs_are_of(transition, con
     assert costs[-1] == multiply_adds(built, spec)
 
 
-def multiply_adds(network: AnytimeResNet, spec: DatasetSpec) -> int:
+def multiply_adds(network: AnytimeResNet, spec: Dataset) -> int:
     """Of one image, by torch's own counter, which counts two operations for each."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, spec.channels, spec.size, spec.size))
@@ -953,14 +954,14 @@ def test_a_checkpoint_of_another_trial_is_refused(tmp_path) -> None:
     before = state(tmp_path)
     for other in (trial(seed=1), trial(Joint()), trial(steps=11)):
         with pytest.raises(CheckpointError, match=f"{tmp_path} holds a checkpoint of another trial"):
-            train(other, checkpoint_dir=tmp_path, images=IMAGES)
+            train(other, checkpoints=tmp_path, images=IMAGES)
     assert state(tmp_path) == before
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path) -> None:
     checkpoint.save(tmp_path, 1, checkpoint.Checkpoint({}, {}))
     with pytest.raises(CheckpointError, match="another trial"):
-        train(trial(), checkpoint_dir=tmp_path, images=IMAGES)
+        train(trial(), checkpoints=tmp_path, images=IMAGES)
 
 
 def test_a_network_is_not_made_up(tmp_path) -> None:
@@ -1091,7 +1092,7 @@ def test_nothing_is_saved_where_it_is_forbidden(tmp_path) -> None:
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(trial(), checkpoint_dir=tmp_path, before_save=forbidding, images=IMAGES)
+        train(trial(), checkpoints=Checkpoints(folder=tmp_path, before_save=forbidding), images=IMAGES)
     assert len(calls) == 3
     assert state(tmp_path) == calls[2]
     assert checkpoint.latest_step(tmp_path) == 6
@@ -1111,8 +1112,13 @@ def test_a_checkpoint_is_written_where_it_is_due_and_at_the_end_and_epochs_are_r
         events.append(metrics.epoch)
         assert metrics.step <= (checkpoint.latest_step(tmp_path / "run") or 0)
 
-    hooks = {"before_save": lambda: events.append("before"), "after_save": lambda: events.append("after")}
-    train(trial(), report, tmp_path / "run", due=due, images=IMAGES, **hooks)
+    kept = Checkpoints(
+        folder=tmp_path / "run",
+        due=due,
+        before_save=lambda: events.append("before"),
+        after_save=lambda: events.append("after"),
+    )
+    train(trial(), report, kept, images=IMAGES)
     assert events == [
         *("due at 0", "due at 0", "before", 1, 2, "after"),
         *("due at 6", "before", 3, 4, "after"),
@@ -1127,9 +1133,9 @@ def state_of_whole(folder: Path) -> dict[str, bytes]:
 
 def test_each_step_is_told(tmp_path) -> None:
     told = []
-    train(trial(), checkpoint_dir=tmp_path, on_step=lambda: told.append(1), images=IMAGES)
+    train(trial(), checkpoints=tmp_path, on_step=lambda: told.append(1), images=IMAGES)
     assert len(told) == trial().steps
-    train(trial(), checkpoint_dir=tmp_path, on_step=pytest.fail, images=IMAGES)  # is done
+    train(trial(), checkpoints=tmp_path, on_step=pytest.fail, images=IMAGES)  # is done
 
 
 def test_a_guard_is_around_what_changes_the_checkpoints_and_can_forbid_it(tmp_path) -> None:
@@ -1144,6 +1150,6 @@ def test_a_guard_is_around_what_changes_the_checkpoints_and_can_forbid_it(tmp_pa
         yield
 
     with pytest.raises(KilledError):
-        train(trial(), checkpoint_dir=tmp_path, guard=guard, images=IMAGES)
+        train(trial(), checkpoints=Checkpoints(folder=tmp_path, guard=guard), images=IMAGES)
     assert [len(paths) for paths in before] == [0, 1, 1, 2, 2]
     assert sorted(tmp_path.iterdir()) == before[4]

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from anytime_core.config import Ann, Joint
 from anytime_core.errors import CheckpointError
+from anytime_core.trained import load_network, network_hash
 from anytime_core.training.checkpoint import digest
-from anytime_core.training.trainer import load_network, network_hash
 from orchestrator.analysis.trace import Comparison, find, mixed, trace
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.execution.reproduce import Settings, reproduce

@@ -14,7 +14,8 @@ import pytest
 
 from anytime_core.config import Aann, DataConfig, Exp3, Joint, NetworkConfig, Opt, TrainingConfig
 from anytime_core.result import OF_THE_MACHINE, EpochMetrics
-from anytime_core.training.trainer import load_network, train
+from anytime_core.trained import load_network
+from anytime_core.training.trainer import train
 from orchestrator.execution import worker
 from orchestrator.execution.worker import Line, Outcome, Surroundings, run_trial
 from orchestrator.ledger.ledger import Ledger

@@ -20,7 +20,7 @@ from anytime_core.config import Transition
 from anytime_core.data.loader import Normalisation
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.predictor import AnytimePredictor
-from anytime_core.training.trainer import TrainedNetwork
+from anytime_core.trained import TrainedNetwork
 from orchestrator.inference.export import Description, export
 from orchestrator.inference.onnx_runner import Network
 

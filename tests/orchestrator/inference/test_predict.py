@@ -16,15 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
-from anytime_core.catalog import CLASS_NAMES, DATASETS
 from anytime_core.config import NetworkConfig, Transition
 from anytime_core.cost import costs_at, trial_costs
 from anytime_core.data.cache import load as load_images
+from anytime_core.data.catalog import DATASETS
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.predictor import AnytimePredictor, ExponentialSequence
-from anytime_core.training.trainer import TrainedNetwork, load_network
+from anytime_core.trained import TrainedNetwork, load_network
 from orchestrator.analysis.sequences import member
 from orchestrator.cli import cli
 from orchestrator.errors import UsageError
@@ -208,7 +208,7 @@ def test_predict_shows_the_answer_refining_itself(run, growing, image) -> None:
     assert told["networks"] == ["ann (2,2) digits seed 0"]
     assert [row["cost"] for row in told["predictions"]] == trial_costs(trial.config)
     for row, answer in zip(told["predictions"], answers, strict=True):
-        assert row["answer"] == CLASS_NAMES["digits"][int(answer.classes)]
+        assert row["answer"] == DATASETS["digits"].class_names[int(answer.classes)]
         assert row["probability"] == pytest.approx(answer.confidence, abs=1e-6)
     shown = run("predict", trial.id, str(image), "--budget", "0.5").splitlines()
     within = [row for row in told["predictions"] if row["relative"] <= 0.5]

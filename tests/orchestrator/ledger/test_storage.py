@@ -19,9 +19,10 @@ from uuid import uuid4
 import pytest
 from s3_server import CREDENTIALS, s3_server
 
+from anytime_core.trained import load_network
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
-from anytime_core.training.trainer import load_network, train
+from anytime_core.training.trainer import train
 from orchestrator.errors import HeldError, StorageError, UsageError
 from orchestrator.execution.worker import Surroundings, run_trial
 from orchestrator.ledger import checksummed as sealed

@@ -21,8 +21,8 @@ from mlflow import MlflowClient, pyfunc
 
 from anytime_core.config import NetworkConfig, Opt
 from anytime_core.data.cache import load as load_images
+from anytime_core.model.network import build_network
 from anytime_core.result import EpochMetrics
-from anytime_core.training.trainer import build_network
 from orchestrator.errors import UsageError
 from orchestrator.execution.worker import Surroundings, run_trial
 from orchestrator.ledger.ledger import Ledger

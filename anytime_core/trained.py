@@ -1,0 +1,89 @@
+"""Trained networks as the trainer leaves them: what only runs a network needs this, and not the trainer.
+
+Shapes: N images, C channels, H x W pixels, L predictions, K classes.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from anytime_core.config import TrialConfig, from_dict
+from anytime_core.data.loader import Normalisation
+from anytime_core.errors import CheckpointError, DataError
+from anytime_core.files import folder_at
+from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
+from anytime_core.result import EpochMetrics
+from anytime_core.training import checkpoint
+from anytime_core.training.checkpoint import Place
+
+
+class TrainedNetwork(nn.Module):
+    """A network with the normalisation it was trained with. ``predicting_units`` are its predictions, first to last."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: AnytimeResNet, normalise: Normalisation) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", normalise.mean)
+        self.register_buffer("std", normalise.std)
+
+    @property
+    def predicting_units(self) -> tuple[int, ...]:
+        return self.network.predicting_units
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pixels [N,C,H,W] as the data set has them, such as bytes from 0 to 255 -> logits [L,N,K]"""
+        logits: Tensor = self.network(Normalisation(self.mean, self.std)(images))
+        return logits
+
+
+def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
+    """The trained network in a trial's folder, or its folder of checkpoints: in evaluation mode, on the CPU.
+
+    ``network(images)`` gives the logits [L,N,K] of unnormalised images. Raises CheckpointError, also for a trial that
+    has not finished, whose predictions may not be trained at all yet, unless ``unfinished``.
+    """
+    saved = _newest(folder)
+    try:
+        config, history = from_dict(saved.meta["config"]), [EpochMetrics.of(values) for values in saved.meta["history"]]
+        network = build_network(config)
+        network.load_state_dict(as_tensors(saved.below("network/")))
+        trained = TrainedNetwork(network, Normalisation(**as_tensors(saved.below("normalisation/")))).eval()
+        state = _state(config, history)
+    except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error
+    if state != "finished" and not unfinished:
+        raise CheckpointError(
+            f"{folder} holds a trial that {state}; load_network(..., unfinished=True) takes it as it is"
+        )
+    return trained
+
+
+def _state(config: TrialConfig, history: list[EpochMetrics]) -> str:
+    last = history[-1]
+    if last.diverged:
+        return f"diverged by step {last.step}"
+    return "finished" if last.step >= config.steps else f"is at step {last.step} of {config.steps}"
+
+
+def network_hash(folder: Place) -> str:
+    """Identifies the bits of the trained network that ``load_network`` gives: its weights and the statistics of its
+    normalisation layers, and nothing that only training needs. Raises CheckpointError."""
+    arrays = _newest(folder).arrays
+    return checkpoint.digest({name: array for name, array in arrays.items() if name.startswith("network/")})
+
+
+def trained_on(folder: Place) -> list[str]:
+    """What the network was trained on, first to last: more than one if it went on elsewhere. Raises CheckpointError."""
+    return list(_newest(folder).meta.get("trained_on", []))
+
+
+def _newest(place: Place) -> checkpoint.Checkpoint:
+    folder = folder_at(place)
+    below = "checkpoints" in folder.names()
+    saved = checkpoint.latest(folder.below("checkpoints") if below else folder)
+    if saved is None:
+        raise CheckpointError(f"{folder.address('')} holds no valid checkpoint")
+    return saved
