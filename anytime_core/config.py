@@ -420,17 +420,23 @@ def _regime(values: Mapping[str, Any]) -> Regime:
     )
 
 
-def _of_kind(what: str, kinds: Iterable[type[Any]], values: Mapping[str, Any]) -> Any:
-    named = by_name(kinds)
-    if values["name"] not in named:
-        raise ValueError(f"no {what} is named {values['name']!r}, must be one of {', '.join(named)}")
-    return named[values["name"]](**values)
+def _of_kind(what: str, kinds: Mapping[str, type[Any]], values: Mapping[str, Any]) -> Any:
+    if values["name"] not in kinds:
+        raise ValueError(f"no {what} is named {values['name']!r}, must be one of {', '.join(kinds)}")
+    return kinds[values["name"]](**values)
 
 
-STRATEGIES: tuple[type[Any], ...] = get_args(Strategy)
-REGIMES: tuple[type[Any], ...] = get_args(Regime)
-
-
-def by_name(kinds: Iterable[type[Any]]) -> dict[str, type[Any]]:
-    """The configs of a union by the value of their ``name``."""
+def _by_name(kinds: Iterable[type[Any]]) -> dict[str, type[Any]]:
     return {kind.__dataclass_fields__["name"].default: kind for kind in kinds}
+
+
+STRATEGIES = _by_name(get_args(Strategy))
+REGIMES = _by_name(get_args(Regime))
+"""The configs of these unions by the value of their ``name``."""
+
+
+def refuse_gaps(table: str, filled: Iterable[object], wanted: Iterable[object]) -> None:
+    """Raises NotImplementedError where a table by kind lacks one: what is added in one place alone fails at once, not
+    in the middle of a sweep."""
+    if lacking := [getattr(kind, "__name__", str(kind)) for kind in wanted if kind not in set(filled)]:
+        raise NotImplementedError(f"{table} lacks {', '.join(lacking)}")

@@ -34,8 +34,9 @@ from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.status import read_tables
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.sweepfile.load import load
 from orchestrator.tracking import store as mlflow_store
 
 NETWORKS, DATASETS = 13, ("cifar10", "cifar100", "svhn")

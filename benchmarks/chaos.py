@@ -41,7 +41,8 @@ import psutil
 from anytime_core.result import OF_THE_MACHINE, EpochMetrics
 from anytime_core.training.trainer import train
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile.load import load
 
 BIN = Path(sys.executable).parent
 NOTES_EPOCHS = Path(__file__).parents[1] / "tests" / "cluster" / "faults"

@@ -56,7 +56,7 @@ def table6() -> Iterator[TrialConfig]:
     for (n, c), name in product(NETWORKS, DATA):
         network = NetworkConfig(n=n, c=c, period=3 if n == 25 else 1)
         data = DataConfig(name=name, pad=DATASETS[name].pad, flip=DATASETS[name].flip)
-        for strategy in STRATEGIES:
+        for strategy in STRATEGIES.values():
             yield TrialConfig(network=network, data=data, regime=Joint(strategy=strategy()), training=TRAINING)
         for fraction in MILESTONES:
             regime = Opt(unit=opt_unit(n, fraction))

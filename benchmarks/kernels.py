@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 import baselines
 import harness
-from anytime_core.config import STRATEGIES, Ann, Joint, TrialConfig, by_name
+from anytime_core.config import STRATEGIES, Ann, Joint, TrialConfig
 from anytime_core.data.catalog import DATASETS
 from anytime_core.data.dataset import Images
 from anytime_core.model.graphs import Mode
@@ -167,7 +167,7 @@ def strategies(setting: Setting) -> list[Part]:
     ann = step_of(setting, replace(setting.config, regime=Joint(strategy=Ann())))
     return [
         Part(f"a step, ann or {name}", ann, step_of(setting, replace(setting.config, regime=Joint(strategy=kind()))))
-        for name, kind in by_name(STRATEGIES).items()
+        for name, kind in STRATEGIES.items()
         if kind is not Ann
     ]
 

@@ -29,8 +29,9 @@ import click
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import estimate, plan
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial
+from orchestrator.sweepfile.load import load
 
 BIN = Path(sys.executable).parent
 SEEN = [(n, c) for n in (1, 2, 3) for c in (2, 4, 8)]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import baselines
 import harness
 import packing
-from anytime_core.config import STRATEGIES, Aann, Exp3, Joint, Midfeat, NoGrad, Opt, Regime, TrialConfig, by_name
+from anytime_core.config import STRATEGIES, Aann, Exp3, Joint, Midfeat, NoGrad, Opt, Regime, TrialConfig
 from anytime_core.data.dataset import Images
 from anytime_core.model.graphs import Mode
 from anytime_core.model.network import AnytimeResNet, build_network
@@ -70,7 +70,7 @@ class Setting:
 
 def regimes(config: TrialConfig) -> Iterator[tuple[str, Regime]]:
     """Every strategy, and every other regime."""
-    for name, strategy in by_name(STRATEGIES).items():
+    for name, strategy in STRATEGIES.items():
         yield name, Joint(strategy=strategy())
     yield "exp3, after a warm-up", Joint(strategy=Exp3(warm_up_epochs=1))
     yield "opt", Opt(unit=config.network.units // 2)

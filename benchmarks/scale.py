@@ -28,7 +28,8 @@ import click
 import psutil
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile.load import load
 
 BIN = Path(sys.executable).parent
 NETWORKS, METHODS = 2, ("ann", "aann")

@@ -30,11 +30,12 @@ from typing import Any
 import click
 
 from anytime_core.result import EpochMetrics
-from orchestrator.execution.worker import Outcome, Surroundings
+from orchestrator.execution.worker import Outcome, WorkerContext
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureKind, Holds
 from orchestrator.sweep.trial import Trial
+from orchestrator.sweepfile.load import load
 from orchestrator.tracking.store import Store, default_uri
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.views import epoch_metrics, params_of
@@ -165,7 +166,7 @@ def measure_here(name: str, folder: Path, sweep_file: Path) -> None:
     sweep, storage = load(sweep_file), folder / "runs"
     ledger = Ledger(storage)
     ledger.make()
-    where = Surroundings(storage=storage, data_root=storage / "data")
+    where = WorkerContext(storage=storage, data_root=storage / "data")
     with ledger.drive(sweep.name), cluster(None, folder / "ray.log"):
         with VARIANTS[name](sweep, storage) as listener:
             began = time.perf_counter()

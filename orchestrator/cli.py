@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 import click
 
-from anytime_core.data.catalog import DATASETS
 from anytime_core.errors import TrainerError
 from anytime_core.files import write_atomically
 from orchestrator.errors import OrchestratorError, UsageError
@@ -21,7 +20,7 @@ from orchestrator.errors import OrchestratorError, UsageError
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
     from orchestrator.inference.images import Picture
-    from orchestrator.inference.lookup import Found
+    from orchestrator.inference.lookup import TrainedTrial
     from orchestrator.inference.predict import Limits
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.ledger.storage import Location
@@ -147,6 +146,19 @@ class _Share(click.FloatRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
+class _Names(click.Choice[str]):
+    """One of the names of a registry, which is imported once somebody asks for them: it may be slow to import."""
+
+    case_sensitive = True
+
+    def __init__(self, registry: Callable[[], Sequence[str]]) -> None:
+        self._registry = registry
+
+    @property
+    def choices(self) -> Sequence[str]:  # type: ignore[override]
+        return tuple(self._registry())
+
+
 class _StorageType(click.Path):
     """A folder, or the address of a store."""
 
@@ -255,12 +267,12 @@ def sweep(
     from orchestrator.ledger.storage import local_folder
     from orchestrator.report import render
     from orchestrator.report import status as report
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
     from orchestrator.tracking.store import check_uri, default_uri
 
     grid = load(sweep_file)
     _note(grid)
-    settings = driver.Settings(
+    settings = driver.SweepSettings(
         storage=storage,
         data_root=data_root or local_folder(storage) / "data",
         tracking_uri=check_uri(tracking_uri or default_uri(storage)),
@@ -347,7 +359,7 @@ def plan(
     from orchestrator.planning import estimate, packing
     from orchestrator.planning import plan as planning
     from orchestrator.report import render
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
 
     grid, ledger = load(sweep_file), Ledger(storage)
     _note(grid)
@@ -405,7 +417,7 @@ def status(sweep_file: Path, storage: Location, form: str) -> None:
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.report import render
     from orchestrator.report import status as report
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
 
     grid, ledger = load(sweep_file), Ledger(storage)
     found = report.status(grid, ledger)
@@ -448,7 +460,7 @@ def report_command(
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.report import render
     from orchestrator.report import status as report
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
 
     _refuse_contradictions()
     grid, ledger = load(sweep_file), Ledger(storage)
@@ -466,7 +478,7 @@ def report_command(
         else:
             click.echo(render.show([comparison.comparison_table(found)], form))
     elif form == "csv":
-        click.echo(render.long_csv(report.read_tables(grid, ledger), table))
+        click.echo(render.LONG[table].csv(report.read_tables(grid, ledger)))
     elif form == "json":
         click.echo(render.report_json(report.read_tables(grid, ledger)))
     else:
@@ -538,7 +550,7 @@ def show(sweep_file: Path, storage: Location, cell: tuple[str, ...], form: str) 
     from orchestrator.analysis import trace
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.report import render_trial as render_trace
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
 
     grid = load(sweep_file)
     found = trace.trace(grid, trace.find(grid, " ".join(cell)), Ledger(storage))
@@ -565,11 +577,11 @@ def reproduce(
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.ledger.storage import local_folder
     from orchestrator.report import render_trial as render_trace
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
 
     grid = load(sweep_file)
     trial = trace.find(grid, " ".join(cell))
-    settings = reproducing.Settings(data_root=data_root or local_folder(storage) / "data", check_md5=check_md5)
+    settings = reproducing.ReproduceSettings(data_root=data_root or local_folder(storage) / "data", check_md5=check_md5)
     try:
         comparison = reproducing.reproduce(trial, Ledger(storage), settings, Console(stderr=True))
     except KeyboardInterrupt:
@@ -594,7 +606,9 @@ _device = click.option("--device", help="Such as cpu or cuda:1.  [default: CUDA 
 _threads = click.option("--threads", type=click.IntRange(min=1), help="On the CPU.  [default: as many as torch takes]")
 
 
-def _find(words: Sequence[str], storage: Location, tracking_uri: str | None, *, sequence: bool = False) -> list[Found]:
+def _find(
+    words: Sequence[str], storage: Location, tracking_uri: str | None, *, sequence: bool = False
+) -> list[TrainedTrial]:
     from orchestrator.inference import lookup as networks
     from orchestrator.ledger.ledger import Ledger
 
@@ -637,6 +651,7 @@ def predict(
     Several ids are a sequence, run by depth. An IMAGE is a .png, .jpg, or an .npy of pixels as the data set has them.
     Each image has the limits to itself; the first call, which takes longer, is not the one that is shown.
     """
+    from anytime_core.data.catalog import DATASETS
     from orchestrator.inference import images as pictures
     from orchestrator.inference import lookup as networks
     from orchestrator.inference import predict as predicting
@@ -651,7 +666,7 @@ def predict(
     )
     members = _find([word for word in words if not pictures.is_image(word)], storage, tracking_uri, sequence=sequence)
     dataset = members[0].config.data.name
-    images = pictures.read(paths, dataset, DATASETS[dataset], resize=resize)
+    images = pictures.read(paths, DATASETS[dataset], resize=resize)
     with profiling.threads(threads):
         predictor = networks.predictor(members, Ledger(storage), device)
         predicting.prepare(predictor, images[0])
@@ -663,7 +678,7 @@ def predict(
 
 
 def _answer(
-    predictor: ExponentialSequence, members: Sequence[Found], image: Picture, limits: Limits, form: str
+    predictor: ExponentialSequence, members: Sequence[TrainedTrial], image: Picture, limits: Limits, form: str
 ) -> dict[str, Any]:
     """Shows the answers for one image as they come, for people; all of them together for machines."""
     from orchestrator.inference import predict as predicting
@@ -716,9 +731,12 @@ def profile(
     from orchestrator.inference import profile as profiling
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.report import render
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
 
-    settings, ledger = profiling.Settings(repeats=repeats, batch=batch, device=device, threads=threads), Ledger(storage)
+    settings, ledger = (
+        profiling.ProfileSettings(repeats=repeats, batch=batch, device=device, threads=threads),
+        Ledger(storage),
+    )
     if len(words) == 1 and networks.is_sweep(words[0]) and not sequence:
         shown = profiling.of_sweep(load(Path(words[0])), ledger, settings, by_time=by_time)
     elif by_time:
@@ -793,7 +811,7 @@ def _print(rows: list[dict[str, Any]], form: str, *, title: str) -> None:
 @click.option("--port", type=click.IntRange(1, 65_535), default=5000, show_default=True)
 def ui(sweep_file: Path, storage: Location, tracking_uri: str | None, host: str, port: int) -> None:
     """Browse the runs of a sweep in MLflow's UI, until ctrl-C."""
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
     from orchestrator.tracking import ui as browsing
     from orchestrator.tracking.store import check_uri, default_uri
 
@@ -812,7 +830,13 @@ def _data_of(storage: Location) -> Path:
     return local_folder(checked(storage)) / "data"
 
 
-_dataset = click.argument("name", metavar="DATASET", type=click.Choice(list(DATASETS)))
+def _datasets() -> list[str]:
+    from anytime_core.data.catalog import DATASETS
+
+    return list(DATASETS)
+
+
+_dataset = click.argument("name", metavar="DATASET", type=_Names(_datasets))
 _root = click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -884,7 +908,7 @@ def doctor(
     from orchestrator import doctor as examining
     from orchestrator.ledger.storage import local_folder
     from orchestrator.report import render
-    from orchestrator.sweep.grid import load
+    from orchestrator.sweepfile.load import load
     from orchestrator.tracking.store import check_uri, default_uri
 
     settings = examining.settings_of(

@@ -18,14 +18,24 @@ from tempfile import TemporaryDirectory
 
 from packaging.requirements import Requirement
 
-from orchestrator.cluster.probe import NOT_CONVERTED, Machine, Node, Request, Torch, answered, installed, left_in, look
+from orchestrator.cluster.probe import (
+    NOT_CONVERTED,
+    MachineReport,
+    NodeReport,
+    Request,
+    Torch,
+    answered,
+    installed,
+    left_in,
+    look,
+)
 from orchestrator.errors import ClusterError, TrackingError
 from orchestrator.ledger.storage import Location, reason
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources
 from orchestrator.system.environment import prepare_ray
 from orchestrator.text import counted
-from orchestrator.tracking import store as mlflow_store
+from orchestrator.tracking import store
 
 DISTRIBUTION = "anytime-orchestrator"
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
@@ -55,7 +65,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class DoctorSettings:
     """Where a sweep would look. ``datasets`` and ``resources`` are those of one sweep, where one is given."""
 
     storage: Location
@@ -68,9 +78,9 @@ class Settings:
 
 def settings_of(
     sweep: Sweep | None, *, storage: Location, data_root: Path, tracking_uri: str, address: str | None
-) -> Settings:
+) -> DoctorSettings:
     """With what the sweep needs, if there is one."""
-    return Settings(
+    return DoctorSettings(
         storage=storage.absolute() if isinstance(storage, Path) else storage,
         data_root=data_root.absolute(),
         tracking_uri=tracking_uri,
@@ -80,7 +90,7 @@ def settings_of(
     )
 
 
-def examine(settings: Settings) -> list[Check]:
+def examine(settings: DoctorSettings) -> list[Check]:
     """All checks, in the order in which a sweep would need what they look at."""
     with ExitStack() as stack:
         token, fault = "", ""
@@ -115,7 +125,7 @@ def examine(settings: Settings) -> list[Check]:
     ]
 
 
-def _ask(address: str | None, request: Request) -> tuple[list[Node], str]:
+def _ask(address: str | None, request: Request) -> tuple[list[NodeReport], str]:
     """The nodes of the cluster, and why there are none."""
     if not address:
         return [], ""
@@ -132,7 +142,7 @@ def _ask(address: str | None, request: Request) -> tuple[list[Node], str]:
 # Software
 
 
-def python(here: Machine) -> Check:
+def python(here: MachineReport) -> Check:
     return Check(name="python", state=State.OK, found=f"{here.python}, {here.cpus} CPU cores, code {here.code}")
 
 
@@ -180,7 +190,7 @@ def _plain(version: str | None) -> str:
     return (version or "").partition("+")[0]
 
 
-def gpus(places: Mapping[str, Machine]) -> Iterator[Check]:
+def gpus(places: Mapping[str, MachineReport]) -> Iterator[Check]:
     """Whether torch can use the GPUs that each machine's driver sees. Machines that are well are told together."""
     well: dict[str, list[str]] = {}
     for place, machine in places.items():
@@ -197,7 +207,7 @@ def gpus(places: Mapping[str, Machine]) -> Iterator[Check]:
         yield Check(name="torch", state=State.OK, found=f"{who}: {description}")
 
 
-def _unusable(machine: Machine) -> str:
+def _unusable(machine: MachineReport) -> str:
     torch, driver = machine.torch, machine.gpus[0].driver
     build = f"built for CUDA {torch.cuda}" if torch.cuda else "built for CPUs"
     reason = f": {torch.error}" if torch.error else ""
@@ -211,7 +221,7 @@ def _usable(torch: Torch) -> str:
     return f"install a GPU driver for CUDA {torch.cuda}, or a torch for this driver; unset CUDA_VISIBLE_DEVICES"
 
 
-def _described(machine: Machine) -> str:
+def _described(machine: MachineReport) -> str:
     torch = machine.torch
     if not machine.gpus:
         return f"{torch.version}, no GPU"
@@ -224,7 +234,7 @@ def _described(machine: Machine) -> str:
 # The cluster
 
 
-def ray_nodes(address: str | None, nodes: Sequence[Node], refused: str) -> Iterator[Check]:
+def ray_nodes(address: str | None, nodes: Sequence[NodeReport], refused: str) -> Iterator[Check]:
     """Whether the cluster answers, and each of its nodes."""
     if not address:
         yield Check(
@@ -248,7 +258,7 @@ def ray_nodes(address: str | None, nodes: Sequence[Node], refused: str) -> Itera
             yield Check(name="node", state=State.PROBLEM, found=f"{found}: {node.error}", mend=mend)
 
 
-def agreement(here: Machine, nodes: Sequence[Node]) -> Iterator[Check]:
+def agreement(here: MachineReport, nodes: Sequence[NodeReport]) -> Iterator[Check]:
     """Whether all nodes run the code and the versions that this machine has."""
     ours = _versions(here)
     for node in nodes:
@@ -265,11 +275,13 @@ def agreement(here: Machine, nodes: Sequence[Node]) -> Iterator[Check]:
         yield Check(name="versions", state=State.OK, found="all nodes have this machine's code, Python, Ray and torch")
 
 
-def _versions(machine: Machine) -> dict[str, str]:
+def _versions(machine: MachineReport) -> dict[str, str]:
     return {"code": machine.code, "python": machine.python, **machine.packages}
 
 
-def fits(resources: Resources | None, here: Machine, nodes: Sequence[Node], refused: str) -> Iterator[Check]:
+def fits(
+    resources: Resources | None, here: MachineReport, nodes: Sequence[NodeReport], refused: str
+) -> Iterator[Check]:
     """Whether there is a node that can hold a trial."""
     if not resources or refused:
         return
@@ -282,7 +294,7 @@ def fits(resources: Resources | None, here: Machine, nodes: Sequence[Node], refu
         yield Check(name="resources", state=State.PROBLEM, found=f"{asks}, and no node has that", mend=mend)
 
 
-def clocks(nodes: Sequence[Node]) -> Iterator[Check]:
+def clocks(nodes: Sequence[NodeReport]) -> Iterator[Check]:
     """Whether the nodes' clocks agree with this machine's, as far as the time to ask lets one say."""
     known = [node for node in nodes if node.machine]
     for node in known:
@@ -298,7 +310,7 @@ def clocks(nodes: Sequence[Node]) -> Iterator[Check]:
 
 
 def shared_storage(
-    storage: Location, fault: str, places: Mapping[str, Machine], unseen: Mapping[str, str]
+    storage: Location, fault: str, places: Mapping[str, MachineReport], unseen: Mapping[str, str]
 ) -> Iterator[Check]:
     """Whether this machine can write the storage, and each node sees what it writes and it what they write."""
     if fault:
@@ -315,7 +327,7 @@ def shared_storage(
         yield Check(name="storage", state=State.OK, found=f"{storage}: {seen}")
 
 
-def disk(storage: Location, free: int | None, places: Mapping[str, Machine]) -> Iterator[Check]:
+def disk(storage: Location, free: int | None, places: Mapping[str, MachineReport]) -> Iterator[Check]:
     """The space left in the storage, and where Ray puts its files."""
     spaces = {} if free is None else {f"{storage}": free}
     spaces |= {f"{place}: /tmp": machine.free for place, machine in places.items()}
@@ -327,7 +339,7 @@ def disk(storage: Location, free: int | None, places: Mapping[str, Machine]) -> 
         yield Check(name="disk", state=State.OK, found=f"at least {min(spaces.values()) / GIB:.0f} GiB left everywhere")
 
 
-def data(settings: Settings, places: Mapping[str, Machine]) -> Iterator[Check]:
+def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Iterator[Check]:
     """Whether each data set of the sweep is there on every machine, and ready."""
     for name in settings.datasets:
         faults = {place: machine.data[name] for place, machine in places.items() if machine.data.get(name)}
@@ -347,12 +359,12 @@ def data(settings: Settings, places: Mapping[str, Machine]) -> Iterator[Check]:
 
 def tracking(uri: str) -> Check:
     """Whether MLflow answers and can be written to."""
-    shown = mlflow_store.safe_uri(uri)
-    database = mlflow_store.database_file(uri)
+    shown = store.safe_uri(uri)
+    database = store.database_file(uri)
     if database and not database.exists():
         return Check(name="mlflow", state=State.OK, found=f"{shown}: will be made when a sweep begins")
     try:
-        mlflow_store.check_writable(uri)
+        store.check_writable(uri)
     except TrackingError as error:
         return Check(name="mlflow", state=State.PROBLEM, found=f"{shown}: {error}", mend=_tracking_advice(str(error)))
     return Check(name="mlflow", state=State.OK, found=f"{shown}: answers, and can be written to")

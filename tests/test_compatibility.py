@@ -23,7 +23,7 @@ import anytime_core
 from orchestrator.cli import cli
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.status import read_tables
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 HERE = Path(__file__).with_name("storage_0_1")
 SWEEP = HERE / "before.yaml"

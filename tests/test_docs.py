@@ -14,7 +14,7 @@ import pytest
 from anytime_core.config import TrainingConfig
 from anytime_core.training.trainer import train
 from orchestrator.cli import cli
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()

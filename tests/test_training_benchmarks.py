@@ -29,7 +29,7 @@ import parity  # noqa: E402
 import trainer  # noqa: E402
 from anytime_core.config import Opt  # noqa: E402
 from anytime_core.model.network import build_network  # noqa: E402
-from orchestrator.sweep.grid import load  # noqa: E402
+from orchestrator.sweepfile.load import load  # noqa: E402
 
 SCRIPTS = {f"{script.__name__}.py": script for script in (grid, kernels, learning, limits, packing, parity, trainer)}
 TINY = ["--device", "cpu", "--batch", "4", "--images", "8"]

@@ -24,7 +24,7 @@ def wrong_of(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(2) != labels).sum(1)
 
 
-class Tally:
+class ErrorTally:
     """Mean losses and error rates over many batches, summed on the device and read once."""
 
     def __init__(self, predictions: int, device: torch.device) -> None:
@@ -62,7 +62,7 @@ class Evaluation:
     ) -> None:
         self.network, self.data, self.depth, self.precision = network, data, depth, precision
         self.device = data.images.device
-        self.tally = Tally(predictions, self.device)
+        self.tally = ErrorTally(predictions, self.device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._replay = Replay(graph)
 

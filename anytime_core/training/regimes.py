@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from anytime_core.config import Joint, Midfeat, NoGrad, Opt, TrialConfig
+from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse_gaps
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.training.weighting import loss_weights
 
@@ -92,3 +92,4 @@ PHASES: dict[type, Callable[[TrialConfig, AnytimeResNet], tuple[Phase, ...]]] = 
     Midfeat: midfeat,
     NoGrad: no_grad,
 }
+refuse_gaps("regimes.PHASES", PHASES, REGIMES.values())

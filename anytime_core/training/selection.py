@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anytime_core.config import Aann, Ann, Avgl, Exp3, Milestone, Rwm, Strategy
+from anytime_core.config import STRATEGIES, Aann, Ann, Avgl, Exp3, Milestone, Rwm, Strategy, refuse_gaps
 
 TINY = 1e-12
 
@@ -116,6 +116,7 @@ RULES: dict[type, Rule] = {
     Rwm: Rule(zeros, learned, rwm),
     Avgl: Rule(zeros, averaged, avgl),
 }
+refuse_gaps("selection.RULES", RULES, STRATEGIES.values())
 
 
 class Selection:

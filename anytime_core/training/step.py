@@ -18,7 +18,7 @@ from anytime_core.model.graphs import Replay
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.model.precision import autocast, rounded_weights
 from anytime_core.randomness import generator
-from anytime_core.training.evaluate import Tally, losses_of, wrong_of
+from anytime_core.training.evaluate import ErrorTally, losses_of, wrong_of
 from anytime_core.training.optim import Sgd
 from anytime_core.training.regimes import Phase
 from anytime_core.training.selection import Selection
@@ -44,7 +44,7 @@ class TrainingStep:
         self.network, self.phase, self.data = network, phase, data
         self.optimiser, self.selection, self.precision = optimiser, selection, precision
         self.device = data.images.device
-        self.tally = Tally(len(phase.weights), self.device)
+        self.tally = ErrorTally(len(phase.weights), self.device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._rates = torch.zeros(data.steps_per_epoch, device=self.device)
         self._draws = torch.zeros(data.steps_per_epoch, device=self.device)

@@ -38,7 +38,7 @@ from anytime_core.training.selection import Selection
 from anytime_core.training.step import TrainingStep
 from anytime_core.training.usage import Meter
 
-Report = Callable[[EpochMetrics], None]
+OnEpoch = Callable[[EpochMetrics], None]
 _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
 
 
@@ -60,7 +60,7 @@ class Checkpoints:
 
 def train(
     config: TrialConfig,
-    report: Report = lambda metrics: None,
+    report: OnEpoch = lambda metrics: None,
     checkpoints: Checkpoints | Place | None = None,
     *,
     images: Images | None = None,
@@ -106,7 +106,7 @@ def train(
         return run.result()
 
 
-def _save(run: Run, checkpoints: Checkpoints, report: Report) -> None:
+def _save(run: Run, checkpoints: Checkpoints, report: OnEpoch) -> None:
     """Writes a checkpoint, and reports the epochs that no earlier one holds."""
     checkpoints.before_save()
     unsaved = run.save(checkpoints.folder, checkpoints.guard)

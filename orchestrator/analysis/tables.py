@@ -29,8 +29,7 @@ from orchestrator.analysis.measurements import (
     trained_for_all_depths,
     triples,
 )
-from orchestrator.stats import eann
-from orchestrator.stats import significance as stats
+from orchestrator.stats import eann, significance
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 
@@ -66,10 +65,10 @@ class WinRow:
     method: str
     baseline: str
     metric: str
-    wins: stats.WinPercentage
+    wins: significance.WinPercentage
     p_values: ByMetric
     adjusted: ByMetric
-    interval: stats.Interval | None
+    interval: significance.Interval | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +78,7 @@ class IncreaseRow:
     method: str
     optimum: str
     metric: str
-    increase: stats.RelativeIncrease
+    increase: significance.RelativeIncrease
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,17 +189,17 @@ def win_rows(measured: Measurements, baseline: str, seed: int = 0) -> Iterator[W
     methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
     places = [(method, metric) for method in methods for metric in METRICS]
     pairs = {place: (measured.of(*place), measured.of(baseline, place[1])) for place in places}
-    p_values = {test: [stats.p_value(*pair, test) for pair in pairs.values()] for test in stats.TESTS}
-    adjusted = {test: stats.holm(values) for test, values in p_values.items()}
+    p_values = {test: [significance.p_value(*pair, test) for pair in pairs.values()] for test in significance.TESTS}
+    adjusted = {test: significance.holm(values) for test, values in p_values.items()}
     for index, ((method, metric), pair) in enumerate(pairs.items()):
         yield WinRow(
             method=method,
             baseline=baseline,
             metric=metric,
-            wins=stats.win_percentage(*pair),
+            wins=significance.win_percentage(*pair),
             p_values={test: values[index] for test, values in p_values.items()},
             adjusted={test: values[index] for test, values in adjusted.items()},
-            interval=stats.bootstrap_interval(*pair, rng),
+            interval=significance.bootstrap_interval(*pair, rng),
         )
 
 
@@ -209,7 +208,7 @@ def increase_rows(measured: Measurements) -> Iterator[IncreaseRow]:
     for optimum in measured.optima:
         for method in measured.methods:
             for metric in METRICS if method not in measured.optima else ():
-                increase = stats.relative_increase(measured.of(method, metric), measured.of(optimum, metric))
+                increase = significance.relative_increase(measured.of(method, metric), measured.of(optimum, metric))
                 yield IncreaseRow(method=method, optimum=optimum, metric=metric, increase=increase)
 
 
@@ -313,7 +312,7 @@ def _notes(
     if hidden := _without_column(sweep):
         yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
     shown = not sweep.report.tables or "wins" in sweep.report.tables
-    if shown and (warning := stats.dependence(triples(_compared(measured, sweep.report.baseline)))):
+    if shown and (warning := significance.dependence(triples(_compared(measured, sweep.report.baseline)))):
         yield f"{warning}."
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
 

@@ -115,7 +115,7 @@ def cells_of(sweep: Sweep, trial: Trial) -> tuple[Cell, ...]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
+class PredictionError:
     """``number`` counts from 1; ``cost`` is in multiply-adds of one image, ``share`` that of the last prediction's
     cost; ``error`` in percent, None unless the trial has finished."""
 
@@ -139,7 +139,7 @@ class Trace:
     attempt: Attempt | None
     record: TrialRecord | None
     failure: Failure | None
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[PredictionError, ...]
     metrics: Mapping[str, float | None]
     files: Mapping[str, str]
 
@@ -162,12 +162,12 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
     )
 
 
-def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[Prediction]:
+def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[PredictionError]:
     units, costs = trial.config.predicting_units, trial_costs(trial.config)
     errors = record.result.errors if record else ()
     for index, (unit, cost) in enumerate(zip(units, costs, strict=True)):
         error = errors[index] if index < len(errors) else None
-        yield Prediction(number=index + 1, unit=unit, cost=cost, share=cost / costs[-1], error=error)
+        yield PredictionError(number=index + 1, unit=unit, cost=cost, share=cost / costs[-1], error=error)
 
 
 def _metrics(cell: Cell, record: TrialRecord | None) -> dict[str, float | None]:
@@ -179,7 +179,7 @@ def _metrics(cell: Cell, record: TrialRecord | None) -> dict[str, float | None]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class TrainingRecord:
     """One training of a trial to its end. ``epochs`` and ``network_hash`` are empty where they are not known."""
 
     record: TrialRecord
@@ -197,13 +197,13 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class RerunComparison:
     """``differences`` holds the first of each kind, in the order in which a trial makes its numbers; ``provenance``
     what may explain them, ``lacking`` in words what could not be compared."""
 
     trial: Trial
-    recorded: Run
-    rerun: Run
+    recorded: TrainingRecord
+    rerun: TrainingRecord
     differences: tuple[Difference, ...]
     provenance: tuple[Difference, ...]
     lacking: tuple[str, ...]
@@ -215,7 +215,7 @@ class Comparison:
         return not self.differences and bool(self.recorded.network_hash)
 
 
-def compare(trial: Trial, recorded: Run, rerun: Run) -> Comparison:
+def compare(trial: Trial, recorded: TrainingRecord, rerun: TrainingRecord) -> RerunComparison:
     """What two trainings of a trial differ in. Times, and who trained it, are no differences."""
     firsts = (
         next(_config_differences(trial, recorded), None),
@@ -224,7 +224,7 @@ def compare(trial: Trial, recorded: Run, rerun: Run) -> Comparison:
         _network_difference(recorded, rerun),
     )
     lacking = {"metrics of epochs": not recorded.epochs, "bits of the network": not recorded.network_hash}
-    return Comparison(
+    return RerunComparison(
         trial=trial,
         recorded=recorded,
         rerun=rerun,
@@ -234,7 +234,7 @@ def compare(trial: Trial, recorded: Run, rerun: Run) -> Comparison:
     )
 
 
-def _config_differences(trial: Trial, recorded: Run) -> Iterator[Difference]:
+def _config_differences(trial: Trial, recorded: TrainingRecord) -> Iterator[Difference]:
     own, kept = flat(to_dict(trial.config)), flat(recorded.record.config)
     for name in own | kept:
         if own.get(name) != kept.get(name):
@@ -263,7 +263,7 @@ def _result_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[D
             yield Difference(what=name, recorded=before, rerun=now)
 
 
-def _network_difference(recorded: Run, rerun: Run) -> Difference | None:
+def _network_difference(recorded: TrainingRecord, rerun: TrainingRecord) -> Difference | None:
     if not recorded.network_hash or recorded.network_hash == rerun.network_hash:
         return None
     return Difference(what="network_hash", recorded=recorded.network_hash, rerun=rerun.network_hash)

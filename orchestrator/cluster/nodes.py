@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.cluster.probe import Node, Request, look
+from orchestrator.cluster.probe import NodeReport, Request, look
 from orchestrator.cluster.session import cluster
 from orchestrator.system import hardware
 
@@ -19,7 +19,7 @@ ANSWER_SECONDS = 180.0
 HARDWARE_SECONDS = 60.0
 
 
-def ask(address: str, request: Request, log_file: Path, seconds: float = ANSWER_SECONDS) -> list[Node]:
+def ask(address: str, request: Request, log_file: Path, seconds: float = ANSWER_SECONDS) -> list[NodeReport]:
     """What each living node of the cluster answers. Raises ClusterError if there is no cluster."""
     with cluster(address, log_file):
         alive = [node for node in ray.nodes() if node["Alive"]]
@@ -55,7 +55,7 @@ def _offered(node: dict[str, Any], answer: Any) -> hardware.Node:
     return replace(found, cpus=resources.get("CPU", 0), gpus=(*found.gpus, *unknown)[:count])
 
 
-def _node(node: dict[str, Any], answer: Any, seconds: float) -> Node:
+def _node(node: dict[str, Any], answer: Any, seconds: float) -> NodeReport:
     resources = node["Resources"]
     known = {"address": node["NodeManagerAddress"], "cpus": resources.get("CPU", 0), "gpus": resources.get("GPU", 0)}
     try:
@@ -65,12 +65,12 @@ def _node(node: dict[str, Any], answer: Any, seconds: float) -> Node:
         after = time.time()
     except ray.exceptions.GetTimeoutError:
         ray.cancel(answer, force=True)
-        return Node(**known, error=f"no answer in {seconds:.0f} s")
+        return NodeReport(**known, error=f"no answer in {seconds:.0f} s")
     except ray.exceptions.TaskUnschedulableError:  # Ray lists a node that was killed for some seconds
-        return Node(**known, left=True)
+        return NodeReport(**known, left=True)
     except Exception as error:  # whatever was raised there, or why nothing runs there
-        return Node(**known, error=_reason(error))
-    return Node(**known, machine=machine, skew=there - (before + after) / 2, give=(after - before) / 2)
+        return NodeReport(**known, error=_reason(error))
+    return NodeReport(**known, machine=machine, skew=there - (before + after) / 2, give=(after - before) / 2)
 
 
 def _there(node: dict[str, Any], function: Any) -> Any:

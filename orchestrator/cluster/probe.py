@@ -64,7 +64,7 @@ class Torch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
+class MachineReport:
     """``storage`` is what is wrong with the storage as seen from there, "" if nothing; ``data`` the same for each data
     set, or "not converted"; ``free`` are the bytes left where Ray puts its files."""
 
@@ -85,14 +85,14 @@ NOT_CONVERTED = "not converted"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
+class NodeReport:
     """What a cluster offers there. ``machine`` is None where it gave no answer: ``error`` says why, or it has ``left``.
     Its clock is ``skew`` seconds ahead of this machine's, give or take ``give`` seconds."""
 
     address: str
     cpus: float
     gpus: float
-    machine: Machine | None = None
+    machine: MachineReport | None = None
     error: str = ""
     left: bool = False
     skew: float = 0.0
@@ -103,10 +103,10 @@ class Node:
         return f"{self.machine.host} ({self.address})" if self.machine else self.address
 
 
-def look(request: Request | None = None) -> Machine:
+def look(request: Request | None = None) -> MachineReport:
     """This machine; with a request, also what it sees of the storage and the data."""
     answer = f"node-{uuid4().hex}"
-    return Machine(
+    return MachineReport(
         host=socket.gethostname(),
         python=platform.python_version(),
         packages={name: installed(name) or "none" for name in SAME},

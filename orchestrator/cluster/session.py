@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 import ray
 
-from orchestrator.cluster import client_server
-from orchestrator.cluster import head_watchdog as head
+from orchestrator.cluster import client_server, head_watchdog
 from orchestrator.errors import ClusterError
 from orchestrator.system.reaper import reaping
 
@@ -51,7 +50,9 @@ def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = la
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
         stack.enter_context(_logged_to(log_to))  # not before: Ray's start takes all handlers away
-        with head.watched(ray.get_runtime_context().gcs_address, head.patience(own=not address), lost):
+        with head_watchdog.watched(
+            ray.get_runtime_context().gcs_address, head_watchdog.patience(own=not address), lost
+        ):
             yield
 
 

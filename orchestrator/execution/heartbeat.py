@@ -35,7 +35,7 @@ class Beat:
         return cls(**json.loads(content))
 
 
-class Watch:
+class StallDetector:
     """Knows when each trial last made a step. Compares beats with one another only, by the caller's clock."""
 
     def __init__(self, stalled_after: float) -> None:

@@ -20,7 +20,7 @@ from rich.text import Text
 from anytime_core.result import EpochMetrics
 from orchestrator.execution.time_left import TimeLeft, Work
 from orchestrator.execution.worker import Outcome
-from orchestrator.ledger.live_status import Running, Told
+from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning.estimate import shape_of
 from orchestrator.planning.plan import PlannedTrial, step_work
 from orchestrator.sweep.trial import Trial, TrialState
@@ -151,14 +151,14 @@ class Progress:
         """As long as the rest takes in that order, at the speeds so far; None too early on."""
         return self._time.seconds(time.monotonic())
 
-    def told(self) -> Told:
+    def snapshot(self) -> StatusSnapshot:
         """All this for other shells."""
         running = [
             Running(trial_id=trial_id, step=found.step, place=found.place, error=found.error)
             for trial_id, found in list(self._running.items())
         ]
         left = self.seconds_left()
-        return Told(time=time.time(), seconds_left=left, running=tuple(running), errors=tuple(self._errors))
+        return StatusSnapshot(time=time.time(), seconds_left=left, running=tuple(running), errors=tuple(self._errors))
 
     def _line(self, event: str) -> None:
         self._last_line = time.monotonic()

@@ -11,26 +11,26 @@ from rich.console import Console
 
 from anytime_core.data import cache
 from anytime_core.errors import CheckpointError
-from orchestrator.analysis.trace import Comparison, Run, compare
+from orchestrator.analysis.trace import RerunComparison, TrainingRecord, compare
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.execution.progress import Progress
-from orchestrator.execution.worker import Outcome, Surroundings, run_trial
+from orchestrator.execution.worker import Outcome, WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.planning import plan as planning
+from orchestrator.planning import plan
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord
 from orchestrator.system.provenance import code_version
 from orchestrator.text import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class ReproduceSettings:
     """Where the data sets are, and whether their files' md5 sums are compared."""
 
     data_root: Path
     check_md5: bool = True
 
 
-def reproduce(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Comparison:
+def reproduce(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: Console) -> RerunComparison:
     """Trains a trial that ended again, with as many threads and on a device of the same kind, and compares.
 
     The ledger is only read. Raises UsageError for a trial that has not ended or a GPU that is not there, DataError, and
@@ -61,7 +61,7 @@ def _resources(trial: Trial, record: TrialRecord) -> Resources:
     return Resources(cpus=threads if isinstance(threads, int) else trial.resources.cpus, gpus=1.0 if gpu else 0.0)
 
 
-def _rerun(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Run:
+def _rerun(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: Console) -> TrainingRecord:
     ledger.make()
     threads = counted(trial.resources.cpus, "thread")
     device = f"{threads} and a GPU" if trial.resources.gpus else threads
@@ -73,21 +73,21 @@ def _rerun(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -
     return _run(record, ledger)
 
 
-def _train(trial: Trial, ledger: Ledger, settings: Settings, console: Console) -> Outcome:
-    where = Surroundings(
+def _train(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: Console) -> Outcome:
+    where = WorkerContext(
         storage=ledger.storage,
         data_root=settings.data_root.absolute(),
         check_md5=settings.check_md5,
         code_version=code_version(),
     )
-    with Progress(planning.make([trial], ledger).entries, 0, console) as progress:
+    with Progress(plan.make([trial], ledger).entries, 0, console) as progress:
         progress.started(trial.id)
         outcome = run_trial(trial, where, lambda epochs: progress.progressed(trial.id, epochs))
         progress.ended(trial.id, outcome)
     return outcome
 
 
-def _run(record: TrialRecord, ledger: Ledger) -> Run:
+def _run(record: TrialRecord, ledger: Ledger) -> TrainingRecord:
     """A record of an older version has no hash of its network, but its checkpoint may be there."""
     from anytime_core.trained import network_hash
 
@@ -95,4 +95,4 @@ def _run(record: TrialRecord, ledger: Ledger) -> Run:
     if not found:
         with suppress(CheckpointError):
             found = network_hash(ledger.checkpoints(record.trial_id))
-    return Run(record=record, epochs=tuple(ledger.epochs(record.trial_id)), network_hash=found)
+    return TrainingRecord(record=record, epochs=tuple(ledger.epochs(record.trial_id)), network_hash=found)

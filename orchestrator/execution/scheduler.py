@@ -33,8 +33,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import ClusterError
-from orchestrator.execution.heartbeat import Beat, Watch, created, end_process
-from orchestrator.execution.worker import Line, Outcome, Surroundings, run_trial
+from orchestrator.execution.heartbeat import Beat, StallDetector, created, end_process
+from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
 from orchestrator.ledger.ledger import Attempt
 from orchestrator.sweep.retries import FailureKind, Holds
 from orchestrator.sweep.trial import Resources, Trial, TrialState
@@ -104,7 +104,7 @@ def check_fits(asked: Collection[Resources]) -> None:
 
 def run_round(
     trials: Sequence[Trial],
-    where: Surroundings,
+    where: WorkerContext,
     listener: Listener,
     folder: Path,
     *,
@@ -121,7 +121,7 @@ def run_round(
     kinds = list(dict.fromkeys(asked))
     placements = [_placement(*kind) for kind in kinds]
     board, interval = _Board(uuid4().hex), min(BEAT_SECONDS, stalled_after / 4)
-    relay = _Relay(listener, board, Watch(stalled_after), interval, {trial.resources for trial in trials})
+    relay = _Relay(listener, board, StallDetector(stalled_after), interval, {trial.resources for trial in trials})
     names = [_Name(trial.id, kinds.index(kind)).text for trial, kind in zip(trials, asked, strict=True)]
 
     # Tune unpickles these again for each trial, so they hold nothing that grows with their number. And nothing lies in
@@ -201,7 +201,7 @@ class _Board:
             log.info("the round's keys could not be deleted", exc_info=True)
 
 
-class _WorkerLine(Line):
+class _RayLink(DriverLink):
     """A worker's end. Where the cluster's head cannot be reached, training goes on until its next checkpoint: beats
     leave by a thread, which may have to wait."""
 
@@ -218,7 +218,7 @@ class _WorkerLine(Line):
         self._beats: SimpleQueue[tuple[str, Beat] | None] = SimpleQueue()
         threading.Thread(target=self._send, name="beats", daemon=True).start()
 
-    def __enter__(self) -> _WorkerLine:
+    def __enter__(self) -> _RayLink:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -226,7 +226,7 @@ class _WorkerLine(Line):
 
     def held(self, trial: Trial) -> bool:
         try:
-            return self._board.holds().holds(trial.id, trial.cell.method)
+            return self._board.holds().cover(trial.id, trial.cell.method)
         except Exception:
             log.warning("the driver's word cannot be read", exc_info=True)
             return False
@@ -276,12 +276,12 @@ _spoilt = threading.Event()
 an unfinished graph holds of the memory may never be freed: all later trials here could fail too."""
 
 
-def _run(config: dict[str, str], board: _Board, where: Surroundings, interval: float) -> dict[str, Any]:
+def _run(config: dict[str, str], board: _Board, where: WorkerContext, interval: float) -> dict[str, Any]:
     """What Tune calls on a worker."""
     if _spoilt.is_set():
         raise RuntimeError(SPOILT)  # Tune starts the trial again, in a new process
     trial = _trials(board)[_Name.of(config).trial_id]
-    with _WorkerLine(board, interval) as line:
+    with _RayLink(board, interval) as line:
         outcome = run_trial(trial, where, lambda epochs: tune.report({"epochs": epochs}), line)
     if trial.resources.gpus and outcome.state is TrialState.FAILED:
         _spoilt.set()
@@ -292,7 +292,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
     """Hands Tune's events on in our own words, and what is held to the workers; ends trials that stall."""
 
     def __init__(
-        self, listener: Listener, board: _Board, watch: Watch, interval: float, kinds: Collection[Resources]
+        self, listener: Listener, board: _Board, watch: StallDetector, interval: float, kinds: Collection[Resources]
     ) -> None:
         self._listener, self._board, self._watch, self._interval = listener, board, watch, interval
         self._kinds, self._idle_looks = kinds, 0

@@ -33,11 +33,11 @@ METRICS_INTERVAL = 1.0
 
 PACKAGES = ("anytime_core", "orchestrator")
 
-Report = Callable[[list[EpochMetrics]], None]
+OnEpochs = Callable[[list[EpochMetrics]], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class WorkerContext:
     """What a trial needs to know that cannot change its numbers, and so is not part of it."""
 
     storage: Location
@@ -82,7 +82,7 @@ class _Notes(logging.Handler):
             logging.getLogger(package).removeHandler(self)
 
 
-class Line:
+class DriverLink:
     """How a worker is heard and hears while it runs a trial. This one is not connected to anybody."""
 
     def held(self, trial: Trial) -> bool:
@@ -97,15 +97,15 @@ class _StoppedError(Exception):
     """The trial is to stop here; its state is saved."""
 
 
-def run_trial(trial: Trial, where: Surroundings, report: Report, line: Line | None = None) -> Outcome:
+def run_trial(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink | None = None) -> Outcome:
     """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
     the checkpoint come together."""
     with _Notes() as notes:
-        outcome = _attempt(trial, where, report, line or Line())
+        outcome = _attempt(trial, where, report, line or DriverLink())
     return replace(outcome, notes=tuple(notes.found))
 
 
-def _attempt(trial: Trial, where: Surroundings, report: Report, line: Line) -> Outcome:
+def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink) -> Outcome:
     ledger = Ledger(where.storage)
     try:
         if record := ledger.record(trial.id):
@@ -129,7 +129,7 @@ def _device(trial: Trial) -> str:
     return f"GPU {gpus}" if trial.resources.gpus else counted(trial.resources.cpus, "CPU")
 
 
-def _attempted(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> Outcome:
+def _attempted(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> Outcome:
     try:
         record = _train(trial, where, ledger, attempt, epochs)
         ledger.finish(attempt, record)
@@ -162,7 +162,7 @@ def _described(error: Exception) -> str:
             return f"{type(error).__name__}: {error}"
 
 
-def _train(trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
+def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
     from anytime_core.data.cache import content_hash
     from anytime_core.trained import network_hash, trained_on
     from anytime_core.training.trainer import Checkpoints, train
@@ -223,7 +223,7 @@ class _Epochs:
     """Hands on a trial's epochs, each once a checkpoint holds it: to the driver and, at intervals, to the ledger."""
 
     def __init__(
-        self, trial: Trial, where: Surroundings, ledger: Ledger, attempt: Attempt, report: Report, line: Line
+        self, trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, report: OnEpochs, line: DriverLink
     ) -> None:
         self._trial, self._ledger, self._attempt, self._report, self._line = trial, ledger, attempt, report, line
         self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
@@ -284,7 +284,7 @@ class _Epochs:
 
 
 def _record(
-    trial: Trial, where: Surroundings, attempt: Attempt, result: TrialResult, hashes: dict[str, str]
+    trial: Trial, where: WorkerContext, attempt: Attempt, result: TrialResult, hashes: dict[str, str]
 ) -> TrialRecord:
     return TrialRecord(
         trial_id=trial.id,

@@ -27,8 +27,8 @@ from anytime_core.model.stages import Stage, stages
 from anytime_core.predictor import AnytimePredictor
 from anytime_core.trained import TrainedNetwork
 from orchestrator.errors import UsageError
-from orchestrator.inference import onnx_runner as runner
-from orchestrator.inference.lookup import Found
+from orchestrator.inference import onnx_runner
+from orchestrator.inference.lookup import TrainedTrial
 from orchestrator.inference.onnx_runner import FEATURES, MANIFEST, NEXT, PIXELS, PROBABILITIES, VERSION
 
 OPSET, IR_VERSION = 17, 8
@@ -49,7 +49,7 @@ class Description:
     classes: Sequence[str]
 
 
-def describe(found: Found) -> Description:
+def describe(found: TrainedTrial) -> Description:
     name = found.config.data.name
     return Description(
         trial=found.trial_id,
@@ -75,7 +75,7 @@ def export(network: TrainedNetwork, description: Description, path: Path) -> Non
     }
     files = {
         "__main__.py": MAIN.encode(),
-        "anytime_runner.py": Path(runner.__file__).read_bytes(),
+        "anytime_runner.py": Path(onnx_runner.__file__).read_bytes(),
         MANIFEST: json.dumps(manifest, indent=1).encode(),
         **{names[stage.unit]: _model(network, stage, stage is cut[-1]) for stage in cut},
     }

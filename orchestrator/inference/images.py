@@ -30,7 +30,7 @@ def is_image(word: str) -> bool:
     return Path(word).suffix.lower() in SUFFIXES
 
 
-def read(paths: Sequence[Path], dataset: str, spec: Dataset, *, resize: bool = False) -> list[Picture]:
+def read(paths: Sequence[Path], dataset: Dataset, *, resize: bool = False) -> list[Picture]:
     """The images of all files. Raises UsageError with what is wrong with each.
 
     An .npy file holds pixels as the data set has them, [S,S], [C,S,S] or [N,C,S,S]. A picture is made grey or coloured
@@ -41,7 +41,7 @@ def read(paths: Sequence[Path], dataset: str, spec: Dataset, *, resize: bool = F
     faults: list[str] = []
     for path in paths:
         try:
-            found += _array(path, spec) if path.suffix.lower() == ".npy" else [_picture(path, dataset, spec, resize)]
+            found += _array(path, dataset) if path.suffix.lower() == ".npy" else [_picture(path, dataset, resize)]
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             faults.append(f"{path}: {reason}")
@@ -50,14 +50,14 @@ def read(paths: Sequence[Path], dataset: str, spec: Dataset, *, resize: bool = F
     return found
 
 
-def _array(path: Path, spec: Dataset) -> list[Picture]:
+def _array(path: Path, dataset: Dataset) -> list[Picture]:
     with path.open("rb") as file:
         try:
             pixels = np.lib.format.read_array(file, allow_pickle=False)
         except ValueError as error:
             raise ValueError(f"is no whole .npy file of numbers ({error})") from error
-    shape = (spec.channels, spec.size, spec.size)
-    alone = pixels.shape == shape or (spec.channels == 1 and pixels.shape == shape[1:])
+    shape = dataset.image
+    alone = pixels.shape == shape or (dataset.channels == 1 and pixels.shape == shape[1:])
     if pixels.dtype.kind not in "uif" or not (alone or (pixels.ndim == 4 and pixels.shape[1:] == shape)):
         allowed = f"{', '.join(map(str, shape))}]"
         raise ValueError(f"holds {pixels.dtype} {list(pixels.shape)}, must hold numbers [{allowed} or [N, {allowed}")
@@ -68,26 +68,30 @@ def _array(path: Path, spec: Dataset) -> list[Picture]:
     return [Picture(name=f"{path}[{index}]", pixels=image) for index, image in enumerate(pixels)]
 
 
-def _picture(path: Path, dataset: str, spec: Dataset, resize: bool) -> Picture:
+def _picture(path: Path, dataset: Dataset, resize: bool) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
-    mode, word = MODES[spec.channels]
+    mode, word = MODES[dataset.channels]
     notes = []
     try:
         with Image.open(path) as image:
             if image.mode != mode:
                 notes.append(f"{image.mode} as {word}")
-            fitting, size = image.convert(mode), (spec.size, spec.size)
+            fitting, size = image.convert(mode), (dataset.size, dataset.size)
     except UnidentifiedImageError as error:  # whose words name the file
         raise ValueError("is no picture of a kind that is known") from error
     if fitting.size != size:
         was = f"{fitting.width} x {fitting.height} pixels"
         if not resize:
-            raise ValueError(f"is {was}, and those of {dataset} are {spec.size} x {spec.size}; --resize makes it fit")
+            raise ValueError(
+                f"is {was}, and those of {dataset.name} are {dataset.size} x {dataset.size}; --resize makes it fit"
+            )
         fitting = fitting.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
-        notes.append(f"{was} resized to {spec.size} x {spec.size}")
-    pixels: np.ndarray = np.asarray(fitting, np.uint8).reshape(spec.size, spec.size, spec.channels).transpose(2, 0, 1)
-    if spec.brightest != 255:
-        pixels = pixels.astype(np.float32) * (spec.brightest / 255)
-        notes.append(f"values of 0 to 255 as 0 to {spec.brightest}")
+        notes.append(f"{was} resized to {dataset.size} x {dataset.size}")
+    pixels: np.ndarray = (
+        np.asarray(fitting, np.uint8).reshape(dataset.size, dataset.size, dataset.channels).transpose(2, 0, 1)
+    )
+    if dataset.brightest != 255:
+        pixels = pixels.astype(np.float32) * (dataset.brightest / 255)
+        notes.append(f"values of 0 to 255 as 0 to {dataset.brightest}")
     return Picture(name=str(path), pixels=pixels, notes=tuple(notes))

@@ -16,8 +16,9 @@ from anytime_core.config import Joint, TrialConfig, from_dict
 from orchestrator.analysis import sequences, trace
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, cell_of
+from orchestrator.sweepfile.load import load
 
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
@@ -29,7 +30,7 @@ RUN = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class TrainedTrial:
     """A trial that finished. ``label`` is that of its cell."""
 
     trial_id: str
@@ -42,11 +43,11 @@ def is_sweep(word: str) -> bool:
     return Path(word).suffix in SWEEPS
 
 
-def finished(trials: Sequence[Trial], ledger: Ledger) -> list[Found]:
+def finished(trials: Sequence[Trial], ledger: Ledger) -> list[TrainedTrial]:
     """Those of a sweep's trials that have."""
     records = ledger.records(trial.id for trial in trials)
     return [
-        Found(trial_id=trial.id, label=trial.cell.label, config=trial.config, record=records[trial.id])
+        TrainedTrial(trial_id=trial.id, label=trial.cell.label, config=trial.config, record=records[trial.id])
         for trial in trials
         if trial.id in records and records[trial.id].state is TrialState.FINISHED
     ]
@@ -54,7 +55,7 @@ def finished(trials: Sequence[Trial], ledger: Ledger) -> list[Found]:
 
 def find(
     words: Sequence[str], ledger: Ledger, *, sequence: bool = False, trial_of: Callable[[str], str] = str
-) -> list[Found]:
+) -> list[TrainedTrial]:
     """One network, or those of a sequence, shallow to deep. With ``sequence``, the words of a cell are those that all
     of its members have. ``trial_of`` finds the trial of a run. Raises UsageError, also for trials that have not
     finished."""
@@ -69,7 +70,7 @@ def find(
     return found
 
 
-def _of_sweep(sweep: Sweep, given: str, ledger: Ledger, sequence: bool) -> list[Found]:
+def _of_sweep(sweep: Sweep, given: str, ledger: Ledger, sequence: bool) -> list[TrainedTrial]:
     if not sequence:
         trial = trace.find(sweep, given)
         return [_finished(trial.id, trial.cell.label, ledger)]
@@ -90,7 +91,7 @@ def _members(sweep: Sweep, given: str) -> list[Cell]:
     return members
 
 
-def _of_id(word: str, ledger: Ledger, trial_of: Callable[[str], str]) -> Found:
+def _of_id(word: str, ledger: Ledger, trial_of: Callable[[str], str]) -> TrainedTrial:
     given = trial_of(word) if RUN.fullmatch(word) else word
     ids = sorted(name for name in ledger.begun() if trace.is_prefix(given, name))
     if len(ids) != 1:
@@ -102,13 +103,13 @@ def _of_id(word: str, ledger: Ledger, trial_of: Callable[[str], str]) -> Found:
     return _finished(ids[0], "", ledger)
 
 
-def _finished(trial_id: str, label: str, ledger: Ledger) -> Found:
+def _finished(trial_id: str, label: str, ledger: Ledger) -> TrainedTrial:
     """``label`` is made of the config where there is none."""
     record = ledger.record(trial_id)
     if record is None or record.state is not TrialState.FINISHED:
         raise UsageError(f"{label or trial_id} has not finished: it is {ledger.state(trial_id)} in {ledger.storage}")
     config = from_dict(record.config)
-    return Found(trial_id=trial_id, label=label or _label(config), config=config, record=record)
+    return TrainedTrial(trial_id=trial_id, label=label or _label(config), config=config, record=record)
 
 
 def _label(config: TrialConfig) -> str:
@@ -118,7 +119,7 @@ def _label(config: TrialConfig) -> str:
     return cell_of(method, config.network, config).label
 
 
-def _refuse_no_sequence(found: Sequence[Found]) -> None:
+def _refuse_no_sequence(found: Sequence[TrainedTrial]) -> None:
     depths = [it.config.predicting_units[-1] for it in found]
     names = {it.config.data.name for it in found}
     listed = "".join(f"\n  {it.label}, {depth} units" for it, depth in zip(found, depths, strict=True))
@@ -128,7 +129,7 @@ def _refuse_no_sequence(found: Sequence[Found]) -> None:
         raise UsageError(f"networks of a sequence must be of one data set:{listed}")
 
 
-def network(found: Found, ledger: Ledger, device: str | None = None) -> TrainedNetwork:
+def network(found: TrainedTrial, ledger: Ledger, device: str | None = None) -> TrainedNetwork:
     """On CUDA where there is one, unless told otherwise. Raises CheckpointError, UsageError."""
     import torch
 
@@ -141,7 +142,7 @@ def network(found: Found, ledger: Ledger, device: str | None = None) -> TrainedN
         raise UsageError(f"device {device!r}: {str(error).splitlines()[0]}") from error
 
 
-def predictor(found: Sequence[Found], ledger: Ledger, device: str | None = None) -> ExponentialSequence:
+def predictor(found: Sequence[TrainedTrial], ledger: Ledger, device: str | None = None) -> ExponentialSequence:
     from anytime_core.predictor import ExponentialSequence
 
     return ExponentialSequence([network(it, ledger, device) for it in found])

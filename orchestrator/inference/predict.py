@@ -13,7 +13,7 @@ from anytime_core.data.catalog import DATASETS
 from anytime_core.errors import TooEarlyError
 from orchestrator.errors import UsageError
 from orchestrator.inference.images import Picture
-from orchestrator.inference.lookup import Found
+from orchestrator.inference.lookup import TrainedTrial
 
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
@@ -50,7 +50,9 @@ def prepare(predictor: ExponentialSequence, picture: Picture) -> None:
     predictor.predict(picture.pixels)
 
 
-def rows(predictor: ExponentialSequence, members: Sequence[Found], picture: Picture, limits: Limits) -> Iterator[Row]:
+def rows(
+    predictor: ExponentialSequence, members: Sequence[TrainedTrial], picture: Picture, limits: Limits
+) -> Iterator[Row]:
     """A row for each prediction, as soon as it is there. Raises UsageError for limits that cannot be, TooEarlyError
     where there is none."""
     dataset, found = members[0].config.data.name, False

@@ -18,11 +18,10 @@ from anytime_core.files import write_atomically
 from orchestrator.analysis import curves, pareto, sequences
 from orchestrator.analysis.curves import Curve, Panel
 from orchestrator.errors import UsageError
-from orchestrator.inference import lookup as networks
-from orchestrator.inference.lookup import Found
+from orchestrator.inference import lookup
+from orchestrator.inference.lookup import TrainedTrial
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import drawing as figures
-from orchestrator.report import render
+from orchestrator.report import drawing, render
 from orchestrator.stats import eann
 from orchestrator.sweep.grid import Sweep
 from orchestrator.system.hardware import cpu_model
@@ -48,7 +47,7 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class ProfileSettings:
     """How to measure: so many calls, with so many images at once. None of a ``device`` is CUDA where there is one, of
     ``threads`` as many as torch takes."""
 
@@ -66,10 +65,10 @@ class Profile:
     panels: tuple[Panel, ...]
 
 
-def of_networks(members: Sequence[Found], ledger: Ledger, settings: Settings) -> Profile:
+def of_networks(members: Sequence[TrainedTrial], ledger: Ledger, settings: ProfileSettings) -> Profile:
     """Measures a network, or a sequence of several."""
     with threads(settings.threads):
-        predictor = networks.predictor(members, ledger, settings.device)
+        predictor = lookup.predictor(members, ledger, settings.device)
         latencies = measure(predictor, _side(members[0]), repeats=settings.repeats, batch=settings.batch)
         device = device_name(predictor)
     return Profile(
@@ -78,7 +77,7 @@ def of_networks(members: Sequence[Found], ledger: Ledger, settings: Settings) ->
     )
 
 
-def of_sweep(sweep: Sweep, ledger: Ledger, settings: Settings, *, by_time: bool) -> Profile:
+def of_sweep(sweep: Sweep, ledger: Ledger, settings: ProfileSettings, *, by_time: bool) -> Profile:
     """Which of a sweep's networks is best at each budget. Raises UsageError where none has finished."""
     how = pareto.MULTIPLY_ADDS
     notes: list[str] = []
@@ -86,7 +85,7 @@ def of_sweep(sweep: Sweep, ledger: Ledger, settings: Settings, *, by_time: bool)
     if by_time:
         how = pareto.MILLISECONDS
         with threads(settings.threads):
-            times, notes = _times(networks.finished(sweep.trials, ledger), ledger, settings)
+            times, notes = _times(lookup.finished(sweep.trials, ledger), ledger, settings)
     by_dataset = pareto.candidates(curves.read(sweep, ledger), times)
     if not by_dataset:
         raise UsageError(f"{sweep.path}: none of its trials has finished in {ledger.storage}")
@@ -99,26 +98,28 @@ def of_sweep(sweep: Sweep, ledger: Ledger, settings: Settings, *, by_time: bool)
     )
 
 
-def _times(found: Sequence[Found], ledger: Ledger, settings: Settings) -> tuple[dict[str, list[float]], list[str]]:
+def _times(
+    found: Sequence[TrainedTrial], ledger: Ledger, settings: ProfileSettings
+) -> tuple[dict[str, list[float]], list[str]]:
     """Seconds up to each prediction of each network, by its trial's id; and notes on how they were measured."""
     times: dict[str, list[float]] = {}
     notes: list[str] = []
     for it in found:
-        predictor = networks.predictor([it], ledger, settings.device)
+        predictor = lookup.predictor([it], ledger, settings.device)
         latencies = measure(predictor, _side(it), repeats=settings.repeats, batch=settings.batch)
         times[it.trial_id] = _ascending([latency.median for latency in latencies])
         notes = [f"Measured on {device_name(predictor)}. {_note(latencies, settings.batch)}"]
     return times, notes
 
 
-def _side(found: Found) -> int:
+def _side(found: TrainedTrial) -> int:
     return DATASETS[found.config.data.name].size
 
 
 def write(profile: Profile, folder: Path) -> list[Path]:
     """The tables as .csv, the figure as .png and .svg."""
     name = profile.tables[0].name.partition("-")[0]
-    paths = figures.save(figures.drawn(name, profile.panels), folder)
+    paths = drawing.save(drawing.drawn(name, profile.panels), folder)
     for it in profile.tables:
         paths.append(folder / f"{it.name}.csv")
         write_atomically(paths[-1], f"{render.as_csv(render.table_rows(it), render.headings(it))}\n".encode())
@@ -161,13 +162,18 @@ def device_name(predictor: ExponentialSequence) -> str:
     return f"{cpu_model() or 'CPU'}, {counted(torch.get_num_threads(), 'thread')}"
 
 
-def errors(members: Sequence[Found]) -> list[float]:
+def errors(members: Sequence[TrainedTrial]) -> list[float]:
     """In percent, of each answer, as the ledger has them."""
     return [point.error for point in eann.sequence_curve([sequences.member(it.record.result) for it in members])]
 
 
 def table(
-    members: Sequence[Found], predictor: ExponentialSequence, latencies: Sequence[Latency], *, batch: int, device: str
+    members: Sequence[TrainedTrial],
+    predictor: ExponentialSequence,
+    latencies: Sequence[Latency],
+    *,
+    batch: int,
+    device: str,
 ) -> Table:
     """A line for each answer."""
     costs = predictor.costs(DATASETS[members[0].config.data.name].size)
@@ -206,15 +212,15 @@ def _note(latencies: Sequence[Latency], batch: int) -> str:
     return f"ms: median, first and third quartile of n = {latencies[0].n} calls with {images}, after {WARM_UP} others."
 
 
-def _title(members: Sequence[Found]) -> str:
+def _title(members: Sequence[TrainedTrial]) -> str:
     return " then ".join(it.label for it in members)
 
 
-def _kind(members: Sequence[Found]) -> str:
+def _kind(members: Sequence[TrainedTrial]) -> str:
     return "validation" if members[0].config.data.validation else "test"
 
 
-def panel(members: Sequence[Found], latencies: Sequence[Latency], *, batch: int, device: str) -> Panel:
+def panel(members: Sequence[TrainedTrial], latencies: Sequence[Latency], *, batch: int, device: str) -> Panel:
     """Error against measured time: an answer stands until the next."""
     times, found = [1000 * latency.median for latency in latencies], errors(members)
     return Panel(

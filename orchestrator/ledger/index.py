@@ -43,7 +43,7 @@ DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     stamp: Stamp
     record: TrialRecord
 
@@ -63,7 +63,7 @@ class Index:
         table = self._table if len(rows) == len(self._table) else self._table.take(pa.array(rows, pa.int64()))
         return {record.trial_id: record for record in _records(table)}
 
-    def update(self, entries: Mapping[str, Entry], existing: Collection[str]) -> None:
+    def update(self, entries: Mapping[str, IndexEntry], existing: Collection[str]) -> None:
         """Writes the file anew, with these entries and those that it held of other ``existing`` trials. Of several
         processes the last one wins. Where it cannot be written, it is not."""
         try:
@@ -117,7 +117,7 @@ def _listed(array: pa.Array) -> list[Any]:
     return memoryview(array.buffers()[1]).cast(code)[array.offset : array.offset + len(array)].tolist()
 
 
-def _packed(entries: Mapping[str, Entry]) -> pa.Table:
+def _packed(entries: Mapping[str, IndexEntry]) -> pa.Table:
     split = [_split(entry.record) for entry in entries.values()]
     stamps = [entry.stamp for entry in entries.values()]
     columns = {

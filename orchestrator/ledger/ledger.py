@@ -40,8 +40,7 @@ from anytime_core.files import Guard
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.training.checkpoint import Place, keep_newest, latest, latest_step, newest
 from orchestrator.errors import HeldError, StorageError
-from orchestrator.ledger import checksummed as sealed
-from orchestrator.ledger import lock
+from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.storage import LocalStorage, Location, Stamp, reason, storage_at
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
@@ -250,13 +249,13 @@ class Ledger:
             raise StorageError(f"{self._files.address(name)}: cannot be read: {reason(error)}") from error
 
     def _indexed(self, stamps: Mapping[str, Stamp]) -> dict[str, TrialRecord | None]:
-        from orchestrator.ledger.index import Entry, Index
+        from orchestrator.ledger.index import Index, IndexEntry
 
         settled = time.time_ns() - SETTLED
         index = Index(self._files, "index.arrow")
         held = index.records(stamps)
         read = self._records_of(name for name in stamps if name not in held)
-        new = {n: Entry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
+        new = {n: IndexEntry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}
         if len(new) > FEW:
             index.update(new, self.begun())
         return held | read
@@ -344,12 +343,12 @@ class Ledger:
 
         Raises StorageError where they cannot be read now.
         """
-        from orchestrator.ledger import epochs_file as metrics
+        from orchestrator.ledger import epochs_file
 
         name = f"trials/{trial_id}/metrics.parquet"
         with self._reading(name):
             try:
-                return metrics.unpack(self._files.read(name))
+                return epochs_file.unpack(self._files.read(name))
             except (FileNotFoundError, NotADirectoryError):
                 return []
             except (IsADirectoryError, ValueError) as error:
@@ -370,7 +369,7 @@ class Ledger:
         """A JSON object; None if there is none, or it is damaged, which the log says."""
         with self._reading(name):
             try:
-                return sealed.unpack(self._files.read(name))
+                return checksummed.unpack(self._files.read(name))
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return None
             except ValueError as error:
@@ -435,12 +434,12 @@ class Ledger:
     def write_epochs(
         self, attempt: Attempt, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]
     ) -> None:
-        from orchestrator.ledger import epochs_file as metrics
+        from orchestrator.ledger import epochs_file
 
         self.check(attempt)
         name, content = (
             f"trials/{attempt.trial_id}/metrics.parquet",
-            metrics.pack(attempt.trial_id, units, costs, epochs),
+            epochs_file.pack(attempt.trial_id, units, costs, epochs),
         )
         self._files.write(name, content, self._guard(attempt))
 
@@ -464,7 +463,7 @@ class Ledger:
         self._write(attempt.trial_id, "failure.json", failure, self._guard(attempt))
 
     def _write(self, trial_id: str, name: str, content: dict[str, Any], guard: Guard = nullcontext) -> None:
-        self._files.write(f"trials/{trial_id}/{name}", sealed.pack(content), guard)
+        self._files.write(f"trials/{trial_id}/{name}", checksummed.pack(content), guard)
 
     # The driver's own folder for a sweep
 
@@ -487,15 +486,15 @@ class Ledger:
             raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
         return self._files.address(name)
 
-    def tell(self, sweep: str, content: dict[str, Any] | None) -> None:
-        """Leaves a driver's word for ``told``, or takes it away. Raises OSError; ValueError for what JSON has not."""
+    def write_status(self, sweep: str, content: dict[str, Any] | None) -> None:
+        """Leaves a driver's word, or takes it away. Raises OSError; ValueError for what JSON has not."""
         name = f"sweeps/{sweep}/progress.json"
         if content is not None:
-            self._files.write(name, sealed.pack(content))
+            self._files.write(name, checksummed.pack(content))
         elif self._files.exists(name):
             self._files.delete(name)
 
-    def told(self, sweep: str) -> dict[str, Any] | None:
+    def read_status(self, sweep: str) -> dict[str, Any] | None:
         """What the sweep's driver said last; None once it has ended as it should."""
         return self._content(f"sweeps/{sweep}/progress.json")
 

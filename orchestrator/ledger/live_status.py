@@ -34,7 +34,7 @@ class Running:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
+class StatusSnapshot:
     """``time`` is in seconds since 1970; ``seconds_left`` is None while it cannot be said; ``errors`` are the last."""
 
     time: float
@@ -48,26 +48,28 @@ class Told:
         return max(time.time() - self.time, 0.0)
 
 
-def told(ledger: Ledger, sweep: str) -> Told | None:
+def last_snapshot(ledger: Ledger, sweep: str) -> StatusSnapshot | None:
     """The last word of the sweep's driver; None if there is none, or it cannot be read."""
-    content: dict[str, Any] = ledger.told(sweep) or {}
+    content: dict[str, Any] = ledger.read_status(sweep) or {}
     try:
         running = tuple(Running(**each) for each in content.pop("running", ()))
-        return Told(**content | {"running": running, "errors": tuple(content["errors"])}) if content else None
+        return StatusSnapshot(**content | {"running": running, "errors": tuple(content["errors"])}) if content else None
     except (TypeError, KeyError) as error:
         log.info("%s: what its driver said is not understood: %s", sweep, error)
         return None
 
 
-class Telling:
+class StatusWriter:
     """Says it while the block runs, whatever becomes of the storage."""
 
-    def __init__(self, ledger: Ledger, sweep: str, now: Callable[[], Told], interval: float = TELL_SECONDS) -> None:
+    def __init__(
+        self, ledger: Ledger, sweep: str, now: Callable[[], StatusSnapshot], interval: float = TELL_SECONDS
+    ) -> None:
         self._ledger, self._sweep, self._now, self._interval = ledger, sweep, now, interval
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._tell, name="telling", daemon=True)
 
-    def __enter__(self) -> Telling:
+    def __enter__(self) -> StatusWriter:
         self._thread.start()
         return self
 
@@ -80,9 +82,9 @@ class Telling:
     def _tell(self) -> None:
         ended = False
         while not ended:
-            self._try(lambda: self._ledger.tell(self._sweep, asdict(self._now())))
+            self._try(lambda: self._ledger.write_status(self._sweep, asdict(self._now())))
             ended = self._done.wait(self._interval)
-        self._try(lambda: self._ledger.tell(self._sweep, None))
+        self._try(lambda: self._ledger.write_status(self._sweep, None))
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from orchestrator.ledger import checksummed as sealed
+from orchestrator.ledger import checksummed
 from orchestrator.ledger.storage import LocalStorage, Storage
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def hold(storage: Storage, name: str, owner: Owner) -> Iterator[None]:
     try:
         if not locked(descriptor):
             raise TakenError(_said(storage, name))
-        content = sealed.pack(owner)
+        content = checksummed.pack(owner)
         os.ftruncate(descriptor, 0)
         if os.write(descriptor, content) < len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), storage.address(name))
@@ -160,7 +160,7 @@ def _is_free(storage: Storage, name: str) -> bool | None:
 
 def _said(storage: Storage, name: str) -> Owner | None:
     try:
-        return sealed.unpack(storage.read(name))
+        return checksummed.unpack(storage.read(name))
     except (OSError, ValueError) as error:
         if not isinstance(error, FileNotFoundError):
             log.warning("%s is damaged: %s", storage.address(name), error)
@@ -250,7 +250,7 @@ class _Lease:
     def _write(self) -> None:
         self._beat += 1
         lease = {"token": self._token, "beat": self._beat, "machine": _machine(), "process": os.getpid()}
-        self._storage.write(self._name, sealed.pack({**self._owner, **lease, "renewed": time.time()}))
+        self._storage.write(self._name, checksummed.pack({**self._owner, **lease, "renewed": time.time()}))
 
 
 def _interrupt() -> None:
@@ -260,7 +260,7 @@ def _interrupt() -> None:
 
 def _owner(content: bytes) -> Owner | None:
     try:
-        return sealed.unpack(content)
+        return checksummed.unpack(content)
     except ValueError:
         return None
 

@@ -10,7 +10,8 @@ from anytime_core.cost import milestone_index, prediction_costs
 from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements
 from orchestrator.analysis.tables import WinRow
 from orchestrator.paper import reference
-from orchestrator.stats import significance as stats
+from orchestrator.stats import significance
+from orchestrator.stats.significance import TESTS
 from orchestrator.table import Column, Entry, Table
 
 BASELINE = "ann"
@@ -39,7 +40,7 @@ class Claim:
     def words(self) -> str:
         return f"{self.method} {'improves' if self.improves else 'degrades'}"
 
-    def holds(self, percent: float) -> bool:
+    def agrees_with(self, percent: float) -> bool:
         """Whether at least the percentage of wins is on its side."""
         return percent > 50 if self.improves else percent < 50
 
@@ -77,7 +78,7 @@ def claims(measured: Measurements, wins: Sequence[WinRow]) -> Table:
             *(Column(name=name, numeric=False) for name in ("section", "claim", "metric")),
             Column(name="wins %"),
             Column(name="on its side", numeric=False),
-            *(Column(name=name, group=test, numeric=False) for test in stats.TESTS for name in ("alone", "Holm")),
+            *(Column(name=name, group=test, numeric=False) for test in TESTS for name in ("alone", "Holm")),
         ),
         rows=tuple(shown),
         notes=tuple(_claim_notes(shown, len(improving))),
@@ -88,13 +89,17 @@ def _degrading(measured: Measurements, places: Sequence[Place]) -> dict[Place, t
     """The other side of each place: the baseline against the method; and Holm's correction over all of these."""
     p_values = {
         test: [
-            stats.p_value(measured.of(BASELINE, metric), measured.of(method, metric), test) for method, metric in places
+            significance.p_value(measured.of(BASELINE, metric), measured.of(method, metric), test)
+            for method, metric in places
         ]
-        for test in stats.TESTS
+        for test in TESTS
     }
-    adjusted = {test: stats.holm(values) for test, values in p_values.items()}
+    adjusted = {test: significance.holm(values) for test, values in p_values.items()}
     return {
-        place: ({test: p_values[test][i] for test in stats.TESTS}, {test: adjusted[test][i] for test in stats.TESTS})
+        place: (
+            {test: p_values[test][i] for test in TESTS},
+            {test: adjusted[test][i] for test in TESTS},
+        )
         for i, place in enumerate(places)
     }
 
@@ -106,12 +111,12 @@ def _claimed(claim: Claim, row: WinRow) -> tuple[Entry, ...]:
         Entry(value=claim.words),
         Entry(value=claim.metric),
         Entry(value=percent),
-        _yes(percent is not None and claim.holds(percent)),
+        _yes(percent is not None and claim.agrees_with(percent)),
     )
 
 
 def _survives(values: tuple[ByTest, ByTest]) -> Iterator[Entry]:
-    for test in stats.TESTS:
+    for test in TESTS:
         for by_test in values:
             p = by_test[test]
             yield _yes(p is not None and p <= LEVEL)
@@ -124,8 +129,8 @@ def _yes(value: bool) -> Entry:
 def _claim_notes(shown: Sequence[tuple[Entry, ...]], family: int) -> Iterator[str]:
     yield "on its side: more than half of the experiments are won, or where it claims a loss, lost."
     yield f"Holm: corrected for all {family} places of Table 5, on the side that is claimed."
-    first = len(shown[0]) - 2 * len(stats.TESTS)
-    for index, test in enumerate(stats.TESTS):
+    first = len(shown[0]) - 2 * len(TESTS)
+    for index, test in enumerate(TESTS):
         alone, holm = (sum(row[first + 2 * index + k].value == "yes" for row in shown) for k in (0, 1))
         yield f"{test}: {alone} of {len(shown)} survive alone, {holm} with Holm."
 
@@ -147,7 +152,7 @@ def contradictions(percents: Percentages) -> Table:
 def _of_the_footnote() -> Iterator[Words]:
     n = len(reference.table6().experiments)
     for level, printed in zip(LEVELS, PRINTED_THRESHOLDS, strict=True):
-        own, sound = (stats.threshold(n, test, level) for test in ("hoeffding-as-published", "hoeffding"))
+        own, sound = (significance.threshold(n, test, level) for test in ("hoeffding-as-published", "hoeffding"))
         but = f"its footnote's bound gives {own:.3f}, and Hoeffding's inequality {sound:.3f}"
         yield "section 4.4", f"significant at {100 * level:g} % from X = {printed} on", but
 
@@ -155,7 +160,7 @@ def _of_the_footnote() -> Iterator[Words]:
 def _of_claims(percents: Percentages) -> Iterator[Words]:
     for claim in CLAIMS:
         percent = percents[claim.method, claim.metric]
-        if percent is not None and not claim.holds(percent):
+        if percent is not None and not claim.agrees_with(percent):
             yield f"section {claim.section}", f"{claim.words} at {claim.metric}", f"wins {percent:.2f} % (Table 5)"
     for metric in METRICS:
         percent = percents["exp3", metric]

@@ -66,7 +66,7 @@ class ComparedError:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class PaperComparison:
     """Each error that the paper has of the methods and networks given; ``unpublished`` counts those that it has not,
     ``of_other_images`` those that are not compared as one is of test images and the other of validation images."""
 
@@ -95,7 +95,7 @@ def compare(
     first: str = "table6",
     tolerance: Tolerance | None = None,
     validated: Collection[str] | None = None,
-) -> Comparison:
+) -> PaperComparison:
     """Errors of a sweep, such as ``tables.errors``, beside the paper's: means over seeds, difference, within or not.
 
     ``first`` is as in ``published``: the sweep's name will do. ``validated`` are the data sets whose errors are of
@@ -112,7 +112,7 @@ def compare(
                 others += has
             else:
                 compared.append(_compared(row, metric, found, tolerance))
-    return Comparison(errors=tuple(compared), unpublished=unpublished, tolerance=tolerance, of_other_images=others)
+    return PaperComparison(errors=tuple(compared), unpublished=unpublished, tolerance=tolerance, of_other_images=others)
 
 
 def _compared(row: ErrorRow, metric: str, paper: Published, tolerance: Tolerance) -> ComparedError:
@@ -132,7 +132,7 @@ def _compared(row: ErrorRow, metric: str, paper: Published, tolerance: Tolerance
     )
 
 
-def compare_tables(tables: Tables, tolerance: Tolerance | None = None) -> Comparison:
+def compare_tables(tables: Tables, tolerance: Tolerance | None = None) -> PaperComparison:
     """All that a sweep has and the paper too, its EANN and OPT+ included."""
     rows = [*tables.errors, *_sequence_rows(tables)]
     return compare(rows, first=tables.sweep.name, tolerance=tolerance, validated=tables.sweep.validated)
@@ -145,7 +145,7 @@ def _sequence_rows(tables: Tables) -> Iterator[ErrorRow]:
             yield replace(row, network=SEQUENCE[-1], method=name)
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: PaperComparison) -> Table:
     """A line for each method of a network, the metrics side by side."""
     lines: dict[tuple[str, str, str], dict[str, ComparedError]] = {}
     for error in comparison.errors:
@@ -178,7 +178,7 @@ def _entries(error: ComparedError | None) -> tuple[Entry, Entry, Entry]:
     return ours, Entry(value=error.paper), Entry(value=error.difference, mark=outside)
 
 
-def _notes(comparison: Comparison) -> Iterator[str]:
+def _notes(comparison: PaperComparison) -> Iterator[str]:
     if comparison.compared:
         yield f"{comparison.within} of {comparison.compared} are within {comparison.tolerance}. !: not within."
     if not comparison.errors:
@@ -206,7 +206,7 @@ COLUMNS = (
 )
 
 
-def comparison_rows(comparison: Comparison) -> list[dict[str, str | int | float | bool | None]]:
+def comparison_rows(comparison: PaperComparison) -> list[dict[str, str | int | float | bool | None]]:
     """For machines: a row for each error of the paper."""
     return [
         {

@@ -11,7 +11,7 @@ from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements, t
 from orchestrator.analysis.tables import WinRow, increase_rows, win_rows
 from orchestrator.paper import reference
 from orchestrator.paper.claims import BASELINE, LEVELS, PRINTED_THRESHOLDS, Percentages, claims, contradictions
-from orchestrator.stats import significance as stats
+from orchestrator.stats import significance
 from orchestrator.table import Column, Entry, Table
 
 TITLES = {
@@ -113,7 +113,7 @@ def thresholds(n: int) -> Table:
             Column(name="test", numeric=False),
             *(Column(name=name, group=f"at {100 * level:g} %") for level in LEVELS for name in ("X", "wins")),
         ),
-        rows=(printed, *((Entry(value=test), *_thresholds(n, test)) for test in stats.COUNTING)),
+        rows=(printed, *((Entry(value=test), *_thresholds(n, test)) for test in significance.COUNTING)),
         notes=(
             "hoeffding-as-published: exp(-2 n (2X - 1)^2), footnote 4, whose 0.598 section 4.4 misprints.",
             "hoeffding: exp(-2 n (X - 1/2)^2), the additive bound that Hoeffding proved.",
@@ -124,8 +124,8 @@ def thresholds(n: int) -> Table:
 
 def _thresholds(n: int, test: str) -> Iterator[Entry]:
     for level in LEVELS:
-        wins = stats.wins_needed(n, test, level)
-        exact = stats.threshold(n, test, level) if test in stats.BOUNDS else None
+        wins = significance.wins_needed(n, test, level)
+        exact = significance.threshold(n, test, level) if test in significance.BOUNDS else None
         yield Entry(value=exact if exact is not None or wins is None else wins / n, digits=3)
         yield Entry(value=wins)
 
@@ -139,12 +139,12 @@ def p_values(measured: Measurements, wins: Sequence[WinRow]) -> Table:
             *(Column(name=name, numeric=False) for name in ("method", "metric")),
             Column(name="wins %"),
             Column(name="n"),
-            *(Column(name=name, group=test) for test in stats.TESTS for name in ("p", "Holm")),
+            *(Column(name=name, group=test) for test in significance.TESTS for name in ("p", "Holm")),
         ),
         rows=tuple((*_place(row), *_tested(row)) for row in wins),
         notes=(
             f"Holm: corrected for all {len(wins)} places. 0.0000: less than half of 0.0001.",
-            f"{stats.dependence(triples(measured.experiments))}.",
+            f"{significance.dependence(triples(measured.experiments))}.",
         ),
     )
 
@@ -154,6 +154,6 @@ def _place(row: WinRow) -> tuple[Entry, ...]:
 
 
 def _tested(row: WinRow) -> Iterator[Entry]:
-    for test in stats.TESTS:
+    for test in significance.TESTS:
         yield Entry(value=row.p_values[test], digits=4)
         yield Entry(value=row.adjusted[test], digits=4)

@@ -70,7 +70,7 @@ class Device:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Figure:
+class Quantity:
     """A predicted number; None where it is unknown. ``n`` counts the trials that it rests on."""
 
     value: float | None
@@ -80,11 +80,11 @@ class Figure:
     def __str__(self) -> str:
         return f"{self.source} (n={self.n})" if self.n else self.source
 
-    def times(self, factor: float) -> Figure:
+    def times(self, factor: float) -> Quantity:
         return self if self.value is None else replace(self, value=self.value * factor)
 
 
-UNKNOWN = Figure(value=None, source="unknown")
+UNKNOWN = Quantity(value=None, source="unknown")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,8 +93,8 @@ class Estimate:
     bytes that it will still take; ``ends`` is when it would have ended, in seconds from now."""
 
     entry: PlannedTrial
-    seconds: Figure
-    disk: Figure
+    seconds: Quantity
+    disk: Quantity
     ends: float | None = None
 
     @property
@@ -142,7 +142,7 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
 
 def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device | None) -> Estimate:
     if not entry.runs:
-        nothing = Figure(value=0.0, source="computed")
+        nothing = Quantity(value=0.0, source="computed")
         return Estimate(entry=entry, seconds=nothing, disk=nothing)
     step = speeds.step(entry.trial.config, device)
     left = entry.trial.config.steps - entry.step
@@ -156,7 +156,7 @@ def here(trials: Iterable[Trial]) -> Node:
 
 def device_for(resources: Resources, nodes: Sequence[Node]) -> Device | None:
     """What a trial would run on: the device of which the nodes that can hold it have most; None if there is none."""
-    able = [node for node in nodes if holds(resources, [node])]
+    able = [node for node in nodes if fits_on(resources, [node])]
     if resources.gpus:
         names = Counter(gpu.name for node in able for gpu in node.gpus)
         part = round(resources.share * PARTS)
@@ -205,7 +205,7 @@ class Speeds:
         self._measured = measured
         self.ids = ids
         """A finished trial of each shape."""
-        self._known: dict[tuple[Device, Shape], Figure] = {}
+        self._known: dict[tuple[Device, Shape], Quantity] = {}
 
     @classmethod
     def of(cls, ledger: Ledger) -> Speeds:
@@ -243,7 +243,7 @@ class Speeds:
             ids,
         )
 
-    def step(self, config: TrialConfig, device: Device | None) -> Figure:
+    def step(self, config: TrialConfig, device: Device | None) -> Quantity:
         """The seconds of one training step of such a trial, its share of the evaluations included."""
         if device is None:
             return UNKNOWN
@@ -252,9 +252,9 @@ class Speeds:
             known = self._known[device, shape] = self._step(config, shape, self._measured.get(device, {}))
         return known
 
-    def _step(self, config: TrialConfig, shape: Shape, measured: Mapping[Shape, _Measured]) -> Figure:
+    def _step(self, config: TrialConfig, shape: Shape, measured: Mapping[Shape, _Measured]) -> Quantity:
         if same := measured.get(shape):
-            return Figure(value=same.typical, source="measured", n=len(same.seconds))
+            return Quantity(value=same.typical, source="measured", n=len(same.seconds))
         work = step_work(config)
         return _scaled(shape, work, measured.values()) or _modelled(work, measured.values()) or UNKNOWN
 
@@ -287,28 +287,28 @@ def _device_of(record: TrialRecord) -> Device | None:
     return Device(name=name, part=threads) if isinstance(threads, int) else None
 
 
-def _scaled(shape: Shape, work: float, measured: Iterable[_Measured]) -> Figure | None:
+def _scaled(shape: Shape, work: float, measured: Iterable[_Measured]) -> Quantity | None:
     """From the nearest of the same kind, if one is near."""
     kind = _kind(shape)
     distances = {abs(math.log(work / it.work)): it for it in measured if _kind(it.shape) == kind}
     if not distances or min(distances) > math.log(NEAR):
         return None
     nearest = distances[min(distances)]
-    return Figure(value=nearest.typical * work / nearest.work, source="scaled", n=len(nearest.seconds))
+    return Quantity(value=nearest.typical * work / nearest.work, source="scaled", n=len(nearest.seconds))
 
 
 def _kind(shape: Shape) -> tuple[object, ...]:
     return shape.data, shape.regime.partition(" ")[0], shape.training
 
 
-def _modelled(work: float, measured: Collection[_Measured]) -> Figure | None:
+def _modelled(work: float, measured: Collection[_Measured]) -> Quantity | None:
     """Least squares of the relative errors; neither the constant nor the rate is negative."""
     points = [(it.work, it.typical) for it in measured]
     works = [x for x, _ in points]
     if len({*works}) < ENOUGH or not min(works) / REACH <= work <= max(works) * REACH:
         return None
     constant, rate = fit(points)
-    return Figure(value=constant + rate * work, source="model", n=sum(len(it.seconds) for it in measured))
+    return Quantity(value=constant + rate * work, source="model", n=sum(len(it.seconds) for it in measured))
 
 
 def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -333,12 +333,12 @@ def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _ends(running: Sequence[Estimate], nodes: Sequence[Node]) -> list[float | None]:
     """When each would have ended, begun in this order; None for all where one is unknown or fits nowhere."""
     jobs = [(it.seconds.value, it.entry.trial.resources) for it in running]
-    if any(seconds is None or not holds(resources, nodes) for seconds, resources in jobs):
+    if any(seconds is None or not fits_on(resources, nodes) for seconds, resources in jobs):
         return [None] * len(jobs)
     return [*schedule([(seconds or 0.0, resources) for seconds, resources in jobs], nodes)]
 
 
-def holds(resources: Resources, nodes: Sequence[Node]) -> bool:
+def fits_on(resources: Resources, nodes: Sequence[Node]) -> bool:
     """Whether one of the nodes can hold such a trial."""
     return any(node.cpus >= resources.cpus and len(node.gpus) >= resources.share for node in nodes)
 
@@ -383,22 +383,22 @@ class _Disks:
 
     def __init__(self, ledger: Ledger, speeds: Speeds) -> None:
         self._ledger, self._speeds = ledger, speeds
-        self._known: dict[tuple[Shape, int], Figure] = {}
+        self._known: dict[tuple[Shape, int], Quantity] = {}
 
-    def of(self, config: TrialConfig) -> Figure:
+    def of(self, config: TrialConfig) -> Quantity:
         key = shape_of(config), config.steps
         if key not in self._known:
-            self._known[key] = self._measured(*key) or Figure(value=float(disk_of(config)), source="computed")
+            self._known[key] = self._measured(*key) or Quantity(value=float(disk_of(config)), source="computed")
         return self._known[key]
 
-    def _measured(self, shape: Shape, steps: int) -> Figure | None:
+    def _measured(self, shape: Shape, steps: int) -> Quantity | None:
         """Of a trial that made as many steps, as the metrics grow with them."""
         trial_id = self._speeds.ids.get(shape)
         record = self._ledger.record(trial_id) if trial_id else None
         if not record or record.result.steps != steps:
             return None
         found = sum(path.stat().st_size for path in self._ledger.folder(record.trial_id).rglob("*") if path.is_file())
-        return Figure(value=float(found), source="measured", n=1) if found else None
+        return Quantity(value=float(found), source="measured", n=1) if found else None
 
 
 def disk_of(config: TrialConfig) -> int:

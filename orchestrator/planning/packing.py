@@ -19,7 +19,7 @@ from math import floor
 from anytime_core.config import TrialConfig
 from anytime_core.memory import predicted_memory
 from orchestrator.errors import ClusterError
-from orchestrator.planning.estimate import PARTS, Speeds, holds
+from orchestrator.planning.estimate import PARTS, Speeds, fits_on
 from orchestrator.planning.plan import Plan
 from orchestrator.sweep.trial import AUTO, Resources, Trial
 from orchestrator.system.hardware import Gpu, Node
@@ -119,7 +119,7 @@ def faults(trials: Collection[Trial], nodes: Sequence[Node]) -> list[str]:
     asked: dict[Resources, list[Trial]] = {}
     for trial in trials:
         asked.setdefault(trial.resources, []).append(trial)
-    return [_fault(resources, alike) for resources, alike in asked.items() if not holds(resources, nodes)]
+    return [_fault(resources, alike) for resources, alike in asked.items() if not fits_on(resources, nodes)]
 
 
 def refuse(trials: Collection[Trial], nodes: Sequence[Node]) -> None:

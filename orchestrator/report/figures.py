@@ -1,14 +1,14 @@
-"""What each figure shows of a sweep: panels of curves, which ``figures`` draws.
+"""What each figure shows of a sweep: panels of curves, which ``drawing`` draws.
 
-To add a figure: a function that gives its panels, and a line in FIGURES. The panels are those that a sweep can have; a
-panel of which nothing has run yet has no curves.
+To add a figure: a function that gives its panels, and a line in FIGURES with its caption. The panels are those that a
+sweep can have; a panel of which nothing has run yet has no curves.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from anytime_core.config import Ann, Joint, WeightingConfig
 from anytime_core.result import TrialResult
@@ -49,7 +49,7 @@ def panels(name: str, sweep: Sweep, ledger: Ledger) -> list[Panel]:
     name that is not in FIGURES."""
     if name not in FIGURES:
         raise ValueError(f"no figure is named {name!r}; allowed: {', '.join(FIGURES)}")
-    found = FIGURES[name](read(sweep, ledger))
+    found = FIGURES[name].panels(read(sweep, ledger))
     if not any(panel.curves for panel in found):
         raise UnsuitedError("none of its trials has results yet")
     return found
@@ -62,7 +62,7 @@ def suited(sweep: Sweep) -> list[str]:
 
 def _suits(name: str, sweep: Sweep) -> bool:
     try:
-        return bool(FIGURES[name](nothing(sweep)))
+        return bool(FIGURES[name].panels(nothing(sweep)))
     except UnsuitedError:
         return False
 
@@ -142,16 +142,38 @@ def choices(results: Results) -> list[Panel]:
     return _some([_choices(results, cells) for cells in found.values()], "no method chooses losses to amplify")
 
 
-FIGURES: dict[str, Callable[[Results], list[Panel]]] = {
-    "units": units,
-    "last_units": last_units,
-    "cost": cost,
-    "train_loss": train_loss,
-    "sequence": sequence,
-    "weights": weights,
-    "periods": periods,
-    "choices": choices,
+@dataclass(frozen=True, slots=True)
+class FigureKind:
+    """A figure that a sweep may ask for: its caption, and the function that gives its panels."""
+
+    caption: str
+    panels: Callable[[Results], list[Panel]]
+
+
+FIGURES: dict[str, FigureKind] = {
+    "units": FigureKind("Error by number of units", units),
+    "last_units": FigureKind("Error at the last units", last_units),
+    "cost": FigureKind("Error by cost", cost),
+    "train_loss": FigureKind("Training loss by cost", train_loss),
+    "sequence": FigureKind("A sequence of networks, and the best optima no deeper", sequence),
+    "weights": FigureKind("Weights of the losses", weights),
+    "periods": FigureKind("Error by cost, with predictions more or less often", periods),
+    "choices": FigureKind("Which loss is amplified, over the epochs", choices),
 }
+
+
+def kind_of(stem: str) -> tuple[str, str] | None:
+    """The name in FIGURES and the page that the stem of a file stands for, such as ("cost", "cifar10") for
+    ``cost-cifar10``; None where it is no figure of ours."""
+    fitting = [name for name in FIGURES if stem == name or stem.startswith(f"{name}-")]
+    name = max(fitting, key=len, default=None)
+    return (name, stem.removeprefix(name).removeprefix("-")) if name else None
+
+
+def caption_of(stem: str) -> str:
+    """Such as ``Error by cost (cifar10)``, of a figure in several files. Raises KeyError for what is no figure."""
+    name, page = kind_of(stem) or (stem, "")
+    return FIGURES[name].caption + (f" ({page})" if page else "")
 
 
 # Their parts

@@ -1,9 +1,9 @@
-"""Arranges the numbers of a sweep as the paper's tables do. To add one: a function, a line in ``LAYOUTS``, and its name
-in ``sweepfile.Layout``."""
+"""Arranges the numbers of a sweep as the paper's tables do. To add a layout: a function, and a line in LAYOUTS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
@@ -187,20 +187,28 @@ def increases(tables: Tables) -> Table:
     )
 
 
-LAYOUTS: dict[str, Callable[[Tables], Table]] = {
-    "errors": errors,
-    "methods": methods,
-    "periods": periods,
-    "sequence": sequence,
-    "wins": wins,
-    "increases": increases,
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A table that a sweep may ask for. Those that ``compare`` methods stand apart from those of errors."""
+
+    arrange: Callable[[Tables], Table]
+    compares: bool = False
+
+
+LAYOUTS: dict[str, Layout] = {
+    "errors": Layout(errors),
+    "methods": Layout(methods),
+    "periods": Layout(periods),
+    "sequence": Layout(sequence),
+    "wins": Layout(wins, compares=True),
+    "increases": Layout(increases, compares=True),
 }
 
 
 def arrange(tables: Tables) -> tuple[Table, ...]:
-    """The tables that the sweep asks for, or those that suit it."""
+    """The tables that the sweep asks for, or those that suit it, each by its name in LAYOUTS."""
     names = tables.sweep.report.tables or _suited(tables)
-    return tuple(LAYOUTS[name](tables) for name in names)
+    return tuple(replace(LAYOUTS[name].arrange(tables), name=name) for name in names)
 
 
 def _suited(tables: Tables) -> list[str]:

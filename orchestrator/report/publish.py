@@ -15,9 +15,9 @@ from anytime_core.files import write_atomically
 from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
-from orchestrator.report import drawing as figures
-from orchestrator.report import layouts, render
+from orchestrator.report import drawing, layouts, render
 from orchestrator.report import status as report
+from orchestrator.report.figures import caption_of, kind_of
 from orchestrator.report.page import PageContent, TrialRow, page
 from orchestrator.report.status import TrialStatus
 from orchestrator.sweep.grid import Sweep
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 
 PAGE = "report.html"
-STATISTICS = ("wins", "increases")
-"""Tables that are about others."""
 
 
 def write(
@@ -42,7 +40,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in _texts(tables).items():
         write_atomically(folder / name, f"{content}\n".encode())
-    _delete_others(folder / "figures", figures.save(drawn, folder / "figures"))
+    _delete_others(folder / "figures", drawing.save(drawn, folder / "figures"))
     write_atomically(folder / PAGE, html(sweep, ledger, tables, drawn, links).encode())
     return tables
 
@@ -58,24 +56,24 @@ def read_tables(sweep: Sweep, ledger: Ledger, drawn: Collection[str], say: Calla
 
 def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[str]:
     """A sentence for each figure that is asked for and not among those ``drawn``, which are stems of files."""
-    stems = {stem.partition("-")[0] for stem in drawn}
+    kinds = {kind[0] for stem in drawn if (kind := kind_of(stem))}
     for name in sweep.report.figures:
-        if name not in stems and (why := figures.reason(name, sweep, ledger)):
+        if name not in kinds and (why := drawing.reason(name, sweep, ledger)):
             yield f"Figure {name} is not drawn: {why}."
 
 
 def _delete_others(folder: Path, written: Collection[Path]) -> None:
     """Figures that are no longer drawn; what is no figure of ours is left alone."""
     for path in folder.iterdir():
-        ours = path.stem.partition("-")[0] in figures.FIGURES and path.suffix[1:] in figures.FORMATS
+        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS
         if ours and path not in written:
             path.unlink()
 
 
 def draw(sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
     """The figures that the sweep asks for, or those that suit it."""
-    names = sweep.report.figures or figures.suited(sweep)
-    return {stem: figure for name in names for stem, figure in figures.draw(name, sweep, ledger).items()}
+    names = sweep.report.figures or drawing.suited(sweep)
+    return {stem: figure for name in names for stem, figure in drawing.draw(name, sweep, ledger).items()}
 
 
 def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figure], links: Mapping[str, str]) -> str:
@@ -86,9 +84,9 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
         PageContent(
             title=sweep.name,
             description=sweep.description,
-            tables=[table for table in arranged if table.name not in STATISTICS],
-            statistics=[table for table in arranged if table.name in STATISTICS],
-            figures={_caption(stem): figures.as_svg(figure) for stem, figure in drawn.items()},
+            tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
+            statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
+            figures={caption_of(stem): drawing.as_svg(figure) for stem, figure in drawn.items()},
             provenance=tuple(_provenance(status.record for status in statuses if status.record)),
             trials=tuple(_trial_rows(statuses, links)),
             notes=tables.notes,
@@ -98,24 +96,6 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
             ),
         )
     )
-
-
-CAPTIONS = {
-    "units": "Error by number of units",
-    "last_units": "Error at the last units",
-    "cost": "Error by cost",
-    "train_loss": "Training loss by cost",
-    "sequence": "A sequence of networks, and the best optima no deeper",
-    "weights": "Weights of the losses",
-    "periods": "Error by cost, with predictions more or less often",
-    "choices": "Which loss is amplified, over the epochs",
-}
-
-
-def _caption(stem: str) -> str:
-    """Such as ``Error by cost (cifar10)``, of a figure in several files."""
-    name, _, page_name = stem.partition("-")
-    return CAPTIONS[name] + (f" ({page_name})" if page_name else "")
 
 
 def headline(tables: Tables) -> dict[str, float]:
@@ -183,6 +163,6 @@ def _texts(tables: Tables) -> dict[str, str]:
     arranged = {"report.md": "markdown", "report.tex": "latex", "report.txt": "table"}
     return {
         **{name: render.report_text(tables, form) for name, form in arranged.items()},
-        **{f"{name}.csv": render.long_csv(tables, name) for name in render.LONG},
+        **{f"{name}.csv": long.csv(tables) for name, long in render.LONG.items()},
         "report.json": render.report_json(tables),
     }

@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -464,34 +465,42 @@ def sequence_rows(rows: Iterable[SequenceRow]) -> list[Row]:
     ]
 
 
-LONG: dict[str, Callable[[Tables], list[Row]]] = {
-    "errors": lambda tables: error_rows(tables.errors),
-    "wins": lambda tables: win_rows(tables.wins),
-    "increases": lambda tables: increase_rows(tables.increases),
-    "sequences": lambda tables: sequence_rows(tables.sequences),
+@dataclass(frozen=True, slots=True)
+class LongTable:
+    """The numbers of a sweep for machines: a row for each, under headings that stand where there are no rows too."""
+
+    rows: Callable[[Tables], list[Row]]
+    columns: tuple[str, ...]
+
+    def csv(self, tables: Tables) -> str:
+        return as_csv(self.rows(tables), self.columns)
+
+
+LONG: dict[str, LongTable] = {
+    "errors": LongTable(
+        lambda tables: error_rows(tables.errors),
+        (
+            *("dataset", "network", "method", "seeds", *METRICS),
+            *(f"{metric} {word}" for word in ("sd", "seeds") for metric in METRICS),
+            "missing",
+        ),
+    ),
+    "wins": LongTable(
+        lambda tables: win_rows(tables.wins),
+        (
+            *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped"),
+            *("interval_low", "interval_high", *(f"p {test}" for test in TESTS), *(f"p {test} holm" for test in TESTS)),
+        ),
+    ),
+    "increases": LongTable(
+        lambda tables: increase_rows(tables.increases),
+        ("method", "optimum", "metric", "increase_percent", "n", "dropped"),
+    ),
+    "sequences": LongTable(
+        lambda tables: sequence_rows(tables.sequences),
+        ("dataset", "method", "networks", "seed", *METRICS, "missing"),
+    ),
 }
-"""The numbers of a sweep for machines: a row for each, not arranged."""
-
-
-COLUMNS: dict[str, list[str]] = {
-    "errors": [
-        *("dataset", "network", "method", "seeds", *METRICS),
-        *(f"{metric} {word}" for word in ("sd", "seeds") for metric in METRICS),
-        "missing",
-    ],
-    "wins": [
-        *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped"),
-        *("interval_low", "interval_high", *(f"p {test}" for test in TESTS), *(f"p {test} holm" for test in TESTS)),
-    ],
-    "increases": ["method", "optimum", "metric", "increase_percent", "n", "dropped"],
-    "sequences": ["dataset", "method", "networks", "seed", *METRICS, "missing"],
-}
-"""Their headings, which stand where there are no rows too."""
-
-
-def long_csv(tables: Tables, name: str) -> str:
-    """The rows of ``LONG`` under their headings."""
-    return as_csv(LONG[name](tables), COLUMNS[name])
 
 
 def report_text(tables: Tables, form: str = "table") -> str:
@@ -516,6 +525,6 @@ def report_json(tables: Tables) -> str:
             "sweep": tables.sweep.name,
             "states": {str(state): tables.states[state] for state in TrialState},
             "notes": list(tables.notes),
-            **{name: rows(tables) for name, rows in LONG.items()},
+            **{name: long.rows(tables) for name, long in LONG.items()},
         }
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anytime_core.config import to_dict
-from orchestrator.analysis.trace import Comparison, Difference, Trace, flat
+from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
 from orchestrator.report.render import ABSENT, as_json, as_text
 
 PROVENANCE = (
@@ -85,7 +85,7 @@ def _provenance(trace: Trace) -> dict[str, Any]:
     return {**dict.fromkeys(PROVENANCE), "device": trace.record.result.device, **known}
 
 
-def comparison_json(comparison: Comparison) -> str:
+def comparison_json(comparison: RerunComparison) -> str:
     return as_json(
         {
             "trial": comparison.trial.id,
@@ -109,7 +109,7 @@ def _json(value: Any) -> Any:
     return repr(value) if value in (float("inf"), float("-inf")) or value != value else value
 
 
-def comparison_text(comparison: Comparison) -> str:
+def comparison_text(comparison: RerunComparison) -> str:
     trial, rerun = comparison.trial, comparison.rerun
     parts = [f"{_verdict(comparison)}: {trial.cell.label} ({trial.id})"]
     if comparison.same_bits:
@@ -126,7 +126,7 @@ def comparison_text(comparison: Comparison) -> str:
     return "\n\n".join(parts)
 
 
-def _verdict(comparison: Comparison) -> str:
+def _verdict(comparison: RerunComparison) -> str:
     if comparison.differences:
         return "other bits"
     return "same bits" if comparison.same_bits else "same errors, not shown to be the same bits"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.analysis import tables
-from orchestrator.ledger import live_status as live
+from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
-from orchestrator.ledger.live_status import Running, Told
+from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
 from orchestrator.sweep.grid import Sweep
@@ -41,7 +41,7 @@ class SweepStatus:
     sweep: Sweep
     trials: tuple[TrialStatus, ...]
     driver: Driver | None = None
-    told: Told | None = None
+    told: StatusSnapshot | None = None
     seconds_left: float | None = None
 
 
@@ -53,7 +53,7 @@ def statuses(sweep: Sweep, ledger: Ledger) -> tuple[TrialStatus, ...]:
 def status(sweep: Sweep, ledger: Ledger) -> SweepStatus:
     """Where a sweep stands. A trial that its present driver has begun is running."""
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
-    said = live.told(ledger, sweep.name)
+    said = live_status.last_snapshot(ledger, sweep.name)
     running = {each.trial_id: each for each in said.running} if said and driver else {}
     trials = [_status(trial, standings[trial.id], driver, ledger, running.get(trial.id)) for trial in sweep.trials]
     if said and driver:

@@ -1,1 +1,1 @@
-"""What a user asks for: sweep files, and the grid of cells and trials that they make."""
+"""The vocabulary of a sweep: its grid, cells and trials, and how they are retried, reported and announced."""

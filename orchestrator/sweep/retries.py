@@ -138,11 +138,11 @@ class Holds:
     methods: frozenset[str] = frozenset()
     trials: frozenset[str] = frozenset()
 
-    def holds(self, trial_id: str, method: str) -> bool:
+    def cover(self, trial_id: str, method: str) -> bool:
         return self.everything or method in self.methods or trial_id in self.trials
 
 
-class Tally:
+class FailureTally:
     """What failed in one command, and what its policy makes of it."""
 
     def __init__(self, policy: Retries) -> None:

@@ -18,7 +18,7 @@ LETTER = 6.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class ChartLine:
     """Points that are no finite numbers are left out."""
 
     label: str
@@ -34,13 +34,13 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Panel:
+class ChartPanel:
     x_label: str
     y_label: str
-    lines: Sequence[Line]
+    lines: Sequence[ChartLine]
 
 
-def svg(title: str, panels: Sequence[Panel]) -> str:
+def svg(title: str, panels: Sequence[ChartPanel]) -> str:
     """Panels side by side, on white."""
     width = WIDTH / len(panels)
     parts = [
@@ -65,7 +65,7 @@ def ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def _panel(panel: Panel, left: float, right: float) -> Iterator[str]:
+def _panel(panel: ChartPanel, left: float, right: float) -> Iterator[str]:
     points = [point for line in panel.lines for point in line.points] or [(0.0, 0.0)]
     across, upward = (ticks(min(values), max(values)) for values in zip(*points, strict=True))
     top, bottom = TOP, HEIGHT - BOTTOM
@@ -91,7 +91,7 @@ def _panel(panel: Panel, left: float, right: float) -> Iterator[str]:
         yield from _curve(line, [place(*point) for point in line.points])
 
 
-def _curve(line: Line, points: Sequence[tuple[float, float]]) -> Iterator[str]:
+def _curve(line: ChartLine, points: Sequence[tuple[float, float]]) -> Iterator[str]:
     dashes = ' stroke-dasharray="6 4"' if line.dashed else ""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     yield f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="1.8"{dashes}/>'
@@ -99,7 +99,7 @@ def _curve(line: Line, points: Sequence[tuple[float, float]]) -> Iterator[str]:
         yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{line.colour}"/>' for x, y in points)
 
 
-def _legend(lines: Sequence[Line], x: float, y: float) -> Iterator[str]:
+def _legend(lines: Sequence[ChartLine], x: float, y: float) -> Iterator[str]:
     for line in lines:
         dashes = ' stroke-dasharray="6 4"' if line.dashed else ""
         yield f'<path d="M{x:.1f} {y - 4:.1f}h18" stroke="{line.colour}" stroke-width="1.8"{dashes}/>'

@@ -12,10 +12,10 @@ from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, milestone_errors
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
-from orchestrator.ledger import epochs_file as metrics
+from orchestrator.ledger import epochs_file
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.trial import Trial, TrialState
-from orchestrator.tracking.line_chart import Line, Panel, svg
+from orchestrator.tracking.line_chart import ChartLine, ChartPanel, svg
 
 CURVES, METRICS, MODEL = "curves.svg", "metrics.parquet", "model"
 BYTES = 4
@@ -34,7 +34,7 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
     OSError where something cannot be read now."""
     costs, epochs = trial_costs(trial.config), ledger.epochs(trial.id)
     if epochs:
-        packed = metrics.pack(trial.id, trial.config.predicting_units, costs, epochs)
+        packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs)
         write_atomically(folder / METRICS, packed)
         write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
     if state is TrialState.FINISHED and size_of(trial.config) <= largest:
@@ -74,37 +74,39 @@ def curves(title: str, costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> 
     return svg(title, [_by_cost(costs, epochs[-1]), _by_epoch(costs, epochs)])
 
 
-def _by_cost(costs: Sequence[int], last: EpochMetrics) -> Panel:
+def _by_cost(costs: Sequence[int], last: EpochMetrics) -> ChartPanel:
     relative = [cost / costs[-1] for cost in costs]
-    return Panel(
+    return ChartPanel(
         x_label=f"cost / full cost (1 is {costs[-1]:.3g} multiply-adds)",
         y_label=f"error in % after epoch {last.epoch}",
         lines=[
-            Line(label="test", x=relative, y=last.test_error, colour=TEST, marked=True),
-            Line(label="train", x=relative, y=last.train_error, colour=TRAIN, dashed=True),
+            ChartLine(label="test", x=relative, y=last.test_error, colour=TEST, marked=True),
+            ChartLine(label="train", x=relative, y=last.train_error, colour=TRAIN, dashed=True),
         ],
     )
 
 
-def _by_epoch(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> Panel:
+def _by_epoch(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> ChartPanel:
     numbers = [epoch.epoch for epoch in epochs]
     shown = [milestone_errors(costs, epoch.test_error) for epoch in epochs]
     lines = []
     for fraction, colour in zip(MILESTONES, LIGHT_TO_DARK, strict=True):
         errors = [error for found in shown if (error := found[fraction]) is not None]
         if errors:
-            lines.append(Line(label=f"at {fraction}", x=numbers, y=errors, colour=colour))
-    return Panel(x_label="epoch", y_label="test error in % at fractions of the cost", lines=lines)
+            lines.append(ChartLine(label=f"at {fraction}", x=numbers, y=errors, colour=colour))
+    return ChartPanel(x_label="epoch", y_label="test error in % at fractions of the cost", lines=lines)
 
 
-def _alone(epochs: Sequence[EpochMetrics]) -> Panel:
+def _alone(epochs: Sequence[EpochMetrics]) -> ChartPanel:
     """Of a network with one prediction."""
     numbers = [epoch.epoch for epoch in epochs]
-    return Panel(
+    return ChartPanel(
         x_label="epoch",
         y_label="error in %",
         lines=[
-            Line(label="test", x=numbers, y=[epoch.test_error[0] for epoch in epochs], colour=TEST),
-            Line(label="train", x=numbers, y=[epoch.train_error[0] for epoch in epochs], colour=TRAIN, dashed=True),
+            ChartLine(label="test", x=numbers, y=[epoch.test_error[0] for epoch in epochs], colour=TEST),
+            ChartLine(
+                label="train", x=numbers, y=[epoch.train_error[0] for epoch in epochs], colour=TRAIN, dashed=True
+            ),
         ],
     )

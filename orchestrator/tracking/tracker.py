@@ -25,8 +25,7 @@ from orchestrator.ledger.ledger import Ledger, Standing
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
 from orchestrator.system.provenance import code_version
-from orchestrator.tracking import run_files
-from orchestrator.tracking import views as browsing
+from orchestrator.tracking import run_files, views
 from orchestrator.tracking.store import Store, database_file, first_line, safe_uri
 
 log = logging.getLogger(__name__)
@@ -206,7 +205,7 @@ def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
     if state is TrialState.FAILED:
         tags["failure"] = (standing.failure or "")[:4000]
     if record := standing.record:
-        tags |= browsing.record_tags(record)
+        tags |= views.record_tags(record)
     return tags
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger.storage import Location
 from orchestrator.system.reaper import reaping
-from orchestrator.tracking import store as mlflow_store
+from orchestrator.tracking import store
 
 START_SECONDS = 120.0
 
@@ -28,7 +28,7 @@ def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Ca
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
-    pages = mlflow_store.pages(uri, sweep, storage)
+    pages = store.pages(uri, sweep, storage)
     if urlsplit(uri).scheme in ("http", "https"):
         say(_links(sweep, uri.rstrip("/"), pages))
         return
@@ -65,7 +65,7 @@ def _bracketed(host: str) -> str:
 
 def _command(uri: str, host: str, port: int) -> list[str]:
     options = {"--backend-store-uri": uri, "--host": host, "--port": str(port), "--workers": "1"}
-    if (artifacts := mlflow_store.artifact_root(uri)) is not None:
+    if (artifacts := store.artifact_root(uri)) is not None:
         options["--artifacts-destination"] = artifacts
     return [sys.executable, "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
 

@@ -17,10 +17,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import publish
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 from orchestrator.tracking.store import default_uri
 from orchestrator.tracking.tracker import Tracker, run_links
 
@@ -68,7 +68,7 @@ def _train(folder: Path) -> None:
     ledger.make()
     report, uri = ledger.sweep_folder("small") / "report", default_uri(folder / "runs")
     report.mkdir(parents=True)
-    where = Surroundings(storage=ledger.local, data_root=folder / "data", code_version="0123456789ab")
+    where = WorkerContext(storage=ledger.local, data_root=folder / "data", code_version="0123456789ab")
     for trial in sweep.trials:
         run_trial(trial, where, lambda epochs: None)
     with Tracker(uri, sweep, ledger, print) as tracker:

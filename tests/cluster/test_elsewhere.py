@@ -36,7 +36,7 @@ from cluster_user import (
 from late_proxy import late
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 from orchestrator.tracking.tracker import Tracker
 
 pytestmark = pytest.mark.cluster

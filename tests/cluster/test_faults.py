@@ -14,7 +14,7 @@ import pytest
 from cluster_user import ONE_FIGURE, Finished, User, free_port, wait_until
 
 from anytime_core.training.trainer import train
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 pytestmark = pytest.mark.cluster
 

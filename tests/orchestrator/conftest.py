@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trials import digits_trial
 
-from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrainingConfig, TrialConfig, to_dict
+from anytime_core.config import Opt, Regime, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord, cell_of, trial_id
-
-DIGITS = DataConfig(name="digits", pad=1)
+from orchestrator.sweepfile.load import load
 
 
 def _trial(regime: Regime | None = None, *, resources: Resources | None = None, **changes: Any) -> Trial:
     """Two epochs of digits: 22 steps of 64 images each."""
-    training = TrainingConfig(steps=44, batch_size=64, learning_rate={0: 0.1, 22: 0.01})
-    config = TrialConfig(network=NetworkConfig(n=1, c=2), data=DIGITS, training=training)
+    config = digits_trial(c=2, steps=44, batch_size=64, rates={0: 0.1, 22: 0.01})
     config = replace(config, **changes | ({"regime": regime} if regime else {}))
     method = "opt" if isinstance(config.regime, Opt) else config.regime.strategy.name
     cell = cell_of(method, config.network, config)

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from orchestrator import doctor
 from orchestrator.cli import cli
 from orchestrator.cluster import probe
-from orchestrator.cluster.probe import NOT_CONVERTED, Machine, Node, Request, Torch
+from orchestrator.cluster.probe import NOT_CONVERTED, MachineReport, NodeReport, Request, Torch
 from orchestrator.doctor import HERE, Check, State
 from orchestrator.sweep.trial import Resources
 from orchestrator.system import hardware
@@ -25,7 +25,7 @@ from orchestrator.tracking.store import client
 GIB = 2**30
 QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
 H100 = Gpu(name="NVIDIA H100", memory=80 * GIB, used=GIB, driver="570.1")
-MACHINE = Machine(
+MACHINE = MachineReport(
     host="one",
     python="3.11.7",
     packages={"ray": "2.60.0", "torch": "2.13.0", "numpy": "2.4.6"},
@@ -35,7 +35,7 @@ MACHINE = Machine(
     torch=Torch(version="2.13.0", cuda="13.0"),
     free=100 * GIB,
 )
-NODE = Node(address="10.0.0.2", cpus=8, gpus=0, machine=replace(MACHINE, host="two"), skew=0.1, give=0.2)
+NODE = NodeReport(address="10.0.0.2", cpus=8, gpus=0, machine=replace(MACHINE, host="two"), skew=0.1, give=0.2)
 
 
 def states(checks: Iterator[Check]) -> list[str]:
@@ -143,7 +143,7 @@ def test_nodes_must_agree_on_code_ray_and_torch(changes: dict[str, Any], state: 
     ("cpus", "gpus", "state"), [(8, 0.0, State.OK), (9, 0.0, State.PROBLEM), (1, 0.5, State.PROBLEM)]
 )
 @pytest.mark.parametrize("nodes", [[NODE], []])
-def test_a_trial_must_fit_on_a_node(cpus: int, gpus: float, state: State, nodes: list[Node]) -> None:
+def test_a_trial_must_fit_on_a_node(cpus: int, gpus: float, state: State, nodes: list[NodeReport]) -> None:
     assert states(doctor.fits(Resources(cpus=cpus, gpus=gpus), MACHINE, nodes, "")) == [state]
 
 
@@ -158,7 +158,7 @@ def test_clocks_apart_are_told_as_far_as_they_can_be(skew: float, give: float, s
 # Storage
 
 
-def look(storage: Path, token: str, data_root: Path | None = None, datasets: tuple[str, ...] = ()) -> Machine:
+def look(storage: Path, token: str, data_root: Path | None = None, datasets: tuple[str, ...] = ()) -> MachineReport:
     return probe.look(Request(storage=storage, token=token, data_root=data_root or storage, datasets=datasets))
 
 
@@ -214,7 +214,7 @@ def test_data_that_is_missing_is_told_with_where_to_get_it(tmp_path: Path) -> No
     ],
 )
 def test_each_node_without_the_data_is_named(faults: dict[str, str], expected: list[State]) -> None:
-    settings = doctor.Settings(storage=Path(), data_root=Path(), tracking_uri="", datasets=("cifar10",))
+    settings = doctor.DoctorSettings(storage=Path(), data_root=Path(), tracking_uri="", datasets=("cifar10",))
     places = {place: replace(MACHINE, data={"cifar10": fault}) for place, fault in faults.items()}
     checks = list(doctor.data(settings, places))
     assert [check.state for check in checks] == expected

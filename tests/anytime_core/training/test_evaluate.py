@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from anytime_core.data import loader
 from anytime_core.data.loader import EvaluationData, Normalisation
-from anytime_core.training.evaluate import Evaluation, Tally, losses_of, wrong_of
+from anytime_core.training.evaluate import ErrorTally, Evaluation, losses_of, wrong_of
 
 DRAWS = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(4, 11, 5, generator=DRAWS, dtype=torch.float64)
@@ -43,7 +43,7 @@ def test_losses_and_wrong_answers_are_those_of_single_images() -> None:
 
 @pytest.mark.parametrize("sizes", [[11], [5, 6], [1, 2, 8], [1] * 11])
 def test_a_tally_does_not_depend_on_the_batches(sizes) -> None:
-    tally, first = Tally(4, torch.device("cpu")), 0
+    tally, first = ErrorTally(4, torch.device("cpu")), 0
     for size in sizes:
         logits, labels = LOGITS[:, first : first + size], LABELS[first : first + size]
         tally.add(losses_of(logits, labels), wrong_of(logits, labels), size)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from trials import digits_trial
 
 from anytime_core.config import (
     Aann,
-    DataConfig,
     Joint,
     Midfeat,
-    NetworkConfig,
-    TrainingConfig,
-    TrialConfig,
     WeightingConfig,
 )
 from anytime_core.result import milestone_errors
@@ -23,13 +20,8 @@ from anytime_core.training.trainer import train
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_digits_are_learned_and_later_predictions_are_better(seed) -> None:
-    config = TrialConfig(
-        network=NetworkConfig(n=3, c=8),
-        data=DataConfig(name="digits", pad=1),
-        regime=Joint(strategy=Aann()),
-        training=TrainingConfig(steps=400, batch_size=64, learning_rate={0: 0.1, 200: 0.01, 300: 0.001}),
-        seed=seed,
-    )
+    rates = {0: 0.1, 200: 0.01, 300: 0.001}
+    config = digits_trial(Joint(strategy=Aann()), n=3, c=8, steps=400, batch_size=64, rates=rates, seed=seed)
     result = train(config, threads=1)
     assert result.state == "finished"
     assert result.errors[-1] < 5  # percent; guessing gives 90
@@ -42,13 +34,8 @@ def test_training_jointly_beats_training_for_the_end_at_a_quarter_and_half_of_th
     """As in Table 1, constant weights against midfeat: 27.43 to 62.10 and 14.44 to 46.86 there, on CIFAR-10."""
     at = {}
     for regime in (Joint(weights=WeightingConfig(name="constant")), Midfeat()):
-        config = TrialConfig(
-            network=NetworkConfig(n=2, c=8),
-            data=DataConfig(name="digits", pad=1),
-            regime=regime,
-            training=TrainingConfig(steps=1000, batch_size=64, learning_rate={0: 0.1, 500: 0.01, 750: 0.001}),
-            seed=seed,
-        )
+        rates = {0: 0.1, 500: 0.01, 750: 0.001}
+        config = digits_trial(regime, n=2, c=8, steps=1000, batch_size=64, rates=rates, seed=seed)
         result = train(config)
         at[regime.name] = milestone_errors(result.costs, result.errors)
     for fraction in (Fraction(1, 4), Fraction(1, 2)):

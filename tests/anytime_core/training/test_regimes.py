@@ -9,16 +9,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from trials import digits_trial
 
 from anytime_core.config import (
-    DataConfig,
     Joint,
     Midfeat,
-    NetworkConfig,
     NoGrad,
     Opt,
     Regime,
-    TrainingConfig,
     TrialConfig,
     WeightingConfig,
 )
@@ -41,12 +39,7 @@ def noise() -> Images:
 
 
 def trial(regime: Regime, n: int = 2, period: int = 1) -> TrialConfig:
-    return TrialConfig(
-        network=NetworkConfig(n=n, c=4, period=period),
-        data=DataConfig(name="digits", pad=1),
-        regime=regime,
-        training=TrainingConfig(steps=STEPS, batch_size=32, learning_rate={0: 0.1, 5: 0.01}),
-    )
+    return digits_trial(regime, n=n, period=period, steps=STEPS)
 
 
 def run_of(config: TrialConfig) -> trainer.Run:

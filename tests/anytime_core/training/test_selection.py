@@ -19,7 +19,7 @@ from anytime_core.training.selection import Selection
 from anytime_core.training.weighting import loss_weights
 
 SIEVE = loss_weights("sieve", 15)
-AMPLIFYING = [kind for kind in STRATEGIES if kind is not Ann]
+AMPLIFYING = [kind for kind in STRATEGIES.values() if kind is not Ann]
 
 
 def selection_of(strategy, base: Sequence[float] = SIEVE, milestones: Sequence[int] = (0, 7, 14)) -> Selection:
@@ -242,7 +242,7 @@ def test_all_of_the_exploration_may_be_mixed_in() -> None:
         assert selection.probabilities().tolist() == pytest.approx([0.25] * 4)
 
 
-@pytest.mark.parametrize("kind", STRATEGIES)
+@pytest.mark.parametrize("kind", STRATEGIES.values())
 def test_in_float32_probabilities_sum_to_one_over_many_steps(kind) -> None:
     draws = torch.Generator().manual_seed(4)
     selection = Selection(kind(), torch.tensor(SIEVE), [0, 7, 14])
@@ -280,7 +280,7 @@ def test_losses_of_zero_are_no_gain(config) -> None:
     assert selection.probabilities().tolist() == pytest.approx([0.25] * 4, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", STRATEGIES)
+@pytest.mark.parametrize("kind", STRATEGIES.values())
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_losses_that_are_no_numbers_raise_nothing(kind, loss) -> None:
     selection = Selection(kind(), torch.ones(4), [0, 3])
@@ -292,7 +292,7 @@ def test_losses_that_are_no_numbers_raise_nothing(kind, loss) -> None:
 # The device is never waited for
 
 
-@pytest.mark.parametrize("kind", STRATEGIES)
+@pytest.mark.parametrize("kind", STRATEGIES.values())
 def test_nothing_is_read_from_the_device(kind) -> None:
     """A fake tensor has no content: reading it, as waiting for a device does, raises."""
     options = {"warm_up_epochs": 1} if kind is not Ann else {}

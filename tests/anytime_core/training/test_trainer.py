@@ -26,6 +26,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+from trials import digits_trial
 
 from anytime_core import files
 from anytime_core.config import (
@@ -90,13 +91,8 @@ IMAGES = small_images()
 
 def trial(regime: Regime | None = None, steps: int = 10, **changes: Any) -> TrialConfig:
     """Three steps of 32 images an epoch: 10 steps are three epochs and a third of one."""
-    values: dict[str, Any] = {
-        "network": NetworkConfig(n=1, c=4),
-        "data": DataConfig(name="digits", pad=1, flip=True),
-        "regime": regime or Joint(strategy=Aann()),
-        "training": TrainingConfig(steps=steps, batch_size=32, learning_rate={0: 0.1, 5: 0.01}),
-    }
-    return TrialConfig(**values | changes)
+    flipped = {"data": DataConfig(name="digits", pad=1, flip=True)}
+    return digits_trial(regime or Joint(strategy=Aann()), steps=steps, **flipped | changes)
 
 
 def batches(data: TrainingData, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -155,12 +151,12 @@ def test_an_epoch_says_what_it_took_of_the_machine() -> None:
 
 
 REGIMES = [
-    *(Joint(strategy=kind()) for kind in STRATEGIES),
+    *(Joint(strategy=kind()) for kind in STRATEGIES.values()),
     *(Opt(unit=2), Midfeat(), NoGrad(), NoGrad(variant="stop_gradient")),
     *(Joint(strategy=kind(warm_up_epochs=1, mixing=0.001)) for kind in (Exp3, Rwm)),
 ]
 NAMES = [
-    *(kind().name for kind in STRATEGIES),
+    *(kind().name for kind in STRATEGIES.values()),
     *("opt", "midfeat", "no_grad", "stop_gradient", "authors' exp3", "authors' rwm"),
 ]
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.planning import plan as planning
-from orchestrator.report import status as report
+from orchestrator.planning import plan
+from orchestrator.report import status
 from orchestrator.sweep.grid import Sweep
 
 NETWORKS = [{"n": 1, "c": 2}, {"n": 2, "c": 2}, {"n": 2, "c": 4, "period": 2}]
@@ -57,7 +57,7 @@ def ids(sweep: Sweep) -> set[str]:
 
 
 def actions(sweep: Sweep, ledger: Ledger) -> dict[str, str]:
-    return {entry.trial.id: entry.action for entry in planning.make(sweep.trials, ledger).entries}
+    return {entry.trial.id: entry.action for entry in plan.make(sweep.trials, ledger).entries}
 
 
 @settings(max_examples=25, deadline=None)
@@ -71,7 +71,7 @@ def test_of_another_grid_just_the_new_cells_run_and_the_old_stay_on_disk(load_te
         new = load_text(text_of(after))
         assert actions(new, ledger) == {name: "keep" if name in ids(old) else "run" for name in ids(new)}
         assert set(ledger.records(ids(old))) == ids(old)
-        states = report.read_tables(new, ledger).states
+        states = status.read_tables(new, ledger).states
         assert states.get("finished", 0) == len(ids(new) & ids(old))
         assert states.get("pending", 0) == len(ids(new) - ids(old))
 
@@ -80,7 +80,7 @@ def test_two_more_seeds_are_just_their_trials(load_text, make_record, ledger) ->
     grid = {"networks": NETWORKS[:1], "methods": ["ann", "aann"], "seeds": [0, 1, 2]}
     old, new = load_text(text_of(grid)), load_text(text_of(grid | {"seeds": [0, 1, 2, 3, 4]}))
     finish(old, ledger, make_record, ids(old))
-    run = [entry.trial.cell.seed for entry in planning.make(new.trials, ledger).to_run]
+    run = [entry.trial.cell.seed for entry in plan.make(new.trials, ledger).to_run]
     assert sorted(run) == [3, 3, 4, 4]
 
 
@@ -99,6 +99,6 @@ def test_what_other_code_has_trained_is_kept_and_noted_where_it_is_shown(load_te
     old, new = load_text(text_of(grid)), load_text(text_of(grid | {"seeds": grown}))
     finish(old, ledger, make_record, ids(old))
     finish(new, ledger, make_record, ids(new) - ids(old), code="b-dirty.1")
-    noted = [note for note in report.read_tables(new, ledger).notes if note.startswith("Not all alike")]
+    noted = [note for note in status.read_tables(new, ledger).notes if note.startswith("Not all alike")]
     assert noted == (["Not all alike: 4 trials by code a, 4 by b-dirty.1."] if len(grown) > 2 else [])
     assert set(actions(new, ledger).values()) == {"keep"}

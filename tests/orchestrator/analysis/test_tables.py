@@ -19,7 +19,7 @@ from anytime_core.result import TrialResult
 from orchestrator.analysis import tables
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import Tables
-from orchestrator.stats import significance as stats
+from orchestrator.stats import significance
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
@@ -164,7 +164,7 @@ def test_all_numbers_are_those_worked_out_by_hand(sweep, make_record, rng) -> No
             sum(math.comb(n - ties, k) for k in range(wins, n - ties + 1)) / 2 ** (n - ties)
         )
         assert row.interval.low <= 100 * share <= row.interval.high
-    for test in stats.TESTS:
+    for test in significance.TESTS:
         tested = [row for row in found.wins if row.wins.n]
         assert by_holm([row.p_values[test] for row in tested]) == pytest.approx([row.adjusted[test] for row in tested])
 

@@ -18,14 +18,13 @@ from anytime_core.config import Ann, Joint
 from anytime_core.errors import CheckpointError
 from anytime_core.trained import load_network, network_hash
 from anytime_core.training.checkpoint import digest
-from orchestrator.analysis.trace import Comparison, find, mixed, trace
+from orchestrator.analysis.trace import RerunComparison, find, mixed, trace
 from orchestrator.errors import OrchestratorError, UsageError
-from orchestrator.execution.reproduce import Settings, reproduce
-from orchestrator.execution.worker import Surroundings, run_trial
-from orchestrator.ledger import checksummed as sealed
-from orchestrator.ledger import epochs_file as metrics
+from orchestrator.execution.reproduce import ReproduceSettings, reproduce
+from orchestrator.execution.worker import WorkerContext, run_trial
+from orchestrator.ledger import checksummed, epochs_file
 from orchestrator.ledger.ledger import Attempt, Ledger
-from orchestrator.report import render_trial as render_trace
+from orchestrator.report import render_trial
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.system.provenance import code_version, cpu_model
@@ -83,7 +82,7 @@ def test_every_cell_is_found_by_its_label_and_every_trial_by_its_id_and_a_prefix
 def test_a_trial_of_two_cells_has_both(tiny, ledger) -> None:
     found = trace(tiny, find(tiny, "opt (1,2)/3 unit 3 seed 0"), ledger)
     assert [cell.network for cell in found.cells] == ["(1,2)", "(1,2)/3"]
-    shown = render_trace.trace_text(found)
+    shown = render_trial.trace_text(found)
     assert "opt (1,2) digits unit 3 seed 0" in shown
     assert "opt (1,2)/3 digits unit 3 seed 0" in shown
 
@@ -138,7 +137,7 @@ def trained(make_trial, load_text, tmp_path_factory) -> tuple[Sweep, Trial, Path
     """A sweep, a trial of it, and the storage in which it was trained."""
     sweep, storage = load_text(TINY), tmp_path_factory.mktemp("trained")
     trial = find(sweep, "aann gamma=2 (1,2) seed 1")
-    where = Surroundings(storage=storage, data_root=storage / "data", code_version="v1")
+    where = WorkerContext(storage=storage, data_root=storage / "data", code_version="v1")
     assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     return sweep, trial, storage
 
@@ -152,13 +151,13 @@ def copied(trained, tmp_path) -> tuple[Sweep, Trial, Ledger]:
 
 
 def shown(sweep: Sweep, trial: Trial, ledger: Ledger) -> dict[str, Any]:
-    return json.loads(render_trace.trace_json(trace(sweep, trial, ledger)))  # type: ignore[no-any-return]
+    return json.loads(render_trial.trace_json(trace(sweep, trial, ledger)))  # type: ignore[no-any-return]
 
 
 def test_all_that_is_known_of_a_finished_trial_is_shown(trained) -> None:
     sweep, trial, storage = trained
     ledger = Ledger(storage)
-    content, text = shown(sweep, trial, ledger), render_trace.trace_text(trace(sweep, trial, ledger))
+    content, text = shown(sweep, trial, ledger), render_trial.trace_text(trace(sweep, trial, ledger))
     record = ledger.record(trial.id)
     assert record is not None
     assert (content["trial"]["id"], content["trial"]["seed"], content["trial"]["state"]) == (trial.id, 1, "finished")
@@ -186,13 +185,13 @@ def test_a_trial_that_never_ran_is_shown_with_what_it_would_be(tiny, ledger) -> 
     assert (content["trial"]["state"], content["trial"]["attempts"], content["failure"]) == ("pending", 0, None)
     assert {row["error"] for row in content["errors"]} == set(content["milestones"].values()) == {None}
     assert content["files"] == content["provenance"] == {}
-    assert "pending" in render_trace.trace_text(trace(tiny, tiny.trials[0], ledger))
+    assert "pending" in render_trial.trace_text(trace(tiny, tiny.trials[0], ledger))
 
 
 def test_a_failed_trial_is_shown_with_its_traceback(tiny, ledger) -> None:
     attempt = ledger.begin(tiny.trials[0])
     ledger.fail(attempt, "it broke", "Traceback (most recent call last):\n  here\n")
-    content, text = shown(tiny, tiny.trials[0], ledger), render_trace.trace_text(trace(tiny, tiny.trials[0], ledger))
+    content, text = shown(tiny, tiny.trials[0], ledger), render_trial.trace_text(trace(tiny, tiny.trials[0], ledger))
     assert content["trial"]["state"] == "failed"
     assert content["failure"]["error"] == "it broke"
     assert content["times"]["first_attempt_began"] == attempt.began
@@ -209,7 +208,7 @@ def test_a_trial_that_its_driver_has_begun_is_running(tiny, ledger) -> None:
 def test_a_record_of_an_older_version_lacks_what_it_did_not_write_down(copied) -> None:
     sweep, trial, ledger = copied
     edit(ledger, trial, lambda content: content.update(provenance={"host": "old", "torch": "2.0"}))
-    content, text = shown(sweep, trial, ledger), render_trace.trace_text(trace(sweep, trial, ledger))
+    content, text = shown(sweep, trial, ledger), render_trial.trace_text(trace(sweep, trial, ledger))
     assert content["provenance"]["network_hash"] is content["provenance"]["threads"] is None
     assert content["provenance"]["host"] == "old"
     assert "\n  network_hash  -\n" in text
@@ -311,13 +310,13 @@ def test_without_a_repository_of_its_own_the_code_has_the_packages_version(tmp_p
 
 def edit(ledger: Ledger, trial: Trial, change: Edit) -> None:
     path = ledger.folder(trial.id) / "result.json"
-    content = sealed.unpack(path.read_bytes())
+    content = checksummed.unpack(path.read_bytes())
     change(content)
-    path.write_bytes(sealed.pack(content))
+    path.write_bytes(checksummed.pack(content))
 
 
-def rerun(trial: Trial, ledger: Ledger) -> Comparison:
-    return reproduce(trial, ledger, Settings(data_root=ledger.storage / "data"), Console(quiet=True))
+def rerun(trial: Trial, ledger: Ledger) -> RerunComparison:
+    return reproduce(trial, ledger, ReproduceSettings(data_root=ledger.storage / "data"), Console(quiet=True))
 
 
 def state_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -333,10 +332,10 @@ def test_a_trial_trained_again_gives_the_same_bits_and_leaves_the_ledger_as_it_w
     assert {difference.what for difference in comparison.provenance} == {"code_version"}  # "v1" is none
     assert state_of(storage) == before
     hashed = comparison.recorded.network_hash
-    assert render_trace.comparison_text(comparison).startswith(
+    assert render_trial.comparison_text(comparison).startswith(
         f"same bits: aann gamma=2 (1,2) digits seed 1 ({trial.id}): 3 errors, 2 epochs, network {hashed}\n"
     )
-    assert json.loads(render_trace.comparison_json(comparison))["same_bits"] is True
+    assert json.loads(render_trial.comparison_json(comparison))["same_bits"] is True
 
 
 def change_error(content: dict[str, Any]) -> None:
@@ -362,7 +361,7 @@ def test_what_was_tampered_with_is_told(copied, change, what) -> None:
     (difference,) = comparison.differences
     assert difference.what == what
     assert difference.recorded != difference.rerun
-    text = render_trace.comparison_text(comparison)
+    text = render_trial.comparison_text(comparison)
     assert text.startswith(f"other bits: aann gamma=2 (1,2) digits seed 1 ({trial.id})\n")
     assert str(difference.recorded) in text
     assert str(difference.rerun) in text
@@ -374,11 +373,11 @@ def test_the_first_epoch_that_differs_is_told(copied) -> None:
     losses = (second.test_loss[0], np.nextafter(second.test_loss[1], 9), *second.test_loss[2:])
     changed = [first, replace(second, test_loss=tuple(map(float, losses)), seconds=9.0)]
     units, costs = (1, 2, 3), (1, 2, 3)
-    (ledger.folder(trial.id) / "metrics.parquet").write_bytes(metrics.pack(trial.id, units, costs, changed))
+    (ledger.folder(trial.id) / "metrics.parquet").write_bytes(epochs_file.pack(trial.id, units, costs, changed))
     (difference,) = rerun(trial, ledger).differences
     assert difference.what == "test_loss of prediction 2 in epoch 2"
     assert (difference.recorded, difference.rerun) == (losses[1], second.test_loss[1])
-    (ledger.folder(trial.id) / "metrics.parquet").write_bytes(metrics.pack(trial.id, units, costs, [first]))
+    (ledger.folder(trial.id) / "metrics.parquet").write_bytes(epochs_file.pack(trial.id, units, costs, [first]))
     (difference,) = rerun(trial, ledger).differences
     assert (difference.what, difference.recorded, difference.rerun) == ("number of epochs", 1, 2)
 
@@ -392,17 +391,17 @@ def test_an_older_record_is_compared_by_its_checkpoint_and_without_one_nothing_i
     comparison = rerun(trial, ledger)
     assert not comparison.same_bits
     assert (comparison.differences, comparison.lacking) == ((), ("metrics of epochs", "bits of the network"))
-    assert render_trace.comparison_text(comparison).startswith("same errors, not shown to be the same bits: ")
+    assert render_trial.comparison_text(comparison).startswith("same errors, not shown to be the same bits: ")
 
 
 def test_a_diverged_trial_diverges_again_to_the_same_bits(load_text, ledger) -> None:
     sweep = load_text(TINY.replace("0: 0.1", "0: 1.0e+30"))
     trial = find(sweep, "ann (1,2) seed 0")
-    where = Surroundings(storage=ledger.storage, data_root=ledger.storage / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=ledger.storage / "data")
     assert run_trial(trial, where, lambda epochs: None).state is TrialState.DIVERGED
     comparison = rerun(trial, ledger)
     assert comparison.same_bits
-    assert json.loads(render_trace.comparison_json(comparison))["differences"] == []
+    assert json.loads(render_trial.comparison_json(comparison))["differences"] == []
 
 
 def test_a_trial_that_has_not_ended_cannot_be_compared(tiny, ledger) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import cli
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed as sealed
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 REPOSITORY = Path(__file__).parents[3]
 ORCHESTRATE = str(Path(sys.executable).with_name("orchestrate"))
@@ -292,7 +292,7 @@ def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestra
     (tmp_path / "one.yaml").write_text(ONE)
     (trial,) = load(tmp_path / "one.yaml").trials
     ledger = Ledger(tmp_path / "runs")
-    run_trial(trial, Surroundings(storage=ledger.storage, data_root=tmp_path / "data"), lambda epochs: None)
+    run_trial(trial, WorkerContext(storage=ledger.storage, data_root=tmp_path / "data"), lambda epochs: None)
     done = orchestrate("reproduce", "one.yaml", "ann", "--no-md5", "--format", "json")
     assert (done.code, json.loads(done.out)["same_bits"]) == (0, True)
     assert "training ann (1,2) digits seed 0 again: 22 steps, 1 thread\n" in done.err

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from orchestrator.execution.heartbeat import REMIND, STARTING, Beat, Watch, created, end_process
+from orchestrator.execution.heartbeat import REMIND, STARTING, Beat, StallDetector, created, end_process
 
 
 def beat(steps: int, token: str = "t") -> Beat:
@@ -17,24 +17,24 @@ def beat(steps: int, token: str = "t") -> Beat:
 
 
 def test_a_trial_that_makes_steps_is_let_be_however_long_it_takes() -> None:
-    watch = Watch(stalled_after=10)
+    watch = StallDetector(stalled_after=10)
     assert not any(watch.stalled("a", beat(second // 9), second) for second in range(5000))
 
 
 def test_a_trial_that_makes_none_is_told_and_told_again_later() -> None:
-    watch = Watch(stalled_after=10)
+    watch = StallDetector(stalled_after=10)
     told = [second for second in range(100) if watch.stalled("a", beat(5), second)]
     assert told == [10, 10 + int(REMIND), 10 + 2 * int(REMIND)]
 
 
 def test_until_its_first_step_a_trial_has_longer() -> None:
-    watch = Watch(stalled_after=10)
+    watch = StallDetector(stalled_after=10)
     told = [second for second in range(int(STARTING) + 20) if watch.stalled("a", beat(0), second)]
     assert told == [int(STARTING) + 10]
 
 
 def test_each_trial_and_each_attempt_has_its_own_time() -> None:
-    watch = Watch(stalled_after=10)
+    watch = StallDetector(stalled_after=10)
     assert not watch.stalled("a", beat(5), 0)
     assert not watch.stalled("b", beat(5), 9)
     assert not watch.stalled("a", beat(5, "another attempt"), 12)

@@ -16,7 +16,7 @@ from anytime_core.config import Joint, NetworkConfig
 from anytime_core.result import EpochMetrics
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.worker import Outcome
-from orchestrator.planning import plan as planning
+from orchestrator.planning import plan
 from orchestrator.planning.plan import PlannedTrial
 from orchestrator.sweep.retries import FailureKind
 from orchestrator.sweep.trial import TrialState
@@ -52,7 +52,7 @@ def plain(output) -> Console:
 @pytest.fixture
 def some(make_trial, ledger) -> tuple[PlannedTrial, ...]:
     """Four equal trials of 44 steps in two epochs."""
-    return planning.make([make_trial(seed=seed) for seed in range(4)], ledger).entries
+    return plan.make([make_trial(seed=seed) for seed in range(4)], ledger).entries
 
 
 def at_step(step: int, error: float, make_epochs: Callable[..., list[EpochMetrics]]) -> list[EpochMetrics]:
@@ -153,7 +153,7 @@ def test_restored_epochs_are_no_work_done(make_trial, ledger, plain, clock, make
     path = ledger.checkpoints(trial.id) / "step-000000022.ckpt"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    progress = Progress(planning.make([trial], ledger).entries, 0, plain)
+    progress = Progress(plan.make([trial], ledger).entries, 0, plain)
     progress.started(trial.id)
     clock.now += 10
     progress.progressed(trial.id, at_step(22, 9.5, make_epochs))
@@ -248,7 +248,7 @@ def test_the_time_left_is_told_within_a_fifth(
     rng = random.Random(seed)
     networks = [NetworkConfig(n=rng.randint(1, 4), c=rng.choice([4, 6, 8])) for _ in range(count)]
     trials = [make_trial(Joint(), network=network, seed=number) for number, network in enumerate(networks)]
-    entries = planning.make(trials, ledger).entries
+    entries = plan.make(trials, ledger).entries
     progress = Progress(entries, 0, plain)
     events = simulated(progress, clock, entries, slots, rng, make_epochs)
     checked = [(left, told) for share, left, told in events if 0.1 <= share <= 0.9]

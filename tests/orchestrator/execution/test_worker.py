@@ -17,7 +17,7 @@ from anytime_core.result import OF_THE_MACHINE, EpochMetrics
 from anytime_core.trained import load_network
 from anytime_core.training.trainer import train
 from orchestrator.execution import worker
-from orchestrator.execution.worker import Line, Outcome, Surroundings, run_trial
+from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.retries import FailureKind
 from orchestrator.sweep.trial import Trial, TrialState
@@ -34,8 +34,8 @@ class KilledError(Exception):
 
 
 @pytest.fixture
-def where(ledger, tmp_path) -> Surroundings:
-    return Surroundings(storage=ledger.storage, data_root=tmp_path / "data", code_version="v1")
+def where(ledger, tmp_path) -> WorkerContext:
+    return WorkerContext(storage=ledger.storage, data_root=tmp_path / "data", code_version="v1")
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_where_checkpoints_may_take_little_time_there_are_few_and_nothing_else_c
 
 
 def test_a_trial_that_is_told_to_stop_is_saved_first_however_long_ago_that_was(trial, where, ledger) -> None:
-    class Stopping(Line):
+    class Stopping(DriverLink):
         answers = iter([False, False, True])  # before it begins, after the first epoch and the second
 
         def held(self, trial: Trial) -> bool:
@@ -328,10 +328,10 @@ def test_a_worker_lives_on_after_a_trial_that_failed(trial, make_trial, direct, 
 TRAINS = """
 import sys
 from pathlib import Path
-from orchestrator.sweep.grid import load
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.sweepfile.load import load
+from orchestrator.execution.worker import WorkerContext, run_trial
 (trial,) = load(Path("one.yaml")).trials
-print(run_trial(trial, Surroundings(storage=Path("runs"), data_root=Path("data")), lambda epochs: None).state)
+print(run_trial(trial, WorkerContext(storage=Path("runs"), data_root=Path("data")), lambda epochs: None).state)
 print(*{"sklearn", "mlflow", "matplotlib"} & sys.modules.keys())
 """
 

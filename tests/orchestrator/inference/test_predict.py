@@ -28,14 +28,13 @@ from anytime_core.trained import TrainedNetwork, load_network
 from orchestrator.analysis.sequences import member
 from orchestrator.cli import cli
 from orchestrator.errors import UsageError
-from orchestrator.execution.worker import Surroundings, run_trial
-from orchestrator.inference import images as pictures
-from orchestrator.inference import lookup as networks
-from orchestrator.inference import predict as predicting
+from orchestrator.execution.worker import WorkerContext, run_trial
+from orchestrator.inference import images, lookup, predict
 from orchestrator.inference.onnx_runner import Network
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.stats.eann import Member, error_at, sequence_curve
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile.load import load
 
 TEXT = """
 name: growing
@@ -63,7 +62,7 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sweep, Ledg
     path.write_text(TEXT)
     sweep, ledger = load(path), Ledger(folder / "runs")
     ledger.make()
-    where = Surroundings(storage=ledger.storage, data_root=folder, check_md5=True, code_version="test")
+    where = WorkerContext(storage=ledger.storage, data_root=folder, check_md5=True, code_version="test")
     for trial in sweep.trials:
         assert run_trial(trial, where, lambda epochs: None).error is None
     return path, sweep, ledger
@@ -98,8 +97,8 @@ def test_a_network_is_found_by_a_cell_an_id_its_first_digits_or_a_run(growing) -
     path, sweep, ledger = growing
     trial = trial_of(sweep, "ann (2,2)")
     ways = [[str(path), "ann", "2,2"], [str(path), trial.id[:6]], [trial.id], [trial.id[:8].upper()]]
-    found = [networks.find(words, ledger) for words in ways]
-    found.append(networks.find(["0" * 32], ledger, trial_of={"0" * 32: trial.id}.__getitem__))
+    found = [lookup.find(words, ledger) for words in ways]
+    found.append(lookup.find(["0" * 32], ledger, trial_of={"0" * 32: trial.id}.__getitem__))
     for (one,) in found:
         assert (one.trial_id, one.label, one.config) == (trial.id, "ann (2,2) digits seed 0", trial.config)
 
@@ -108,7 +107,7 @@ def test_several_ids_or_a_cell_of_several_depths_are_a_sequence(growing) -> None
     path, sweep, ledger = growing
     deep, shallow = (trial_of(sweep, f"ann ({n},2)") for n in (2, 1))
     for words in ([deep.id, shallow.id], [str(path), "ann", "digits"]):
-        found = networks.find(words, ledger, sequence=len(words) == 3)
+        found = lookup.find(words, ledger, sequence=len(words) == 3)
         assert [it.trial_id for it in found] == [shallow.id, deep.id]
 
 
@@ -122,11 +121,11 @@ def test_what_is_no_network_or_has_not_finished_is_told(growing, load_text, ledg
         ([trial.id, trial.id], r"networks of a sequence must differ in depth:\n  ann \(2,2\) digits seed 0, 6 units"),
     ):
         with pytest.raises(UsageError, match=message):
-            networks.find(words, own)
+            lookup.find(words, own)
     with pytest.raises(UsageError, match=r"ann \(2,2\) digits seed 0 has not finished: it is pending"):
-        networks.find([str(path), "ann", "2,2"], ledger)
+        lookup.find([str(path), "ann", "2,2"], ledger)
     with pytest.raises(UsageError, match="must be one network of each depth of one sequence"):
-        networks.find([str(path), "ann", "2,2"], own, sequence=True)
+        lookup.find([str(path), "ann", "2,2"], own, sequence=True)
 
 
 # Reading images
@@ -136,7 +135,7 @@ def test_pixels_come_as_the_data_set_has_them(tmp_path) -> None:
     spec, pixels = DATASETS["digits"], load_images("digits", None).test_images[:2]
     np.save(tmp_path / "two.npy", pixels)
     np.save(tmp_path / "flat.npy", pixels[0, 0])
-    found = pictures.read([tmp_path / "two.npy", tmp_path / "flat.npy"], "digits", spec)
+    found = images.read([tmp_path / "two.npy", tmp_path / "flat.npy"], spec)
     assert [it.name for it in found] == [f"{tmp_path}/two.npy[0]", f"{tmp_path}/two.npy[1]", f"{tmp_path}/flat.npy"]
     for it, expected in zip(found, [pixels[0], pixels[1], pixels[0]], strict=True):
         assert np.array_equal(it.pixels, expected)
@@ -146,7 +145,7 @@ def test_pixels_come_as_the_data_set_has_them(tmp_path) -> None:
 def test_a_picture_becomes_grey_or_coloured_and_its_values_those_of_the_data_set(tmp_path, name) -> None:
     grey = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
     Image.fromarray(np.stack([grey] * 3, 2)).save(tmp_path / name)
-    (found,) = pictures.read([tmp_path / name], "digits", DATASETS["digits"])
+    (found,) = images.read([tmp_path / name], DATASETS["digits"])
     assert found.pixels == pytest.approx(grey[None] / 255 * 16, abs=1e-5)
     assert found.notes == ("RGB as grey", "values of 0 to 255 as 0 to 16")
 
@@ -154,7 +153,7 @@ def test_a_picture_becomes_grey_or_coloured_and_its_values_those_of_the_data_set
 def test_a_coloured_picture_keeps_its_bytes(tmp_path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "cat.png")
-    (found,) = pictures.read([tmp_path / "cat.png"], "cifar10", DATASETS["cifar10"])
+    (found,) = images.read([tmp_path / "cat.png"], DATASETS["cifar10"])
     assert np.array_equal(found.pixels, pixels.transpose(2, 0, 1))
     assert (found.pixels.dtype, found.notes) == (np.uint8, ())
 
@@ -167,7 +166,7 @@ def test_every_fault_of_every_image_is_told_at_once(tmp_path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     names = ["big.png", "other.npy", "nan.npy", "objects.npy", "text.png", "absent.npy"]
     with pytest.raises(UsageError) as raised:
-        pictures.read([tmp_path / name for name in names], "digits", DATASETS["digits"])
+        images.read([tmp_path / name for name in names], DATASETS["digits"])
     lines = str(raised.value).removeprefix(f"{tmp_path}/").split(f"\n{tmp_path}/")
     expected = [
         "big.png: is 30 x 20 pixels, and those of digits are 8 x 8; --resize makes it fit",
@@ -178,7 +177,7 @@ def test_every_fault_of_every_image_is_told_at_once(tmp_path) -> None:
         "absent.npy: No such file or directory",
     ]
     assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True)), lines
-    (found,) = pictures.read([tmp_path / "big.png"], "digits", DATASETS["digits"], resize=True)
+    (found,) = images.read([tmp_path / "big.png"], DATASETS["digits"], resize=True)
     assert found.pixels.shape == (1, 8, 8)
     assert "30 x 20 pixels resized to 8 x 8" in found.notes
 
@@ -190,13 +189,13 @@ def test_every_fault_of_every_image_is_told_at_once(tmp_path) -> None:
     ("text", "expected"), [("5ms", 0.005), ("0.1s", 0.1), ("250us", 0.00025), (" 2 s ", 2), (".5ms", 0.0005)]
 )
 def test_a_deadline_is_a_number_and_a_unit(text, expected) -> None:
-    assert predicting.seconds(text) == pytest.approx(expected)
+    assert predict.seconds(text) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("text", ["5", "ms", "-5ms", "0ms", "5 minutes", "1e3ms", "infs", ""])
 def test_a_deadline_without_one_is_refused(text) -> None:
     with pytest.raises(UsageError, match=r"must be a time such as 5ms, 0\.1s or 250us"):
-        predicting.seconds(text)
+        predict.seconds(text)
 
 
 def test_predict_shows_the_answer_refining_itself(run, growing, image) -> None:

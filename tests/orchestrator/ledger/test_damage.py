@@ -15,10 +15,10 @@ import pytest
 
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.trial import Trial, TrialState
-from orchestrator.tracking import tracker as tracking
+from orchestrator.tracking import tracker
 
 Damage = Callable[[bytes, random.Random], bytes]
 NEWEST = "checkpoints/step-000000044.ckpt"
@@ -81,7 +81,7 @@ def trial(make_trial) -> Trial:
 
 
 def run(trial: Trial, storage: Path, report: Callable[[list[EpochMetrics]], None]) -> tuple[str, ...]:
-    where = Surroundings(storage=storage, data_root=storage / "data")
+    where = WorkerContext(storage=storage, data_root=storage / "data")
     return run_trial(trial, where, report).notes
 
 
@@ -213,17 +213,17 @@ def test_what_the_driver_notes_may_be_damaged(damage, ledger, load_text, tmp_pat
     (tmp_path / "mlflow.db").touch()
     ledger.begin(sweep.trials[0])
     with ledger.drive("small") as folder:
-        trials = tracking._marks(ledger, sweep)
-        delivered = tracking._Delivered(trials=trials, summary=tracking._summary_mark(sweep, trials))
-        tracking._remember(ledger, "small", uri, delivered)
-        assert tracking.is_current(ledger, sweep, uri)
+        trials = tracker._marks(ledger, sweep)
+        delivered = tracker._Delivered(trials=trials, summary=tracker._summary_mark(sweep, trials))
+        tracker._remember(ledger, "small", uri, delivered)
+        assert tracker.is_current(ledger, sweep, uri)
     rng = random.Random(0)
     whole = {name: (folder / name).read_bytes() for name in ("driver.json", "tracked.json")}
     for _ in range(40):
         for name, content in whole.items():
             (folder / name).write_bytes(damage(content, rng))
         assert ledger.driver("small") is None
-        assert tracking.is_current(ledger, sweep, uri) in (True, False)
+        assert tracker.is_current(ledger, sweep, uri) in (True, False)
         with ledger.drive("small"):
             assert ledger.driver("small") is not None
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from anytime_core.result import USAGE, EpochMetrics
-from orchestrator.ledger import epochs_file as metrics
+from orchestrator.ledger import epochs_file
 
 UNITS, COSTS = (1, 3, 6), (100, 2**40, 2**41)
 
@@ -24,7 +24,7 @@ def path(tmp_path) -> Path:
 
 
 def written(path: Path, epochs: list[EpochMetrics]) -> Path:
-    path.write_bytes(metrics.pack("0123456789abcdef", UNITS, COSTS, epochs))
+    path.write_bytes(epochs_file.pack("0123456789abcdef", UNITS, COSTS, epochs))
     return path
 
 
@@ -33,22 +33,22 @@ def written(path: Path, epochs: list[EpochMetrics]) -> Path:
 
 def test_epochs_come_back_as_they_were(path, make_epochs) -> None:
     epochs = make_epochs(5, 3)
-    assert metrics.read(written(path, epochs)) == epochs
+    assert epochs_file.read(written(path, epochs)) == epochs
 
 
 def test_no_epochs_come_back_as_none(path) -> None:
-    assert metrics.read(written(path, [])) == []
+    assert epochs_file.read(written(path, [])) == []
 
 
 def test_a_strategy_that_amplifies_nothing_has_no_probabilities(path, make_epochs) -> None:
     epochs = make_epochs(2, 3, probabilities=())
-    assert [epoch.probabilities for epoch in metrics.read(written(path, epochs))] == [(), ()]
+    assert [epoch.probabilities for epoch in epochs_file.read(written(path, epochs))] == [(), ()]
     assert pd.read_parquet(path)["probability"].isna().all()
 
 
 def test_what_diverged_comes_back_as_no_number(path, make_epochs) -> None:
     losses = (1.0, math.nan, math.inf)
-    (epoch,) = metrics.read(written(path, make_epochs(1, 3, train_loss=losses, test_loss=losses)))
+    (epoch,) = epochs_file.read(written(path, make_epochs(1, 3, train_loss=losses, test_loss=losses)))
     for found in (epoch.train_loss, epoch.test_loss):
         assert found[0] == 1
         assert math.isnan(found[1])
@@ -57,7 +57,7 @@ def test_what_diverged_comes_back_as_no_number(path, make_epochs) -> None:
 
 
 def test_what_was_not_measured_of_the_machine_comes_back_as_nothing(path, make_epochs) -> None:
-    (epoch,) = metrics.read(written(path, make_epochs(1, 3, cpu_percent=150.5, memory=2.0**33)))
+    (epoch,) = epochs_file.read(written(path, make_epochs(1, 3, cpu_percent=150.5, memory=2.0**33)))
     assert (epoch.cpu_percent, epoch.memory) == (150.5, 2**33)
     assert (epoch.gpu_percent, epoch.gpu_memory) == (None, None)
 
@@ -66,7 +66,7 @@ def test_files_from_before_anything_of_the_machine_was_measured_are_read(path, m
     epochs = make_epochs(2, 3)
     table = pq.read_table(written(path, epochs))
     pq.write_table(table.drop_columns(list(USAGE)).replace_schema_metadata(None), path)
-    assert metrics.read(path) == epochs
+    assert epochs_file.read(path) == epochs
 
 
 # For other tools
@@ -105,7 +105,7 @@ def test_pandas_reads_a_row_for_each_epoch_and_prediction(path, make_epochs) -> 
 
 
 def test_nothing_of_an_epoch_is_left_out() -> None:
-    columns = {"train_loss", "train_error", "test_loss", "test_error", *metrics.OF_EPOCH}
+    columns = {"train_loss", "train_error", "test_loss", "test_error", *epochs_file.OF_EPOCH}
     assert {field.name for field in fields(EpochMetrics)} == columns | {"probabilities"}
 
 
@@ -116,7 +116,7 @@ def test_many_trials_are_read_as_one_table(tmp_path, make_epochs) -> None:
 
 def test_as_many_units_as_costs_are_asked_for(make_epochs) -> None:
     with pytest.raises(ValueError, match="shorter"):
-        metrics.pack("a", (1, 2, 3), (1, 2), make_epochs(1, 3))
+        epochs_file.pack("a", (1, 2, 3), (1, 2), make_epochs(1, 3))
 
 
 # Damage
@@ -127,7 +127,7 @@ def test_a_file_cut_short_anywhere_is_refused(path, make_epochs) -> None:
     for length in (0, 1, 4, 8, len(whole) - 1, *(rng.randrange(len(whole)) for _ in range(300))):
         path.write_bytes(whole[:length])
         with pytest.raises((ValueError, OSError)):
-            metrics.read(path)
+            epochs_file.read(path)
 
 
 def test_a_flipped_bit_changes_no_number(path, make_epochs) -> None:
@@ -139,7 +139,7 @@ def test_a_flipped_bit_changes_no_number(path, make_epochs) -> None:
         damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
-            found = metrics.read(path)
+            found = epochs_file.read(path)
         except (ValueError, OSError):
             refused += 1
         else:
@@ -151,10 +151,10 @@ def test_a_flipped_bit_changes_no_number(path, make_epochs) -> None:
 def test_what_is_no_parquet_is_refused(path, content) -> None:
     path.write_bytes(content)
     with pytest.raises((ValueError, OSError)):
-        metrics.read(path)
+        epochs_file.read(path)
 
 
 def test_parquet_of_something_else_is_refused(path) -> None:
     pq.write_table(pa.table({"epoch": [1], "name": ["a"]}), path)
     with pytest.raises(ValueError, match="its columns are epoch, name"):
-        metrics.read(path)
+        epochs_file.read(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.execution import worker
-from orchestrator.execution.worker import Outcome, Surroundings, run_trial
+from orchestrator.execution.worker import Outcome, WorkerContext, run_trial
 from orchestrator.ledger import ledger as ledgers
 from orchestrator.ledger.ledger import ElsewhereError, Ledger, SupersededError
 from orchestrator.sweep.trial import TrialState
@@ -24,9 +24,9 @@ WRITES = 6
 
 
 @pytest.fixture
-def where(ledger, tmp_path, monkeypatch) -> Surroundings:
+def where(ledger, tmp_path, monkeypatch) -> WorkerContext:
     monkeypatch.setattr(worker, "METRICS_INTERVAL", 0.0)
-    return Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    return WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
 
 
 def at_write(number: int, do: Callable[[], None], monkeypatch) -> None:
@@ -149,7 +149,7 @@ def test_a_trial_that_another_sweep_trains_now_is_left_to_it(make_trial, ledger,
             ledger.begin(trial, "mine")
         with ledger.drive("mine"):
             outcome = run_trial(
-                trial, Surroundings(storage=where.storage, data_root=where.data_root, sweep="mine"), print
+                trial, WorkerContext(storage=where.storage, data_root=where.data_root, sweep="mine"), print
             )
         assert (outcome.state, outcome.elsewhere) == (TrialState.RUNNING, "other")
         assert ledger.begin(trial, "other").number == 2  # its own driver may start it again

@@ -9,7 +9,7 @@ import pytest
 from full_disk import disk_of, grow
 
 from orchestrator.errors import StorageError
-from orchestrator.execution.worker import Outcome, Surroundings, run_trial
+from orchestrator.execution.worker import Outcome, WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.trial import TrialState
 
@@ -82,7 +82,7 @@ def test_a_trial_on_a_disk_that_fills_up_fails_in_a_line_and_then_goes_on(pages,
     ledger, trial = Ledger(disk), make_trial()
     ledger.make()
     fill(disk, leaving=pages)
-    where = Surroundings(storage=disk, data_root=tmp_path / "data")
+    where = WorkerContext(storage=disk, data_root=tmp_path / "data")
     outcome = run_trial(trial, where, lambda epochs: None)
     if outcome.state is TrialState.FAILED:
         assert str(outcome.error).count("\n") == 0

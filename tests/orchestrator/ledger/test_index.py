@@ -18,7 +18,7 @@ import pytest
 
 from anytime_core.files import LocalFolder
 from orchestrator.ledger import index
-from orchestrator.ledger.index import Entry, Index
+from orchestrator.ledger.index import Index, IndexEntry
 from orchestrator.ledger.ledger import FEW, Ledger
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
@@ -258,7 +258,7 @@ def test_whatever_a_later_version_may_write_comes_back(tmp_path, records) -> Non
     }
     stamps = {name: (2**62 - place, place, 2**64 - 1 - place) for place, name in enumerate(odd)}
     place = LocalFolder(tmp_path), "index.arrow"
-    Index(*place).update({name: Entry(stamps[name], odd[name]) for name in odd}, existing=odd)
+    Index(*place).update({name: IndexEntry(stamps[name], odd[name]) for name in odd}, existing=odd)
     assert Index(*place).records(stamps) == odd
     assert Index(*place).records(dict.fromkeys(odd, (1, 2, 3))) == {}
 

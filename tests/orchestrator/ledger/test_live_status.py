@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from orchestrator.ledger import live_status as live
+from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.live_status import Running, Telling, Told
+from orchestrator.ledger.live_status import Running, StatusSnapshot, StatusWriter
 from orchestrator.report import render
 from orchestrator.report import status as report
 from orchestrator.sweep.grid import Sweep
@@ -29,37 +29,37 @@ def sweep(load_text) -> Sweep:
     return load_text(TEXT)
 
 
-def says(left: float | None = 65.0, *running: Running) -> Told:
-    return Told(time=time.time(), seconds_left=left, running=running, errors=("ann: no memory",))
+def says(left: float | None = 65.0, *running: Running) -> StatusSnapshot:
+    return StatusSnapshot(time=time.time(), seconds_left=left, running=running, errors=("ann: no memory",))
 
 
 def test_it_is_there_while_the_block_runs_and_not_after(sweep, ledger: Ledger) -> None:
     said = says(65.0, Running(trial_id="a", step=22, place="here GPU 0", error=9.5))
-    with Telling(ledger, "small", lambda: said, interval=0.01):
-        while live.told(ledger, "small") is None:
+    with StatusWriter(ledger, "small", lambda: said, interval=0.01):
+        while live_status.last_snapshot(ledger, "small") is None:
             time.sleep(0.01)
-        assert live.told(ledger, "small") == said
-    assert live.told(ledger, "small") is None
+        assert live_status.last_snapshot(ledger, "small") == said
+    assert live_status.last_snapshot(ledger, "small") is None
 
 
 def test_storage_that_fails_is_no_reason_to_stop(tmp_path) -> None:
     (tmp_path / "runs" / "sweeps").mkdir(parents=True)
     (tmp_path / "runs" / "sweeps" / "small").touch()  # a file where there should be a folder
-    with Telling(Ledger(tmp_path / "runs"), "small", says, interval=0.01):
+    with StatusWriter(Ledger(tmp_path / "runs"), "small", says, interval=0.01):
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize("content", [{"time": 1.0}, {"time": 1.0, "seconds_left": None, "errors": [], "more": 1}])
 def test_what_another_version_said_is_not_understood(ledger: Ledger, content) -> None:
-    ledger.tell("small", content)
-    assert live.told(ledger, "small") is None
+    ledger.write_status("small", content)
+    assert live_status.last_snapshot(ledger, "small") is None
 
 
 def test_a_status_says_what_runs_where_and_how_long_it_takes(sweep, ledger: Ledger) -> None:
     first, second = sweep.trials
     with ledger.drive("small"):
         ledger.begin(first, "small", "GPU 1")
-        ledger.tell("small", asdict(says(65.0, Running(trial_id=first.id, step=22))))
+        ledger.write_status("small", asdict(says(65.0, Running(trial_id=first.id, step=22))))
         text = render.status_text(report.status(sweep, ledger))
     host = this_machine(with_gpus=False).name
     title, time_left, running, errors, error, *_ = text.splitlines()
@@ -71,7 +71,7 @@ def test_a_status_says_what_runs_where_and_how_long_it_takes(sweep, ledger: Ledg
 
 
 def test_a_dead_driver_is_told_with_its_last_word(sweep, ledger: Ledger) -> None:
-    ledger.tell("small", asdict(says(65.0)))
+    ledger.write_status("small", asdict(says(65.0)))
     ledger.begin(sweep.trials[0], "small", "GPU 1")
     status = report.status(sweep, ledger)
     assert [*render.time_left(status)] == [

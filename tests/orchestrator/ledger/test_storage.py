@@ -24,9 +24,8 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from anytime_core.training.trainer import train
 from orchestrator.errors import HeldError, StorageError, UsageError
-from orchestrator.execution.worker import Surroundings, run_trial
-from orchestrator.ledger import checksummed as sealed
-from orchestrator.ledger import lock
+from orchestrator.execution.worker import WorkerContext, run_trial
+from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.ledger import Ledger, SupersededError
 from orchestrator.ledger.lock import Pace, TakenError
 from orchestrator.ledger.storage import Location, Storage, checked, local_folder, storage_at
@@ -262,7 +261,7 @@ def test_many_results_are_read_by_the_index(ledger, make_trial, make_record, mon
 
 def test_an_interrupted_trial_goes_on_to_the_same_bits(ledger, make_trial, tmp_path) -> None:
     trial = make_trial()
-    where = Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
     direct = train(trial.config, device="cpu", threads=1)
 
     def interrupt(epochs: object) -> None:
@@ -282,7 +281,7 @@ def test_an_interrupted_trial_goes_on_to_the_same_bits(ledger, make_trial, tmp_p
 
 def test_going_on_with_other_threads_is_noted(ledger, make_trial, tmp_path) -> None:
     trial = make_trial()
-    where = Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
 
     def interrupt(epochs: object) -> None:
         raise KeyboardInterrupt
@@ -398,7 +397,7 @@ def _enter(storage: Storage, inside: list[bool]) -> None:
 def lease(**values: object) -> bytes:
     said = {"host": "elsewhere", "pid": 3, "since": "2020-01-01T00:00:00+00:00"}
     mine = {"token": "another", "beat": 1, "machine": "another", "process": 3, "renewed": time.time()}
-    return sealed.pack(said | mine | values)
+    return checksummed.pack(said | mine | values)
 
 
 @pytest.mark.parametrize("driven", ["lease on a shared folder", "lease in a bucket"], indirect=True)
@@ -444,7 +443,7 @@ def test_whose_lease_is_taken_is_interrupted_and_told_by_whom(bucket, monkeypatc
     with pytest.raises(HeldError, match="already being run by process 3 on elsewhere"):
         drive()
     assert interrupted
-    assert sealed.unpack(storage.read("sweeps/small/driver.json"))["token"] == "another"
+    assert checksummed.unpack(storage.read("sweeps/small/driver.json"))["token"] == "another"
 
 
 def test_of_several_that_take_a_lease_at_once_one_has_it(bucket, monkeypatch) -> None:

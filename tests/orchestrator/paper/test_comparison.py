@@ -12,14 +12,14 @@ from orchestrator.analysis.measurements import METRICS, collect
 from orchestrator.analysis.tables import ErrorRow, SequenceRow, Tables, error_rows
 from orchestrator.paper import reference
 from orchestrator.paper.comparison import (
-    Comparison,
+    PaperComparison,
     Tolerance,
     compare,
     compare_tables,
     comparison_rows,
     comparison_table,
 )
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 
@@ -31,7 +31,7 @@ def row(method: str, network: str = "(7,16)", dataset: str = "cifar100", **error
     return ErrorRow(dataset=dataset, network=network, method=method, seeds=2, errors=found)
 
 
-def by_metric(comparison: Comparison) -> dict[str, tuple]:
+def by_metric(comparison: PaperComparison) -> dict[str, tuple]:
     return {error.metric: (error.ours, error.paper, error.within) for error in comparison.errors}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.analysis.measurements import METRICS, experiment_of
 from orchestrator.paper import reference
-from orchestrator.sweep.grid import load
+from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 OF_SWEEP = {"table1": "table1", "table4": "table4", "table6": "table6"}

@@ -13,8 +13,7 @@ from click.testing import CliRunner
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.cli import cli
-from orchestrator.paper import reference
-from orchestrator.paper import replication as paper
+from orchestrator.paper import reference, replication
 from orchestrator.paper.claims import CLAIMS, Claim
 from orchestrator.stats.significance import hoeffding, p_value, win_percentage
 
@@ -22,11 +21,11 @@ PERCENTAGES = [*reference.printed("table5").items()]
 
 
 @pytest.fixture(scope="module")
-def built() -> paper.Paper:
-    return paper.build()
+def built() -> replication.Paper:
+    return replication.build()
 
 
-def rows(built: paper.Paper, name: str) -> list[dict[str, object]]:
+def rows(built: replication.Paper, name: str) -> list[dict[str, object]]:
     """By heading, the group's name before the column's."""
     (table,) = [table for table in built.tables if table.name == name]
     headings = [f"{column.group} {column.name}".strip() for column in table.columns]
@@ -234,4 +233,4 @@ def test_it_goes_into_a_document() -> None:
 def test_exactly_half_of_the_wins_is_on_nobodys_side() -> None:
     for improves in (True, False):
         claim = Claim(section="", method="aann", metric="1", improves=improves)
-        assert [claim.holds(percent) for percent in (49.9, 50.0, 50.1)] == [not improves, False, improves]
+        assert [claim.agrees_with(percent) for percent in (49.9, 50.0, 50.1)] == [not improves, False, improves]

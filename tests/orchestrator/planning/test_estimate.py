@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytime_core.config import Aann, Joint, NetworkConfig, Opt, Regime
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.planning import plan as planning
+from orchestrator.planning import plan
 from orchestrator.planning.estimate import PARTS, Speeds, device_for, disk_of, fit, outlook, schedule
 from orchestrator.planning.plan import step_work
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord, TrialState
@@ -118,7 +118,7 @@ def test_the_outlook_of_a_plan_adds_up(make_trial, make_record, ledger: Ledger) 
     trials = [of_width(make_trial, 8, seed=seed) for seed in range(4)]
     record = replace(took(trials[0], make_record, 0.5), trial_id=trials[0].id)
     ledger.finish(ledger.begin(trials[0]), record)
-    found = outlook(planning.make(trials, ledger), ledger, [HERE])
+    found = outlook(plan.make(trials, ledger), ledger, [HERE])
     assert [it.seconds.value for it in found.to_run] == pytest.approx([22.0] * 3)
     assert sum(it.hours or 0 for it in found.to_run) == pytest.approx(3 * 22 / 3600)
     assert found.makespan == pytest.approx(44)  # three on two CPUs
@@ -128,15 +128,15 @@ def test_the_outlook_of_a_plan_adds_up(make_trial, make_record, ledger: Ledger) 
 def test_what_is_unknown_of_one_trial_is_unknown_of_the_sum(make_trial, make_record, ledger: Ledger) -> None:
     finished = of_width(make_trial, 8)
     ledger.finish(ledger.begin(finished), took(finished, make_record, 0.5))
-    found = outlook(planning.make([of_width(make_trial, c, seed=1) for c in (8, 64)], ledger), ledger, [HERE])
+    found = outlook(plan.make([of_width(make_trial, c, seed=1) for c in (8, 64)], ledger), ledger, [HERE])
     assert {it.seconds.source for it in found.to_run} == {"measured", "unknown"}
     assert found.makespan is None
 
 
 def test_no_machine_no_time(make_trial, make_record, ledger: Ledger) -> None:
     trial = of_width(make_trial, 8)
-    asks = planning.sized([trial], gpus=0.5)
-    found = outlook(planning.make(asks, ledger), ledger, [HERE])
+    asks = plan.sized([trial], gpus=0.5)
+    found = outlook(plan.make(asks, ledger), ledger, [HERE])
     assert (found.makespan, found.estimates[0].hours) == (None, None)
 
 
@@ -147,7 +147,7 @@ def test_disk_is_that_of_a_trial_of_the_same_length_or_computed(make_trial, make
     (ledger.folder(ended.id) / "checkpoints").mkdir()
     (ledger.folder(ended.id) / "checkpoints" / "step-000000044.ckpt").write_bytes(b"x" * 5000)
     trials = [of_width(make_trial, 8, seed=1), other]
-    disks = {it.entry.trial.id: it.disk for it in outlook(planning.make(trials, ledger), ledger, [HERE]).to_run}
+    disks = {it.entry.trial.id: it.disk for it in outlook(plan.make(trials, ledger), ledger, [HERE]).to_run}
     assert disks[trials[0].id].source == "measured"
     assert 5000 < (disks[trials[0].id].value or 0) < 8000
     assert (disks[other.id].source, disks[other.id].value) == ("computed", disk_of(other.config))
@@ -155,7 +155,7 @@ def test_disk_is_that_of_a_trial_of_the_same_length_or_computed(make_trial, make
 
 def test_the_computed_disk_is_about_that_of_a_real_trial(make_trial, ledger: Ledger, tmp_path) -> None:
     trial: Trial = make_trial(network=NetworkConfig(n=2, c=8))
-    where = Surroundings(storage=ledger.storage, data_root=tmp_path / "data")
+    where = WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
     assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     taken = sum(path.stat().st_size for path in ledger.folder(trial.id).rglob("*") if path.is_file())
     assert disk_of(trial.config) == pytest.approx(taken, rel=0.2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anytime_core.config import Joint, NetworkConfig, Opt
-from orchestrator.ledger import checksummed as sealed
+from orchestrator.ledger import checksummed
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
 from orchestrator.report import status as report
@@ -49,7 +49,7 @@ def checkpoint(ledger: Ledger, trial: Trial, step: int) -> None:
 def began(ledger: Ledger, trial: Trial, moment: str) -> None:
     """Dates an attempt that is there."""
     path: Path = ledger.folder(trial.id) / "attempt.json"
-    path.write_bytes(sealed.pack(sealed.unpack(path.read_bytes()) | {"began": moment}))
+    path.write_bytes(checksummed.pack(checksummed.unpack(path.read_bytes()) | {"began": moment}))
 
 
 # Work and order

@@ -15,10 +15,11 @@ import pytest
 from anytime_core.cost import costs_at
 from orchestrator.analysis.curves import Curve, Panel
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import drawing as figures
+from orchestrator.report import drawing
 from orchestrator.report import figures as panels
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Trial
+from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 PAIR = """\
@@ -250,7 +251,7 @@ def test_missing_trials_are_counted_and_named(load_text, fill, name: str) -> Non
     assert found["digits (1,8)"].notes == ()
     assert found["digits (2,8)"].notes == ("4 of 12 trials missing: ann, aann (1 diverged)",)
     assert [curve.label for curve in found["digits (2,8)"].curves] == ["aann", "opt"]
-    assert "4 of 12 trials missing" in figures.as_svg(figures.draw(name, sweep, ledger)[name])
+    assert "4 of 12 trials missing" in drawing.as_svg(drawing.draw(name, sweep, ledger)[name])
 
 
 def test_a_point_of_one_seed_among_others_has_no_spread(load_text, fill) -> None:
@@ -272,9 +273,9 @@ def test_lost_metrics_are_missing_training_losses(load_text, fill) -> None:
 
 def test_before_anything_has_run_there_is_a_reason_and_no_figure(load_text, ledger) -> None:
     sweep = load_text(PAIR)
-    assert figures.draw("units", sweep, ledger) == {}
-    assert figures.reason("units", sweep, ledger) == "none of its trials has results yet"
-    assert list(figures.draw("weights", sweep, ledger)) == ["weights"]
+    assert drawing.draw("units", sweep, ledger) == {}
+    assert drawing.reason("units", sweep, ledger) == "none of its trials has results yet"
+    assert list(drawing.draw("weights", sweep, ledger)) == ["weights"]
 
 
 @pytest.mark.parametrize(
@@ -289,14 +290,14 @@ def test_before_anything_has_run_there_is_a_reason_and_no_figure(load_text, ledg
 def test_a_figure_that_a_sweep_cannot_have_has_a_reason(load_text, fill, name: str, text: str, reason: str) -> None:
     sweep = load_text(text)
     ledger = fill(sweep)
-    assert figures.reason(name, sweep, ledger).startswith(reason)
-    assert figures.draw(name, sweep, ledger) == {}
-    assert name not in figures.suited(sweep)
+    assert drawing.reason(name, sweep, ledger).startswith(reason)
+    assert drawing.draw(name, sweep, ledger) == {}
+    assert name not in drawing.suited(sweep)
 
 
 def test_more_methods_than_can_be_told_apart_are_refused() -> None:
     sweep = load(SWEEPS / "select_exp3.yaml")
-    assert figures.suited(sweep) == ["weights"]
+    assert drawing.suited(sweep) == ["weights"]
 
 
 @pytest.mark.parametrize(
@@ -309,18 +310,18 @@ def test_more_methods_than_can_be_told_apart_are_refused() -> None:
     ],
 )
 def test_the_papers_sweeps_suit_the_papers_figures(sweep: str, expected: list[str]) -> None:
-    assert figures.suited(load(SWEEPS / f"{sweep}.yaml")) == expected
+    assert drawing.suited(load(SWEEPS / f"{sweep}.yaml")) == expected
 
 
 def test_an_unknown_name_is_refused_with_those_allowed(load_text, ledger) -> None:
     with pytest.raises(ValueError, match=r"no figure is named 'pie'; allowed: units, .*choices"):
-        figures.draw("pie", load_text(PAIR), ledger)
+        drawing.draw("pie", load_text(PAIR), ledger)
 
 
 # Pages and files
 
 
-TEXTS: Mapping[str, str] = dict.fromkeys(figures.FIGURES, PAIR) | {"periods": PERIODS}
+TEXTS: Mapping[str, str] = dict.fromkeys(drawing.FIGURES, PAIR) | {"periods": PERIODS}
 LABELS = {
     "units": ["units", "test error (%)", "ann", "opt"],
     "last_units": ["units", "test error (%)"],
@@ -333,11 +334,11 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", drawing.FIGURES)
 def test_every_figure_is_a_sound_file_with_labelled_axes(load_text, fill, tmp_path, name: str) -> None:
     sweep = load_text(TEXTS[name])
     ledger = fill(sweep)
-    png, svg = figures.save(figures.draw(name, sweep, ledger), tmp_path / "figures")
+    png, svg = drawing.save(drawing.draw(name, sweep, ledger), tmp_path / "figures")
     assert (png.name, svg.name) == (f"{name}.png", f"{name}.svg")
     assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     texts = {"".join(element.itertext()) for element in ET.parse(svg).iter("{http://www.w3.org/2000/svg}text")}
@@ -349,11 +350,11 @@ def test_every_figure_is_a_sound_file_with_labelled_axes(load_text, fill, tmp_pa
 def test_the_same_ledger_gives_the_same_bytes(load_text, fill, tmp_path, monkeypatch, name: str) -> None:
     sweep = load_text(PAIR)
     ledger = fill(sweep)
-    drawn = figures.draw(name, sweep, ledger)
-    once = [path.read_bytes() for path in figures.save(drawn, tmp_path)]
-    again = [path.read_bytes() for path in figures.save(drawn, tmp_path)]
+    drawn = drawing.draw(name, sweep, ledger)
+    once = [path.read_bytes() for path in drawing.save(drawn, tmp_path)]
+    again = [path.read_bytes() for path in drawing.save(drawn, tmp_path)]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
-    anew = [path.read_bytes() for path in figures.save(figures.draw(name, sweep, ledger), tmp_path)]
+    anew = [path.read_bytes() for path in drawing.save(drawing.draw(name, sweep, ledger), tmp_path)]
     assert once == again == anew
 
 
@@ -362,15 +363,15 @@ def test_the_users_own_style_changes_nothing(load_text, fill) -> None:
 
     sweep = load_text(PAIR)
     ledger = fill(sweep)
-    before = figures.as_svg(figures.draw("cost", sweep, ledger)["cost"])
+    before = drawing.as_svg(drawing.draw("cost", sweep, ledger)["cost"])
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "axes.facecolor": "red"}):
-        assert figures.as_svg(figures.draw("cost", sweep, ledger)["cost"]) == before
+        assert drawing.as_svg(drawing.draw("cost", sweep, ledger)["cost"]) == before
         assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_an_embedded_svg_is_one_element_on_white(load_text, fill) -> None:
     sweep = load_text(PAIR)
-    text = figures.as_svg(figures.draw("units", sweep, fill(sweep))["units"])
+    text = drawing.as_svg(drawing.draw("units", sweep, fill(sweep))["units"])
     assert text.startswith("<svg ")
     root = ET.fromstring(text)
     background = root.find(".//{*}g[@id='patch_1']/{*}path")
@@ -378,15 +379,15 @@ def test_an_embedded_svg_is_one_element_on_white(load_text, fill) -> None:
 
 
 def test_an_unknown_format_is_refused_before_anything_is_written(load_text, ledger, tmp_path) -> None:
-    drawn = figures.draw("weights", load_text(PAIR), ledger)
+    drawn = drawing.draw("weights", load_text(PAIR), ledger)
     with pytest.raises(ValueError, match="no format is named gif; allowed: png, svg"):
-        figures.save(drawn, tmp_path / "figures", ["png", "gif"])
+        drawing.save(drawn, tmp_path / "figures", ["png", "gif"])
     assert not (tmp_path / "figures").exists()
 
 
 def test_many_panels_are_split_by_data_set_and_networks_stay_together(load_text) -> None:
     choices = panels.choices(panels.nothing(load_text(BIG)))
-    pages = figures.pages("choices", choices)
+    pages = drawing.pages("choices", choices)
     datasets = ["cifar10", "digits", "fashion_mnist"]
     assert [*pages] == [f"choices-{dataset}-{number}" for dataset in datasets for number in (1, 2)]
     assert [len(page) for page in pages.values()] == [9] * 6  # three networks, three strategies
@@ -395,7 +396,7 @@ def test_many_panels_are_split_by_data_set_and_networks_stay_together(load_text)
 
 def test_the_papers_table_6_takes_a_page_for_each_data_set() -> None:
     found = panels.cost(panels.nothing(load(SWEEPS / "table6.yaml")))
-    pages = figures.pages("cost", found)
+    pages = drawing.pages("cost", found)
     assert {stem: len(page) for stem, page in pages.items()} == {
         "cost-cifar10": 13,
         "cost-cifar100": 13,
@@ -405,33 +406,33 @@ def test_the_papers_table_6_takes_a_page_for_each_data_set() -> None:
 
 def test_a_page_of_which_nothing_has_run_says_so(load_text, fill) -> None:
     sweep = load_text(BIG)
-    drawn = figures.draw("choices", sweep, fill(sweep, lost=lambda cell: cell.dataset != "digits"))
-    assert "no results yet" in figures.as_svg(drawn["choices-cifar10-1"])
-    assert "no results yet" not in figures.as_svg(drawn["choices-digits-1"])
+    drawn = drawing.draw("choices", sweep, fill(sweep, lost=lambda cell: cell.dataset != "digits"))
+    assert "no results yet" in drawing.as_svg(drawn["choices-cifar10-1"])
+    assert "no results yet" not in drawing.as_svg(drawn["choices-digits-1"])
 
 
 def test_two_optima_do_not_look_alike() -> None:
-    looks = figures._looks([Curve(label=name, x=(1,), y=(1,), reference=True) for name in ("opt", "opt_all", "other")])
+    looks = drawing._looks([Curve(label=name, x=(1,), y=(1,), reference=True) for name in ("opt", "opt_all", "other")])
     assert {look.colour for look in looks.values()} == {"black"}
     assert len({look.dashes for look in looks.values()}) == len({look.marker for look in looks.values()}) == 3
 
 
 def test_a_method_looks_alike_in_all_figures_of_a_sweep() -> None:
     methods = {"ann": False, "opt": True, "aann": False}
-    alone = figures._looks([Curve(label="aann", x=(1,), y=(1,))], methods)
-    both = figures._looks([Curve(label=name, x=(1,), y=(1,)) for name in ("aann", "ann")], methods)
+    alone = drawing._looks([Curve(label="aann", x=(1,), y=(1,))], methods)
+    both = drawing._looks([Curve(label=name, x=(1,), y=(1,)) for name in ("aann", "ann")], methods)
     assert alone["aann"] == both["aann"] != both["ann"]
 
 
 def test_no_two_methods_look_alike() -> None:
-    looks = [figures._look(place) for place in range(panels.MOST_METHODS)]
+    looks = [drawing._look(place) for place in range(panels.MOST_METHODS)]
     assert len({(look.colour, look.dashes) for look in looks}) == len(looks)
 
 
 @pytest.mark.parametrize("name", ["units", "cost", "sequence", "choices"])
 def test_no_text_is_cut_off(load_text, fill, name: str) -> None:
     sweep = load_text(PAIR)
-    (figure,) = figures.draw(name, sweep, fill(sweep, lost=lambda cell: cell.seed == 2)).values()
+    (figure,) = drawing.draw(name, sweep, fill(sweep, lost=lambda cell: cell.seed == 2)).values()
     box = figure.get_tightbbox()  # in inches, of all that is drawn
     assert box.x0 >= 0
     assert box.y0 >= 0
@@ -452,6 +453,6 @@ def test_the_least_of_two_optima_of_one_cost_counts() -> None:
 def test_the_axis_ends_where_the_panel_does() -> None:
     line = Curve(label="a", x=(1, 2), y=(3.0, 30.0))
     panel = Panel(kind="lines", title="", x_label="", y_label="", curves=(line,), y_top=10.0)
-    with figures._style():
-        (axes, *_) = figures._page([panel], figures._looks([line])).axes
+    with drawing._style():
+        (axes, *_) = drawing._page([panel], drawing._looks([line])).axes
     assert axes.get_ylim()[1] == 10.0

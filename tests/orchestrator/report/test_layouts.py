@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from typing import get_args
 
 import pytest
 
@@ -13,7 +12,6 @@ from orchestrator.analysis import tables
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.report import layouts
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.schema import Layout
 from orchestrator.sweep.trial import Cell, TrialState
 from orchestrator.table import Entry, Table
 
@@ -45,10 +43,6 @@ def of(table: Table, **place: str) -> dict[str, Entry]:
     """The one line that has these words."""
     (found,) = [line for line in lines(table) if all(line[name].value == word for name, word in place.items())]
     return found
-
-
-def test_every_layout_that_a_sweep_may_ask_for_is_there() -> None:
-    assert list(layouts.LAYOUTS) == list(get_args(Layout))
 
 
 def test_a_line_for_each_method_and_the_best_of_those_for_all_depths_in_bold(arranged) -> None:

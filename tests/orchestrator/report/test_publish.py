@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import publish
-from orchestrator.report import status as report
+from orchestrator.report import publish, status
 from orchestrator.sweep.grid import Sweep
 from orchestrator.tracking.store import default_uri
 from orchestrator.tracking.tracker import Tracker, is_current
@@ -99,7 +98,7 @@ def test_the_summary_run_holds_what_the_folder_holds(load_text, fill, tmp_path) 
 
 def test_the_numbers_of_a_sweep_are_named_by_method_optimum_and_metric(load_text, fill) -> None:
     sweep = load_text(TEXT)
-    found = publish.headline(report.read_tables(sweep, fill(sweep)))
+    found = publish.headline(status.read_tables(sweep, fill(sweep)))
     assert found["wins/aann/at_0.50"] == 100
     assert found["increase/aann/opt/at_1.00"] == found["increase/aann/opt_all/at_1.00"]
     assert found["increase/ann/opt/at_0.50"] == pytest.approx(100 * (59 / 38 - 1))

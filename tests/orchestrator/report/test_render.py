@@ -16,7 +16,7 @@ from orchestrator.analysis import tables
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Driver
-from orchestrator.planning import plan as planning
+from orchestrator.planning import plan
 from orchestrator.planning.estimate import outlook
 from orchestrator.report import render
 from orchestrator.report.status import TrialStatus
@@ -278,9 +278,7 @@ def test_the_report_as_json_has_every_number_and_count(made) -> None:
 
 
 def test_the_report_as_csv_has_a_row_for_each_number(made) -> None:
-    counts = {
-        name: len(list(csv.DictReader(io.StringIO(render.as_csv(rows(made)))))) for name, rows in render.LONG.items()
-    }
+    counts = {name: len(list(csv.DictReader(io.StringIO(long.csv(made))))) for name, long in render.LONG.items()}
     assert counts == {"errors": 6, "wins": 5, "increases": 10, "sequences": 0}
 
 
@@ -289,7 +287,7 @@ def test_the_report_as_csv_has_a_row_for_each_number(made) -> None:
 
 def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> None:
     trial = make_trial(seed=3)
-    (row,) = render.plan_rows(outlook(planning.make([trial], ledger), ledger, []))
+    (row,) = render.plan_rows(outlook(plan.make([trial], ledger), ledger, []))
     named = {
         "id": trial.id,
         "dataset": "digits",
@@ -361,10 +359,10 @@ def test_a_long_table_goes_over_pages_in_latex() -> None:
 
 
 def test_a_csv_has_its_heading_without_rows_too(made) -> None:
-    for name, rows in render.LONG.items():
-        assert all(list(row) == render.COLUMNS[name] for row in rows(made)), name
+    for name, long in render.LONG.items():
+        assert all(tuple(row) == long.columns for row in long.rows(made)), name
     empty = replace(made, errors=(), wins=(), increases=(), sequences=())
-    assert {render.long_csv(empty, name) for name in render.LONG} == {",".join(c) for c in render.COLUMNS.values()}
+    assert all(long.csv(empty) == ",".join(long.columns) for long in render.LONG.values())
     empty = replace(NOTED, rows=())
     assert render.show([empty], "csv") == "a_b"
     assert render.show([empty, empty], "csv") == "# noted\na_b\n\n# noted\na_b"

@@ -17,9 +17,9 @@ from orchestrator.sweep.retries import (
     LONGEST_PAUSE,
     Failed,
     FailureKind,
+    FailureTally,
     Holds,
     Retries,
-    Tally,
     backoff,
     classify,
     signature,
@@ -144,7 +144,7 @@ def failed(kind: FailureKind, alike: str = "the same") -> Failed:
     [(BUG, 0), (INPUT, 0), (MEMORY, 2), (STORAGE, 5), (LOST, 10)],
 )
 def test_each_kind_is_tried_again_so_often(kind: FailureKind, expected: int) -> None:
-    tally, retries = Tally(Retries()), 0
+    tally, retries = FailureTally(Retries()), 0
     tally.failed("a", "ann", failed(kind))
     while tally.again("a"):
         retries += 1
@@ -154,7 +154,7 @@ def test_each_kind_is_tried_again_so_often(kind: FailureKind, expected: int) -> 
 
 
 def test_kinds_are_counted_each_for_itself() -> None:
-    tally = Tally(Retries(memory=1, storage=1))
+    tally = FailureTally(Retries(memory=1, storage=1))
     for kind, again in ((MEMORY, True), (STORAGE, True), (MEMORY, False)):
         tally.failed("a", "ann", failed(kind))
         assert tally.again("a") is again
@@ -164,7 +164,7 @@ def test_kinds_are_counted_each_for_itself() -> None:
 
 
 def test_want_of_memory_doubles_the_share_each_time() -> None:
-    tally = Tally(Retries())
+    tally = FailureTally(Retries())
     assert tally.share("a") == 1
     for expected in (2, 4):
         tally.failed("a", "ann", failed(MEMORY))
@@ -175,7 +175,7 @@ def test_want_of_memory_doubles_the_share_each_time() -> None:
 
 
 def test_only_storage_is_waited_for() -> None:
-    tally, rng = Tally(Retries()), random.Random(0)
+    tally, rng = FailureTally(Retries()), random.Random(0)
     tally.failed("a", "ann", failed(MEMORY))
     assert tally.pause(["a"], rng) == 0
     for _ in range(3):
@@ -185,7 +185,7 @@ def test_only_storage_is_waited_for() -> None:
 
 
 def test_the_same_failure_in_so_many_trials_stops_their_method() -> None:
-    tally = Tally(Retries(same_failure=3))
+    tally = FailureTally(Retries(same_failure=3))
     tally.failed("a", "ann", failed(BUG))
     tally.failed("a", "ann", failed(BUG))  # the same trial
     tally.failed("b", "ann", failed(BUG))
@@ -200,24 +200,24 @@ def test_the_same_failure_in_so_many_trials_stops_their_method() -> None:
 
 
 def test_losses_cost_nothing_as_long_as_there_is_a_new_checkpoint_between_them() -> None:
-    tally = Tally(Retries(lost=2))
+    tally = FailureTally(Retries(lost=2))
     assert all(tally.lost("a", step) for step in range(0, 2000, 22))
     assert [tally.lost("a", 1978) for _ in range(3)] == [True, False, False]
     assert tally.restarts("a") == 4
 
 
 def test_a_trial_that_ends_its_process_each_time_is_given_up() -> None:
-    tally = Tally(Retries(lost=2))
+    tally = FailureTally(Retries(lost=2))
     assert [tally.lost("a", 0) for _ in range(4)] == [True, True, False, False]
     assert tally.lost("b", 0)
 
 
 def test_what_is_held_is_not_begun() -> None:
     holds = Holds(methods=frozenset({"ann"}), trials=frozenset({"a"}))
-    assert holds.holds("a", "aann")
-    assert holds.holds("b", "ann")
-    assert not holds.holds("b", "aann")
-    assert Holds(everything=True).holds("b", "aann")
+    assert holds.cover("a", "aann")
+    assert holds.cover("b", "ann")
+    assert not holds.cover("b", "aann")
+    assert Holds(everything=True).cover("b", "aann")
 
 
 # In the sweep file

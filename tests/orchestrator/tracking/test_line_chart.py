@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.tracking.line_chart import TICKS, Line, Panel, svg, ticks
+from orchestrator.tracking.line_chart import TICKS, ChartLine, ChartPanel, svg, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -30,7 +30,7 @@ def test_ticks_are_few_even_and_hold_the_range_between_them(one: float, other: f
     assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-3)
 
 
-def drawn(*panels: Panel, title: str = "ann (1,4) & <b>") -> ElementTree.Element:
+def drawn(*panels: ChartPanel, title: str = "ann (1,4) & <b>") -> ElementTree.Element:
     return ElementTree.fromstring(svg(title, panels))
 
 
@@ -40,8 +40,8 @@ def points(root: ElementTree.Element) -> list[list[tuple[float, float]]]:
 
 
 def test_points_lie_where_the_ticks_say() -> None:
-    line = Line(label="test", x=[0, 1, 2], y=[100, 50, 0], colour="red")
-    (found,) = points(drawn(Panel(x_label="epoch", y_label="error", lines=[line])))
+    line = ChartLine(label="test", x=[0, 1, 2], y=[100, 50, 0], colour="red")
+    (found,) = points(drawn(ChartPanel(x_label="epoch", y_label="error", lines=[line])))
     (left, top), (middle, centre), (right, bottom) = found
     assert (middle, centre) == pytest.approx(((left + right) / 2, (top + bottom) / 2), abs=0.1)
     assert left < right
@@ -49,8 +49,10 @@ def test_points_lie_where_the_ticks_say() -> None:
 
 
 def test_text_is_escaped_and_what_is_no_number_is_left_out() -> None:
-    line = Line(label="a<b", x=[1, 2, 3], y=[1, math.nan, math.inf], colour="red")
-    root = drawn(Panel(x_label="epoch", y_label="error", lines=[line]), Panel(x_label="x", y_label="y", lines=[]))
+    line = ChartLine(label="a<b", x=[1, 2, 3], y=[1, math.nan, math.inf], colour="red")
+    root = drawn(
+        ChartPanel(x_label="epoch", y_label="error", lines=[line]), ChartPanel(x_label="x", y_label="y", lines=[])
+    )
     assert [len(found) for found in points(root)] == [1]
     assert len(list(root.iter(f"{SVG}circle"))) == 1  # or a single point would not be seen
     assert {"ann (1,4) & <b>", "a<b", "epoch", "error"} <= {text.text for text in root.iter(f"{SVG}text")}

@@ -24,14 +24,14 @@ from anytime_core.data.cache import load as load_images
 from anytime_core.model.network import build_network
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import UsageError
-from orchestrator.execution.worker import Surroundings, run_trial
+from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
-from orchestrator.tracking import run_files
+from orchestrator.sweepfile.load import load
+from orchestrator.tracking import run_files, views
 from orchestrator.tracking import store as mlflow_store
 from orchestrator.tracking import tracker as tracking
-from orchestrator.tracking import views as browsing
 from orchestrator.tracking.store import client, default_uri
 from orchestrator.tracking.tracker import Tracker, is_current
 
@@ -123,7 +123,7 @@ def _made(folder: Path, empty: Path) -> Told:
 def trained(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Told:
     """Two trials that were trained. To be read, not changed."""
     made = _made(tmp_path_factory.mktemp("trained"), empty)
-    where = Surroundings(storage=made.ledger.local, data_root=made.ledger.local / "data", code_version=CODE)
+    where = WorkerContext(storage=made.ledger.local, data_root=made.ledger.local / "data", code_version=CODE)
     for trial in made.sweep.trials:
         assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     made.tell()
@@ -181,7 +181,7 @@ def test_every_epoch_has_errors_at_fractions_of_the_cost(told: Told) -> None:
 def test_all_predictions_are_shown_for_twenty_epochs_and_the_last(make_trial: Callable, make_epochs: Callable) -> None:
     trial = make_trial()
     config = replace(trial.config, training=replace(trial.config.training, steps=22 * 205))
-    shown = [browsing.epoch_metrics(config, epoch) for epoch in make_epochs(205, 3)]
+    shown = [views.epoch_metrics(config, epoch) for epoch in make_epochs(205, 3)]
     detailed = [number for number, found in enumerate(shown, 1) if "test_error/prediction_03" in found]
     assert detailed == [*range(11, 205, 11), 205]
     last = {name: value for name, value in shown[-1].items() if name.startswith("test_error/")}
@@ -198,7 +198,7 @@ def test_whatever_the_number_of_predictions_an_epoch_is_one_request(
     shown = {
         name: getattr(epoch, name)[:1] * units for name in ("train_loss", "train_error", "test_loss", "test_error")
     }
-    assert len(browsing.epoch_metrics(config, replace(epoch, **shown))) < mlflow_store.ENTITIES_PER_REQUEST
+    assert len(views.epoch_metrics(config, replace(epoch, **shown))) < mlflow_store.ENTITIES_PER_REQUEST
 
 
 def test_neither_passwords_nor_tokens_are_shown() -> None:
@@ -215,13 +215,13 @@ def test_neither_passwords_nor_tokens_are_shown() -> None:
 def test_images_per_second_count_those_of_a_partial_epoch(make_trial: Callable, make_epochs: Callable) -> None:
     config = replace(make_trial().config, training=replace(make_trial().config.training, steps=30))
     whole, part = make_epochs(2, 3)
-    assert browsing.epoch_metrics(config, whole)["system/images_per_second"] == 22 * 64 / 0.25
-    assert browsing.epoch_metrics(config, replace(part, step=30))["system/images_per_second"] == 8 * 64 / 0.5
+    assert views.epoch_metrics(config, whole)["system/images_per_second"] == 22 * 64 / 0.25
+    assert views.epoch_metrics(config, replace(part, step=30))["system/images_per_second"] == 8 * 64 / 0.5
 
 
 def test_what_is_known_of_the_machine_is_a_system_metric(make_trial: Callable, make_epochs: Callable) -> None:
     (epoch,) = make_epochs(1, 3, cpu_percent=190.0, memory=5e8, gpu_memory=2e9)
-    found = browsing.epoch_metrics(make_trial().config, epoch)
+    found = views.epoch_metrics(make_trial().config, epoch)
     assert {name: value for name, value in found.items() if name.startswith("system/")} == {
         "system/images_per_second": 22 * 64 / 0.25,
         "system/cpu_percent": 190,
@@ -237,7 +237,7 @@ def test_the_methods_of_one_network_and_seed_are_side_by_side_and_optima_last(
         "opt:", "aann: {strategy: aann}\n  opt:"
     )
     trials = load_text(text + "seeds: [0, 1]\n").trials
-    names = [browsing.run_name(t) for t in sorted(trials, key=lambda t: browsing.place_tags(t)["place"])]
+    names = [views.run_name(t) for t in sorted(trials, key=lambda t: views.place_tags(t)["place"])]
     assert names[:5] == [
         *("aann (9,16) digits s0", "ann (9,16) digits s0", "aann (9,16) digits s1", "ann (9,16) digits s1"),
         "aann (10,2) digits s0",
@@ -381,7 +381,7 @@ def test_where_nothing_is_to_be_told_mlflow_is_not_imported(told: Told) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from orchestrator.tracking import store as mlflow_store, tracker as tracking\n"
-        "from orchestrator.ledger.ledger import Ledger; from orchestrator.sweep.grid import load\n"
+        "from orchestrator.ledger.ledger import Ledger; from orchestrator.sweepfile.load import load\n"
         "storage = Path(sys.argv[2])\n"
         "told = tracking.is_current(Ledger(storage), load(Path(sys.argv[1])), mlflow_store.default_uri(storage))\n"
         "print(told, {'mlflow', 'torch', 'matplotlib'} & sys.modules.keys())"

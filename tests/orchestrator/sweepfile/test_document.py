@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import SweepError, UsageError
-from orchestrator.sweep.document import Document, Fault, read
+from orchestrator.sweepfile.document import Document, Fault, read
 
 TEXT = """\
 # a comment

@@ -10,7 +10,8 @@ import pytest
 
 from anytime_core.config import Joint, Opt
 from orchestrator.errors import SweepError
-from orchestrator.sweep.grid import Sweep, load
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StorageError
-from orchestrator.execution import driver
-from orchestrator.execution.driver import Settings
+from orchestrator.execution.retry_loop import RetryLoop
+from orchestrator.execution.round_listener import RoundListener
+from orchestrator.execution.sweep_run import SweepRun, SweepSettings
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
-from orchestrator.sweep.retries import FailureKind, Retries, Tally
+from orchestrator.sweep.retries import FailureKind, FailureTally, Retries
 from orchestrator.sweep.trial import Trial
 
 DOWN = "s3://bucket/runs/trials: cannot be read: no answer"
@@ -51,10 +52,17 @@ class Waits:
         return self.requested
 
 
-def rounds(ledger: Ledger, policy: Retries, said: list[str]) -> Any:
-    settings = Settings(storage=ledger.storage, data_root=Path("data"), tracking_uri="sqlite:///none")
+def under_way(ledger: Ledger, policy: Retries, said: list[str], **parts: Any) -> SweepRun:
+    """A run of which the parts that are not given are nobody."""
+    settings = SweepSettings(storage=ledger.storage, data_root=Path("data"), tracking_uri="sqlite:///none")
+    console = SimpleNamespace(print=lambda text, **style: said.append(text))
+    made = {"console": console, "settings": settings, "ledger": ledger, "tally": FailureTally(policy)}
     nobody: Any = SimpleNamespace(name="small")
-    made = driver._Rounds(nobody, settings, ledger, Tally(policy), nobody, nobody, said.append, nobody)
+    return SweepRun(**dict.fromkeys(("sweep", "tracker", "notifier"), nobody) | made | parts)
+
+
+def rounds(ledger: Ledger, policy: Retries, said: list[str]) -> Any:
+    made = RetryLoop(under_way(ledger, policy, said))
     made._rng = random.Random(0)
     return made
 
@@ -92,7 +100,7 @@ def test_a_trial_that_is_lost_while_the_storage_is_down_starts_again(
     progress: Any = SimpleNamespace(lost=lambda trial_id, reason: told.append(reason))
     tracker: Any = SimpleNamespace(ended=lambda *words: None)
     nobody: Any = SimpleNamespace(requested=False)
-    heard = driver._Round(plan.to_run, ledger, Tally(Retries()), progress, tracker, nobody, print, nobody)
+    heard = RoundListener(under_way(ledger, Retries(), [], tracker=tracker), plan.to_run, progress, nobody)
     outage.left = 1
     heard.lost(trial.id, "its process died", FailureKind.LOST)
     assert told == ["its process died"]

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from fractions import Fraction
+from functools import reduce
 from itertools import product
-from typing import Annotated, Any, Literal, TypeVar
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +31,7 @@ from pydantic_core import ErrorDetails
 
 from anytime_core.config import (
     MILESTONES,
+    REGIMES,
     STRATEGIES,
     Ann,
     DataConfig,
@@ -41,17 +44,20 @@ from anytime_core.config import (
     Strategy,
     TrainingConfig,
     WeightingConfig,
-    by_name,
     opt_unit,
     refuse,
+    refuse_gaps,
 )
 from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import WEIGHTINGS, is_known
+from orchestrator.report.figures import FIGURES
+from orchestrator.report.layouts import LAYOUTS
 from orchestrator.stats.significance import TESTS
-from orchestrator.sweep.document import Document, Fault, Key
+from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import Resources
+from orchestrator.sweepfile.document import Document, Fault, Key
 
 T = TypeVar("T")
 
@@ -137,6 +143,18 @@ def _distinct(values: list[T]) -> list[T]:
     return values
 
 
+def _named_in(registry: Mapping[str, object]) -> BeforeValidator:
+    """A name that the registry has when the file is read."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or value not in registry:
+            *others, last = map(repr, registry)
+            raise ValueError(f"given {_given(value)}; must be {', '.join(others)} or {last}")
+        return value
+
+    return BeforeValidator(check)
+
+
 def _regime(value: Any) -> str:
     return str(value.get("regime", "joint")) if isinstance(value, dict) else "joint"
 
@@ -145,14 +163,31 @@ Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_
 Network = Annotated[NetworkConfig, AfterValidator(_feasible)]
 Training = Annotated[TrainingConfig, AfterValidator(_countable)]
 Weights = Annotated[WeightingConfig, BeforeValidator(_named), AfterValidator(_known_weights)]
-AnyStrategy = Annotated[Strategy, Field(discriminator="name"), BeforeValidator(_named)]
+if TYPE_CHECKING:
+    AnyStrategy = Strategy
+else:
+    AnyStrategy = Annotated[reduce(or_, STRATEGIES.values()), Field(discriminator="name"), BeforeValidator(_named)]
 CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
 
-class JointMethod(BaseModel):
+class Method(BaseModel):
+    """What a sweep file says of one method: to add a kind, a subclass and a line in METHODS."""
+
+    regime: str
+
+    def variants(self, name: str) -> dict[str, Self]:
+        """The methods that this entry stands for, by name: itself, unless it has a grid."""
+        return {name: self}
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+        """What is trained on a network, a trial each; ``weights`` are the sweep's."""
+        raise NotImplementedError
+
+
+class JointMethod(Method):
     """All predictions are trained together; ``weights`` default to the sweep's. ``grid`` gives lists of values to
     parameters of the strategy: each combination of them is a method."""
 
@@ -171,8 +206,8 @@ class JointMethod(BaseModel):
         self.variants("")  # raises for values that the strategy refuses
         return self
 
-    def variants(self, name: str) -> dict[str, JointMethod]:
-        """The method itself, or one for each point of its grid, named by it."""
+    def variants(self, name: str) -> dict[str, Self]:
+        """One for each point of the grid, named by it."""
         found = {}
         for point in product(*self.grid.values()):
             # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
@@ -186,7 +221,7 @@ class JointMethod(BaseModel):
         return [Joint(weights=self.weights or weights, strategy=self.strategy)]
 
 
-class OptMethod(BaseModel):
+class OptMethod(Method):
     """One trial for each depth, which trains only its prediction: ``at`` fractions of the cost, or ``all`` depths."""
 
     regime: Literal["opt"]
@@ -199,7 +234,7 @@ class OptMethod(BaseModel):
         return [Opt(unit=unit) for unit in units]
 
 
-class MidfeatMethod(BaseModel):
+class MidfeatMethod(Method):
     """The final prediction first, then the other heads on the frozen network."""
 
     regime: Literal["midfeat"]
@@ -208,7 +243,7 @@ class MidfeatMethod(BaseModel):
         return [Midfeat()]
 
 
-class NoGradMethod(BaseModel):
+class NoGradMethod(Method):
     """One prediction after the other; or, as a ``variant``, all at once with no gradient between units."""
 
     regime: Literal["no_grad"]
@@ -218,35 +253,28 @@ class NoGradMethod(BaseModel):
         return [NoGrad(variant=self.variant)]
 
 
-METHODS: dict[str, type[BaseModel]] = {
+METHODS: dict[str, type[Method]] = {
     "joint": JointMethod,
     "opt": OptMethod,
     "midfeat": MidfeatMethod,
     "no_grad": NoGradMethod,
 }
-Method = Annotated[
-    Annotated[JointMethod, Tag("joint")]
-    | Annotated[OptMethod, Tag("opt")]
-    | Annotated[MidfeatMethod, Tag("midfeat")]
-    | Annotated[NoGradMethod, Tag("no_grad")],
-    Discriminator(_regime),
-]
+"""What a sweep file may say of each regime of the trainer's."""
+refuse_gaps("schema.METHODS", METHODS, REGIMES)
+
+if TYPE_CHECKING:
+    AnyMethod = Method
+else:
+    _tagged = (Annotated[kind, Tag(name)] for name, kind in METHODS.items())
+    AnyMethod = Annotated[reduce(or_, _tagged), Discriminator(_regime)]
 
 
-Layout = Literal["errors", "methods", "periods", "sequence", "wins", "increases"]
-"""Tables of a report: ``layouts`` makes them."""
-FigureName = Literal["units", "last_units", "cost", "train_loss", "sequence", "weights", "periods", "choices"]
-"""Figures of a report: ``figures`` draws them."""
+class CheckedReport(sweep.Report):
+    """Names are those of the registries."""
 
-
-class Report(BaseModel):
-    """What is made of the trials: against which method percentages of wins are taken, by which test, and which tables
-    and figures are shown, or those that suit the sweep."""
-
-    baseline: str = "ann"
-    tables: Annotated[list[Layout], AfterValidator(_distinct)] = []
-    figures: Annotated[list[FigureName], AfterValidator(_distinct)] = []
-    p_value: Literal[tuple(TESTS)] = "hoeffding"  # type: ignore[valid-type]
+    tables: Annotated[list[Annotated[str, _named_in(LAYOUTS)]], AfterValidator(_distinct)] = Field(default=[])
+    figures: Annotated[list[Annotated[str, _named_in(FIGURES)]], AfterValidator(_distinct)] = Field(default=[])
+    p_value: Annotated[str, _named_in(TESTS)] = "hoeffding"
 
 
 class SweepFile(BaseModel):
@@ -256,14 +284,14 @@ class SweepFile(BaseModel):
     description: str = ""
     networks: list[Network] = Field(min_length=1)
     datasets: list[Dataset] = Field(min_length=1)
-    methods: dict[Name, Method] = Field(min_length=1)
+    methods: dict[Name, AnyMethod] = Field(min_length=1)
     seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field(default=[0], min_length=1)
     weights: Weights = WeightingConfig()
     training: Training = Field(default_factory=TrainingConfig)
     resources: Resources = Resources()
     retries: Retries = Retries()
     notify: Notify = Notify()
-    report: Report = Report()
+    report: CheckedReport = CheckedReport()
 
     @property
     def expanded_methods(self) -> dict[str, Method]:
@@ -273,10 +301,7 @@ class SweepFile(BaseModel):
 
 def expanded(methods: Mapping[str, Method]) -> dict[str, Method]:
     """The methods by name, a grid as a method for each of its points."""
-    found: dict[str, Method] = {}
-    for name, method in methods.items():
-        found |= method.variants(name) if isinstance(method, JointMethod) else {name: method}
-    return found
+    return {name: variant for given, method in methods.items() for name, variant in method.variants(given).items()}
 
 
 def parsed(document: Document) -> SweepFile:
@@ -410,7 +435,7 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
     """What the mapping at pydantic's ``location`` is read into."""
     match list(location):
         case ["methods", _, "joint", "strategy", name]:
-            return by_name(STRATEGIES)[str(name)]
+            return STRATEGIES[str(name)]
         case ["methods", _, "joint", "weights"]:
             return WeightingConfig
         case ["methods", _, regime]:
@@ -429,16 +454,16 @@ SECTIONS: dict[str, type[Any]] = {
     "resources": Resources,
     "retries": Retries,
     "notify": Notify,
-    "report": Report,
+    "report": CheckedReport,
 }
 
 PARTS: dict[str, Any] = {
     "networks": Network,
     "datasets": Dataset,
-    "methods": Method,
+    "methods": AnyMethod,
     "weights": Weights,
     "training": Training,
-    "report": Report,
+    "report": CheckedReport,
 }
 """What a section, or each item of it, is read into."""
 

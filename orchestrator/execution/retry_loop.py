@@ -1,0 +1,168 @@
+"""Runs the trials of a plan in rounds, a fresh Tuner each, until the sweep's policy has none left to try again."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from orchestrator.errors import StorageError
+from orchestrator.execution.progress import Progress
+from orchestrator.execution.round_listener import RoundListener
+from orchestrator.execution.sweep_run import SweepRun
+from orchestrator.execution.worker import WorkerContext
+from orchestrator.ledger.live_status import StatusWriter
+from orchestrator.planning import estimate, packing
+from orchestrator.planning import plan as planning
+from orchestrator.planning.plan import Plan
+from orchestrator.sweep.retries import backoff
+from orchestrator.sweep.trial import AUTO, Trial
+from orchestrator.system.environment import prepare_ray
+from orchestrator.system.provenance import code_version
+from orchestrator.system.shutdown import Shutdown
+from orchestrator.table import duration
+from orchestrator.text import counted
+
+ELSEWHERE_SECONDS = 1.0
+"""Between two looks at trials that another sweep runs."""
+
+
+class RetryLoop:
+    """Runs trials, and those again that the sweep's policy says, until there is none of them left."""
+
+    def __init__(self, run: SweepRun) -> None:
+        self._run = run
+        self._rng = random.Random()  # of pauses alone: commands that failed together must not come back together
+
+    def run(self, plan: Plan, folder: Path) -> bool:
+        """Whether it was told to stop."""
+        prepare_ray(own_cluster=self._run.settings.address is None)
+        from orchestrator.cluster.session import cluster
+        from orchestrator.execution import scheduler
+
+        address, log_file = self._run.settings.address, folder / "ray.log"
+        with cluster(address, log_file, self._end_without_head), Shutdown(self._run.say) as shutdown:
+            plan = self._packed(plan)
+            scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
+            while plan.to_run and not shutdown.requested:
+                heard = self._round(plan, shutdown, folder)
+                plan = self._next(plan, heard, shutdown)
+        return shutdown.requested
+
+    def _packed(self, plan: Plan) -> Plan:
+        """With the shares of a GPU that trials are given which leave that open."""
+        if not any(entry.trial.resources.gpus == AUTO for entry in plan.to_run):
+            return plan
+        from orchestrator.cluster import nodes
+
+        packed = packing.pack(plan, nodes.machines(), estimate.Speeds.of(self._run.ledger))
+        for note in packed.notes:
+            self._run.say(note)
+        return packed.plan
+
+    def _end_without_head(self) -> NoReturn:
+        """From a thread: the main one waits for Ray, which will not answer and soon end the process by itself."""
+        say = partial(self._run.console.print, highlight=False, markup=False, soft_wrap=True)
+        try:
+            say("error: the head node of the Ray cluster is gone")
+            for line in self._run.troubles():
+                say(line)
+            self._run.notifier.tell("failed", "the head node of the Ray cluster is gone; the same command goes on")
+            self._run.tracker.__exit__()  # delivers; slow where MLflow is gone too
+            for line in self._run.tracking_troubles():
+                say(line)
+            self._run.notifier.wait()
+        finally:
+            os._exit(1)
+
+    def _round(self, plan: Plan, shutdown: Shutdown, folder: Path) -> RoundListener:
+        from orchestrator.execution import scheduler
+
+        settings = self._run.settings
+        where = WorkerContext(
+            storage=self._run.ledger.storage,
+            data_root=settings.data_root.absolute(),
+            check_md5=settings.check_md5,
+            code_version=code_version(),
+            sweep=self._run.sweep.name,
+            checkpoint_share=self._run.tally.policy.checkpoint_share,
+        )
+        trials = [entry.trial for entry in plan.to_run]
+        left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]
+        failed = sum(trial_id in self._run.tally.failures for trial_id in left)
+        counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
+        with (
+            Progress(
+                plan.to_run, console=self._run.console, **counts, step_seconds=self._step_seconds(plan)
+            ) as progress,
+            StatusWriter(self._run.ledger, self._run.sweep.name, progress.snapshot),
+        ):
+            heard = RoundListener(self._run, plan.to_run, progress, shutdown)
+            scheduler.run_round(
+                trials,
+                where,
+                heard,
+                folder / "tune",
+                stalled_after=self._run.tally.policy.stalled_after,
+                shares={trial.id: self._run.tally.share(trial.id) for trial in trials},
+            )
+        return heard
+
+    def _step_seconds(self, plan: Plan) -> dict[str, float]:
+        """Of each trial, on this machine; nothing where that of one is not known."""
+        if self._run.settings.address:
+            return {}
+        try:
+            speeds = estimate.Speeds.of(self._run.ledger)
+        except StorageError:  # trials run without
+            return {}
+        here = [estimate.here(entry.trial for entry in plan.to_run)]
+        steps = {
+            entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
+            for entry in plan.to_run
+        }
+        return {trial_id: step for trial_id, step in steps.items() if step} if all(steps.values()) else {}
+
+    def _next(self, plan: Plan, heard: RoundListener, shutdown: Shutdown) -> Plan:
+        """What the next round runs: what is to be tried again, and what another sweep has left unfinished."""
+        again = [entry.trial for entry in plan.to_run if self._run.tally.again(entry.trial.id)]
+        if pause := self._run.tally.pause([trial.id for trial in again], self._rng):
+            self._run.say(f"storage failed; {counted(len(again), 'trial')} tried again in {duration(pause)}")
+            shutdown.wait(pause)
+        elsewhere = [entry.trial for entry in plan.to_run if entry.trial.id in heard.elsewhere]
+        if not again and elsewhere:
+            with suppress(StorageError):
+                self._wait_for(elsewhere, shutdown)
+        chosen = {trial.id for trial in (*again, *elsewhere)}
+        return planning.among(self._planned([entry.trial for entry in plan.entries], shutdown), chosen)
+
+    def _planned(self, trials: Sequence[Trial], shutdown: Shutdown) -> Plan:
+        """By the ledger. Where that cannot be read it is asked again, as often as a trial that the storage fails."""
+        failures = 0
+        while True:
+            try:
+                return planning.make(trials, self._run.ledger)
+            except StorageError as error:
+                failures += 1
+                if shutdown.requested or failures > self._run.tally.policy.storage:
+                    raise StorageError(f"{error}; once it can be, the same command goes on") from error
+                pause = backoff(failures, self._rng)
+                self._run.say(f"{error}; tried again in {duration(pause)}")
+                shutdown.wait(pause)
+
+    def _wait_for(self, trials: list[Trial], shutdown: Shutdown) -> None:
+        """Until all have ended or the driver of the other sweep has left one of them."""
+        names = sorted({other for trial in trials if (other := self._elsewhere(trial))})
+        if names:
+            self._run.say(f"waiting for {counted(len(trials), 'trial')} that sweep {', '.join(names)} trains now")
+        while not shutdown.requested and all(self._elsewhere(trial) for trial in trials):
+            trials = [trial for trial in trials if not self._run.ledger.record(trial.id)]
+            if not trials or shutdown.wait(ELSEWHERE_SECONDS):
+                return
+
+    def _elsewhere(self, trial: Trial) -> str | None:
+        return self._run.ledger.elsewhere(trial.id, self._run.sweep.name)

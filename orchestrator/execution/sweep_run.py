@@ -1,0 +1,102 @@
+"""What one command on a sweep has at hand, and what it says in the end of trials that have not ended."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage import Location
+from orchestrator.planning import plan as planning
+from orchestrator.planning.plan import Plan, PlannedTrial
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.notify import Notifier, Notify
+from orchestrator.sweep.retries import FailureTally
+from orchestrator.tracking.store import safe_uri
+from orchestrator.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepSettings:
+    """Where things are and how much a trial may use: nothing that changes a number."""
+
+    storage: Location
+    data_root: Path
+    tracking_uri: str
+    address: str | None = None
+    check_md5: bool = True
+    cpus: int | None = None
+    gpus: float | str | None = None
+    retry_failed: bool = False
+    notify: Notify | None = None
+    command: str = ""
+    """How the user called it, to be said where it is to be given again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRun:
+    """A sweep under way, and all that the driver's parts share: the ledger that holds its trials, the tally of what has
+    failed, and who is told: MLflow by ``tracker``, people by ``console`` and ``notifier``."""
+
+    sweep: Sweep
+    settings: SweepSettings
+    ledger: Ledger
+    tally: FailureTally
+    tracker: Tracker
+    console: Console
+    notifier: Notifier
+
+    def say(self, text: str) -> None:
+        """Prints a remark that is not one of the sweep's results."""
+        remark(self.console, text)
+
+    def troubles(self) -> list[str]:
+        """What has not ended, and why, by the ledger as it is now. Raises StorageError."""
+        return troubles(planning.make(self.sweep.trials, self.ledger), self.tally, self.settings.command)
+
+    def tracking_troubles(self) -> list[str]:
+        """What MLflow lacks, and why."""
+        tracker = self.tracker
+        if not tracker.behind and not tracker.outage:
+            return []
+        uri = safe_uri(self.settings.tracking_uri)
+        what = f"{len(tracker.behind)} trials" if tracker.behind else "the report"
+        return [f"MLflow at {uri} lacks {what}: {tracker.outage}; once it can be told, the same command does so"]
+
+
+def remark(console: Console, text: str) -> None:
+    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def troubles(plan: Plan, tally: FailureTally, command: str) -> list[str]:
+    """What has not ended, and why: a line for each cause; and how to go on."""
+    if not plan.to_run:
+        return []
+    lines = [f"{len(plan.to_run)} of {len(plan.entries)} trials have not ended; the same command goes on with them"]
+    lines += [f"  {command}"] if command else []
+    causes: dict[str, list[tuple[PlannedTrial, str]]] = defaultdict(list)
+    for entry in plan.to_run:
+        cause, words = _cause(entry, tally)
+        causes[cause].append((entry, words))
+    for found in sorted(causes.values(), key=len, reverse=True):
+        entry, words = found[0]
+        such = "" if len(found) == 1 else f"{len(found)} trials, such as "
+        lines.append(f"  {such}{entry.trial.cell.label} ({entry.trial.id}): {words}")
+    if command and (tally.failures or any(entry.failure for entry in plan.to_run)):
+        lines += ["the failed ones alone are tried again by", f"  {command} --retry-failed"]
+    return lines
+
+
+def _cause(entry: PlannedTrial, tally: FailureTally) -> tuple[str, str]:
+    """What a trial has in common with others that have not ended, and the words for it."""
+    method = entry.trial.cell.method
+    if failure := tally.failures.get(entry.trial.id):  # which may not have been written down
+        return f"{failure.kind} {failure.signature}", planning.failed(failure, entry.step, entry.trial)
+    if entry.failure:
+        return f"{entry.failure.kind} {entry.failure.signature}", entry.reason
+    if entry.action == "run" and method in tally.stopped:
+        return f"held {method}", f"not begun: too many of {method} failed in the same way"
+    return entry.action, entry.reason

@@ -1,0 +1,1 @@
+"""Reads what a user asks for: a sweep file, with every fault in it and its line."""

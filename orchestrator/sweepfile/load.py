@@ -1,0 +1,117 @@
+"""Loads a sweep file: reads it, refuses every fault in it at once, and expands its grid into cells and trials."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrialConfig, WeightingConfig
+from anytime_core.data.catalog import DATASETS
+from anytime_core.training.weighting import loss_weights
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
+from orchestrator.sweepfile import schema
+from orchestrator.sweepfile.document import Document, Fault, read
+from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
+
+
+def load(path: Path) -> Sweep:
+    """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
+    document = read(path)
+    found = schema.faults(document)
+    if isinstance(document.content, dict):
+        found += _contradictions(document)
+    document.refuse(found)
+    file = schema.parsed(document)
+    trials: dict[str, Trial] = {}
+    cells: dict[Cell, str] = {}
+    identities = Identities()
+    for cell, config in _grid(file):
+        identity = cells[cell] = identities.of(config)
+        trials.setdefault(identity, Trial(id=identity, config=config, cell=cell, resources=file.resources))
+    return Sweep(
+        name=file.name,
+        description=file.description,
+        path=path,
+        trials=tuple(trials.values()),
+        cells=cells,
+        report=file.report,
+        retries=file.retries,
+        notify=file.notify,
+    )
+
+
+def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
+    """Every place of the grid and what is trained for it."""
+    for data, network, (name, method) in product(file.datasets, file.networks, file.expanded_methods.items()):
+        regimes = [(_built(network, regime), regime) for regime in method.regimes(network, file.weights)]
+        for seed, (built, regime) in product(file.seeds, regimes):
+            config = TrialConfig(network=built, data=data, regime=regime, training=file.training, seed=seed)
+            yield cell_of(name, network, config), config
+
+
+def _built(network: NetworkConfig, regime: Regime) -> NetworkConfig:
+    """An optimum has one prediction whatever the period: written as 1, sweeps that differ in it share the trial."""
+    return replace(network, period=1) if isinstance(regime, Opt) else network
+
+
+def _contradictions(document: Document) -> Iterator[Fault]:
+    """Faults between parts of a file; a part that has a fault of its own is left out."""
+    networks, datasets = sound_items(document, "networks"), sound_items(document, "datasets")
+    methods, report = document.content.get("methods"), sound_section(document, "report")
+    if isinstance(methods, dict) and report:
+        yield from _baseline_faults(document, methods, report.baseline)
+    for index, twin in _repeated(networks):
+        yield document.fault(("networks", index), f"is the same as networks.{twin}")
+    for index, twin in _repeated({index: data.name for index, data in datasets.items()}):
+        yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
+    yield from _weight_faults(document, networks.values())
+    yield from _batch_faults(document, datasets.values())
+
+
+def _baseline_faults(document: Document, methods: Collection[object], baseline: str) -> Iterator[Fault]:
+    """Of a method with a grid, the baseline must be one point; one that has a fault of its own may have any."""
+    sound = sound_items(document, "methods")
+    unsound = [str(name) for name in methods if name not in sound]
+    names: list[str] = []
+    for name in methods:
+        names += schema.expanded({str(name): sound[name]}) if name in sound else [str(name)]
+    if baseline not in names and not any(baseline.startswith(f"{name} ") for name in unsound):
+        allowed = f"must be one of the methods: {', '.join(names)}"
+        yield document.fault(("report", "baseline"), f"given {baseline!r}; {allowed}")
+
+
+def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> Iterator[Fault]:
+    """Weights that some network cannot have, such as opt(9) where there are 6 predictions."""
+    common = sound_section(document, "weights")
+    methods = {name: method for name, method in sound_items(document, "methods").items() if method.regime == "joint"}
+    used: dict[tuple[str, ...], WeightingConfig] = {
+        (("methods", str(name), "weights") if method.weights else ("weights",)): weights
+        for name, method in methods.items()
+        if (weights := method.weights or common)
+    }
+    for (key, weights), network in product(used.items(), networks):
+        try:
+            loss_weights(weights.name, len(network.predicting_units))
+        except ValueError as error:
+            yield document.fault(key, f"network ({network.n},{network.c}): {error}")
+
+
+def _batch_faults(document: Document, datasets: Iterable[DataConfig]) -> Iterator[Fault]:
+    training = sound_section(document, "training")
+    for data in datasets if training else ():
+        images = DATASETS[data.name].train_images - data.validation
+        if training.batch_size > images:
+            message = f"given {training.batch_size}; must be at most the {images} training images of {data.name}"
+            yield document.fault(("training", "batch_size"), message)
+
+
+def _repeated(values: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
+    """The key of each value that was there before, and the key of its first place."""
+    first: dict[Any, int] = {}
+    for key, value in values.items():
+        if (place := first.setdefault(value, key)) != key:
+            yield key, place
