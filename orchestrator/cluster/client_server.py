@@ -16,6 +16,8 @@ LOGS = ("ray_client_server_*.err", "ray_client_server_*.out", "ray_client_server
 """The first that says something is quoted: the server itself writes of every client that comes and goes."""
 WORDS = 300
 """Characters of a line that are quoted."""
+IDLE = ("\tINFO ", "\tDEBUG ")
+"""In lines of a log that tell of no fault."""
 
 
 def why(message: str, address: str, since: float) -> str:
@@ -49,11 +51,16 @@ def _log_lines(folder: Path, since: float) -> Iterator[str]:
             written = {path: path.stat().st_mtime for path in folder.glob(pattern)}
             for path in sorted(written, key=lambda path: written[path], reverse=True):
                 if written[path] >= since and (line := _last(path.read_text(errors="replace").splitlines())):
-                    yield f"{path} ends with: {line}"
+                    yield f"{path} says: {line}"
 
 
 def _last(lines: list[str]) -> str:
-    return next((line.strip()[:WORDS] for line in reversed(lines) if line.strip()), "")
+    """The last that says something, and does not only tell of what goes well."""
+    return next((line.strip()[:WORDS] for line in reversed(lines) if line.strip() and not _is_idle(line)), "")
+
+
+def _is_idle(line: str) -> bool:
+    return any(mark in line for mark in IDLE)
 
 
 def _is_here(host: str) -> bool:

@@ -22,7 +22,8 @@ from orchestrator.system.reaper import reaping
 
 CONNECT_SECONDS = 5.0
 CLIENT_SECONDS = 30.0
-"""For how long a server for Ray's clients that fails to serve us is asked again."""
+"""For how long a server for Ray's clients that fails to serve us is asked again; once at least, as it can take a minute
+to say so."""
 CLIENT_PAUSE = 1.0
 """Seconds before it is asked again; twice as long each time."""
 
@@ -106,7 +107,7 @@ def _behind(address: str) -> str:
         try:
             return _served_by(address)
         except ConnectionAbortedError as error:
-            if time.monotonic() + pause > until:
+            if tries > 1 and time.monotonic() + pause > until:
                 why = client_server.why(str(error), address, began)
                 raise ClusterError(f"the server at {address} failed to serve us, {tries} times: {why}") from error
         time.sleep(pause)

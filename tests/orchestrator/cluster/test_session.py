@@ -79,6 +79,20 @@ def test_one_that_always_fails_is_given_up_in_time_and_it_is_told_where_the_reas
     assert "\n" not in said
 
 
+def test_one_that_takes_a_minute_to_fail_is_asked_again_once(serve, monkeypatch) -> None:
+    server = serve(float("inf"))
+
+    def slow(address: str) -> SimpleNamespace:
+        server.now += 60
+        return server.init(address)
+
+    monkeypatch.setattr(session.ray, "init", slow)
+    with pytest.raises(ClusterError, match="failed to serve us, 2 times"):
+        session._behind(HERE)
+    server.failures = server.asked + 1
+    assert session._behind(HERE) == "127.0.0.1:6379"
+
+
 def test_what_the_server_said_itself_is_told(serve) -> None:
     serve(float("inf"), FAILED + CRASH)
     with pytest.raises(ClusterError, match=r"times: RuntimeError: Starting Ray client server failed. See x.err; the"):
@@ -115,7 +129,7 @@ def test_the_log_of_the_process_that_failed_is_quoted_on_the_same_machine(tmp_pa
         later = client_server.why(FAILED, HERE, time.time() + 60)
         elsewhere = client_server.why(FAILED, "ray://192.0.2.1:1", time.time() - 60)
         other = client_server.why(FAILED, "ray://127.0.0.1:2", time.time() - 60)
-    assert said == f"{tmp_path}/ray_client_server_23000.err ends with: MemoryError: of the process"
+    assert said == f"{tmp_path}/ray_client_server_23000.err says: MemoryError: of the process"
     assert later.startswith("the logs on the node 127.0.0.1 say why: ")
     assert elsewhere.startswith("the logs on the node 192.0.2.1 say why: ")
     assert other == later
@@ -124,9 +138,10 @@ def test_the_log_of_the_process_that_failed_is_quoted_on_the_same_machine(tmp_pa
 def test_where_that_process_said_nothing_the_server_is_quoted(tmp_path) -> None:
     with server_process(tmp_path, 1):
         (tmp_path / "ray_client_server_23000.err").touch()
-        (tmp_path / "ray_client_server.err").write_text("OSError: Too many open files\n")
+        idle = "2026-11-29 10:03:11,979\tINFO proxier.py:829 -- 5f2c last started stream at 1.0.\n"
+        (tmp_path / "ray_client_server.err").write_text(f"OSError: Too many open files\n{idle}")
         said = client_server.why(FAILED, HERE, time.time() - 60)
-    assert said.endswith("ray_client_server.err ends with: OSError: Too many open files")
+    assert said.endswith("ray_client_server.err says: OSError: Too many open files")
 
 
 def test_only_addresses_of_this_machine_are_here() -> None:
