@@ -41,10 +41,11 @@ install: $(VENV)/.installed
 quickstart: $(VENV)/.installed
 	$(BIN)/orchestrate sweep sweeps/quickstart.yaml
 
-# Sweeps on Ray want the machine to themselves; all else runs on its cores.
+# Sweeps on Ray run two at a time, of two files: much of each is waiting, and a third would be one too many for two cores.
+# In the order of their names, of which the first is the longest. What is shared by tests is made once for each process.
 test: check browser
 	$(BIN)/pytest -m "not gpu and not cluster" -n auto --dist worksteal
-	$(BIN)/pytest -m "cluster and not gpu"
+	$(BIN)/pytest -m "cluster and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 browser:
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v docker-compose >/dev/null; \

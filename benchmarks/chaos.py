@@ -57,9 +57,10 @@ SWEEP: dict[str, Any] = {
         "opt": {"regime": "opt", "at": [1]},
     },
     "seeds": [0, 1],
-    "training": {"steps": 110, "batch_size": 128, "learning_rate": {"0": 0.1}},
     "retries": {"stalled_after": 4},
+    "report": {"figures": ["cost"]},
 }
+TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": {"0": 0.1}}
 PAUSE = (2.0, 14.0)
 """Seconds between two faults, at random."""
 HANGING = (2.0, 15.0)
@@ -100,11 +101,13 @@ class Tally:
 class Soak:
     """One sweep, the process that drives it, and the server that tracks it."""
 
-    def __init__(self, folder: Path, name: str, server: psutil.Process, uri: str, rng: random.Random) -> None:
+    def __init__(
+        self, folder: Path, name: str, steps: int, server: psutil.Process, uri: str, rng: random.Random
+    ) -> None:
         self.folder, self.rng, self.server = folder, rng, server
         (folder / "runs").mkdir(parents=True)
         self.has_disk = _mount(folder / "runs")
-        self.sweep = write_sweep(folder, name)
+        self.sweep = write_sweep(folder, name, steps)
         self.ledger = Ledger(folder / "runs")
         self.ended: dict[str, int] = {}
         """The attempts of each trial that has ended, and whose result was not damaged since."""
@@ -289,6 +292,8 @@ def _files(soak: Soak) -> list[Path]:
 
 def _damage(soak: Soak, candidates: Callable[[Soak], list[Path]], how: Callable[[Path, random.Random], None]) -> bool:
     """While nobody runs it: what is damaged under a driver may be replaced before it is read."""
+    while not candidates(soak) and soak.driver.poll() is None:
+        time.sleep(0.2)
     soak.end()
     soak.check_ended()
     paths = candidates(soak)
@@ -329,15 +334,15 @@ FAULTS: dict[str, Callable[[Soak], bool]] = {
 # The whole
 
 
-def soak(folder: Path, minutes: float, seed: int) -> Tally:
+def soak(folder: Path, minutes: float, seed: int, steps: int) -> Tally:
     rng, tally = random.Random(seed), Tally()
-    sweep = write_sweep(folder, "undisturbed")
+    sweep = write_sweep(folder, "undisturbed", steps)
     expected = {trial.id: trained(sweep, trial.id) for trial in sweep.trials}
     with _mlflow_server(folder) as (server, uri):
         until = time.monotonic() + 60 * minutes
         while time.monotonic() < until and not tally.faults:
             name = f"round-{tally.rounds}"
-            one = Soak(folder / name, name, server, uri, rng)
+            one = Soak(folder / name, name, steps, server, uri, rng)
             injected = _round(one, until, tally, expected, folder / "server.db")
             tally.injected += injected
             tally.rounds += 1
@@ -347,9 +352,10 @@ def soak(folder: Path, minutes: float, seed: int) -> Tally:
     return tally
 
 
-def write_sweep(folder: Path, name: str) -> Sweep:
+def write_sweep(folder: Path, name: str, steps: int) -> Sweep:
     path = folder / "sweep.yaml"
-    path.write_text(json.dumps({"name": name} | SWEEP))  # which is YAML too
+    content = {"name": name} | SWEEP | {"training": TRAINING | {"steps": steps}}
+    path.write_text(json.dumps(content))  # which is YAML too
     return load(path)
 
 
@@ -530,12 +536,13 @@ def as_text(found: dict[str, Any]) -> str:
     help="The sweep that runs then is ended.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of what is broken, and when.")
+@click.option("--steps", type=click.IntRange(min=1), default=110, show_default=True, help="Of each trial.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def main(minutes: float, seed: int, form: str) -> None:
+def main(minutes: float, seed: int, steps: int, form: str) -> None:
     """Faults of all kinds at random moments of small sweeps: how many were injected and survived, what they cost."""
     logging.disable(logging.WARNING)  # of what was damaged on purpose
     with TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
-        tally = soak(Path(folder), minutes, seed)
+        tally = soak(Path(folder), minutes, seed, steps)
     cores = len(os.sched_getaffinity(0))
     found = {
         "rows": as_rows(tally),
@@ -543,6 +550,7 @@ def main(minutes: float, seed: int, form: str) -> None:
         "trials": tally.trials,
         "minutes": minutes,
         "seed": seed,
+        "steps": steps,
         "faults": tally.faults,
         "on": {"cores": cores, "python": platform.python_version()}
         | {name: version(name) for name in ("anytime-orchestrator", "torch", "ray", "mlflow")},

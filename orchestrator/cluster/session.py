@@ -19,11 +19,16 @@ import ray
 from ray._private import services
 from ray.job_config import JobConfig
 
-from orchestrator.cluster import head_watchdog
+from orchestrator.cluster import client_server, head_watchdog
 from orchestrator.errors import ClusterError
 from orchestrator.system.reaper import reaping
 
 CONNECT_SECONDS = 5.0
+CLIENT_SECONDS = 30.0
+"""For how long a server for Ray's clients that fails to serve us is asked again; once at least, as it can take a minute
+to say so."""
+CLIENT_PAUSE = 1.0
+"""Seconds before it is asked again; twice as long each time."""
 
 
 @contextmanager
@@ -121,9 +126,25 @@ def _marked(mark: Mapping[str, str]) -> Iterator[None]:
 
 
 def _behind(address: str) -> str:
-    """Of a server for Ray's clients the cluster that it serves: Tune, run by a client, would call nobody back."""
+    """Of a server for Ray's clients the cluster that it serves: Tune, run by a client, would call nobody back.
+
+    The server starts a process for each client, which a busy machine can keep from coming up: so it is asked again.
+    """
     if not address.startswith("ray://"):
         return address
+    began, until, pause, tries = time.time(), time.monotonic() + CLIENT_SECONDS, CLIENT_PAUSE, 1
+    while True:
+        try:
+            return _served_by(address)
+        except ConnectionAbortedError as error:
+            if tries > 1 and time.monotonic() + pause > until:
+                why = client_server.why(str(error), address, began)
+                raise ClusterError(f"the server at {address} failed to serve us, {tries} times: {why}") from error
+        time.sleep(pause)
+        pause, tries = 2 * pause, tries + 1
+
+
+def _served_by(address: str) -> str:
     client = ray.init(address)
     try:
         return str(ray.get_runtime_context().gcs_address)

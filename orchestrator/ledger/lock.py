@@ -50,7 +50,7 @@ class TakenError(Exception):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
     """Of leases, in seconds: between two renewals, until one that is not renewed is void, and from the writing of one
-    to the reading back."""
+    to the reading back. ``expires`` is longer than the other two together: who settles does not renew yet."""
 
     renew: float = 5.0
     expires: float = 30.0
@@ -238,7 +238,7 @@ class _Lease:
                 log.info("%s is not renewed: %s", self._storage.address(self._name), error)
             except TakenError as taken:
                 self._lost = taken
-                os.kill(os.getpid(), signal.SIGINT)
+                _interrupt()
                 return
 
     def _read(self) -> bytes | None:
@@ -251,6 +251,11 @@ class _Lease:
         self._beat += 1
         lease = {"token": self._token, "beat": self._beat, "machine": _machine(), "process": os.getpid()}
         self._storage.write(self._name, checksummed.pack({**self._owner, **lease, "renewed": time.time()}))
+
+
+def _interrupt() -> None:
+    """Interrupts the main thread of this process, and no other process of its group."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _owner(content: bytes) -> Owner | None:

@@ -28,6 +28,9 @@ LONG = bool(os.environ.get("LONG"))
 SECONDS = 180.0
 """More than any one command here takes on a slow machine."""
 
+ONE_FIGURE = "report: {figures: [cost]}"
+"""All that suit a sweep take seconds to draw: one sweep has them, and tests of the figures draw each."""
+
 SWEEP = """
 name: small
 networks: [{n: 1, c: 4}, {n: 2, c: 4}]
@@ -54,6 +57,7 @@ methods:
 seeds: [0, 1]
 training: {steps: 55, batch_size: 128, learning_rate: {0: 0.1, 30: 0.01}}
 retries: {checkpoint_share: 1}
+report: {figures: [cost]}
 """
 SERVER_DATABASE = "server.db"
 CHAOS_TRIALS = 24
@@ -79,7 +83,7 @@ class Epoch:
 class User:
     """Runs `orchestrate` on one sweep file with one storage folder."""
 
-    def __init__(self, folder: Path, text: str = SWEEP) -> None:
+    def __init__(self, folder: Path, text: str = f"{SWEEP}{ONE_FIGURE}\n") -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.storage = folder / "runs"

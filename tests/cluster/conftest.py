@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster_user import CHAOS, Finished, User
+from cluster_user import CHAOS, SWEEP, Finished, User
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def user(tmp_path: Path) -> Iterator[User]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, Finished]:
-    """A sweep that nothing disturbed. To be read, not changed."""
-    user = User(tmp_path_factory.mktemp("undisturbed"))
+    """A sweep that nothing disturbed, with all its figures. To be read, not changed."""
+    user = User(tmp_path_factory.mktemp("undisturbed"), SWEEP)
     return user, user.run("sweep")
 
 

@@ -211,10 +211,10 @@ def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, F
 
 
 @contextmanager
-def ray_head(user: User, *, gpus: int = 0, client: int = 10001) -> Iterator[str]:
+def ray_head(user: User, *, gpus: int = 0, client: int | None = None) -> Iterator[str]:
     """A node of two CPUs, and of GPUs that Ray believes in; ``client`` is a port for Ray's clients. Users must give
     ``RAY_AUTH_MODE=disabled``."""
-    port = free_port()
+    port, client = free_port(), client or free_port()  # Ray's own 10001 may be that of another test
     environment = user.environment | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     head = subprocess.Popen(
         [

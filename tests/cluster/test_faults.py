@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster_user import Finished, User, free_port, wait_until
+from cluster_user import ONE_FIGURE, Finished, User, free_port, wait_until
 
 from anytime_core.training.trainer import train
 from orchestrator.sweepfile.load import load
@@ -46,7 +46,7 @@ def rows(user: User, command: str) -> dict[tuple[str, int], dict]:
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, Finished]:
     """A sweep in which everything goes wrong, a little of it for good. To be read, not changed."""
-    user = User(tmp_path_factory.mktemp("faulty"), f"name: faulty\n{GRID}")
+    user = User(tmp_path_factory.mktemp("faulty"), f"name: faulty\n{GRID}{ONE_FIGURE}\n")
     user.faults(
         {"method": "ann", "n": 1, "step": 30, "do": "loop", "times": 1},
         {"method": "ann", "n": 2, "step": 30, "do": "stop", "times": 1},
@@ -120,7 +120,7 @@ def test_the_failed_ones_alone_are_tried_again(faulty: tuple[User, Finished]) ->
 
 def test_what_ray_ends_for_want_of_memory_gets_a_larger_share_and_is_given_up(tmp_path: Path) -> None:
     """Ray is told that hardly any memory is free, so it ends every worker, often before that can ask what it may do."""
-    user = User(tmp_path, f"name: small\n{PAIR}retries: {{memory: 1}}\n")
+    user = User(tmp_path, f"name: small\n{PAIR}{ONE_FIGURE}\nretries: {{memory: 1}}\n")
     user.environment |= {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
     done = user.run("sweep")
     assert done.code == 1
@@ -131,7 +131,7 @@ def test_what_ray_ends_for_want_of_memory_gets_a_larger_share_and_is_given_up(tm
 
 def test_sweeps_that_share_trials_train_them_once_and_one_takes_over_from_the_other(tmp_path: Path) -> None:
     """The first sweep hangs; the second trains the rest, waits, and goes on when the first is killed."""
-    first, second = (User(tmp_path / name, f"name: {name}\n{PAIR}") for name in ("first", "second"))
+    first, second = (User(tmp_path / name, f"name: {name}\n{PAIR}{ONE_FIGURE}\n") for name in ("first", "second"))
     second.storage = first.storage
     first.faults(HANGS)
     hanging = first.start("sweep")
@@ -156,7 +156,7 @@ def test_sweeps_that_share_trials_train_them_once_and_one_takes_over_from_the_ot
 
 def test_ctrl_c_once_waits_for_a_checkpoint_and_twice_does_not(tmp_path: Path) -> None:
     """The first is a SIGTERM here, which is the same; the trial that runs never comes to its checkpoint."""
-    user = User(tmp_path, f"name: small\n{PAIR}")
+    user = User(tmp_path, f"name: small\n{PAIR}{ONE_FIGURE}\n")
     user.faults(HANGS)
     process = user.start("sweep")
     with ended(process):

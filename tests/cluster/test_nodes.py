@@ -51,6 +51,7 @@ class Node:
         self._mark = f"{user.folder}@{host}"
         self._folder = TemporaryDirectory(prefix="ray")  # Ray's sockets need a short path
         joins = [f"--address={head}"] if head else ["--head", f"--port={port}", "--include-dashboard=false"]
+        joins += [] if head else [f"--ray-client-server-port={free_port()}"]  # 10001 may be another test's
         options = [f"--node-ip-address={host}", "--num-cpus=1", f"--temp-dir={self._folder.name}"]
         self.process = subprocess.Popen(
             [*before, str(RAY), "start", "--block", *joins, *options],

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from cluster_user import SWEEP, TRIALS, Finished, User, tables_of, wait_until
+from cluster_user import ONE_FIGURE, SWEEP, TRIALS, Finished, User, tables_of, wait_until
 from full_disk import disk_of, grow
 from s3_server import CREDENTIALS, s3_server
 
@@ -65,7 +65,7 @@ def test_a_sweep_in_a_bucket_is_killed_goes_on_and_mends_what_is_damaged(
 
 
 def test_a_full_disk_fails_trials_in_a_line_each_and_loses_nothing(finished: tuple[User, Finished], user: User) -> None:
-    user.sweep_file.write_text(f"{SWEEP}retries: {{storage: 1}}\n")
+    user.sweep_file.write_text(f"{SWEEP}{ONE_FIGURE}\nretries: {{storage: 1}}\n")
     with disk_of(user.folder / "runs", kilobytes=600):
         full = user.run("sweep")
         assert full.code == 1
