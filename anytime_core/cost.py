@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from anytime_core.config import NetworkConfig, Transition, TrialConfig
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 
 BLOCKS = 3
 KERNEL = 9  # 3x3
@@ -73,7 +73,7 @@ def prediction_costs(
 
 def trial_costs(config: TrialConfig) -> list[int]:
     """Multiply-adds of one image of the trial's data set up to each prediction that it trains."""
-    spec, network = DATASETS[config.data.name], config.network
+    spec, network = dataset_of(config.data.name), config.network
     return costs_at(
         network.n,
         network.c,

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anytime_core.config import Joint, TrialConfig, from_dict
+from anytime_core.config import Joint, TrialConfig
 from orchestrator.analysis import sequences, trace
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, cell_of
+from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, cell_of, config_of
 from orchestrator.sweepfile.load import load
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _finished(trial_id: str, label: str, ledger: Ledger) -> TrainedTrial:
     record = ledger.record(trial_id)
     if record is None or record.state is not TrialState.FINISHED:
         raise UsageError(f"{label or trial_id} has not finished: it is {ledger.state(trial_id)} in {ledger.storage}")
-    config = from_dict(record.config)
+    config = config_of(record)
     return TrainedTrial(trial_id=trial_id, label=label or _label(config), config=config, record=record)
 
 

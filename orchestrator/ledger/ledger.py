@@ -210,7 +210,9 @@ class Ledger:
         try:
             # A later version may write more than this one knows.
             result = {name: _frozen(value) for name, value in _known(TrialResult, content["result"]).items()}
-            if not all(_finite(result[name]) for name in ("units", "costs", "errors")):
+            if not all(_finite(result[name]) for name in ("units", "costs", "errors")) or not _finite(
+                [result["steps"], result["seconds"]]
+            ):
                 raise ValueError("it holds what is no number")
             record = TrialRecord(**_known(TrialRecord, content) | {"result": TrialResult(**result)})
             if not record.state.ended or record.trial_id != trial_id:

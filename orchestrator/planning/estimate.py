@@ -15,6 +15,7 @@ A trial's seconds hold its evaluations. ``plan`` and this import neither torch n
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,13 +24,16 @@ from heapq import heappop, heappush
 from statistics import median
 from typing import Literal
 
-from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig, from_dict
+from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
 from anytime_core.data.catalog import DATASETS
 from anytime_core.memory import parameter_count
+from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, step_work
-from orchestrator.sweep.trial import Resources, Trial, TrialRecord
+from orchestrator.sweep.trial import Resources, Trial, TrialRecord, config_of
 from orchestrator.system.hardware import Node, this_machine
+
+log = logging.getLogger(__name__)
 
 Source = Literal["measured", "scaled", "model", "computed", "unknown"]
 
@@ -222,9 +226,8 @@ class Speeds:
         works: dict[Shape, float] = {}
         ids: dict[Shape, str] = {}
         for group in alike.values():
-            try:
-                config = from_dict(group[0].config)
-            except (KeyError, TypeError, ValueError):  # of another version
+            config = _readable(group)
+            if config is None:
                 continue
             shape = shape_of(config)
             works[shape] = step_work(config)
@@ -270,10 +273,19 @@ class Speeds:
 
 def _written(record: TrialRecord) -> str:
     """The same for trials of one shape, by what is read fast."""
-    config = record.config
-    training = config.get("training", {})
+    config, training = record.config, record.config.get("training")
     parts = [config.get(name) for name in ("network", "data", "regime")]
-    return f"{parts} {[training.get(name) for name in PER_STEP]}"
+    return f"{parts} {[training.get(name) for name in PER_STEP] if isinstance(training, dict) else training}"
+
+
+def _readable(group: Iterable[TrialRecord]) -> TrialConfig | None:
+    """The config of the first of some trials of one shape that can be read; warns of those before it."""
+    for record in group:
+        try:
+            return config_of(record)
+        except UsageError as error:
+            log.warning("%s; it is left out of what is predicted", error)
+    return None
 
 
 def _device_of(record: TrialRecord) -> Device | None:

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, plain
+from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, from_dict, plain
+from anytime_core.data.catalog import dataset_of
+from anytime_core.errors import DataError
 from anytime_core.result import TrialResult
+from orchestrator.errors import UsageError
 from orchestrator.text import counted
 
 ID_LENGTH = 16
 AUTO = "auto"
+MOST_UNITS = 256
+"""In a block; the longest residual network on record, of 1,202 layers, has 200."""
+MOST_CHANNELS = 4096
 
 
 class TrialState(StrEnum):
@@ -151,3 +157,17 @@ class TrialRecord:
     @property
     def state(self) -> TrialState:
         return TrialState(self.result.state)
+
+
+def config_of(record: TrialRecord) -> TrialConfig:
+    """The config of a trial that ended. Raises UsageError for one that this version cannot read, as of a later version,
+    an extension that is not here, or somebody's hand."""
+    try:
+        config = from_dict(record.config)
+        dataset_of(config.data.name)
+        if config.network.n > MOST_UNITS or config.network.c > MOST_CHANNELS:
+            raise ValueError(f"a network of n = {config.network.n}, c = {config.network.c} is none that can be")
+    except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise UsageError(f"trial {record.trial_id} cannot be read by this version: {reason}") from error
+    return config

@@ -56,15 +56,12 @@ from orchestrator.stats.significance import TESTS
 from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
-from orchestrator.sweep.trial import Resources
+from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
 from orchestrator.sweepfile.document import Document, Fault, Key
 
 T = TypeVar("T")
 
 FLAGS = ("flip", "compiled")
-MOST_UNITS = 256
-"""In a block; the longest residual network on record, of 1,202 layers, has 200."""
-MOST_CHANNELS = 4096
 MOST_STEPS = 2**31 - 1
 LONGEST_FRACTION = 24
 LONGEST_GIVEN = 80

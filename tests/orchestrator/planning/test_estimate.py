@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
@@ -196,3 +197,30 @@ def test_nothing_is_ever_given_twice(requests, gpus) -> None:
         at_work = [it for start, end, it in spans if start <= moment < end - 1e-9]
         assert sum(it.cpus for it in at_work) <= sum(node.cpus for node in nodes)
         assert sum(round(it.share * PARTS) for it in at_work) <= PARTS * sum(len(node.gpus) for node in nodes)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("data", "name"), "mars"),
+        (("regime", "name"), "spooky"),
+        (("regime", "strategy"), {"name": "mine"}),
+        (("network", "n"), 10**9),
+        (("training", "steps"), "many"),
+        (("network",), []),
+    ],
+)
+def test_a_trial_that_this_version_cannot_read_is_named_and_left_out(
+    make_trial, make_record, place, value, caplog
+) -> None:
+    trial = make_trial()
+    good, strange = make_record(trial, (1.0, 1.0, 1.0)), make_record(trial, (1.0, 1.0, 1.0))
+    config = json.loads(json.dumps(strange.config))
+    inner = config
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    strange = replace(strange, trial_id="0123456789abcdef", config=config)
+    both, alone = Speeds.from_records([strange, good]), Speeds.from_records([good])
+    assert both.ids == alone.ids
+    assert "trial 0123456789abcdef cannot be read by this version: " in caplog.text
