@@ -226,12 +226,13 @@ class Speeds:
         works: dict[Shape, float] = {}
         ids: dict[Shape, str] = {}
         for group in alike.values():
-            config = _readable(group)
-            if config is None:
+            example = _readable(group)
+            if example is None:
                 continue
+            trial_id, config = example
             shape = shape_of(config)
             works[shape] = step_work(config)
-            ids[shape] = group[0].trial_id
+            ids[shape] = trial_id
             for record in group:
                 if device := _device_of(record):
                     seconds[device][shape].append(record.result.seconds / record.result.steps)
@@ -278,11 +279,11 @@ def _written(record: TrialRecord) -> str:
     return f"{parts} {[training.get(name) for name in PER_STEP] if isinstance(training, dict) else training}"
 
 
-def _readable(group: Iterable[TrialRecord]) -> TrialConfig | None:
-    """The config of the first of some trials of one shape that can be read; warns of those before it."""
+def _readable(group: Iterable[TrialRecord]) -> tuple[str, TrialConfig] | None:
+    """The id and the config of the first of some trials of one shape that can be read; warns of those before it."""
     for record in group:
         try:
-            return config_of(record)
+            return record.trial_id, config_of(record)
         except UsageError as error:
             log.warning("%s; it is left out of what is predicted", error)
     return None
