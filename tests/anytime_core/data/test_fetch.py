@@ -137,7 +137,7 @@ def test_check_tells_the_state_of_every_file(published) -> None:
     assert len(states) == 5
 
 
-UNPACKED = "unpacked, no published md5: keep the .gz, or give --no-md5"
+UNPACKED = "unpacked, no published md5: keep the .gz"
 
 
 def test_check_says_where_no_md5_is_published(published) -> None:

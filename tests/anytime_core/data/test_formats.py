@@ -110,9 +110,10 @@ def test_unpacked_files_are_not_read_as_if_they_were_checked(write, tmp_path, mo
     packed.unlink()
     with pytest.raises(DataError) as caught:
         read("fashion_mnist", tmp_path)
-    assert f"{unpacked}: unpacked, no published md5: keep the .gz, or give --no-md5; to download" in str(caught.value)
+    assert f"{unpacked}: unpacked, no published md5: keep the .gz; to download" in str(caught.value)
+    assert str(caught.value).endswith("; --no-md5 takes them as they are")
     assert str(packed.with_name("train-labels-idx1-ubyte.gz")) not in str(caught.value)
-    with pytest.raises(DataError, match="give --no-md5"):
+    with pytest.raises(DataError, match="--no-md5 takes them as they are"):
         load("fashion_mnist", tmp_path)
     assert_same(read("fashion_mnist", tmp_path, check_md5=False), expected)
 
@@ -345,3 +346,28 @@ def test_real_svhn_images_are_read_exactly(real_root) -> None:
 def test_real_prefixes_are_not_taken_for_the_published_files(name, real_root) -> None:
     with pytest.raises(DataError, match="wrong md5"):
         read(name, real_root)
+
+
+# What lies near
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "hint"),
+    [
+        ("cifar10", "cifar-10-python.tar.gz", "cifar-10-python.tar.gz is an archive: unpack it in {root}"),
+        ("cifar100", "down/cifar-100-python.tgz", "down/cifar-100-python.tgz is an archive: unpack it in {root}"),
+        ("cifar10", "mine/cifar-10-batches-py/data_batch_1", "give {root}/mine as the folder of the data sets"),
+        ("svhn", "svhn/train_32x32.mat", "give {root}/svhn as the folder of the data sets"),
+        (
+            "fashion_mnist",
+            "FashionMNIST/raw/train-images.idx3-ubyte",
+            "train-images.idx3-ubyte looks like one: rename it to train-images-idx3-ubyte;",
+        ),
+    ],
+)
+def test_what_lies_near_is_named_with_what_to_do(name, place, hint, tmp_path) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        read(name, tmp_path)
+    assert hint.format(root=tmp_path) in str(caught.value)
