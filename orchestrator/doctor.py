@@ -150,25 +150,25 @@ def packages(constraints: Path = CONSTRAINTS) -> Check:
     """Against the ranges that the package declares, and the versions that were tested."""
     tested = _tested(constraints)
     needed = [requirement for requirement in _requirements() if not requirement.marker or requirement.marker.evaluate()]
-    found = {requirement.name: installed(requirement.name) for requirement in needed}
-    wrong = [req for req in needed if not req.specifier.contains(found[req.name] or "0", prereleases=True)]
-    missing = [req for req in needed if found[req.name] is None]
+    versions = {requirement.name: installed(requirement.name) for requirement in needed}
+    wrong = [req for req in needed if not req.specifier.contains(versions[req.name] or "0", prereleases=True)]
+    missing = [req for req in needed if versions[req.name] is None]
     if faults := {req.name: req for req in [*missing, *wrong]}:
         return Check(
             name="packages",
             state=State.PROBLEM,
-            found=", ".join(f"{name} {found[name] or 'missing'}" for name in faults),
+            found=", ".join(f"{name} {versions[name] or 'missing'}" for name in faults),
             mend="pip install " + " ".join(f"'{req.name}{req.specifier}'" for req in faults.values()),
         )
-    others = {name: tested[name] for name, here in found.items() if name in tested and _plain(here) != tested[name]}
+    others = {name: tested[name] for name, here in versions.items() if name in tested and _plain(here) != tested[name]}
     if others:
         return Check(
             name="packages",
             state=State.WARNING,
-            found=", ".join(f"{name} {found[name]}, tested with {version}" for name, version in others.items()),
+            found=", ".join(f"{name} {versions[name]}, tested with {version}" for name, version in others.items()),
             mend="pip install " + " ".join(f"{name}=={version}" for name, version in others.items()),
         )
-    return Check(name="packages", state=State.OK, found=f"{len(found)}, {'as tested' if tested else 'as declared'}")
+    return Check(name="packages", state=State.OK, found=f"{len(versions)}, {'as tested' if tested else 'as declared'}")
 
 
 def _requirements() -> list[Requirement]:
@@ -247,15 +247,15 @@ def ray_nodes(address: str | None, nodes: Sequence[NodeReport], refused: str) ->
         )
         yield Check(name="ray", state=State.PROBLEM, found=refused, mend=mend)
     for node in nodes:
-        found = f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs"
+        label = f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs"
         if node.machine:
-            yield Check(name="node", state=State.OK, found=found)
+            yield Check(name="node", state=State.OK, found=label)
         elif node.left:
             mend = f"if it should be there, on it: ray start --address={address}"
-            yield Check(name="node", state=State.WARNING, found=f"{found}: has just left the cluster", mend=mend)
+            yield Check(name="node", state=State.WARNING, found=f"{label}: has just left the cluster", mend=mend)
         else:
             mend = "install there what is installed here, or look at its logs: /tmp/ray/session_latest/logs"
-            yield Check(name="node", state=State.PROBLEM, found=f"{found}: {node.error}", mend=mend)
+            yield Check(name="node", state=State.PROBLEM, found=f"{label}: {node.error}", mend=mend)
 
 
 def agreement(here: MachineReport, nodes: Sequence[NodeReport]) -> Iterator[Check]:
@@ -300,8 +300,8 @@ def clocks(nodes: Sequence[NodeReport]) -> Iterator[Check]:
     for node in known:
         if abs(node.skew) - node.give > SKEW_SECONDS:
             mend = "set its clock by NTP: timedatectl set-ntp true"
-            found = f"{node.name}: {node.skew:+.1f} s from this machine's, give or take {node.give:.1f} s"
-            yield Check(name="clock", state=State.WARNING, found=found, mend=mend)
+            skew = f"{node.name}: {node.skew:+.1f} s from this machine's, give or take {node.give:.1f} s"
+            yield Check(name="clock", state=State.WARNING, found=skew, mend=mend)
     if known and all(abs(node.skew) - node.give <= SKEW_SECONDS for node in known):
         yield Check(name="clock", state=State.OK, found=f"all within {SKEW_SECONDS:g} s")
 
@@ -345,11 +345,11 @@ def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Itera
         faults = {place: machine.data[name] for place, machine in places.items() if machine.data.get(name)}
         for place, fault in faults.items():
             if fault == NOT_CONVERTED:
-                found = (
+                unconverted = (
                     f"{place}: {name} is there, not converted nor compared with its md5 sums: a sweep does both first"
                 )
                 mend = f"to compare them now: orchestrate data check {name} --root {settings.data_root}"
-                yield Check(name="data", state=State.WARNING, found=found, mend=mend)
+                yield Check(name="data", state=State.WARNING, found=unconverted, mend=mend)
             else:
                 mend = "fetch it there, or give a --data-root that all nodes see"
                 yield Check(name="data", state=State.PROBLEM, found=f"{place}: {fault}", mend=mend)

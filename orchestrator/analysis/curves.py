@@ -100,10 +100,10 @@ class Results:
         epochs = self.epochs(self.sweep.cells[cell]) if self.result(cell) else ()
         return [epoch for epoch in epochs if epoch.probabilities]
 
-    def missing(self, found: Mapping[Cell, object]) -> tuple[str, ...]:
-        """A note on those cells for which nothing was ``found``; no note if there are none."""
-        lost = [cell for cell, points in found.items() if not points]
-        absent, expected = ({self.sweep.cells[cell] for cell in cells} for cells in (lost, found))
+    def missing(self, by_cell: Mapping[Cell, object]) -> tuple[str, ...]:
+        """A note on those cells for which there is nothing in ``by_cell``; no note if there are none."""
+        lost = [cell for cell, points in by_cell.items() if not points]
+        absent, expected = ({self.sweep.cells[cell] for cell in cells} for cells in (lost, by_cell))
         names = ", ".join(
             method + self._diverged(cells) for method, cells in grouped(lost, lambda cell: cell.method).items()
         )
@@ -131,11 +131,11 @@ def _configs(sweep: Sweep) -> dict[str, TrialConfig]:
 
 def averaged(label: str, seeds: Iterable[Points], *, reference: bool = False) -> Curve:
     """At each x, the mean and the sample standard deviation of those seeds that have a point there."""
-    found: dict[float, list[float]] = defaultdict(list)
+    by_x: dict[float, list[float]] = defaultdict(list)
     for points in seeds:
         for x, y in points.items():
-            found[x].append(y)
-    ordered = dict(sorted(found.items()))
+            by_x[x].append(y)
+    ordered = dict(sorted(by_x.items()))
     spread = tuple(stdev(values) if len(values) > 1 else math.nan for values in ordered.values())
     return Curve(
         label=label,
@@ -146,10 +146,10 @@ def averaged(label: str, seeds: Iterable[Points], *, reference: bool = False) ->
     )
 
 
-def by_seed(found: Mapping[Cell, Points]) -> list[Points]:
+def by_seed(by_cell: Mapping[Cell, Points]) -> list[Points]:
     """The points of all trials of each seed: an optimum has a trial for each depth."""
-    seeds = grouped(found, lambda cell: cell.seed)
-    return [{x: y for cell in cells for x, y in found[cell].items()} for cells in seeds.values()]
+    seeds = grouped(by_cell, lambda cell: cell.seed)
+    return [{x: y for cell in cells for x, y in by_cell[cell].items()} for cells in seeds.values()]
 
 
 def relative(panel: Panel, full_cost: int) -> Panel:
@@ -160,7 +160,7 @@ def relative(panel: Panel, full_cost: int) -> Panel:
 
 def grouped(cells: Iterable[Cell], key: Callable[[Cell], Key]) -> dict[Key, list[Cell]]:
     """In the order of the cells."""
-    found: dict[Key, list[Cell]] = {}
+    groups: dict[Key, list[Cell]] = {}
     for cell in cells:
-        found.setdefault(key(cell), []).append(cell)
-    return found
+        groups.setdefault(key(cell), []).append(cell)
+    return groups

@@ -70,10 +70,10 @@ def collect(
     experiments = {experiment: row for row, experiment in enumerate(dict.fromkeys(place for place, _ in places))}
     methods = {method: column for column, method in enumerate(dict.fromkeys(method for _, method in places))}
     errors = np.full((len(experiments), len(methods), len(METRICS)), np.nan)
-    for (experiment, method), found in values.items():
+    for (experiment, method), by_metric in values.items():
         place = errors[experiments[experiment], methods[method]]
         for index, metric in enumerate(METRICS):
-            value = found.get(metric, math.nan)
+            value = by_metric.get(metric, math.nan)
             place[index] = value if math.isfinite(value) else math.nan
     return Measurements(
         experiments=tuple(experiments),

@@ -66,12 +66,12 @@ class Choice:
 def candidates(results: Results, times: Times | None = None) -> dict[str, list[Candidate]]:
     """All networks of a sweep that have finished, and all sequences of them, by data set. Without ``times``, budgets
     are multiply-adds."""
-    found: dict[str, list[Candidate]] = {}
+    by_dataset: dict[str, list[Candidate]] = {}
     for dataset, cells in grouped(results.sweep.cells, lambda cell: cell.dataset).items():
         there = [*_alone(results, cells, times), *_sequences(results, cells, times)]
         if there:
-            found[dataset] = there
-    return found
+            by_dataset[dataset] = there
+    return by_dataset
 
 
 def _alone(results: Results, cells: Iterable[Cell], times: Times | None) -> Iterator[Candidate]:
@@ -97,8 +97,8 @@ def _sequences(results: Results, cells: Iterable[Cell], times: Times | None) -> 
         networks = sequences.members(family)
         members = [cell for cell in family if cell.network in networks]
         for own in grouped(members, lambda cell: (cell.method, cell.seed)).values():
-            found = [result for cell in own if (result := results.result(cell))]
-            if len(networks) > 1 and len(found) == len(networks):
+            finished = [result for cell in own if (result := results.result(cell))]
+            if len(networks) > 1 and len(finished) == len(networks):
                 yield _sequence(sorted(own), results, times)
 
 
@@ -118,11 +118,11 @@ def _sequence(cells: Sequence[Cell], results: Results, times: Times | None) -> C
     )
 
 
-def front(found: Sequence[Candidate]) -> list[Choice]:
+def front(pool: Sequence[Candidate]) -> list[Choice]:
     """The answers to which no other is equal or better at no larger budget, by budget. Of equals the first."""
     choices = [
         Choice(budget=budget, candidate=candidate, index=index)
-        for candidate in found
+        for candidate in pool
         for index, budget in enumerate(candidate.budgets)
     ]
     best, kept = math.inf, []
@@ -133,9 +133,9 @@ def front(found: Sequence[Candidate]) -> list[Choice]:
     return kept
 
 
-def table(dataset: str, found: Sequence[Candidate], measure: Measure, notes: Sequence[str] = ()) -> Table:
+def table(dataset: str, pool: Sequence[Candidate], measure: Measure, notes: Sequence[str] = ()) -> Table:
     """A line for each choice."""
-    most = max(candidate.budgets[-1] for candidate in found)
+    most = max(candidate.budgets[-1] for candidate in pool)
     rows = [
         (
             Entry(value=measure.scale * choice.budget, digits=3),
@@ -146,11 +146,11 @@ def table(dataset: str, found: Sequence[Candidate], measure: Measure, notes: Seq
             Entry(value=choice.error),
             Entry(value=" ".join(choice.candidate.trial_ids)),
         )
-        for choice in front(found)
+        for choice in front(pool)
     ]
     return Table(
         name=f"best-{dataset}",
-        title=f"{dataset}: from which budget on which network is best, of {len(found)}, stopped at which prediction",
+        title=f"{dataset}: from which budget on which network is best, of {len(pool)}, stopped at which prediction",
         columns=(
             Column(name=measure.heading),
             Column(name="relative"),
@@ -165,13 +165,13 @@ def table(dataset: str, found: Sequence[Candidate], measure: Measure, notes: Seq
     )
 
 
-def panel(dataset: str, found: Sequence[Candidate], measure: Measure, y_label: str, notes: Sequence[str] = ()) -> Panel:
+def panel(dataset: str, pool: Sequence[Candidate], measure: Measure, y_label: str, notes: Sequence[str] = ()) -> Panel:
     """The front, and what each network on it would answer if it were interrupted."""
-    choices = front(found)
+    choices = front(pool)
     shown = _widest(choices)
     curves = [
         Curve(label=one.label, x=tuple(measure.unit * x for x in one.budgets), y=one.errors)
-        for one in found
+        for one in pool
         if one in shown
     ]
     best = Curve(
@@ -182,7 +182,7 @@ def panel(dataset: str, found: Sequence[Candidate], measure: Measure, y_label: s
     )
     return Panel(
         kind="steps",
-        title=f"{dataset}: {len(found)} networks and sequences",
+        title=f"{dataset}: {len(pool)} networks and sequences",
         x_label=measure.axis,
         y_label=y_label,
         curves=(*curves, best),

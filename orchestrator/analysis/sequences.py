@@ -14,20 +14,20 @@ LEAST_GROWTH = 1.5
 
 def families(cells: Iterable[Cell]) -> list[list[Cell]]:
     """The cells of each data set whose networks differ in depth alone, in the order of the cells."""
-    found: dict[tuple[str, int, str], list[Cell]] = {}
+    groups: dict[tuple[str, int, str], list[Cell]] = {}
     for cell in cells:
-        found.setdefault((cell.dataset, cell.c, cell.transition), []).append(cell)
-    return list(found.values())
+        groups.setdefault((cell.dataset, cell.c, cell.transition), []).append(cell)
+    return list(groups.values())
 
 
 def members(family: Sequence[Cell]) -> dict[str, int]:
     """The networks that make a sequence, shallow to deep, and their n; of two of one depth, the first of the sweep."""
-    found: dict[str, int] = {}
+    depths: dict[str, int] = {}
     depth = 0
     for n, network in sorted({cell.n: cell.network for cell in reversed(family)}.items()):
         if n >= LEAST_GROWTH * depth:
-            found[network] = depth = n
-    return found
+            depths[network] = depth = n
+    return depths
 
 
 def member(result: TrialResult) -> eann.Member:

@@ -164,23 +164,23 @@ def _mean_row(
 
 def _counted(missing: Iterable[Mapping[str, str]]) -> Reasons:
     """Why errors are not there, of several places together."""
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for words in missing:
         for metric, word in words.items():
-            found.setdefault(metric, Counter())[word] += 1
-    return found
+            counts.setdefault(metric, Counter())[word] += 1
+    return counts
 
 
 def lacking(missing: Reasons) -> str:
     """Such as ``1 failed``, or where metrics differ, ``1/4, AE: 1 failed; 1: 2 pending``."""
-    found: dict[str, list[str]] = {}
+    by_words: dict[str, list[str]] = {}
     for metric in METRICS:
         if metric in missing:
             words = ", ".join(f"{count} {reason}" for reason, count in missing[metric].items())
-            found.setdefault(words, []).append(metric)
-    if len(found) == 1 and len(missing) == len(METRICS):
-        return next(iter(found))
-    return "; ".join(f"{', '.join(metrics)}: {words}" for words, metrics in found.items())
+            by_words.setdefault(words, []).append(metric)
+    if len(by_words) == 1 and len(missing) == len(METRICS):
+        return next(iter(by_words))
+    return "; ".join(f"{', '.join(metrics)}: {words}" for words, metrics in by_words.items())
 
 
 def win_rows(measured: Measurements, baseline: str, seed: int = 0) -> Iterator[WinRow]:
@@ -214,7 +214,7 @@ def increase_rows(measured: Measurements) -> Iterator[IncreaseRow]:
 
 # Sequences (section 4.6)
 
-Found = Mapping[Cell, TrialResult | TrialState]
+Outcomes = Mapping[Cell, TrialResult | TrialState]
 """What finished, and the state of what did not."""
 
 
@@ -228,8 +228,8 @@ def _sequence_rows(
         for cell in family if len(members) > 1 else ():
             runs[cell.seed, cell.method].append(cell)
         for (seed, method), cells in runs.items():
-            found = {cell: _result(records.get(sweep.cells[cell])) or states[sweep.cells[cell]] for cell in cells}
-            errors, missing = (_opt_plus if cells[0].unit is not None else _sequence)(members, found)
+            outcomes = {cell: _result(records.get(sweep.cells[cell])) or states[sweep.cells[cell]] for cell in cells}
+            errors, missing = (_opt_plus if cells[0].unit is not None else _sequence)(members, outcomes)
             yield SequenceRow(
                 dataset=cells[0].dataset,
                 method=method,
@@ -244,14 +244,14 @@ def _result(record: TrialRecord | None) -> TrialResult | None:
     return record.result if record and record.state is TrialState.FINISHED else None
 
 
-def _opt_plus(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reasons]:
+def _opt_plus(members: Mapping[str, int], outcomes: Outcomes) -> tuple[ByMetric, Reasons]:
     """At fractions of the depth of the deepest member. None where an optimum that counts is missing: without it the
     least of the others would say too much."""
     errors: dict[str, float | None] = dict.fromkeys(METRICS)
     missing: dict[str, Mapping[str, int]] = {}
     for fraction in MILESTONES:
         depth = fraction * 3 * max(members.values())
-        eligible = {cell: result for cell, result in found.items() if (cell.unit or 0) <= depth}
+        eligible = {cell: result for cell, result in outcomes.items() if (cell.unit or 0) <= depth}
         if lost := _lost(eligible):
             missing[str(fraction)] = lost
         else:
@@ -259,19 +259,19 @@ def _opt_plus(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reaso
     return errors, missing
 
 
-def _least(found: Found) -> dict[int, float]:
+def _least(outcomes: Outcomes) -> dict[int, float]:
     """The least error of each depth."""
     optima: dict[int, float] = {}
-    for cell, result in found.items():
+    for cell, result in outcomes.items():
         if isinstance(result, TrialResult):
             unit = cell.unit or 0
             optima[unit] = min(optima.get(unit, math.inf), result.errors[-1])
     return optima
 
 
-def _sequence(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reasons]:
+def _sequence(members: Mapping[str, int], outcomes: Outcomes) -> tuple[ByMetric, Reasons]:
     """None where a member is missing."""
-    own = {cell: result for cell, result in found.items() if cell.network in members}
+    own = {cell: result for cell, result in outcomes.items() if cell.network in members}
     if lost := _lost(own):
         return dict.fromkeys(METRICS), dict.fromkeys(METRICS, lost)
     results = [result for _, result in sorted(own.items(), key=lambda item: item[0].n)]
@@ -281,8 +281,8 @@ def _sequence(members: Mapping[str, int], found: Found) -> tuple[ByMetric, Reaso
     return at | {AVERAGE: fmean(point.error for point in curve)}, {}
 
 
-def _lost(found: Found) -> Counter[str]:
-    return Counter(str(result) for result in found.values() if isinstance(result, TrialState))
+def _lost(outcomes: Outcomes) -> Counter[str]:
+    return Counter(str(result) for result in outcomes.values() if isinstance(result, TrialState))
 
 
 def sequence_means(rows: Iterable[SequenceRow]) -> Iterator[ErrorRow]:

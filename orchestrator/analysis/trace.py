@@ -47,15 +47,15 @@ def find(sweep: Sweep, given: str) -> Trial:
 def by_words(sweep: Sweep, given: str) -> list[Trial]:
     """Those with all of these words in the label of a cell; a cell that has no other word comes before all."""
     words = _words(given)
-    found: dict[str, None] = {}
+    ids: dict[str, None] = {}
     for cell, trial_id in sweep.cells.items():
         own = _words(cell.label)
         if words and words == own:
-            found = {trial_id: None}
+            ids = {trial_id: None}
             break
         if words and words <= own | {cell.transition}:
-            found[trial_id] = None
-    return [trial for trial in sweep.trials if trial.id in found]
+            ids[trial_id] = None
+    return [trial for trial in sweep.trials if trial.id in ids]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -171,8 +171,8 @@ def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[Predictio
 
 
 def _metrics(cell: Cell, record: TrialRecord | None) -> dict[str, float | None]:
-    found = errors_of(cell, record) if record and record.state is TrialState.FINISHED else {}
-    return {metric: found.get(metric) for metric in METRICS}
+    errors = errors_of(cell, record) if record and record.state is TrialState.FINISHED else {}
+    return {metric: errors.get(metric) for metric in METRICS}
 
 
 # Comparing
@@ -292,10 +292,10 @@ def _same(one: float | None, other: float | None) -> bool:
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with keys such as ``training.learning_rate.0``."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return leaves
 
 
 # Mixed versions
@@ -308,13 +308,13 @@ def mixed(records: Iterable[TrialRecord]) -> list[str]:
     by_dataset: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in records:
         by_dataset[record.config["data"]["name"]].append(record)
-    found = [
+    notes = [
         _counted(_codes(records), "by code"),
         *(_counted(_values(own, "data_hash"), f"on {name}") for name, own in by_dataset.items()),
         _counted((record.provenance.get("device_name") or record.result.device for record in records), "on"),
         _counted(_values(records, "torch"), "with torch"),
     ]
-    return [note for note in found if note]
+    return [note for note in notes if note]
 
 
 def _code(record: TrialRecord) -> str:

@@ -140,12 +140,12 @@ def _claim_notes(shown: Sequence[tuple[Entry, ...]], family: int) -> Iterator[st
 
 def contradictions(percents: Percentages) -> Table:
     """Where the paper's numbers contradict its words, or each other."""
-    found = [*_of_the_footnote(), *_of_claims(percents), *_of_tables_3_and_6(), *_of_the_sequence(), *_of_table_4()]
+    rows = [*_of_the_footnote(), *_of_claims(percents), *_of_tables_3_and_6(), *_of_the_sequence(), *_of_table_4()]
     return Table(
         name="contradictions",
         title="Where the paper contradicts itself",
         columns=tuple(Column(name=name, numeric=False) for name in ("where", "says", "but")),
-        rows=tuple(tuple(Entry(value=words) for words in row) for row in found),
+        rows=tuple(tuple(Entry(value=words) for words in row) for row in rows),
     )
 
 

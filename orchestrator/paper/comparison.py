@@ -105,13 +105,13 @@ def compare(
     compared, unpublished, others = [], 0, 0
     for row in rows:
         for metric in METRICS:
-            found, has = paper.get((row.dataset, row.network, row.method, metric)), row.errors[metric] is not None
-            if not found:
+            printed, has = paper.get((row.dataset, row.network, row.method, metric)), row.errors[metric] is not None
+            if not printed:
                 unpublished += has
-            elif validated is not None and (row.dataset in validated) != (found.table == VALIDATED):
+            elif validated is not None and (row.dataset in validated) != (printed.table == VALIDATED):
                 others += has
             else:
-                compared.append(_compared(row, metric, found, tolerance))
+                compared.append(_compared(row, metric, printed, tolerance))
     return PaperComparison(errors=tuple(compared), unpublished=unpublished, tolerance=tolerance, of_other_images=others)
 
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from anytime_core.files import write_atomically
 from orchestrator.analysis.curves import Curve, Kind, Panel
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.figures import FIGURES, UnsuitedError, panels, suited
+from orchestrator.report.figures import FIGURES, UnsuitedError, suited
+from orchestrator.report.figures import panels as panels_of
 from orchestrator.sweep.grid import Sweep
 
 if TYPE_CHECKING:
@@ -85,24 +86,24 @@ def draw(name: str, sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
     """The pages of a figure, by the stem of their file; none where ``reason`` says why. Raises ValueError for a name
     that is not in FIGURES."""
     try:
-        found = panels(name, sweep, ledger)
+        panels = panels_of(name, sweep, ledger)
     except UnsuitedError:
         return {}
-    return drawn(name, found, _methods(sweep))
+    return drawn(name, panels, _methods(sweep))
 
 
-def drawn(name: str, found: Sequence[Panel], methods: Mapping[str, bool] | None = None) -> dict[str, Figure]:
+def drawn(name: str, panels: Sequence[Panel], methods: Mapping[str, bool] | None = None) -> dict[str, Figure]:
     """The pages of any panels, by the stem of their file. ``methods``, all of a sweep's and which are references, give
     each the same look in all figures."""
-    looks = _looks((curve for panel in found for curve in panel.curves), methods)
+    looks = _looks((curve for panel in panels for curve in panel.curves), methods)
     with _style():
-        return {stem: _page(page, looks) for stem, page in pages(name, found).items()}
+        return {stem: _page(page, looks) for stem, page in pages(name, panels).items()}
 
 
 def reason(name: str, sweep: Sweep, ledger: Ledger) -> str | None:
     """Why a sweep has nothing of a figure to draw; None if it has."""
     try:
-        panels(name, sweep, ledger)
+        panels_of(name, sweep, ledger)
     except UnsuitedError as error:
         return str(error)
     return None
@@ -146,13 +147,13 @@ def _style() -> AbstractContextManager[None]:
 # Pages
 
 
-def pages(name: str, found: Sequence[Panel]) -> dict[str, list[Panel]]:
+def pages(name: str, panels: Sequence[Panel]) -> dict[str, list[Panel]]:
     """All panels on one page if it holds them; else pages for each data set, numbered if there are several. Panels of
     one group stay together if a page holds them."""
-    if len(found) <= MOST_PANELS:
-        return {name: list(found)}
+    if len(panels) <= MOST_PANELS:
+        return {name: list(panels)}
     stems: dict[str, list[Panel]] = {}
-    for first, some in groupby(sorted(found, key=_dataset), key=_dataset):
+    for first, some in groupby(sorted(panels, key=_dataset), key=_dataset):
         parts = list(_packed(list(some)))
         stem = f"{name}-{first}" if first else name
         stems |= {stem if len(parts) == 1 else f"{stem}-{index}": part for index, part in enumerate(parts, 1)}
@@ -163,55 +164,55 @@ def _dataset(panel: Panel) -> str:
     return panel.group[0] if panel.group else ""
 
 
-def _packed(found: Sequence[Panel]) -> list[list[Panel]]:
+def _packed(panels: Sequence[Panel]) -> list[list[Panel]]:
     """As few pages as hold them, about equally full."""
-    groups = [list(some) for _, some in groupby(found, key=lambda panel: panel.group)]
+    groups = [list(some) for _, some in groupby(panels, key=lambda panel: panel.group)]
     most = max(1, MOST_PANELS // max(map(len, groups)))
     each = math.ceil(len(groups) / math.ceil(len(groups) / most))
     parts = [list(chain(*groups[start : start + each])) for start in range(0, len(groups), each)]
     return [part[start : start + MOST_PANELS] for part in parts for start in range(0, len(part), MOST_PANELS)]
 
 
-def _page(found: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
+def _page(panels: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     from matplotlib.figure import Figure
 
-    columns = {1: 1, 2: 2, 4: 2}.get(len(found), 3)
-    rows = math.ceil(len(found) / columns)
+    columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
     width = COLUMN if columns == 1 else PAGE
-    legend = _Legend.of(found, looks, width)
+    legend = _Legend.of(panels, looks, width)
     figure = Figure(
-        figsize=(width, min(rows * _height(found, width / columns), HEIGHT) + LINE * legend.rows),
+        figsize=(width, min(rows * _height(panels, width / columns), HEIGHT) + LINE * legend.rows),
         layout="constrained",
     )
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for place, panel in enumerate(found):
+    for place, panel in enumerate(panels):
         _panel(places[place], panel, looks)
-        _share_labels(places[place], found, place, columns)
+        _share_labels(places[place], panels, place, columns)
         if panel.full_cost and panel.curves:
             _multiply_adds(places[place], panel.full_cost, labelled=place < columns)
         _annotate(places[place], _note(panel, width / columns))
-    for empty in places[len(found) :]:
+    for empty in places[len(panels) :]:
         empty.remove()
     legend.draw(figure, looks)
-    if any(panel.kind == "stack" and panel.curves for panel in found):
-        _colour_bar(figure, places[: len(found)], found)
+    if any(panel.kind == "stack" and panel.curves for panel in panels):
+        _colour_bar(figure, places[: len(panels)], panels)
     # Laid out once: each time would start from the last, and end a hair beside it.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 
 
-def _height(found: Sequence[Panel], width: float) -> float:
+def _height(panels: Sequence[Panel], width: float) -> float:
     """Of one row of panels, in inches."""
-    notes = max(len(_note(panel, width)) for panel in found)
-    above = 2 * LINE if any(panel.full_cost for panel in found) else 0
+    notes = max(len(_note(panel, width)) for panel in panels)
+    above = 2 * LINE if any(panel.full_cost for panel in panels) else 0
     return 0.6 + 0.6 * width + LINE * notes + above
 
 
-def _share_labels(axes: Axes, found: Sequence[Panel], place: int, columns: int) -> None:
+def _share_labels(axes: Axes, panels: Sequence[Panel], place: int, columns: int) -> None:
     """A label that the panel to the left, or the one below, has too stands there alone."""
-    panel, left = found[place], found[place - 1]
-    below = found[place + columns] if place + columns < len(found) else None
+    panel, left = panels[place], panels[place - 1]
+    below = panels[place + columns] if place + columns < len(panels) else None
     if place % columns and left.y_label == panel.y_label:
         axes.set_ylabel("")
     if below and below.x_label == panel.x_label:
@@ -227,8 +228,8 @@ class _Legend:
     most_columns: int
 
     @classmethod
-    def of(cls, found: Sequence[Panel], looks: Mapping[str, Look], width: float) -> _Legend:
-        curves = [curve for panel in found if panel.kind in ("lines", "steps") for curve in panel.curves]
+    def of(cls, panels: Sequence[Panel], looks: Mapping[str, Look], width: float) -> _Legend:
+        curves = [curve for panel in panels if panel.kind in ("lines", "steps") for curve in panel.curves]
         shown, spread = {curve.label for curve in curves}, any(curve.spread for curve in curves)
         labels = tuple(label for label in looks if label in shown)
         longest = max(map(len, (*labels, SPREAD if spread else "")), default=0)
@@ -254,13 +255,13 @@ class _Legend:
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
 
 
-def _colour_bar(figure: Figure, places: list[Axes], found: Sequence[Panel]) -> None:
+def _colour_bar(figure: Figure, places: list[Axes], panels: Sequence[Panel]) -> None:
     """Which prediction a layer of a stack is: by number, or where panels differ in theirs, by its place among them."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.ticker import MaxNLocator
 
-    sizes = {len(panel.curves) for panel in found if panel.curves}
+    sizes = {len(panel.curves) for panel in panels if panel.curves}
     size = max(sizes)
     scale = BoundaryNorm([index + 0.5 for index in range(size + 1)], size)
     colours = ScalarMappable(scale, ListedColormap(_depth_colours(size)))

@@ -49,10 +49,10 @@ def panels(name: str, sweep: Sweep, ledger: Ledger) -> list[Panel]:
     name that is not in FIGURES."""
     if name not in FIGURES:
         raise ValueError(f"no figure is named {name!r}; allowed: {', '.join(FIGURES)}")
-    found = FIGURES[name].panels(read(sweep, ledger))
-    if not any(panel.curves for panel in found):
+    shown = FIGURES[name].panels(read(sweep, ledger))
+    if not any(panel.curves for panel in shown):
         raise UnsuitedError("none of its trials has results yet")
-    return found
+    return shown
 
 
 def suited(sweep: Sweep) -> list[str]:
@@ -79,15 +79,15 @@ def units(results: Results) -> list[Panel]:
 
 def last_units(results: Results) -> list[Panel]:
     """The same for the last four units that predict (Figure 2b)."""
-    found = []
+    zoomed = []
     for cells in _places(results):
         predicting = range(3 * cells[0].n, 0, -cells[0].period)
         if len(predicting) > LAST_UNITS:
             first = predicting[LAST_UNITS - 1]
             last = [cell for cell in cells if cell.unit is None or cell.unit >= first]
             points = _from(first, results.errors_by_unit)
-            found.append(_zoomed(_compared(results, last, points, "units", _error(results, cells))))
-    return _some(found, f"no network has more than {LAST_UNITS} predictions")
+            zoomed.append(_zoomed(_compared(results, last, points, "units", _error(results, cells))))
+    return _some(zoomed, f"no network has more than {LAST_UNITS} predictions")
 
 
 def cost(results: Results) -> list[Panel]:
@@ -111,9 +111,9 @@ def train_loss(results: Results) -> list[Panel]:
 
 def sequence(results: Results) -> list[Panel]:
     """An EANN of the networks of one width, and OPT+ of their optima (Figure 2e, section 4.6)."""
-    found = [panel for cells in sequences.families(results.sweep.cells) if (panel := _sequence(results, cells))]
+    by_family = [panel for cells in sequences.families(results.sweep.cells) if (panel := _sequence(results, cells))]
     growth = f"networks of one width, one at least {sequences.LEAST_GROWTH:g} times as deep as another"
-    return _some(found, f"it lacks {growth}, that have a joint method and optima")
+    return _some(by_family, f"it lacks {growth}, that have a joint method and optima")
 
 
 def weights(results: Results) -> list[Panel]:
@@ -137,9 +137,9 @@ def periods(results: Results) -> list[Panel]:
 def choices(results: Results) -> list[Panel]:
     """With which probability each loss was amplified, epoch by epoch, for each strategy (Figure 4)."""
     choosing = [cell for cell in results.sweep.cells if _chooses(results, cell)]
-    found = grouped(choosing, lambda cell: (cell.dataset, cell.network, cell.method))
+    groups = grouped(choosing, lambda cell: (cell.dataset, cell.network, cell.method))
     _refuse_many(results.sweep)
-    return _some([_choices(results, cells) for cells in found.values()], "no method chooses losses to amplify")
+    return _some([_choices(results, cells) for cells in groups.values()], "no method chooses losses to amplify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +183,11 @@ def _compared(
     results: Results, cells: Sequence[Cell], points: Callable[[Cell], Points], x_label: str, y_label: str
 ) -> Panel:
     """A curve for each method of a network on a data set."""
-    found = {cell: points(cell) for cell in cells}
+    by_cell = {cell: points(cell) for cell in cells}
     curves = [
-        averaged(method, by_seed({cell: found[cell] for cell in own}), reference=own[0].unit is not None)
+        averaged(method, by_seed({cell: by_cell[cell] for cell in own}), reference=own[0].unit is not None)
         for method, own in grouped(cells, lambda cell: cell.method).items()
-        if any(found[cell] for cell in own)
+        if any(by_cell[cell] for cell in own)
     ]
     return Panel(
         kind="lines",
@@ -196,7 +196,7 @@ def _compared(
         y_label=y_label,
         curves=tuple(curves),
         group=(cells[0].dataset, cells[0].network),
-        notes=results.missing(found),
+        notes=results.missing(by_cell),
     )
 
 
@@ -232,7 +232,7 @@ def _sequence(results: Results, cells: Sequence[Cell]) -> Panel | None:
     optima = [cell for cell in cells if cell.unit is not None and members and cell.n <= members[-1].n]
     if len(networks) < 2 or not optima:
         return None
-    found = {cell: results.result(cell) for cell in (*members, *optima)}
+    by_cell = {cell: results.result(cell) for cell in (*members, *optima)}
     depths = ", ".join(str(n) for n in sorted({cell.n for cell in members}))
     panel = Panel(
         kind="steps",
@@ -242,7 +242,7 @@ def _sequence(results: Results, cells: Sequence[Cell]) -> Panel | None:
         curves=(*_sequence_curves(results, members), *_opt_plus(results, optima)),
         group=(cells[0].dataset,),
         log_x=True,
-        notes=results.missing(found),
+        notes=results.missing(by_cell),
     )
     return relative(panel, max(map(results.full_cost, members)))
 
@@ -286,11 +286,11 @@ def _best(points: Iterable[tuple[float, float]]) -> Points:
 
 
 def _periods(results: Results, cells: Sequence[Cell]) -> Panel:
-    found = {cell: results.errors_by_cost(cell) for cell in cells}
+    errors = {cell: results.errors_by_cost(cell) for cell in cells}
     curves = [
-        replace(averaged(f"period {period}", [found[cell] for cell in own]), rank=period)
+        replace(averaged(f"period {period}", [errors[cell] for cell in own]), rank=period)
         for period, own in sorted(grouped(cells, lambda cell: cell.period).items())
-        if any(found[cell] for cell in own)
+        if any(errors[cell] for cell in own)
     ]
     several = len({cell.method for cell in results.sweep.cells if cell.unit is None}) > 1
     panel = Panel(
@@ -300,7 +300,7 @@ def _periods(results: Results, cells: Sequence[Cell]) -> Panel:
         y_label=_error(results, cells),
         curves=tuple(curves),
         group=(cells[0].dataset, cells[0].method),
-        notes=results.missing(found),
+        notes=results.missing(errors),
     )
     return relative(panel, max(map(results.full_cost, cells)))
 
@@ -312,8 +312,8 @@ def _chooses(results: Results, cell: Cell) -> bool:
 
 def _choices(results: Results, cells: Sequence[Cell]) -> Panel:
     """The mean over the seeds."""
-    found = {cell: results.probabilities(cell) for cell in cells}
-    runs = [epochs for epochs in found.values() if epochs]
+    by_cell = {cell: results.probabilities(cell) for cell in cells}
+    runs = [epochs for epochs in by_cell.values() if epochs]
     curves = [
         averaged(str(index + 1), [{epoch.epoch: epoch.probabilities[index] for epoch in epochs} for epochs in runs])
         for index in range(len(runs[0][0].probabilities) if runs else 0)
@@ -325,7 +325,7 @@ def _choices(results: Results, cells: Sequence[Cell]) -> Panel:
         y_label="probability of choice",
         curves=tuple(curves),
         group=(cells[0].dataset, cells[0].network),
-        notes=((f"mean of {len(runs)} seeds",) if len(runs) > 1 else ()) + results.missing(found),
+        notes=((f"mean of {len(runs)} seeds",) if len(runs) > 1 else ()) + results.missing(by_cell),
     )
 
 
@@ -345,7 +345,7 @@ def _error(results: Results, cells: Sequence[Cell]) -> str:
     return f"{'validation' if results.config(cells[0]).data.validation else 'test'} error (%)"
 
 
-def _some(found: list[Panel], reason: str) -> list[Panel]:
-    if not found:
+def _some(shown: list[Panel], reason: str) -> list[Panel]:
+    if not shown:
         raise UnsuitedError(reason)
-    return found
+    return shown

@@ -75,13 +75,13 @@ def methods(tables: Tables) -> Table:
 def periods(tables: Tables) -> Table:
     """Table 4: a line for each metric of a network, the prediction periods side by side."""
     cells = {(cell.dataset, cell.network, cell.method): cell for cell in tables.sweep.cells if cell.unit is None}
-    found = sorted({cell.period for cell in cells.values()})
+    all_periods = sorted({cell.period for cell in cells.values()})
     lines: dict[tuple[str, str, str], dict[int, ErrorRow]] = {}
     for row in tables.errors:
         if cell := cells.get((row.dataset, row.network, row.method)):
             lines.setdefault((row.dataset, _without_period(cell), row.method), {})[cell.period] = row
     shown = [
-        (*(Entry(value=word) for word in place), Entry(value=metric), *_compared(rows, metric, found, tables))
+        (*(Entry(value=word) for word in place), Entry(value=metric), *_compared(rows, metric, all_periods, tables))
         for place, rows in lines.items()
         for metric in _average_first()
     ]
@@ -90,16 +90,16 @@ def periods(tables: Tables) -> Table:
         title=f"{_kind(tables.sweep)} {AT_FRACTIONS}; s: units from one prediction to the next",
         columns=(
             *_words("data set", "network", "method", "metric"),
-            *(Column(name=f"s={period}") for period in found),
+            *(Column(name=f"s={period}") for period in all_periods),
         ),
         rows=tuple(shown),
         notes=("*: best of the line.", *_error_notes(tables)),
     )
 
 
-def _compared(rows: Mapping[int, ErrorRow], metric: str, found: Sequence[int], tables: Tables) -> Iterable[Entry]:
+def _compared(rows: Mapping[int, ErrorRow], metric: str, all_periods: Sequence[int], tables: Tables) -> Iterable[Entry]:
     least = _least(row.errors[metric] for row in rows.values())
-    return (_error(rows.get(period), metric, least, tables) for period in found)
+    return (_error(rows.get(period), metric, least, tables) for period in all_periods)
 
 
 def _without_period(cell: Cell) -> str:
@@ -242,11 +242,11 @@ def _error(row: ErrorRow | None, metric: str, least: float | None, tables: Table
 
 def _best(tables: Tables) -> dict[tuple[str, str, str], float | None]:
     """The least errors of methods but the optima, to as many digits as are shown."""
-    found: dict[tuple[str, str, str], list[float | None]] = {}
+    by_place: dict[tuple[str, str, str], list[float | None]] = {}
     for row in tables.errors:
         for metric in METRICS if row.method not in tables.optima else ():
-            found.setdefault((row.dataset, row.network, metric), []).append(row.errors[metric])
-    return {place: _least(values) for place, values in found.items() if len(values) > 1}
+            by_place.setdefault((row.dataset, row.network, metric), []).append(row.errors[metric])
+    return {place: _least(values) for place, values in by_place.items() if len(values) > 1}
 
 
 def _least(values: Iterable[float | None]) -> float | None:

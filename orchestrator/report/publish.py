@@ -126,14 +126,14 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
 
 def headline(tables: Tables) -> dict[str, float]:
     """Numbers of the whole sweep, such as ``wins/aann/at_0.75``, by which sweeps can be compared."""
-    found = {"trials/" + state: float(tables.states[state]) for state in TrialState}
+    numbers = {"trials/" + state: float(tables.states[state]) for state in TrialState}
     for wins in tables.wins:
         if wins.wins.percent is not None:
-            found[f"wins/{wins.method}/{_at(wins.metric)}"] = wins.wins.percent
+            numbers[f"wins/{wins.method}/{_at(wins.metric)}"] = wins.wins.percent
     for increase in tables.increases:
         if increase.increase.percent is not None:
-            found[f"increase/{increase.method}/{increase.optimum}/{_at(increase.metric)}"] = increase.increase.percent
-    return {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in found.items()}  # all that MLflow takes
+            numbers[f"increase/{increase.method}/{increase.optimum}/{_at(increase.metric)}"] = increase.increase.percent
+    return {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in numbers.items()}  # all that MLflow takes
 
 
 def _at(metric: str) -> str:

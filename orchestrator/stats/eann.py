@@ -23,8 +23,8 @@ class Member:
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("units", "costs", "errors")}
         if not self.costs or len(set(counts.values())) > 1:
-            found = ", ".join(f"{count} {name}" for name, count in counts.items())
-            raise ValueError(f"{found}: must be as many, at least one")
+            lengths = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise ValueError(f"{lengths}: must be as many, at least one")
         for name, values in (("units", self.units), ("costs", self.costs)):
             if list(values) != sorted(set(values)):
                 raise ValueError(f"{name} are {values}, must be ascending")

@@ -274,14 +274,14 @@ def bootstrap_interval(
     _check_level(level)
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}, must be at least 1")
-    found = win_percentage(method_errors, baseline_errors)
-    if not found.n:
+    sample = win_percentage(method_errors, baseline_errors)
+    if not sample.n:
         return None
-    shares = np.array([found.wins, found.ties, found.losses]) / found.n
-    counts = rng.multinomial(found.n, shares, size=resamples)  # [resamples, wins | ties | losses]
-    percents = 100 * (counts[:, 0] + counts[:, 1] / 2) / found.n
+    shares = np.array([sample.wins, sample.ties, sample.losses]) / sample.n
+    counts = rng.multinomial(sample.n, shares, size=resamples)  # [resamples, wins | ties | losses]
+    percents = 100 * (counts[:, 0] + counts[:, 1] / 2) / sample.n
     low, high = np.quantile(percents, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(low=float(low), high=float(high), level=level, n=found.n, resamples=resamples)
+    return Interval(low=float(low), high=float(high), level=level, n=sample.n, resamples=resamples)
 
 
 # What the tests take for granted

@@ -91,7 +91,7 @@ def _by_epoch(costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> ChartPane
     shown = [milestone_errors(costs, epoch.test_error) for epoch in epochs]
     lines = []
     for fraction, colour in zip(MILESTONES, LIGHT_TO_DARK, strict=True):
-        errors = [error for found in shown if (error := found[fraction]) is not None]
+        errors = [error for by_fraction in shown if (error := by_fraction[fraction]) is not None]
         if errors:
             lines.append(ChartLine(label=f"at {fraction}", x=numbers, y=errors, colour=colour))
     return ChartPanel(x_label="epoch", y_label="test error in % at fractions of the cost", lines=lines)

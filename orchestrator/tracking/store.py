@@ -118,10 +118,10 @@ class Store:
     def __init__(self, uri: str, sweep: Sweep, ledger_id: str) -> None:
         _check_listening(uri)
         self._client, self._uri, self._source = client(uri), uri, str(sweep.path)
-        found = self._open_experiment(sweep, ledger_id)
-        self.experiment = str(found.experiment_id)
+        experiment = self._open_experiment(sweep, ledger_id)
+        self.experiment = str(experiment.experiment_id)
         """Its number."""
-        self.created = str(found.creation_time)
+        self.created = str(experiment.creation_time)
         """When it was made: another time tells that the server was emptied since."""
         self._runs = self._one_for_each("trial_id")
         for trial in sweep.trials:
@@ -133,8 +133,8 @@ class Store:
                 self._client.set_terminated(run.run_id, "KILLED")
 
     def _open_experiment(self, sweep: Sweep, ledger_id: str) -> Experiment:
-        found = _experiment(self._client, sweep.name, ledger_id)
-        if found is None:
+        experiment = _experiment(self._client, sweep.name, ledger_id)
+        if experiment is None:
             name = _free_name(self._client, sweep.name)
             root = artifact_root(self._uri)
             tags = {
@@ -143,15 +143,15 @@ class Store:
                 LEDGER_TAG: ledger_id,
             }
             made = self._client.create_experiment(name, f"{root}/{name}" if root else None, tags)
-            found = self._client.get_experiment(made)
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        if LEDGER_TAG not in found.tags:
-            self._client.set_experiment_tag(found.experiment_id, LEDGER_TAG, ledger_id)
+            experiment = self._client.get_experiment(made)
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        if LEDGER_TAG not in experiment.tags:
+            self._client.set_experiment_tag(experiment.experiment_id, LEDGER_TAG, ledger_id)
         for name, content in browsing.views().items():
-            if found.tags.get(VIEW_TAG + name) != content:
-                self._client.set_experiment_tag(found.experiment_id, VIEW_TAG + name, content)
-        return found
+            if experiment.tags.get(VIEW_TAG + name) != content:
+                self._client.set_experiment_tag(experiment.experiment_id, VIEW_TAG + name, content)
+        return experiment
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -161,20 +161,20 @@ class Store:
     def _one_for_each(self, tag: str) -> dict[str, _TrackedRun]:
         """The runs by that tag. Of two, as a server leaves them that makes a run when nobody waits for it any more and
         it is asked for again, the emptier is deleted."""
-        found: dict[str, _TrackedRun] = {}
+        by_value: dict[str, _TrackedRun] = {}
         for run in self._existing(f"tags.{tag} != ''"):
-            runs = sorted([_tracked(run), *filter(None, [found.get(run.data.tags[tag])])], key=_fullness)
-            found[run.data.tags[tag]] = runs.pop()
+            runs = sorted([_tracked(run), *filter(None, [by_value.get(run.data.tags[tag])])], key=_fullness)
+            by_value[run.data.tags[tag]] = runs.pop()
             for emptier in runs:
                 self._client.delete_run(emptier.run_id)
-        return found
+        return by_value
 
     def _existing(self, condition: str) -> Iterator[Run]:
         page: str | None = ""
         while page is not None:
-            found = self._client.search_runs([self.experiment], condition, page_token=page or None)
-            yield from found
-            page = found.token or None
+            runs = self._client.search_runs([self.experiment], condition, page_token=page or None)
+            yield from runs
+            page = runs.token or None
 
     def write(
         self,
@@ -261,8 +261,8 @@ class Store:
     def _log_files(self, run: _TrackedRun, config: TrialConfig, fill: Fill | None) -> None:
         """The metrics come last, so where they are, all are."""
         if run.has_files is None:
-            found = self._client.list_artifacts(run.run_id)
-            run.has_files = any(file.path == run_files.METRICS for file in found)
+            files = self._client.list_artifacts(run.run_id)
+            run.has_files = any(file.path == run_files.METRICS for file in files)
         if not fill or run.has_files:
             return
         with TemporaryDirectory() as name:
@@ -307,11 +307,11 @@ class Store:
 
     def _artifacts(self, run_id: str, below: str | None = None) -> Iterator[str]:
         """The paths of all files."""
-        for found in self._client.list_artifacts(run_id, below):
-            if found.is_dir:
-                yield from self._artifacts(run_id, found.path)
+        for artifact in self._client.list_artifacts(run_id, below):
+            if artifact.is_dir:
+                yield from self._artifacts(run_id, artifact.path)
             else:
-                yield found.path
+                yield artifact.path
 
 
 def trial_of(run_id: str, uri: str) -> str:
@@ -324,12 +324,12 @@ def trial_of(run_id: str, uri: str) -> str:
     from mlflow.exceptions import MlflowException
 
     try:
-        found = store.get_run(run_id).data.tags.get("trial_id")
+        trial_id = store.get_run(run_id).data.tags.get("trial_id")
     except MlflowException as error:
         raise UsageError(f"MLflow at {safe_uri(uri)}: {first_line(error)}") from error
-    if not found:
+    if not trial_id:
         raise UsageError(f"MLflow at {safe_uri(uri)}: run {run_id} is of no trial")
-    return str(found)
+    return str(trial_id)
 
 
 def client(uri: str) -> MlflowClient:
@@ -407,18 +407,20 @@ def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
     ledger_id = Ledger(storage).id
     try:
         _check_listening(uri)
-        found, summary = _found(client(uri), sweep, ledger_id)
+        experiment, summary = _experiment_and_summary(client(uri), sweep, ledger_id)
     except Exception as error:  # whatever MLflow raises
         raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be reached: {first_line(error)}") from error
-    if found is None:
+    if experiment is None:
         raise TrackingError(f"MLflow at {safe_uri(uri)} has no runs of a sweep named {sweep}")
-    experiment, options = f"#/experiments/{found.experiment_id}/runs", "workflowType=machine_learning"
-    views = {name: f"&viewStateShareKey={name}" if VIEW_TAG + name in found.tags else "" for name in browsing.FILTERS}
-    where = {
-        browsing.LIST: f"{experiment}?{options}{views[browsing.LIST]}",
-        browsing.CHARTS: f"{experiment}?{options}{views[browsing.CHARTS]}&compareRunsMode=CHART",
+    page, options = f"#/experiments/{experiment.experiment_id}/runs", "workflowType=machine_learning"
+    views = {
+        name: f"&viewStateShareKey={name}" if VIEW_TAG + name in experiment.tags else "" for name in browsing.FILTERS
     }
-    return where | ({"report": f"{experiment}/{summary}/artifacts/report.html?{options}"} if summary else {})
+    where = {
+        browsing.LIST: f"{page}?{options}{views[browsing.LIST]}",
+        browsing.CHARTS: f"{page}?{options}{views[browsing.CHARTS]}&compareRunsMode=CHART",
+    }
+    return where | ({"report": f"{page}/{summary}/artifacts/report.html?{options}"} if summary else {})
 
 
 def _experiment(store: MlflowClient, sweep: str, ledger_id: str) -> Experiment | None:
@@ -426,9 +428,9 @@ def _experiment(store: MlflowClient, sweep: str, ledger_id: str) -> Experiment |
     may have one of the same name; one that is nobody's was made before they were told apart."""
     from mlflow.entities import ViewType
 
-    for found in store.search_experiments(ViewType.ALL, filter_string=f"tags.{LEDGER_TAG} = '{ledger_id}'"):
-        if found.name == sweep or found.name.startswith(f"{sweep} ("):
-            return found
+    for experiment in store.search_experiments(ViewType.ALL, filter_string=f"tags.{LEDGER_TAG} = '{ledger_id}'"):
+        if experiment.name == sweep or experiment.name.startswith(f"{sweep} ("):
+            return experiment
     named = store.get_experiment_by_name(sweep)
     return named if named and (not ledger_id or LEDGER_TAG not in named.tags) else None
 
@@ -439,11 +441,11 @@ def _free_name(store: MlflowClient, sweep: str) -> str:
     return next(name for name in names if store.get_experiment_by_name(name) is None)
 
 
-def _found(store: MlflowClient, sweep: str, ledger_id: str) -> tuple[Experiment | None, str | None]:
+def _experiment_and_summary(store: MlflowClient, sweep: str, ledger_id: str) -> tuple[Experiment | None, str | None]:
     """A sweep's experiment, and the id of its summary run."""
-    found = _experiment(store, sweep, ledger_id)
-    runs = store.search_runs([found.experiment_id], f"tags.kind = '{SUMMARY}'") if found else []
-    return found, runs[0].info.run_id if runs else None
+    experiment = _experiment(store, sweep, ledger_id)
+    runs = store.search_runs([experiment.experiment_id], f"tags.kind = '{SUMMARY}'") if experiment else []
+    return experiment, runs[0].info.run_id if runs else None
 
 
 def _user() -> str:

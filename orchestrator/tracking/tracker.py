@@ -246,14 +246,14 @@ def _marks(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
     """What the ledger knows of each trial that began, in a word: it changes when there is something to tell."""
     standings = ledger.standings(trial.id for trial in sweep.trials)
     return {
-        trial.id: f"{_progress(found)}, {trial.cell.label}"
+        trial.id: f"{_progress(standing)}, {trial.cell.label}"
         for trial in sweep.trials
-        if (found := standings[trial.id]).state is not TrialState.PENDING
+        if (standing := standings[trial.id]).state is not TrialState.PENDING
     }
 
 
-def _progress(found: Standing) -> str:
-    return str(found.state) if found.state.ended else f"{found.state} {found.attempts} {found.step}"
+def _progress(standing: Standing) -> str:
+    return str(standing.state) if standing.state.ended else f"{standing.state} {standing.attempts} {standing.step}"
 
 
 def _missing(delivered: _Delivered, marks: Mapping[str, str]) -> list[str]:

@@ -109,18 +109,18 @@ def epoch_metrics(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
 
 def _usage(epoch: EpochMetrics) -> dict[str, float]:
     """As MLflow calls what its own monitor finds: in units of a million bytes."""
-    found = {
+    usage = {
         "cpu_percent": epoch.cpu_percent,
         "gpu_percent": epoch.gpu_percent,
         "memory_megabytes": epoch.memory and epoch.memory / 1e6,
         "gpu_memory_megabytes": epoch.gpu_memory and epoch.gpu_memory / 1e6,
     }
-    return {f"system/{name}": value for name, value in found.items() if value is not None}
+    return {f"system/{name}": value for name, value in usage.items() if value is not None}
 
 
 def _summary(config: TrialConfig, errors: Sequence[float]) -> dict[str, float]:
-    found = milestone_errors(trial_costs(config), errors)
-    at = {f"at_{float(fraction):.2f}": error for fraction, error in found.items() if error is not None}
+    by_fraction = milestone_errors(trial_costs(config), errors)
+    at = {f"at_{float(fraction):.2f}": error for fraction, error in by_fraction.items() if error is not None}
     return {"average": average_error(errors), **at}
 
 

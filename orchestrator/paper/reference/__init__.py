@@ -78,11 +78,11 @@ class Published:
 def published(first: str = "table6") -> dict[Place, Published]:
     """All errors of the paper; where two tables give one for the same place, that of ``first`` counts: a table, or the
     sweep of it. Of any other name, Table 6's does."""
-    found: dict[Place, Published] = {}
+    by_place: dict[Place, Published] = {}
     for table in sorted(ERROR_TABLES, key=lambda table: table != SWEEPS.get(first, first)):
         for place, error in printed_errors(table).items():
-            found.setdefault(place, Published(error=error, table=TITLES[table]))
-    return found
+            by_place.setdefault(place, Published(error=error, table=TITLES[table]))
+    return by_place
 
 
 def _place(row: Mapping[str, str]) -> Place:
