@@ -78,8 +78,8 @@ def _costs(
     n: int, c: int, units: tuple[int, ...], classes: int, channels: int, side: int, pools: bool
 ) -> tuple[int, ...]:
     transition: Transition = "pooling" if pools else "convolution"
-    found = costs_at(n, c, units, num_classes=classes, in_channels=channels, image_size=side, transition=transition)
-    return tuple(found)
+    costs = costs_at(n, c, units, num_classes=classes, in_channels=channels, image_size=side, transition=transition)
+    return tuple(costs)
 
 
 @dataclass(slots=True)
@@ -144,18 +144,18 @@ class ExponentialSequence:
         if any(member.network.training for member in self._members):
             raise ValueError("a network is in training mode: call eval() first")
         for name in ("channels", "classes"):
-            if len(found := {getattr(member, name) for member in self._members}) > 1:
-                raise ValueError(f"members have {sorted(found)} {name}, must have as many")
+            if len(counts := {getattr(member, name) for member in self._members}) > 1:
+                raise ValueError(f"members have {sorted(counts)} {name}, must have as many")
 
     def _checked_prior(self, prior: Sequence[float]) -> Tensor:
-        found = torch.as_tensor(prior, dtype=torch.float32)
+        probabilities = torch.as_tensor(prior, dtype=torch.float32)
         if (
-            found.shape != (self.classes,)
-            or not bool((found >= 0).all())
-            or not math.isclose(found.sum(), 1, rel_tol=1e-4)
+            probabilities.shape != (self.classes,)
+            or not bool((probabilities >= 0).all())
+            or not math.isclose(probabilities.sum(), 1, rel_tol=1e-4)
         ):
             raise ValueError(f"prior must be {self.classes} probabilities that sum to 1")
-        return found
+        return probabilities
 
     @property
     def classes(self) -> int:
@@ -176,12 +176,12 @@ class ExponentialSequence:
 
     def costs(self, side: int) -> tuple[int, ...]:
         """Multiply-adds of one image of ``side`` x ``side`` pixels up to and including each answer."""
-        found, spent = [], 0
+        costs, spent = [], 0
         for member in self._members:
             own = member.costs(side)
-            found += [spent + cost for cost in own[len(own) - len(member.units) :]]
+            costs += [spent + cost for cost in own[len(own) - len(member.units) :]]
             spent += own[-1]
-        return tuple(found)
+        return tuple(costs)
 
     def predict(
         self,
@@ -269,8 +269,8 @@ class ExponentialSequence:
         batch = pixels[None] if pixels.ndim == 3 else pixels
         channels = self.channels
         if batch.ndim != 4 or batch.shape[1] != channels or batch.shape[2] != batch.shape[3] or not batch.numel():
-            found = f"{str(pixels.dtype).removeprefix('torch.')} {list(pixels.shape)}"
-            raise ValueError(f"images are {found}, must be [N,{channels},S,S], or [{channels},S,S]")
+            actual = f"{str(pixels.dtype).removeprefix('torch.')} {list(pixels.shape)}"
+            raise ValueError(f"images are {actual}, must be [N,{channels},S,S], or [{channels},S,S]")
         return batch.to(self.device)
 
     def _run(self, pixels: Tensor, costs: Sequence[int], limits: _Limits, started: float) -> Iterator[_Answer]:

@@ -55,10 +55,10 @@ def digits(dataset: Dataset, paths: Sequence[Path]) -> Images:
 
     Its file is read without it: its import takes over a second.
     """
-    found = importlib.util.find_spec("sklearn")
-    if not found or not found.origin:
+    spec = importlib.util.find_spec("sklearn")
+    if not spec or not spec.origin:
         raise DataError("digits come with scikit-learn, which is not installed")
-    content = np.loadtxt(Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    content = np.loadtxt(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     images, labels = content[:, :-1].reshape(-1, 1, 8, 8).astype(np.uint8), content[:, -1].astype(np.int64)
     test = np.arange(len(labels)) % 5 == 4
     return _joined([(images[~test], labels[~test])], [(images[test], labels[test])])
@@ -180,9 +180,9 @@ def _idx(path: Path, dimensions: int) -> Bytes:
 
 
 def _entries(path: Path, content: object, *keys: str) -> list[Any]:
-    found = list(content) if isinstance(content, dict) else type(content).__name__
+    held = list(content) if isinstance(content, dict) else type(content).__name__
     if not isinstance(content, dict) or not content.keys() >= set(keys):
-        raise DataError(f"{path}: holds {found}, must hold {list(keys)}")
+        raise DataError(f"{path}: holds {held}, must hold {list(keys)}")
     return [content[key] for key in keys]
 
 

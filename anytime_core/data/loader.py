@@ -183,11 +183,11 @@ def _refuse_unfit(images: Images, name: str) -> None:
     for part in ("train", "test"):
         pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
         if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or not len(pixels):
-            found = f"{pixels.dtype} {list(pixels.shape)}"
-            raise DataError(f"{name}: {part} images are {found}, must be uint8 [N, {', '.join(map(str, shape))}]")
+            actual = f"{pixels.dtype} {list(pixels.shape)}"
+            raise DataError(f"{name}: {part} images are {actual}, must be uint8 [N, {', '.join(map(str, shape))}]")
         if labels.dtype != np.int64 or labels.shape != pixels.shape[:1]:
-            found = f"{labels.dtype} {list(labels.shape)}"
-            raise DataError(f"{name}: {part} labels are {found}, must be int64 [{len(pixels)}]")
+            actual = f"{labels.dtype} {list(labels.shape)}"
+            raise DataError(f"{name}: {part} labels are {actual}, must be int64 [{len(pixels)}]")
         if labels.min() < 0 or labels.max() >= spec.classes:
             raise DataError(
                 f"{name}: {part} labels are {labels.min()} to {labels.max()}, must be 0 to {spec.classes - 1}"

@@ -45,8 +45,7 @@ class Checkpoint:
 
     def below(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays whose names begin with ``prefix``, by what follows it."""
-        found = self.arrays.items()
-        return {name.removeprefix(prefix): array for name, array in found if name.startswith(prefix)}
+        return {name.removeprefix(prefix): array for name, array in self.arrays.items() if name.startswith(prefix)}
 
 
 def pack(checkpoint: Checkpoint) -> bytes:
@@ -86,7 +85,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 def _by_step(folder: Folder) -> dict[int, str]:
     """The names of a folder's checkpoints, newest first, undamaged or not."""
     named = ((NAME.fullmatch(name), name) for name in folder.names())
-    return dict(sorted(((int(found[1]), name) for found, name in named if found), reverse=True))
+    return dict(sorted(((int(match[1]), name) for match, name in named if match), reverse=True))
 
 
 def save(place: Place, step: int, checkpoint: Checkpoint, guard: Guard = nullcontext) -> None:
@@ -127,8 +126,8 @@ def valid(place: Place) -> Iterator[Checkpoint]:
     """
     folder = folder_at(place)
     for name in _by_step(folder).values():
-        if found := _opened(folder, name):
-            yield found
+        if checkpoint := _opened(folder, name):
+            yield checkpoint
 
 
 def _opened(folder: Folder, name: str) -> Checkpoint | None:
