@@ -138,8 +138,8 @@ def export(words: tuple[str, ...], places: Places, output: Path) -> None:
     from orchestrator.inference import export as exporting
     from orchestrator.inference import lookup
 
-    found = _find(words, places)
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} networks are given; a file holds one")
-    exporting.export(lookup.network(found[0], places.ledger, "cpu"), exporting.describe(found[0]), output)
+    trials = _find(words, places)
+    if len(trials) > 1:
+        raise UsageError(f"{len(trials)} networks are given; a file holds one")
+    exporting.export(lookup.network(trials[0], places.ledger, "cpu"), exporting.describe(trials[0]), output)
     print_written(output)

@@ -91,14 +91,14 @@ def _compared(tables: Tables, form: str) -> str:
     from orchestrator.paper import comparison
     from orchestrator.report import render
 
-    found = comparison.compare_tables(tables)
+    compared = comparison.compare_tables(tables)
     match form:
         case "json":
-            return render.as_json(comparison.comparison_rows(found))
+            return render.as_json(comparison.comparison_rows(compared))
         case "csv":
-            return render.as_csv(comparison.comparison_rows(found), comparison.COLUMNS)
+            return render.as_csv(comparison.comparison_rows(compared), comparison.COLUMNS)
         case _:
-            return render.show([comparison.comparison_table(found)], form)
+            return render.show([comparison.comparison_table(compared)], form)
 
 
 def _shown(tables: Tables, form: str, table: str) -> str:
@@ -126,9 +126,9 @@ def paper(form: str) -> None:
     from orchestrator.paper import replication
     from orchestrator.report import render
 
-    found = replication.build()
-    click.echo(render.show(found.tables, form))
+    computed = replication.build()
+    click.echo(render.show(computed.tables, form))
     if form == "table":
-        click.echo(f"\n{found.agreeing} of {found.printed} numbers are those that the paper prints.")
-    if found.agreeing < found.printed:
+        click.echo(f"\n{computed.agreeing} of {computed.printed} numbers are those that the paper prints.")
+    if computed.agreeing < computed.printed:
         sys.exit(1)

@@ -26,8 +26,8 @@ def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> 
     from orchestrator.sweepfile.load import load
 
     grid = load(sweep_file)
-    found = trace.trace(grid, trace.find(grid, " ".join(cell)), places.ledger)
-    click.echo(render_trial.trace_json(found) if form == "json" else render_trial.trace_text(found))
+    traced = trace.trace(grid, trace.find(grid, " ".join(cell)), places.ledger)
+    click.echo(render_trial.trace_json(traced) if form == "json" else render_trial.trace_text(traced))
 
 
 @click.command()
