@@ -46,13 +46,13 @@ def machines(seconds: float = HARDWARE_SECONDS) -> list[hardware.Node]:
 def _offered(node: dict[str, Any], answer: Any) -> hardware.Node:
     """As many CPUs and GPUs as Ray gives out there."""
     resources = node["Resources"]
-    found = hardware.Node(name=node["NodeManagerAddress"], cpu="", cpus=0)
+    machine = hardware.Node(name=node["NodeManagerAddress"], cpu="", cpus=0)
     if answer is not None:
         with suppress(ray.exceptions.RayError):
-            found = ray.get(answer, timeout=0)
+            machine = ray.get(answer, timeout=0)
     count = int(resources.get("GPU", 0))
     unknown = [hardware.Gpu(name="GPU", memory=0)] * count
-    return replace(found, cpus=resources.get("CPU", 0), gpus=(*found.gpus, *unknown)[:count])
+    return replace(machine, cpus=resources.get("CPU", 0), gpus=(*machine.gpus, *unknown)[:count])
 
 
 def _node(node: dict[str, Any], answer: Any, seconds: float) -> NodeReport:
