@@ -154,8 +154,8 @@ class Progress:
     def snapshot(self) -> StatusSnapshot:
         """All this for other shells."""
         running = [
-            Running(trial_id=trial_id, step=found.step, place=found.place, error=found.error)
-            for trial_id, found in list(self._running.items())
+            Running(trial_id=trial_id, step=state.step, place=state.place, error=state.error)
+            for trial_id, state in list(self._running.items())
         ]
         left = self.seconds_left()
         return StatusSnapshot(time=time.time(), seconds_left=left, running=tuple(running), errors=tuple(self._errors))
@@ -171,8 +171,8 @@ class Progress:
     def _view(self) -> Group:
         table = Table.grid(padding=(0, 2))
         running = sorted(self._running.items(), key=lambda item: item[1].place)
-        for trial_id, found in running[:SHOWN_RUNNING]:
-            table.add_row(*self._running_row(self._trials[trial_id], found))
+        for trial_id, state in running[:SHOWN_RUNNING]:
+            table.add_row(*self._running_row(self._trials[trial_id], state))
         if len(running) > SHOWN_RUNNING:
             table.add_row("", f"and {len(running) - SHOWN_RUNNING} more")
         errors = [Text(error, style="red", no_wrap=True, overflow="ellipsis") for error in list(self._errors)]

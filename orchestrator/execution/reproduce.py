@@ -91,8 +91,8 @@ def _run(record: TrialRecord, ledger: Ledger) -> TrainingRecord:
     """A record of an older version has no hash of its network, but its checkpoint may be there."""
     from anytime_core.trained import network_hash
 
-    found = str(record.provenance.get("network_hash") or "")
-    if not found:
+    digest = str(record.provenance.get("network_hash") or "")
+    if not digest:
         with suppress(CheckpointError):
-            found = network_hash(ledger.checkpoints(record.trial_id))
-    return TrainingRecord(record=record, epochs=tuple(ledger.epochs(record.trial_id)), network_hash=found)
+            digest = network_hash(ledger.checkpoints(record.trial_id))
+    return TrainingRecord(record=record, epochs=tuple(ledger.epochs(record.trial_id)), network_hash=digest)

@@ -85,9 +85,9 @@ def troubles(plan: Plan, tally: FailureTally, command: str) -> list[str]:
     for entry in plan.to_run:
         cause, words = _cause(entry, tally)
         causes[cause].append((entry, words))
-    for found in sorted(causes.values(), key=len, reverse=True):
-        entry, words = found[0]
-        such = "" if len(found) == 1 else f"{len(found)} trials, such as "
+    for cases in sorted(causes.values(), key=len, reverse=True):
+        entry, words = cases[0]
+        such = "" if len(cases) == 1 else f"{len(cases)} trials, such as "
         lines.append(f"  {such}{entry.trial.cell.label} ({entry.trial.id}): {words}")
     if command and (tally.failures or any(entry.failure for entry in plan.to_run)):
         lines += ["the failed ones alone are tried again by", f"  {command} --retry-failed"]

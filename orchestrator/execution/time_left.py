@@ -121,4 +121,4 @@ def _means(works: Iterable[Work]) -> dict[Hashable, float]:
     alike: dict[Hashable, list[float]] = defaultdict(list)
     for work in works:
         alike[work.kind].append(work.steps * work.step)
-    return {kind: fmean(found) for kind, found in alike.items()}
+    return {kind: fmean(amounts) for kind, amounts in alike.items()}

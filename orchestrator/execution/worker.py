@@ -73,10 +73,10 @@ class _Notes(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.found: dict[str, None] = {}
+        self.messages: dict[str, None] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.found[record.getMessage()] = None
+        self.messages[record.getMessage()] = None
 
     def __enter__(self) -> _Notes:
         for package in PACKAGES:
@@ -108,7 +108,7 @@ def run_trial(trial: Trial, where: WorkerContext, report: OnEpochs, line: Driver
     the checkpoint come together."""
     with _Notes() as notes:
         outcome = _attempt(trial, where, report, line or DriverLink())
-    return replace(outcome, notes=tuple(notes.found))
+    return replace(outcome, notes=tuple(notes.messages))
 
 
 def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink) -> Outcome:
@@ -204,10 +204,10 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
         on_step=epochs.step,
     )
     epochs.flush()
-    found = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}
+    provenance = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
-        found["resumed_elsewhere"] = "; ".join(places)
-    return _record(trial, where, attempt, result, found)
+        provenance["resumed_elsewhere"] = "; ".join(places)
+    return _record(trial, where, attempt, result, provenance)
 
 
 @lru_cache(maxsize=4)
