@@ -20,15 +20,15 @@ def pack(content: Mapping[str, Any]) -> bytes:
 def unpack(content: bytes) -> dict[str, Any]:
     """Raises ValueError for what is damaged. What an older version wrote has no checksum, and is taken as it is."""
     try:
-        found = json.loads(content, parse_constant=_no_number)
+        record = json.loads(content, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"it is a {type(found).__name__}")
-    seal = found.pop(SEAL, None)
-    if seal is not None and seal != _digest(found):
+    if not isinstance(record, dict):
+        raise ValueError(f"it is a {type(record).__name__}")
+    seal = record.pop(SEAL, None)
+    if seal is not None and seal != _digest(record):
         raise ValueError("checksum does not match")
-    return found
+    return record
 
 
 def _digest(content: Mapping[str, Any]) -> str:

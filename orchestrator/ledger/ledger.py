@@ -229,8 +229,8 @@ class Ledger:
         Raises StorageError where a result cannot be read.
         """
         stamps = self._stamps(trial_ids)
-        found = self._indexed(stamps) if len(stamps) > FEW else self._records_of(stamps)
-        return {name: record for name in stamps if (record := found[name])}
+        records = self._indexed(stamps) if len(stamps) > FEW else self._records_of(stamps)
+        return {name: record for name in stamps if (record := records[name])}
 
     def all_records(self) -> dict[str, TrialRecord]:
         """Of all trials that ended, whatever sweep they are of."""
@@ -567,8 +567,8 @@ def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
     """Raises TypeError unless the content is as ``asdict`` gave it."""
     value = kind(**content)
     for field in fields(value):
-        if (found := type(getattr(value, field.name)).__name__) != field.type:
-            raise TypeError(f"{field.name} is {found}, not {field.type}")
+        if (actual := type(getattr(value, field.name)).__name__) != field.type:
+            raise TypeError(f"{field.name} is {actual}, not {field.type}")
     return value
 
 

@@ -41,7 +41,7 @@ FEW = 64
 """So many files are asked for one by one sooner than all are listed."""
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Storage(Folder, Protocol):
@@ -64,7 +64,7 @@ class Storage(Folder, Protocol):
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
         """Tells one content of a file from another; of those that exist."""
 
-    def each(self, function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Like ``map``, but with what waits for a store at the same time."""
 
 
@@ -150,10 +150,9 @@ class LocalStorage(LocalFolder):
         os.replace(self.path / old, self.path / new)
 
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
-        found = ((name, _stamp(f"{self.path}/{name}")) for name in names)
-        return {name: stamp for name, stamp in found if stamp}
+        return {name: stamp for name in names if (stamp := _stamp(f"{self.path}/{name}"))}
 
-    def each(self, function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         return map(function, items)
 
 
@@ -220,7 +219,7 @@ class BucketStorage:
             self._files.delete_file(self._key(name))
 
     def names(self, below: str = "") -> list[str]:
-        return [found.base_name for found in self._listed(below)]
+        return [info.base_name for info in self._listed(below)]
 
     def _listed(self, below: str, *, deep: bool = False) -> list[fs.FileInfo]:
         from pyarrow import fs
@@ -264,7 +263,7 @@ class BucketStorage:
             infos = {name: info for name in wanted if (info := listed.get(self._key(name)))}
         return {name: (info.mtime_ns, info.size, 0) for name, info in infos.items() if info.is_file}
 
-    def each(self, function: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         with ThreadPoolExecutor(AT_ONCE, "store") as pool:  # not the one that writes, for which these may wait
             yield from pool.map(function, items)
 
