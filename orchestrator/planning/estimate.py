@@ -136,12 +136,14 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
     speeds = speeds or Speeds.of(ledger)
     disks = _Disks(ledger, speeds)
     device = {resources: device_for(resources, nodes) for resources in {it.trial.resources for it in plan.entries}}
-    found = [_estimate(entry, speeds, disks, device[entry.trial.resources]) for entry in plan.entries]
-    if all(it.seconds.value is not None for it in found):
-        found.sort(key=lambda it: (it.entry.action == "keep", -(it.seconds.value or 0)))
-    running = [it for it in found if it.entry.runs]
+    estimates = [_estimate(entry, speeds, disks, device[entry.trial.resources]) for entry in plan.entries]
+    if all(it.seconds.value is not None for it in estimates):
+        estimates.sort(key=lambda it: (it.entry.action == "keep", -(it.seconds.value or 0)))
+    running = [it for it in estimates if it.entry.runs]
     ends = dict(zip((it.entry.trial.id for it in running), _ends(running, nodes), strict=True))
-    return Outlook(estimates=tuple(replace(it, ends=ends.get(it.entry.trial.id)) for it in found), nodes=tuple(nodes))
+    return Outlook(
+        estimates=tuple(replace(it, ends=ends.get(it.entry.trial.id)) for it in estimates), nodes=tuple(nodes)
+    )
 
 
 def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device | None) -> Estimate:
@@ -239,8 +241,8 @@ class Speeds:
         return cls(
             {
                 device: {
-                    shape: _Measured(shape=shape, work=works[shape], seconds=tuple(found))
-                    for shape, found in shapes.items()
+                    shape: _Measured(shape=shape, work=works[shape], seconds=tuple(times))
+                    for shape, times in shapes.items()
                 }
                 for device, shapes in seconds.items()
             },
@@ -291,9 +293,9 @@ def _readable(group: Iterable[TrialRecord]) -> tuple[str, TrialConfig] | None:
 
 def _device_of(record: TrialRecord) -> Device | None:
     """What a trial ran on; None where that was not written down, or was more than one."""
-    found = record.provenance
-    name, threads, share = found.get("device_name"), found.get("threads"), found.get("gpu_share")
-    if not isinstance(name, str) or "resumed_elsewhere" in found:
+    provenance = record.provenance
+    name, threads, share = provenance.get("device_name"), provenance.get("threads"), provenance.get("gpu_share")
+    if not isinstance(name, str) or "resumed_elsewhere" in provenance:
         return None
     if record.result.device != "cpu":
         return Device(name=name, part=round(share * PARTS), gpu=True) if isinstance(share, float) else None
@@ -410,8 +412,8 @@ class _Disks:
         record = self._ledger.record(trial_id) if trial_id else None
         if not record or record.result.steps != steps:
             return None
-        found = sum(path.stat().st_size for path in self._ledger.folder(record.trial_id).rglob("*") if path.is_file())
-        return Quantity(value=float(found), source="measured", n=1) if found else None
+        size = sum(path.stat().st_size for path in self._ledger.folder(record.trial_id).rglob("*") if path.is_file())
+        return Quantity(value=float(size), source="measured", n=1) if size else None
 
 
 def disk_of(config: TrialConfig) -> int:

@@ -96,14 +96,14 @@ def smallest(gpus: Iterable[Gpu]) -> int:
     return min((max(gpu.memory - gpu.used, 0) if gpu.memory else 0 for gpu in gpus), default=0)
 
 
-def _given(trial: Trial, found: Share) -> Trial:
-    return replace(trial, resources=replace(trial.resources, gpus=found.gpus))
+def _given(trial: Trial, portion: Share) -> Trial:
+    return replace(trial, resources=replace(trial.resources, gpus=portion.gpus))
 
 
 def _notes(shares: Sequence[Share], nodes: Sequence[Node]) -> Iterable[str]:
-    for found, count in sorted(Counter(shares).items(), key=lambda item: item[0].k):
-        alone = "one trial a GPU" if found.k == 1 else f"{found.k} trials a GPU"
-        yield f"{alone} for {counted(count, 'trial')} ({found.reason})"
+    for portion, count in sorted(Counter(shares).items(), key=lambda item: item[0].k):
+        alone = "one trial a GPU" if portion.k == 1 else f"{portion.k} trials a GPU"
+        yield f"{alone} for {counted(count, 'trial')} ({portion.reason})"
     if without := [node.name for node in nodes if node.gpus and not node.mps]:
         yield (
             f"no NVIDIA MPS on {', '.join(without)}: trials on one GPU would only take turns, so each has one alone; "
@@ -124,8 +124,8 @@ def faults(trials: Collection[Trial], nodes: Sequence[Node]) -> list[str]:
 
 def refuse(trials: Collection[Trial], nodes: Sequence[Node]) -> None:
     """Raises ClusterError with all faults, if there are any."""
-    if found := faults(trials, nodes):
-        raise ClusterError("\n".join([*found, advice(nodes)]))
+    if lines := faults(trials, nodes):
+        raise ClusterError("\n".join([*lines, advice(nodes)]))
 
 
 def notes_on_faults(trials: Collection[Trial], nodes: Sequence[Node]) -> list[str]:
