@@ -95,7 +95,7 @@ class Notifier:
 
 def _address(webhook: str) -> str:
     """With its variables' values."""
-    return VARIABLE.sub(lambda found: os.environ.get(found[1] or found[2], ""), webhook)
+    return VARIABLE.sub(lambda match: os.environ.get(match[1] or match[2], ""), webhook)
 
 
 def _post(webhook: str, content: dict[str, str]) -> str:
