@@ -55,8 +55,8 @@ class Document:
     def refuse(self, faults: Sequence[Fault]) -> None:
         """Raises SweepError with all of them, in the order of the file, if there are any."""
         if distinct := sorted(set(faults)):
-            found = counted(len(distinct), "fault")
-            raise SweepError("\n  ".join([f"{self.path}: {found}", *map(str, distinct)]))
+            count = counted(len(distinct), "fault")
+            raise SweepError("\n  ".join([f"{self.path}: {count}", *map(str, distinct)]))
 
 
 def read(path: Path) -> Document:

@@ -21,10 +21,10 @@ from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
     document = read(path)
-    found = schema.faults(document)
+    faults = schema.faults(document)
     if isinstance(document.content, dict):
-        found += _contradictions(document)
-    document.refuse(found)
+        faults += _contradictions(document)
+    document.refuse(faults)
     file = schema.parsed(document)
     trials: dict[str, Trial] = {}
     cells: dict[Cell, str] = {}

@@ -213,14 +213,14 @@ class JointMethod(Method):
 
     def variants(self, name: str) -> dict[str, Self]:
         """One for each point of the grid, named by it."""
-        found = {}
+        variants = {}
         for point in product(*self.grid.values()):
             # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
             numbers = (int(value) if value.is_integer() else value for value in point)
             values: dict[str, Any] = dict(zip(self.grid, numbers, strict=True))
             suffix = "".join(f" {parameter}={_exact(value)}" for parameter, value in values.items())
-            found[name + suffix] = self.model_copy(update={"strategy": replace(self.strategy, **values), "grid": {}})
-        return found
+            variants[name + suffix] = self.model_copy(update={"strategy": replace(self.strategy, **values), "grid": {}})
+        return variants
 
     def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
         return [Joint(weights=self.weights or weights, strategy=self.strategy)]
@@ -318,9 +318,9 @@ def faults(document: Document) -> list[Fault]:
     """Every fault of a file but those between its parts."""
     if not isinstance(document.content, dict):
         return [document.fault((), f"must be a mapping with the keys {', '.join(SweepFile.model_fields)}")]
-    found = list(_pydantic_faults(document))
-    known = {fault.key for fault in found}
-    return found + [fault for fault in _booleans(document, document.content, ()) if fault.key not in known]
+    wrong = list(_pydantic_faults(document))
+    known = {fault.key for fault in wrong}
+    return wrong + [fault for fault in _booleans(document, document.content, ()) if fault.key not in known]
 
 
 def sound_items(document: Document, section: str) -> dict[Any, Any]:
@@ -343,13 +343,13 @@ def _sound(section: str, value: Any) -> Any:
 
 
 def _pydantic_faults(document: Document) -> Iterator[Fault]:
-    found = []
+    wrong = []
     for extra in ("forbid", "ignore"):  # an unknown key hides what else is wrong with the mapping that it is in
-        found += _refused(document, extra)
+        wrong += _refused(document, extra)
     # And so does a value of a wrong kind: without those there are, what else is there?
-    known = {fault.key for fault in found}
+    known = {fault.key for fault in wrong}
     rest = Document(document.path, _without(document.content, known, ()), document.lines)
-    return iter([*found, *(fault for fault in _refused(rest, "ignore") if fault.key not in known)])
+    return iter([*wrong, *(fault for fault in _refused(rest, "ignore") if fault.key not in known)])
 
 
 def _refused(document: Document, extra: Literal["forbid", "ignore"]) -> list[Fault]:
