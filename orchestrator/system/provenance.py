@@ -83,8 +83,8 @@ def machine(*, gpu: bool) -> dict[str, str]:
 def _gpu() -> dict[str, str]:
     import torch
 
-    found = {"device_name": torch.cuda.get_device_name(), "gpu_driver": _gpu_driver(), "cuda": torch.version.cuda}
-    return {name: value for name, value in found.items() if value}
+    facts = {"device_name": torch.cuda.get_device_name(), "gpu_driver": _gpu_driver(), "cuda": torch.version.cuda}
+    return {name: value for name, value in facts.items() if value}
 
 
 def _gpu_driver() -> str | None:

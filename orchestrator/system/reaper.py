@@ -58,12 +58,12 @@ def reap(mark: str) -> None:
 def _marked(mark: str) -> list[int]:
     import psutil
 
-    found = []
+    pids = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
+                pids.append(process.pid)
+    return pids
 
 
 def main() -> None:
