@@ -32,14 +32,14 @@ SAME = ("ray", "torch", "numpy")
 TORCH_SECONDS = 120.0
 TORCH = """
 import json, torch
-found = {"version": torch.__version__, "cuda": torch.version.cuda, "gpus": [], "error": ""}
+answer = {"version": torch.__version__, "cuda": torch.version.cuda, "gpus": [], "error": ""}
 try:
     if torch.version.cuda:
         torch.cuda.init()
-        found["gpus"] = [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]
+        answer["gpus"] = [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]
 except Exception as error:
-    found["error"] = str(error).splitlines()[0]
-print(json.dumps(found))
+    answer["error"] = str(error).splitlines()[0]
+print(json.dumps(answer))
 """
 
 
@@ -207,9 +207,9 @@ def _torch() -> Torch:
             timeout=TORCH_SECONDS,
             check=False,
         )
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return Torch(error=f"did not import in {TORCH_SECONDS:.0f} s")
     except (IndexError, ValueError):
         return Torch(error=next(iter(reversed(done.stderr.strip().splitlines())), "ended without a word"))
-    return Torch(**found | {"gpus": tuple(found["gpus"])})
+    return Torch(**answer | {"gpus": tuple(answer["gpus"])})
