@@ -80,7 +80,7 @@ class LostError(Exception):
 
 
 @dataclass(slots=True)
-class Tally:
+class SoakTally:
     """``lost`` are training steps that were made again, by the fault that came before."""
 
     injected: Counter[str] = field(default_factory=Counter)
@@ -334,8 +334,8 @@ FAULTS: dict[str, Callable[[Soak], bool]] = {
 # The whole
 
 
-def soak(folder: Path, minutes: float, seed: int, steps: int) -> Tally:
-    rng, tally = random.Random(seed), Tally()
+def soak(folder: Path, minutes: float, seed: int, steps: int) -> SoakTally:
+    rng, tally = random.Random(seed), SoakTally()
     sweep = write_sweep(folder, "undisturbed", steps)
     expected = {trial.id: trained(sweep, trial.id) for trial in sweep.trials}
     with _mlflow_server(folder) as (server, uri):
@@ -360,7 +360,7 @@ def write_sweep(folder: Path, name: str, steps: int) -> Sweep:
 
 
 def _round(
-    one: Soak, until: float, tally: Tally, expected: dict[str, list[EpochMetrics]], database: Path
+    one: Soak, until: float, tally: SoakTally, expected: dict[str, list[EpochMetrics]], database: Path
 ) -> Counter[str]:
     """The faults of one sweep. What is not as it should be goes to the tally's faults."""
     injected: Counter[str] = Counter()
@@ -505,7 +505,7 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def as_rows(tally: Tally) -> list[dict[str, Any]]:
+def as_rows(tally: SoakTally) -> list[dict[str, Any]]:
     return [
         {
             "fault": name,
