@@ -45,8 +45,11 @@ DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DEPTHS = "viridis"
 SPREAD = "± s.d. over seeds"
+LONGEST_LABEL = 44
+"""Characters of a label in a line of the legend: as many as one column holds."""
 LINE = 0.15
 """Height of a line of text, in inches."""
+MOST_TITLE_LINES = 4
 MOST_MARKERS = 15
 """On one curve; more would hide its line."""
 
@@ -181,12 +184,12 @@ def _page(panels: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     width = COLUMN if columns == 1 else PAGE
     legend = _Legend.of(panels, looks, width)
     figure = Figure(
-        figsize=(width, min(rows * _height(panels, width / columns), HEIGHT) + LINE * legend.rows),
+        figsize=(width, min(rows * _height(panels, width / columns), HEIGHT) + LINE * legend.lines),
         layout="constrained",
     )
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, panel in enumerate(panels):
-        _panel(places[place], panel, looks)
+        _panel(places[place], panel, looks, width / columns)
         _share_labels(places[place], panels, place, columns)
         if panel.full_cost and panel.curves:
             _multiply_adds(places[place], panel.full_cost, labelled=place < columns)
@@ -206,7 +209,8 @@ def _height(panels: Sequence[Panel], width: float) -> float:
     """Of one row of panels, in inches."""
     notes = max(len(_note(panel, width)) for panel in panels)
     above = 2 * LINE if any(panel.full_cost for panel in panels) else 0
-    return 0.6 + 0.6 * width + LINE * notes + above
+    titles = max(len(_title(panel, width)) for panel in panels) - 1
+    return 0.6 + 0.6 * width + LINE * (notes + titles) + above
 
 
 def _share_labels(axes: Axes, panels: Sequence[Panel], place: int, columns: int) -> None:
@@ -232,7 +236,7 @@ class _Legend:
         curves = [curve for panel in panels if panel.kind in ("lines", "steps") for curve in panel.curves]
         shown, spread = {curve.label for curve in curves}, any(curve.spread for curve in curves)
         labels = tuple(label for label in looks if label in shown)
-        longest = max(map(len, (*labels, SPREAD if spread else "")), default=0)
+        longest = min(max(map(len, (*labels, SPREAD if spread else "")), default=0), LONGEST_LABEL)
         return cls(labels, spread, max(1, int(width / (0.5 + 0.06 * longest))))
 
     @property
@@ -243,11 +247,18 @@ class _Legend:
     def rows(self) -> int:
         return math.ceil(self.entries / self.most_columns)
 
+    @property
+    def lines(self) -> int:
+        """Of text, where each row may hold a label of several."""
+        return self.rows * max((len(wrap(label, LONGEST_LABEL)) for label in self.labels), default=1)
+
     def draw(self, figure: Figure, looks: Mapping[str, Look]) -> None:
         from matplotlib.lines import Line2D
         from matplotlib.patches import Patch
 
-        handles: list[Any] = [Line2D([], [], label=label, **_line(looks[label])) for label in self.labels]
+        handles: list[Any] = [
+            Line2D([], [], label="\n".join(wrap(label, LONGEST_LABEL)), **_line(looks[label])) for label in self.labels
+        ]
         if self.spread:
             handles.append(Patch(color="#888888", alpha=0.35, linewidth=0, label=SPREAD))
         if handles:
@@ -274,8 +285,8 @@ def _colour_bar(figure: Figure, places: list[Axes], panels: Sequence[Panel]) -> 
 # Panels
 
 
-def _panel(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
-    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+def _panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], width: float) -> None:
+    axes.set(title="\n".join(_title(panel, width)), xlabel=panel.x_label, ylabel=panel.y_label)
     PAINTERS[panel.kind](axes, panel, looks)
     if panel.y_top:
         axes.set_ylim(top=panel.y_top)
@@ -288,6 +299,11 @@ def _annotate(axes: Axes, note: Sequence[str]) -> None:
     below: dict[str, Any] = {"xytext": (0, -30 if axes.get_xlabel() else -18), "textcoords": "offset points"}
     if note:
         axes.annotate("\n".join(note), (0.5, 0), xycoords="axes fraction", ha="center", va="top", **below, **NOTE)
+
+
+def _title(panel: Panel, width: float) -> list[str]:
+    """The title in lines that fit above a panel of this width in inches: its names are the user's, of any length."""
+    return wrap(panel.title, int(15 * width - 8), max_lines=MOST_TITLE_LINES, placeholder=" ...") or [""]
 
 
 def _note(panel: Panel, width: float) -> list[str]:

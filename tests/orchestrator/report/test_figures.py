@@ -7,6 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -456,3 +457,23 @@ def test_the_axis_ends_where_the_panel_does() -> None:
     with drawing._style():
         (axes, *_) = drawing._page([panel], drawing._looks([line])).axes
     assert axes.get_ylim()[1] == 10.0
+
+
+LONG = "exp3-all exploration=0.3 final_reward=0.8 gamma=0.5 mixing=0 warm_up_epochs=0"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_long_names_are_wrapped_and_lie_over_nothing(count) -> None:
+    """The names of methods are the user's, and those of grids grow with each parameter."""
+    curves = tuple(Curve(label=f"{LONG} {name}", x=(0.0, 1.0), y=(1.0, 2.0)) for name in "abc")
+    panels = [
+        Panel(kind="lines", title=f"{LONG} ({n},8) digits", x_label="epoch", y_label="share", curves=curves)
+        for n in range(count)
+    ]
+    ((_, figure),) = drawing.drawn("choices", panels).items()
+    texts = [axes.title for axes in figure.axes if axes.get_title()] + list(figure.legends)
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == count + 1
+    whole = figure.bbox
+    assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
