@@ -275,11 +275,13 @@ def _writers() -> ThreadPoolExecutor:
 
 @cache
 def _connected(address: str) -> fs.FileSystem:
-    """With ``allow_delayed_open`` a small file is one request in place of three."""
+    """With ``allow_delayed_open`` a small file is one request in place of three. The prefix, which may hold any letter,
+    is no part of a URI there; it begins the keys."""
     from pyarrow import fs
 
-    joint = "&" if "?" in address else "?"
-    return fs.FileSystem.from_uri(f"{address}{joint}allow_delayed_open=true")[0]
+    parts = urlsplit(address)
+    options = "&".join(filter(None, (parts.query, "allow_delayed_open=true")))
+    return fs.FileSystem.from_uri(f"{SCHEME}{parts.netloc}/?{options}")[0]
 
 
 @contextmanager

@@ -476,3 +476,12 @@ def _fight(storage: Storage, pace: Pace, takers: int) -> list[int]:
     for thread in threads:
         thread.join()
     return held
+
+
+@pytest.mark.parametrize("prefix", ["läufe/größe", "%6Caufe", "実験", "a+b/c&d"])
+def test_a_prefix_may_hold_any_letter(bucket, prefix) -> None:
+    storage = storage_at(bucket.replace("/runs", f"/{prefix}"))
+    storage.write("folder/file", b"content")
+    assert storage.read("folder/file") == b"content"
+    assert storage.names("folder") == ["file"]
+    assert storage.stamps(["folder/file"]).keys() == {"folder/file"}
