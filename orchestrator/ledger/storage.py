@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from anytime_core.files import Folder, Guard, LocalFolder
 from orchestrator.errors import StorageError, UsageError
+from orchestrator.ledger.silence import Silence
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -39,6 +40,8 @@ AT_ONCE = 16
 """So many requests to a store are under way at once."""
 FEW = 64
 """So many files are asked for one by one sooner than all are listed."""
+
+SILENCE = Silence()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -286,9 +289,10 @@ def _connected(address: str) -> fs.FileSystem:
 
 @contextmanager
 def _told(address: str) -> Iterator[None]:
-    """Makes what pyarrow raises an OSError with a number and a line for the user."""
+    """Makes what pyarrow raises an OSError with a number and a line for the user, and warns where it only waits."""
     try:
-        yield
+        with SILENCE.waiting_for(address):
+            yield
     except FileNotFoundError:
         raise
     except StorageError:
