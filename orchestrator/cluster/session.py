@@ -22,7 +22,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.system import limits
 from orchestrator.system.hardware import Node, other_gpus, this_machine
 from orchestrator.system.reaper import reaping
-from orchestrator.text import ADDRESSES, named
+from orchestrator.text import ADDRESSES, FromEnvironment, named
 
 CONNECT_SECONDS = 5.0
 RAY_LOGS = "/tmp/ray/session_latest/logs"
@@ -64,7 +64,7 @@ def _why_not(address: str | None, error: Exception, log_file: Path) -> str:
     """Why there is no cluster, and what to do about it."""
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if address:
-        return f"no Ray cluster at {named(address)}: {reason}; allowed: {ADDRESSES}"
+        return f"no Ray cluster at {named(address)}: {reason}; allowed: {ADDRESSES}{_way_out(address)}"
     faults = limits.likely() or [f"why is in {log_file} and {RAY_LOGS}"]
     return "\n  ".join([f"Ray cannot start on this machine: {reason}", *faults])
 
@@ -138,6 +138,11 @@ def _behind(address: str) -> str:
         client.disconnect()
 
 
+def _way_out(address: str) -> str:
+    """For a user who may not know that a variable is set."""
+    return f"; unset {address.variable} to use this machine alone" if isinstance(address, FromEnvironment) else ""
+
+
 def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes."""
     parts = urlsplit(address if "://" in address else f"//{address}")
@@ -149,7 +154,8 @@ def _check_reachable(address: str) -> None:
         try:
             socket.create_connection(target, timeout=CONNECT_SECONDS).close()
         except OSError as error:
-            raise ClusterError(f"no Ray cluster at {named(address)}: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise ClusterError(f"no Ray cluster at {named(address)}: {reason}{_way_out(address)}") from error
 
 
 class _LogFile(TextIOBase):

@@ -136,10 +136,8 @@ def notes_on_faults(trials: Collection[Trial], nodes: Sequence[Node]) -> list[st
 def advice(nodes: Sequence[Node]) -> str:
     """What there is, and what to ask for instead."""
     there = "; ".join(f"{node.name} has {node.cpus:g} CPUs and {len(node.gpus)} GPUs{_limits(node)}" for node in nodes)
-    gpus = any(node.gpus for node in nodes)
-    return (
-        f"{there}; change the sweep's resources, or give {'--cpus or --gpus' if gpus else '--gpus 0 to train on CPUs'}"
-    )
+    options = "--cpus or --gpus" if any(node.gpus for node in nodes) else "--cpus, or --gpus 0 to train on CPUs"
+    return f"{there}; change the sweep's resources, or give {options}"
 
 
 def notes_on_limits(nodes: Sequence[Node]) -> list[str]:
