@@ -256,8 +256,12 @@ def ray_nodes(address: str | None, nodes: Sequence[NodeReport], refused: str) ->
         yield Check(name="ray", state=State.PROBLEM, found=refused, mend=mend)
     for node in nodes:
         found = f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs"
-        if node.machine:
-            yield Check(name="node", state=State.OK, found=found)
+        if node.machine and node.cpus > node.machine.cpus:
+            there = f"{found}, of which its processes may use {', '.join(node.machine.limits)}"
+            mend = f"start Ray there with what it may use: ray start --num-cpus={node.machine.cpus}"
+            yield Check(name="node", state=State.WARNING, found=there, mend=mend)
+        elif node.machine:
+            yield Check(name="node", state=State.OK, found=f"{found}, {node.machine.memory / GIB:.1f} GiB of memory")
         elif node.left:
             mend = f"if it should be there, on it: ray start --address={address}"
             yield Check(name="node", state=State.WARNING, found=f"{found}: has just left the cluster", mend=mend)
