@@ -14,10 +14,10 @@ from pathlib import Path
 
 from orchestrator.system import cgroups, hardware
 
-PROCESSES = 200
-"""Processes and threads that Ray takes for itself and two workers: 180 were measured on two cores."""
-FEWEST_PROCESSES = 80
-"""With fewer it never started."""
+PROCESSES = 230
+"""Processes and threads that a sweep on two cores takes with Ray and its two workers."""
+FEWEST_PROCESSES = 170
+"""With fewer Ray does not start, or starts no worker and waits for ever."""
 FILES = 1024
 SHARED = 80 * 2**20
 """Bytes: the smallest object store that Ray makes is about that large."""

@@ -30,7 +30,7 @@ def test_where_nothing_is_short_nothing_is_said(container: Path) -> None:
     assert limits.certain() == limits.likely() == []
 
 
-@pytest.mark.parametrize(("left", "certain", "likely"), [(10, 1, 1), (150, 0, 1), (1000, 0, 0)])
+@pytest.mark.parametrize(("left", "certain", "likely"), [(10, 1, 1), (200, 0, 1), (1000, 0, 0)])
 def test_too_few_processes_in_a_container(container: Path, left: int, certain: int, likely: int) -> None:
     (container / "pids.max").write_text(f"{left + 7}\n")
     (container / "pids.current").write_text("7\n")
@@ -42,7 +42,7 @@ def test_too_few_processes_of_a_user(container: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
     monkeypatch.setattr(resource, "getrlimit", lambda what: (20, 20) if what == resource.RLIMIT_NPROC else (2**20,) * 2)
     (fault,) = limits.certain()
-    assert fault.startswith("20 more processes and threads may begin here (ulimit -u is 20), and Ray needs about 200")
+    assert fault.startswith("20 more processes and threads may begin here (ulimit -u is 20), and Ray needs about 230")
     monkeypatch.setattr(os, "getuid", lambda: 0)  # whom the limit does not bind
     assert limits.certain() == []
 
