@@ -127,11 +127,6 @@ def cpu_model() -> str:
 # GPUs
 
 
-def find_gpus() -> tuple[Gpu, ...]:
-    """Those that this process may use: all that the driver lists, or those of them that the environment names."""
-    return visible(list_gpus())
-
-
 def list_gpus() -> tuple[Gpu, ...]:
     """Those that nvidia-smi lists, in its order; none where there is no driver."""
     return parse_gpus(_nvidia_smi(f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"))
@@ -155,8 +150,8 @@ def parse_gpus(text: str) -> tuple[Gpu, ...]:
 
 
 def visible(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
-    """Those that CUDA shows to this process. As CUDA does, it takes names by the first of their letters, stops at one
-    that is none, and shows nothing where one is given twice."""
+    """Those that CUDA shows to this process. The rules are CUDA's: a name may be cut short, the first that names no
+    device ends the list, and a device that is named twice hides all."""
     given = os.environ.get(VISIBLE)
     if given is None or not gpus:
         return tuple(gpus)

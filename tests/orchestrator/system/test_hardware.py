@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.system import hardware
-from orchestrator.system.hardware import Gpu, cpu_count, find_gpus, mps_runs, this_machine
+from orchestrator.system.hardware import Gpu, cpu_count, mps_runs, this_machine
 
 Program = Callable[[str, str], None]
 EIGHT = 'for i in 0 1 2 3 4 5 6 7; do echo "NVIDIA A100, 8192$i, 10, 550.54, GPU-${i}a"; done'
@@ -44,7 +44,7 @@ def test_without_a_driver_there_is_no_gpu_and_no_mps(program: Program) -> None:
 
 def test_gpus_are_those_that_the_driver_lists(program: Program) -> None:
     program("nvidia-smi", "echo 'NVIDIA H100, 81559, 1024, 580.95'; echo 'NVIDIA H100, 81559, 0, 580.95'")
-    assert [(gpu.name, gpu.memory >> 20, gpu.used >> 20) for gpu in find_gpus()] == [
+    assert [(gpu.name, gpu.memory >> 20, gpu.used >> 20) for gpu in this_machine().gpus] == [
         ("NVIDIA H100", 81559, 1024),
         ("NVIDIA H100", 81559, 0),
     ]
@@ -83,13 +83,13 @@ def test_mps_runs_where_its_daemon_answers(program: Program, script, runs) -> No
 def test_visible_gpus_are_those_that_cuda_shows(program: Program, monkeypatch, given, places) -> None:
     program("nvidia-smi", EIGHT)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert "".join(gpu.uuid[4] for gpu in find_gpus()) == places
+    assert "".join(gpu.uuid[4] for gpu in this_machine().gpus) == places
 
 
 def test_a_slice_of_a_gpu_is_one_of_its_own_memory(program: Program, monkeypatch) -> None:
     program("nvidia-smi", SLICES)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-d8")
-    assert find_gpus() == (Gpu(name="NVIDIA A100 MIG 1g.5gb", memory=5 << 30, driver="550.54", uuid="MIG-d8"),)
+    assert this_machine().gpus == (Gpu(name="NVIDIA A100 MIG 1g.5gb", memory=5 << 30, driver="550.54", uuid="MIG-d8"),)
 
 
 def test_what_hides_gpus_is_named(program: Program, monkeypatch) -> None:
