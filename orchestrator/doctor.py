@@ -34,7 +34,7 @@ from orchestrator.ledger.storage import Location, reason
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources
 from orchestrator.system.environment import prepare_ray
-from orchestrator.text import counted
+from orchestrator.text import counted, named
 from orchestrator.tracking import store
 
 DISTRIBUTION = "anytime-orchestrator"
@@ -112,6 +112,7 @@ def examine(settings: DoctorSettings) -> list[Check]:
     places = {HERE: here} | {node.name: node.machine for node in nodes if node.machine}
     return [
         python(here),
+        machine(here),
         packages(),
         *gpus(places),
         *ray_nodes(settings.address, nodes, refused),
@@ -143,7 +144,14 @@ def _ask(address: str | None, request: Request) -> tuple[list[NodeReport], str]:
 
 
 def python(here: MachineReport) -> Check:
-    return Check(name="python", state=State.OK, found=f"{here.python}, {here.cpus} CPU cores, code {here.code}")
+    return Check(name="python", state=State.OK, found=f"{here.python}, code {here.code}")
+
+
+def machine(here: MachineReport) -> Check:
+    """What may be used here, and what keeps that from being the whole machine."""
+    have = f"{counted(here.cpus, 'CPU')}, {counted(len(here.gpus), 'GPU')}, {here.memory / GIB:.1f} GiB of memory"
+    limits = f"; this process may use {', '.join(here.limits)}" if here.limits else ""
+    return Check(name="machine", state=State.OK, found=f"{have}{limits}")
 
 
 def packages(constraints: Path = CONSTRAINTS) -> Check:
@@ -218,7 +226,7 @@ def _unusable(machine: MachineReport) -> str:
 def _usable(torch: Torch) -> str:
     if torch.cuda is None:
         return "install a CUDA build of torch: make clean, then make CONSTRAINTS= install"
-    return f"install a GPU driver for CUDA {torch.cuda}, or a torch for this driver; unset CUDA_VISIBLE_DEVICES"
+    return f"install a GPU driver for CUDA {torch.cuda}, or a torch for this driver"
 
 
 def _described(machine: MachineReport) -> str:
@@ -248,8 +256,12 @@ def ray_nodes(address: str | None, nodes: Sequence[NodeReport], refused: str) ->
         yield Check(name="ray", state=State.PROBLEM, found=refused, mend=mend)
     for node in nodes:
         label = f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs"
-        if node.machine:
-            yield Check(name="node", state=State.OK, found=label)
+        if node.machine and node.cpus > node.machine.cpus:
+            there = f"{label}, of which its processes may use {', '.join(node.machine.limits)}"
+            mend = f"start Ray there with what it may use: ray start --num-cpus={node.machine.cpus}"
+            yield Check(name="node", state=State.WARNING, found=there, mend=mend)
+        elif node.machine:
+            yield Check(name="node", state=State.OK, found=f"{label}, {node.machine.memory / GIB:.1f} GiB of memory")
         elif node.left:
             mend = f"if it should be there, on it: ray start --address={address}"
             yield Check(name="node", state=State.WARNING, found=f"{label}: has just left the cluster", mend=mend)
@@ -359,7 +371,7 @@ def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Itera
 
 def tracking(uri: str) -> Check:
     """Whether MLflow answers and can be written to."""
-    shown = store.safe_uri(uri)
+    shown = named(uri, shown=store.safe_uri(uri))
     database = store.database_file(uri)
     if database and not database.exists():
         return Check(name="mlflow", state=State.OK, found=f"{shown}: will be made when a sweep begins")

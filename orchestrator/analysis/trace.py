@@ -22,7 +22,18 @@ SHORTEST_PREFIX = 4
 MOST_CANDIDATES = 20
 """That the message on an ambiguous cell lists."""
 
-EXPLAINING = ("code_version", "data_hash", "threads", "device_name", "gpu_driver", "cuda", "python", "torch", "numpy")
+EXPLAINING = (
+    "code_version",
+    "data_hash",
+    "threads",
+    "device_name",
+    "gpu_driver",
+    "cuda",
+    "python",
+    "torch",
+    "numpy",
+    "environment",
+)
 """What of a trial's provenance may be why its bits are others than those of its rerun."""
 OF_EPOCH = ("step", "learning_rate")
 OF_PREDICTION = ("train_loss", "train_error", "test_loss", "test_error", "probabilities")
@@ -303,7 +314,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def mixed(records: Iterable[TrialRecord]) -> list[str]:
     """What the trials behind one table do not have in common, a sentence each, such as ``12 trials by code 1a2b3c, 3 by
-    4d5e6f-dirty.9f2c1d``: their code, the data of a data set, their device, torch. Empty if they have it all."""
+    4d5e6f-dirty.9f2c1d``: their code, the data of a data set, their device, torch, and the variables that change bits.
+    Empty if they have it all."""
     records = list(records)
     by_dataset: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in records:
@@ -313,6 +325,7 @@ def mixed(records: Iterable[TrialRecord]) -> list[str]:
         *(_counted(_values(own, "data_hash"), f"on {name}") for name, own in by_dataset.items()),
         _counted((record.provenance.get("device_name") or record.result.device for record in records), "on"),
         _counted(_values(records, "torch"), "with torch"),
+        _counted(_values(records, "environment", "no variable that changes bits"), "with"),
     ]
     return [note for note in notes if note]
 
@@ -334,8 +347,8 @@ def _codes(records: Sequence[TrialRecord]) -> Iterator[str]:
         yield known if shared[known] == 1 else f"{known} (sources {code})"
 
 
-def _values(records: Iterable[TrialRecord], name: str) -> Iterator[str]:
-    return (str(record.provenance.get(name) or "unknown") for record in records)
+def _values(records: Iterable[TrialRecord], name: str, absent: str = "unknown") -> Iterator[str]:
+    return (str(record.provenance.get(name) or absent) for record in records)
 
 
 def _counted(values: Iterable[str], preposition: str) -> str:

@@ -13,6 +13,7 @@ import click
 
 from anytime_core.errors import TrainerError
 from orchestrator.errors import OrchestratorError
+from orchestrator.system.environment import prepare_torch
 
 _debugging = False
 
@@ -26,6 +27,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Runs the command line. A user error is one message. Exits with 2 for bad usage or input, 1 for a failed run."""
     _show_warnings()
+    prepare_torch()
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:

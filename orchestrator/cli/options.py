@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.cli.main import set_debug
 from orchestrator.cli.parameter_types import Names, Share, StorageType
 from orchestrator.cli.places import DEFAULT_STORAGE, Places
 from orchestrator.errors import UsageError
+from orchestrator.text import ADDRESSES, FromEnvironment, named
 
 if TYPE_CHECKING:
     from orchestrator.ledger.storage import Location
 
+RAY_ADDRESS = "RAY_ADDRESS"
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -51,11 +54,32 @@ dataset = click.argument("name", metavar="DATASET", type=Names(_datasets))
 # Options
 
 
+def _with_origin(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Lets messages name the variable that gave the value."""
+    by = context.get_parameter_source(parameter.name or "")
+    if value and by is ParameterSource.ENVIRONMENT and isinstance(parameter.envvar, str):
+        return FromEnvironment(value, parameter.envvar)
+    return value
+
+
 def _checked_address(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
-    """Takes an empty address, as an unset variable leaves it, for none."""
-    if address and address != "auto" and ":" not in address:
-        raise UsageError(f"address {address}: allowed: auto, HOST:PORT, ray://HOST:PORT")
-    return address or None
+    """Takes an empty address, as an unset variable leaves it, for none. ``local`` and ``auto`` mean what they mean to
+    Ray: this machine alone, and the variable's cluster if that names one."""
+    address = _with_origin(context, parameter, address)
+    if address == "auto" and (variable := os.environ.get(RAY_ADDRESS)):
+        address = FromEnvironment(variable, RAY_ADDRESS)
+    if address and address not in ("auto", "local") and ":" not in address:
+        raise UsageError(f"{named(address, '--address')}: allowed: {ADDRESSES}")
+    return None if address in ("", "local") else address
+
+
+def check_slots(slots: int | None, address: str | None) -> None:
+    """Raises UsageError for a limit on a cluster that is there already."""
+    if slots and address:
+        raise UsageError(
+            f"--slots {slots} limits what a sweep uses of this machine, and {named(address, '--address')} names a "
+            "cluster; leave out one of them"
+        )
 
 
 def _default_data_root() -> Path:
@@ -94,6 +118,7 @@ tracking_uri = click.option(
     "--tracking-uri",
     envvar="MLFLOW_TRACKING_URI",
     show_envvar=True,
+    callback=_with_origin,
     help="MLflow server or database.  [default: SQLite in the storage folder]",
 )
 _FOLDER_OF_DATA: dict[str, Any] = {
@@ -113,12 +138,17 @@ root = click.option(
 )
 address = click.option(
     "--address",
-    envvar="RAY_ADDRESS",
+    envvar=RAY_ADDRESS,
     show_envvar=True,
     callback=_checked_address,
     help="Ray cluster.  [default: this machine alone]",
 )
 cpus = click.option("--cpus", type=click.IntRange(min=1), help="CPU cores of each trial, instead of the sweep's.")
+slots = click.option(
+    "--slots",
+    type=click.IntRange(min=1),
+    help="CPU cores of this machine to use at most, so that others have room.  [default: all that it may use]",
+)
 gpus = click.option("--gpus", type=Share(), help="Share of a GPU of each trial, or auto, instead of the sweep's.")
 md5 = click.option(
     "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."
@@ -169,5 +199,5 @@ def on_networks(metavar: str) -> Decorator:
     return together(words(metavar), with_places(tracking_uri))
 
 
-on_a_cluster = together(address, cpus, gpus)
+on_a_cluster = together(address, cpus, gpus, slots)
 as_a_predictor = together(sequence, device, threads)

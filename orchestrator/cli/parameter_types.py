@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from orchestrator.errors import UsageError
+
+
+@contextmanager
+def naming_its_variable(context: click.Context | None, parameter: click.Parameter | None) -> Iterator[None]:
+    """Adds to a UsageError the environment variable that gave the parameter's value, if one did."""
+    try:
+        yield
+    except UsageError as error:
+        by = context.get_parameter_source(parameter.name or "") if context and parameter else None
+        if by is not ParameterSource.ENVIRONMENT or parameter is None:
+            raise
+        raise UsageError(f"{error} (given by {parameter.envvar})") from error
 
 
 class Share(click.FloatRange):
@@ -30,7 +46,8 @@ class StorageType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from orchestrator.ledger.storage import checked
 
-        location = checked(value)
+        with naming_its_variable(ctx, param):
+            location = checked(value)
         return super().convert(value, param, ctx) if isinstance(location, Path) else location
 
 

@@ -11,6 +11,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.main import LastingStream, end
 from orchestrator.cli.output import print_notes, print_rows, same_command, ui_command
+from orchestrator.cli.parameter_types import naming_its_variable
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 def _checked_notify(context: click.Context, parameter: click.Parameter, given: str | None) -> Notify | None:
     from orchestrator.sweep import notify
 
-    try:
-        return notify.given(given) if given else None
-    except ValueError as error:
-        raise UsageError(f"--notify: {error}") from error
+    with naming_its_variable(context, parameter):
+        try:
+            return notify.given(given) if given else None
+        except ValueError as error:
+            raise UsageError(f"--notify: {error}") from error
 
 
 @click.command()
@@ -45,6 +47,7 @@ def sweep(
     address: str | None,
     cpus: int | None,
     gpus: float | str | None,
+    slots: int | None,
     retry_failed: bool,
     notify: Notify | None,
     check_md5: bool,
@@ -61,6 +64,7 @@ def sweep(
     from orchestrator.report.status import read_tables
     from orchestrator.sweepfile.load import load
 
+    options.check_slots(slots, address)
     grid = load(sweep_file)
     print_notes(grid)
     settings = driver.SweepSettings(
@@ -71,6 +75,7 @@ def sweep(
         check_md5=check_md5,
         cpus=cpus,
         gpus=gpus,
+        slots=slots,
         retry_failed=retry_failed,
         command=same_command(),
         notify=notify,
@@ -89,7 +94,13 @@ def sweep(
 @options.on_a_cluster
 @options.form(options.ROWS)
 def plan(
-    sweep_file: Path, places: Places, address: str | None, cpus: int | None, gpus: float | str | None, form: str
+    sweep_file: Path,
+    places: Places,
+    address: str | None,
+    cpus: int | None,
+    gpus: float | str | None,
+    slots: int | None,
+    form: str,
 ) -> None:
     """List what would run of a sweep, why, and what it would take.
 
@@ -102,18 +113,19 @@ def plan(
     from orchestrator.report import render
     from orchestrator.sweepfile.load import load
 
+    options.check_slots(slots, address)
     grid, ledger = load(sweep_file), places.ledger
     print_notes(grid)
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
     entries = planning.with_running(entries, ledger)
     trials = [entry.trial for entry in entries.to_run]
-    nodes, speeds = capacity.machines_for(trials, address), estimate.Speeds.of(ledger)
+    nodes, speeds = capacity.machines_for(trials, address, slots), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)
     outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
     if form != "table":
         print_rows(render.plan_rows(outlook), form)
         return
-    notes = (*packed.notes, *packing.notes_on_faults(trials, nodes))
+    notes = (*packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
     click.echo(render.table_text(render.plan_table(outlook, f"{sweep_file}: {planning.summary(entries)}", notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
         click.echo(f"\n{planning.power(grid)}")

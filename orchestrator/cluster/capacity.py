@@ -12,11 +12,13 @@ from orchestrator.system.environment import prepare_ray
 from orchestrator.system.hardware import Node
 
 
-def machines_for(trials: Collection[Trial], address: str | None) -> list[Node]:
-    """Finds this machine, or the nodes of the cluster at ``address``. Raises ClusterError if no cluster answers there,
-    or if none of its nodes can hold one of the trials."""
+def machines_for(trials: Collection[Trial], address: str | None, slots: int | None = None) -> list[Node]:
+    """Finds this machine, with at most ``slots`` CPUs, or the nodes of the cluster at ``address``.
+
+    Raises ClusterError if no cluster answers there, or if none of its nodes can hold one of the trials.
+    """
     if not address:
-        return [estimate.here(trials)]
+        return [estimate.here(trials, slots)]
     nodes = _ask(address)
     packing.refuse(trials, nodes)
     return nodes

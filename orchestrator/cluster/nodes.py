@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def machines(seconds: float = HARDWARE_SECONDS) -> list[hardware.Node]:
 
 
 def _offered(node: dict[str, Any], answer: Any) -> hardware.Node:
-    """As many CPUs and GPUs as Ray gives out there."""
+    """As many CPUs and GPUs as Ray gives out there: what the cluster's node was started with is its limit."""
     resources = node["Resources"]
     machine = hardware.Node(name=node["NodeManagerAddress"], cpu="", cpus=0)
     if answer is not None:
@@ -52,7 +53,7 @@ def _offered(node: dict[str, Any], answer: Any) -> hardware.Node:
             machine = ray.get(answer, timeout=0)
     count = int(resources.get("GPU", 0))
     unknown = [hardware.Gpu(name="GPU", memory=0)] * count
-    return replace(machine, cpus=resources.get("CPU", 0), gpus=(*machine.gpus, *unknown)[:count])
+    return replace(machine, cpus=resources.get("CPU", 0), gpus=(*machine.gpus, *unknown)[:count], limits=())
 
 
 def _node(node: dict[str, Any], answer: Any, seconds: float) -> NodeReport:
@@ -76,7 +77,13 @@ def _node(node: dict[str, Any], answer: Any, seconds: float) -> NodeReport:
 def _there(node: dict[str, Any], function: Any) -> Any:
     """The function as a task for that node alone, which takes none of its CPUs."""
     strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(function)
+
+    @wraps(function)
+    def there(*arguments: Any) -> Any:
+        with hardware.as_the_node():
+            return function(*arguments)
+
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(there)
 
 
 def _clock() -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import platform
 import shutil
 import socket
@@ -24,7 +23,7 @@ from uuid import uuid4
 from anytime_core.data import cache
 from anytime_core.errors import DataError
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
-from orchestrator.system.hardware import Gpu, find_gpus
+from orchestrator.system.hardware import Gpu, this_machine
 from orchestrator.system.provenance import code_version
 
 SAME = ("ray", "torch", "numpy")
@@ -66,7 +65,8 @@ class Torch:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MachineReport:
     """``storage`` is what is wrong with the storage as seen from there, "" if nothing; ``data`` the same for each data
-    set, or "not converted"; ``free`` are the bytes left where Ray puts its files."""
+    set, or "not converted"; ``free`` are the bytes left where Ray puts its files. ``cpus``, ``gpus`` and ``memory`` are
+    what may be used there, ``limits`` what keeps that from being all."""
 
     host: str
     python: str
@@ -79,6 +79,8 @@ class MachineReport:
     storage: str = ""
     answer: str = ""
     data: dict[str, str] = field(default_factory=dict)
+    memory: int = 0
+    limits: tuple[str, ...] = ()
 
 
 NOT_CONVERTED = "not converted"
@@ -105,14 +107,16 @@ class NodeReport:
 
 def look(request: Request | None = None) -> MachineReport:
     """This machine; with a request, also what it sees of the storage and the data."""
-    answer = f"node-{uuid4().hex}"
+    answer, machine = f"node-{uuid4().hex}", this_machine()
     return MachineReport(
         host=socket.gethostname(),
         python=platform.python_version(),
         packages={name: installed(name) or "none" for name in SAME},
         code=code_version(),
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        gpus=find_gpus(),
+        cpus=int(machine.cpus),
+        gpus=machine.gpus,
+        memory=machine.memory,
+        limits=machine.limits,
         torch=_torch(),
         free=shutil.disk_usage("/tmp").free,
         storage=_storage(request, answer) if request and request.token else "",
@@ -195,13 +199,9 @@ def _name(token: str, *below: str) -> str:
 
 
 def _torch() -> Torch:
-    environment = dict(os.environ)
-    if environment.get("CUDA_VISIBLE_DEVICES") == "":  # Ray hides all GPUs from a task that asked for none
-        del environment["CUDA_VISIBLE_DEVICES"]
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", TORCH],
-            env=environment,
             capture_output=True,
             text=True,
             timeout=TORCH_SECONDS,

@@ -21,7 +21,10 @@ from ray.job_config import JobConfig
 
 from orchestrator.cluster import client_server, head_watchdog
 from orchestrator.errors import ClusterError
+from orchestrator.system import limits
+from orchestrator.system.hardware import Node, other_gpus, this_machine
 from orchestrator.system.reaper import reaping
+from orchestrator.text import ADDRESSES, FromEnvironment, named
 
 CONNECT_SECONDS = 5.0
 CLIENT_SECONDS = 30.0
@@ -29,32 +32,37 @@ CLIENT_SECONDS = 30.0
 to say so."""
 CLIENT_PAUSE = 1.0
 """Seconds before it is asked again; twice as long each time."""
+RAY_LOGS = "/tmp/ray/session_latest/logs"
 
 
 @contextmanager
-def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """A Ray cluster: the one at ``address``, or one of this machine's own, which ends with the block. ``lost`` is
-    called, from a thread, once its head is gone: the calls of the block to Ray may never return.
+def cluster(
+    address: str | None, log_file: Path, lost: Callable[[], object] = lambda: None, offer: Node | None = None
+) -> Iterator[None]:
+    """A Ray cluster: the one at ``address``, or one of this machine's own, which gives out what ``offer`` has and ends
+    with the block. ``lost`` is called, from a thread, once its head is gone: the calls of the block to Ray may never
+    return.
 
-    Raises ClusterError if there is none at the address.
+    Raises ClusterError if there is none at the address, or Ray cannot start here.
     """
     if address:
         _check_reachable(address)
+    elif faults := limits.certain():
+        raise ClusterError("\n  ".join(["Ray cannot start on this machine", *faults]))
     with _LogFile(log_file) as log_to, ExitStack() as stack:
         if not address:
             stack.enter_context(_marked(stack.enter_context(reaping())))
         stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
         stack.callback(_shut_down)  # also after an interrupted start
         try:
-            options: dict[str, Any] = (
-                {"address": _behind(address)} if address else {"include_dashboard": False, "address": "local"}
-            )
+            options = {"address": _behind(address)} if address else _own(offer or this_machine())
             options["job_config"] = _OwnImports()
             with _daemons_apart():
                 ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
+        except ClusterError:
+            raise
+        except Exception as error:  # whatever Ray raises, a bare Exception among it
+            raise ClusterError(_why_not(address, error, log_file)) from error
         stack.enter_context(_logged_to(log_to))  # not before: Ray's start takes all handlers away
         with head_watchdog.watched(
             ray.get_runtime_context().gcs_address, head_watchdog.patience(own=not address), lost
@@ -72,6 +80,22 @@ def _daemons_apart() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = before
+
+
+def _why_not(address: str | None, error: Exception, log_file: Path) -> str:
+    """Why there is no cluster, and what to do about it."""
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if address:
+        return f"no Ray cluster at {named(address)}: {reason}; allowed: {ADDRESSES}{_way_out(address)}"
+    faults = limits.likely() or [f"why is in {log_file} and {RAY_LOGS}"]
+    return "\n  ".join([f"Ray cannot start on this machine: {reason}", *faults])
+
+
+def _own(offer: Node) -> dict[str, Any]:
+    """How Ray starts a cluster that gives out just that. By itself Ray counts all CPUs of the machine, whatever CPU set
+    this process has. The GPUs it counts itself where nvidia-smi does not know them, such as AMD's."""
+    known = {} if other_gpus() else {"num_gpus": len(offer.gpus)}
+    return {"include_dashboard": False, "address": "local", "num_cpus": int(offer.cpus), **known}
 
 
 class _OwnImports(JobConfig):  # type: ignore[misc]
@@ -152,20 +176,24 @@ def _served_by(address: str) -> str:
         client.disconnect()
 
 
+def _way_out(address: str) -> str:
+    """For a user who may not know that a variable is set."""
+    return f"; unset {address.variable} to use this machine alone" if isinstance(address, FromEnvironment) else ""
+
+
 def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes."""
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         target = (parts.hostname, parts.port) if parts.hostname and parts.port else None
     except ValueError as error:
-        raise ClusterError(
-            f"no Ray cluster at {address}: {error}; allowed: auto, HOST:PORT, ray://HOST:PORT"
-        ) from error
+        raise ClusterError(f"no Ray cluster at {named(address)}: {error}; allowed: {ADDRESSES}") from error
     if target:
         try:
             socket.create_connection(target, timeout=CONNECT_SECONDS).close()
         except OSError as error:
-            raise ClusterError(f"no Ray cluster at {address}: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise ClusterError(f"no Ray cluster at {named(address)}: {reason}{_way_out(address)}") from error
 
 
 class _LogFile(TextIOBase):

@@ -24,6 +24,7 @@ from orchestrator.report import publish
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
+from orchestrator.system.hardware import other_gpus
 from orchestrator.tracking.tracker import Tracker, is_current, run_links
 
 __all__ = ["SweepSettings", "report_folder", "run"]
@@ -110,9 +111,9 @@ def report_folder(ledger: Ledger, sweep: Sweep) -> Path:
 def _check_resources(plan: Plan, settings: SweepSettings) -> None:
     """Raises ClusterError for what this machine cannot have, before anything starts. What a cluster has, it is asked
     once it is there, and so is a machine whose GPUs nvidia-smi does not know."""
-    if not settings.address and not Path("/dev/kfd").exists():
+    if not settings.address and not other_gpus():
         trials = [entry.trial for entry in plan.to_run]
-        packing.refuse(trials, [estimate.here(trials)])
+        packing.refuse(trials, [estimate.here(trials, settings.slots)])
 
 
 def _check_data(plan: Plan, settings: SweepSettings) -> None:

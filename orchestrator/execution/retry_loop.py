@@ -22,6 +22,7 @@ from orchestrator.planning.plan import Plan
 from orchestrator.sweep.retries import backoff
 from orchestrator.sweep.trial import AUTO, Trial
 from orchestrator.system.environment import prepare_ray
+from orchestrator.system.hardware import Node
 from orchestrator.system.provenance import code_version, imported_from, sources
 from orchestrator.system.shutdown import Shutdown
 from orchestrator.table import duration
@@ -45,13 +46,18 @@ class RetryLoop:
         from orchestrator.execution import scheduler
 
         address, log_file = self._run.settings.address, folder / "ray.log"
-        with cluster(address, log_file, self._end_without_head), Shutdown(self._run.say) as shutdown:
+        offer = None if address else self._here(plan)
+        with cluster(address, log_file, self._end_without_head, offer), Shutdown(self._run.say) as shutdown:
             plan = self._packed(plan)
             scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
             while plan.to_run and not shutdown.requested:
                 heard = self._round(plan, shutdown, folder)
                 plan = self._next(plan, heard, shutdown)
         return shutdown.requested
+
+    def _here(self, plan: Plan) -> Node:
+        """What of this machine the trials of the plan may use."""
+        return estimate.here([entry.trial for entry in plan.to_run], self._run.settings.slots)
 
     def _packed(self, plan: Plan) -> Plan:
         """With the shares of a GPU that trials are given which leave that open."""
@@ -123,7 +129,7 @@ class RetryLoop:
             speeds = estimate.Speeds.of(self._run.ledger)
         except StorageError:  # trials run without
             return {}
-        here = [estimate.here(entry.trial for entry in plan.to_run)]
+        here = [self._here(plan)]
         steps = {
             entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
             for entry in plan.to_run

@@ -98,7 +98,7 @@ def check_fits(asked: Collection[Resources]) -> None:
         raise ClusterError(
             f"a trial {asks}, and no node has that: the cluster's "
             f"total is {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs; change the sweep's resources, or "
-            f"give {'--cpus or --gpus' if have.get('GPU') else '--gpus 0 to train on CPUs'}"
+            f"give {'--cpus or --gpus' if have.get('GPU') else '--cpus, or --gpus 0 to train on CPUs'}"
         )
 
 

@@ -15,6 +15,7 @@ from orchestrator.planning.plan import Plan, PlannedTrial
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier, Notify
 from orchestrator.sweep.retries import FailureTally
+from orchestrator.text import named
 from orchestrator.tracking.store import safe_uri
 from orchestrator.tracking.tracker import Tracker
 
@@ -30,6 +31,8 @@ class SweepSettings:
     check_md5: bool = True
     cpus: int | None = None
     gpus: float | str | None = None
+    slots: int | None = None
+    """CPUs that a cluster of the command's own gives out at most."""
     retry_failed: bool = False
     notify: Notify | None = None
     command: str = ""
@@ -66,7 +69,7 @@ class SweepRun:
         tracker = self.tracker
         if not tracker.behind and not tracker.outage:
             return []
-        uri = safe_uri(self.settings.tracking_uri)
+        uri = named(self.settings.tracking_uri, shown=safe_uri(self.settings.tracking_uri))
         what = f"{len(tracker.behind)} trials" if tracker.behind else "the report"
         return [f"MLflow at {uri} lacks {what}: {tracker.outage}; once it can be told, the same command does so"]
 

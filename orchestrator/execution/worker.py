@@ -26,6 +26,7 @@ from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, Supersed
 from orchestrator.ledger.storage import Location, reason
 from orchestrator.sweep.retries import FailureKind, classify, signature, without_numbers
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.system.environment import prepare_torch
 from orchestrator.system.provenance import imported_from, machine, sources
 from orchestrator.text import counted
 
@@ -112,6 +113,7 @@ def run_trial(trial: Trial, where: WorkerContext, report: OnEpochs, line: Driver
 
 
 def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink) -> Outcome:
+    prepare_torch()  # a cluster that was there before has an environment of its own
     ledger = Ledger(where.storage)
     try:
         if record := ledger.record(trial.id):

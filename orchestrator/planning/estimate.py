@@ -155,9 +155,9 @@ def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device
     return Estimate(entry=entry, seconds=step.times(left), disk=disks.of(entry.trial.config))
 
 
-def here(trials: Iterable[Trial]) -> Node:
-    """This machine, with its GPUs if one of the trials wants any."""
-    return this_machine(with_gpus=any(trial.resources.gpus for trial in trials))
+def here(trials: Iterable[Trial], slots: int | None = None) -> Node:
+    """This machine, with its GPUs if one of the trials wants any, and at most ``slots`` of its CPUs."""
+    return this_machine(with_gpus=any(trial.resources.gpus for trial in trials), slots=slots)
 
 
 def device_for(resources: Resources, nodes: Sequence[Node]) -> Device | None:

@@ -135,11 +135,18 @@ def notes_on_faults(trials: Collection[Trial], nodes: Sequence[Node]) -> list[st
 
 def advice(nodes: Sequence[Node]) -> str:
     """What there is, and what to ask for instead."""
-    there = "; ".join(f"{node.name} has {node.cpus:g} CPUs and {len(node.gpus)} GPUs" for node in nodes)
-    gpus = any(node.gpus for node in nodes)
-    return (
-        f"{there}; change the sweep's resources, or give {'--cpus or --gpus' if gpus else '--gpus 0 to train on CPUs'}"
-    )
+    there = "; ".join(f"{node.name} has {node.cpus:g} CPUs and {len(node.gpus)} GPUs{_limits(node)}" for node in nodes)
+    options = "--cpus or --gpus" if any(node.gpus for node in nodes) else "--cpus, or --gpus 0 to train on CPUs"
+    return f"{there}; change the sweep's resources, or give {options}"
+
+
+def notes_on_limits(nodes: Sequence[Node]) -> list[str]:
+    """Tells what of each machine is not to be used, and why."""
+    return [f"{node.name} offers {', '.join(node.limits)}" for node in nodes if node.limits]
+
+
+def _limits(node: Node) -> str:
+    return f" ({', '.join(node.limits)})" if node.limits else ""
 
 
 def _fault(resources: Resources, trials: Sequence[Trial]) -> str:

@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
+from orchestrator.system.environment import changing_bits
 from orchestrator.system.hardware import cpu_model
 
 CODE = ("anytime_core", "orchestrator")
@@ -74,9 +75,10 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def machine(*, gpu: bool) -> dict[str, str]:
     """What of this machine and its software can change the bits: ``device_name``, the versions of python, torch and
-    numpy, and for a GPU those of its driver and of CUDA."""
+    numpy, for a GPU those of its driver and of CUDA, and where there are any the variables of ``environment``."""
+    given = {"environment": found} if (found := changing_bits()) else {}
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
-    return (_gpu() if gpu else {"device_name": cpu_model()}) | versions
+    return (_gpu() if gpu else {"device_name": cpu_model()}) | versions | given
 
 
 @lru_cache

@@ -31,6 +31,7 @@ from orchestrator.ledger.storage import Location, local_folder
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.system.environment import prepare_mlflow
+from orchestrator.text import FromEnvironment, named
 from orchestrator.tracking import pyfunc, run_files
 from orchestrator.tracking import views as browsing
 
@@ -65,7 +66,7 @@ def check_uri(uri: str) -> str:
         parts = urlsplit(uri)
         scheme, port = parts.scheme.partition("+")[0], parts.port
     except ValueError as error:
-        raise UsageError(f"tracking URI {safe_uri(uri)!r}: {error}") from error
+        raise UsageError(f"{_named(uri)}: {error}") from error
     fault = None
     if scheme not in SCHEMES:
         fault = f"must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}"
@@ -76,8 +77,12 @@ def check_uri(uri: str) -> str:
     elif scheme != "sqlite" and (not parts.hostname or port == 0):
         fault = "must name a host"
     if fault:
-        raise UsageError(f"tracking URI {safe_uri(uri)!r}: {fault}")
+        raise UsageError(f"{_named(uri)}: {fault}")
     return uri
+
+
+def _named(uri: str) -> str:
+    return named(uri, "tracking URI", safe_uri(uri) if isinstance(uri, FromEnvironment) else repr(safe_uri(uri)))
 
 
 def safe_uri(text: str) -> str:
@@ -326,9 +331,9 @@ def trial_of(run_id: str, uri: str) -> str:
     try:
         trial_id = store.get_run(run_id).data.tags.get("trial_id")
     except MlflowException as error:
-        raise UsageError(f"MLflow at {safe_uri(uri)}: {first_line(error)}") from error
+        raise UsageError(f"MLflow at {named(uri, shown=safe_uri(uri))}: {first_line(error)}") from error
     if not trial_id:
-        raise UsageError(f"MLflow at {safe_uri(uri)}: run {run_id} is of no trial")
+        raise UsageError(f"MLflow at {named(uri, shown=safe_uri(uri))}: run {run_id} is of no trial")
     return str(trial_id)
 
 
@@ -409,9 +414,11 @@ def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
         _check_listening(uri)
         experiment, summary = _experiment_and_summary(client(uri), sweep, ledger_id)
     except Exception as error:  # whatever MLflow raises
-        raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be reached: {first_line(error)}") from error
+        raise TrackingError(
+            f"MLflow at {named(uri, shown=safe_uri(uri))} cannot be reached: {first_line(error)}"
+        ) from error
     if experiment is None:
-        raise TrackingError(f"MLflow at {safe_uri(uri)} has no runs of a sweep named {sweep}")
+        raise TrackingError(f"MLflow at {named(uri, shown=safe_uri(uri))} has no runs of a sweep named {sweep}")
     page, options = f"#/experiments/{experiment.experiment_id}/runs", "workflowType=machine_learning"
     views = {
         name: f"&viewStateShareKey={name}" if VIEW_TAG + name in experiment.tags else "" for name in browsing.FILTERS

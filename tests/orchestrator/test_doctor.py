@@ -119,6 +119,37 @@ def test_a_node_that_does_not_answer_is_named() -> None:
     assert check.found == "10.0.0.2: 8 CPUs, 0 GPUs: no answer in 180 s"
 
 
+def test_a_node_that_gives_out_more_cpus_than_it_may_use_is_a_warning() -> None:
+    machine = replace(MACHINE, cpus=4, limits=("4 of 8 CPUs by the CPU set of this process",))
+    (check,) = doctor.ray_nodes("auto", [replace(NODE, machine=machine)], "")
+    assert check.state is State.WARNING
+    assert "8 CPUs, 0 GPUs, of which its processes may use 4 of 8 CPUs by the CPU set" in check.found
+    assert check.mend.endswith("ray start --num-cpus=4")
+
+
+def test_a_node_is_told_with_its_memory() -> None:
+    (check,) = doctor.ray_nodes("auto", [replace(NODE, machine=replace(MACHINE, memory=16 * GIB))], "")
+    assert (check.state, check.found) == (State.OK, "one (10.0.0.2): 8 CPUs, 0 GPUs, 16.0 GiB of memory")
+
+
+def test_this_machine_is_told_as_far_as_it_may_be_used() -> None:
+    check = doctor.machine(replace(MACHINE, memory=16 * GIB, limits=("8 of 128 CPUs by the CPU set of this process",)))
+    assert check.found.startswith("8 CPUs, 0 GPUs, 16.0 GiB of memory; this process may use 8 of 128 CPUs by ")
+
+
+def test_gpus_that_the_environment_hides_are_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on one of eight with CUDA_VISIBLE_DEVICES=3."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nfor i in 0 1 2 3 4 5 6 7; do echo 'NVIDIA A100, 81920, 10, 550.54'; done\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(probe, "_torch", lambda: Torch(version="2.13.0", cuda="12.6", gpus=("NVIDIA A100",)))
+    here = probe.look()
+    assert len(here.gpus) == 1
+    assert states(doctor.gpus({HERE: here})) == [State.OK]
+
+
 def test_a_node_that_has_left_is_a_warning() -> None:
     (check,) = doctor.ray_nodes("auto", [replace(NODE, machine=None, left=True)], "")
     assert check.state is State.WARNING

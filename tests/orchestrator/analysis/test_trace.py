@@ -468,6 +468,12 @@ def test_what_is_mixed_is_counted_the_most_frequent_first(make_trial, make_recor
     assert mixed(svhn) == ["1 trial on svhn y, 1 on z", "1 trial on CPU, 1 on GPU"]
 
 
+def test_variables_that_change_bits_are_counted_and_their_absence_is_no_unknown(make_trial, make_record) -> None:
+    one = {"code_version": "a", "torch": "2.1"}
+    found = mixed(records(make_trial, make_record, one, one, {**one, "environment": "MKL_CBWR=AVX2"}))
+    assert found == ["2 trials with no variable that changes bits, 1 with MKL_CBWR=AVX2"]
+
+
 def test_what_was_not_written_down_is_unknown(make_trial, make_record) -> None:
     found = mixed(records(make_trial, make_record, {"code_version": "a", "torch": "2"}, {}))
     assert found == ["1 trial by code a, 1 by unknown", "1 trial with torch 2, 1 with unknown"]

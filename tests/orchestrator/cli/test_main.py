@@ -92,11 +92,12 @@ def test_a_broken_sweep_is_one_message_and_exit_code_2(orchestrate, tmp_path, co
         (["sweep", QUICKSTART, "--gpus", "2"], "2.0 is not in the range 0<=x<=1"),
         (
             ["plan", QUICKSTART, "--address", "localhost"],
-            "error: address localhost: allowed: auto, HOST:PORT, ray://HOST:PORT\n",
+            "error: --address localhost: allowed: local (this machine alone), auto, HOST:PORT, ray://HOST:PORT\n",
         ),
+        (["sweep", QUICKSTART, "--slots", "0"], "0 is not in the range x>=1"),
         (
-            ["sweep", QUICKSTART, "--address", "local"],
-            "error: address local: allowed: auto, HOST:PORT, ray://HOST:PORT\n",
+            ["sweep", QUICKSTART, "--slots", "2", "--address", "there:6379"],
+            "error: --slots 2 limits what a sweep uses of this machine, and --address there:6379 names a cluster; ",
         ),
         (["ui", QUICKSTART, "--tracking-uri", "http://["], "tracking URI 'http://[': Invalid IPv6 URL"),
         (["ui", QUICKSTART, "--port", "0"], "0 is not in the range 1<=x<=65535"),
@@ -110,6 +111,29 @@ def test_bad_usage_is_one_message_and_exit_code_2(orchestrate, arguments, messag
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert TRACEBACK not in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value", "message"),
+    [
+        ("plan", "RAY_ADDRESS", "nowhere", "error: RAY_ADDRESS=nowhere: allowed: local (this machine alone), auto, "),
+        ("ui", "MLFLOW_TRACKING_URI", "databricks", "error: MLFLOW_TRACKING_URI=databricks: must begin with one of "),
+        ("ui", "MLFLOW_TRACKING_URI", "ftp://me:secret@h/x", "error: MLFLOW_TRACKING_URI=ftp://me:***@h/x: must begin"),
+        ("plan", "ORCHESTRATE_STORAGE", "ftp://x", "s3://BUCKET/PREFIX (given by ORCHESTRATE_STORAGE)\n"),
+        ("sweep", "ORCHESTRATE_NOTIFY", "'", "error: --notify: No closing quotation (given by ORCHESTRATE_NOTIFY)\n"),
+    ],
+)
+def test_a_value_of_the_environment_is_named_with_its_variable(orchestrate, command, variable, value, message) -> None:
+    done = orchestrate(command, QUICKSTART, **{variable: value})
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+@pytest.mark.parametrize(("given", "variable"), [("local", ""), ("", "local"), ("auto", "local"), ("local", "there:1")])
+def test_local_is_this_machine_alone_as_for_ray(orchestrate, given, variable) -> None:
+    address = ["--address", given] if given else []
+    done = orchestrate("plan", QUICKSTART, *address, RAY_ADDRESS=variable)
+    assert "makespan on 1 node" in done.out
 
 
 def test_a_traceback_is_shown_if_asked_for(orchestrate) -> None:

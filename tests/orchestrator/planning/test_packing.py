@@ -111,7 +111,7 @@ def test_all_that_no_node_can_hold_is_refused_at_once(make_trial) -> None:
     assert str(refused.value).splitlines() == [
         "each of 2 trials asks for 32 CPUs and 0 GPUs, and no node has that",
         "a trial asks for 1 CPU and 0.5 GPUs, and no node has that",
-        "box has 16 CPUs and 0 GPUs; change the sweep's resources, or give --gpus 0 to train on CPUs",
+        "box has 16 CPUs and 0 GPUs; change the sweep's resources, or give --cpus, or --gpus 0 to train on CPUs",
     ]
     packing.refuse(trials[3:], [BOX])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.system.reaper import reaping
+from orchestrator.system.reaper import MARK, Family, reaping
 
 REPOSITORY = Path(__file__).parents[3]
 PROGRAM = """
@@ -25,6 +25,31 @@ with reaping() as mark:
     subprocess.Popen(fork, env=os.environ | dict(mark), start_new_session=True)
     subprocess.Popen(sleep)  # without the mark: none of our business
     print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+DISGUISED = """
+import os, subprocess, sys
+from orchestrator.system.reaper import reaping
+# The child overwrites its environment, as Ray's agents do; its parent leaves it after so many seconds.
+hide = '''
+import ctypes, sys, time
+text = open("/proc/self/stat").read().rpartition(")")[2].split()
+start, end = int(text[47]), int(text[48])
+ctypes.memset(start, 0, end - start)
+print("hidden", flush=True)
+time.sleep(600)
+'''
+parent = '''
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, start_new_session=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(float(sys.argv[2]))
+'''
+with reaping() as mark:
+    command = [sys.executable, "-c", parent, hide, *sys.argv[1:]]
+    subprocess.Popen(command, env=os.environ | dict(mark), start_new_session=True)
     sys.stdin.read()
 """
 
@@ -74,3 +99,37 @@ def test_the_block_ends_what_it_left() -> None:
     with reaping() as mark:
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ | dict(mark))
     assert process.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds its environment as Linux tells it")
+@pytest.mark.parametrize(
+    "left",
+    [
+        600,  # its parent lives, and has the mark
+        3,  # its parent is gone, and was there long enough to be seen
+    ],
+)
+def test_a_process_that_hides_its_mark_ends_too(left: float) -> None:
+    command = [sys.executable, "-c", DISGUISED, str(left)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout
+        hidden = psutil.Process(int(process.stdout.readline()))
+        assert MARK not in hidden.environ()
+        if left < 600:
+            wait_until(lambda: hidden.ppid() in (1, process.pid) or not alive([psutil.Process(hidden.ppid())]))
+        process.kill()
+        wait_until(lambda: not alive([hidden]))
+
+
+def test_a_number_that_is_used_again_is_another_process() -> None:
+    """What has the pid of one that was known, and another start, is not touched."""
+    family = Family("no such mark")
+    sleep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    known = psutil.Process(sleep.pid)
+    known._create_time = (known._create_time or known.create_time()) - 1
+    known._ident = (known.pid, known._ident[1] - 1)
+    family._known.add(known)
+    family.end()
+    assert alive([psutil.Process(sleep.pid)])
+    sleep.kill()
+    sleep.wait()
