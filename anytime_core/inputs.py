@@ -1,7 +1,7 @@
-"""What may be asked of a trained network, by whichever door: which images, and under which limits.
+"""Checks the images and the limits that a trained network is given.
 
-The predictor, ``orchestrate predict``, the model in MLflow and the exported file all check by this one copy. It imports
-the standard library and numpy alone, as ``orchestrate export`` packs it beside the runner of an exported file.
+The predictor, ``orchestrate predict``, the model in MLflow and the exported file share this one copy. It imports the
+standard library and numpy alone, because ``orchestrate export`` packs it beside the runner of an exported file.
 
 Shapes: N images, C channels, S x S pixels.
 """
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+"""Seconds in each unit that a deadline may have."""
 ALLOWED = {"deadline": "a positive number of seconds", "confidence": "above 0 and at most 1"}
 NUMBERS = "uif"
-"""numpy's kinds of types that pixels may have."""
+"""The kinds of numpy's types that pixels may have."""
 
 
 # Images
@@ -29,17 +30,20 @@ NUMBERS = "uif"
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """The images that a network takes: pixels run from 0 to ``brightest``. What is None is not known, nor checked."""
+    """The images that a network takes: C ``channels`` of S = ``size`` by S pixels, from 0 to ``brightest``.
+
+    A ``size`` or ``brightest`` of None is unknown, and nothing checks it.
+    """
 
     channels: int
     size: int | None = None
     brightest: float | None = None
 
     def batch(self, images: Any, *, brightest: float | None = None) -> np.ndarray:
-        """Images [N,C,S,S], [C,S,S] or, of one channel, [S,S] -> [N,C,S,S], in a type that torch and ONNX Runtime read.
+        """Checks images and gives a copy that torch and ONNX Runtime can read.
 
-        ``brightest`` is the white of these images where it is not that of the data set: they are scaled to it. Raises
-        ValueError for what are no such images.
+        Takes [N,C,S,S], [C,S,S] or, with one channel, [S,S] of numbers; gives [N,C,S,S] of bytes or floats. With
+        ``brightest``, it takes pixels from 0 to that and scales them to those of the data set. Raises ValueError.
         """
         try:
             given = np.asarray(images)
@@ -50,21 +54,24 @@ class ImageSpec:
         return np.asarray(self.scaled(_plain(given.reshape(self.batch_shape(given.shape))), brightest))
 
     def batch_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of the same images as a batch."""
+        """Gives the shape [N,C,S,S] that the same images have as a batch."""
         return (*(1,) * (4 - len(shape)), *shape)
 
     def scaled(self, pixels: Any, brightest: float | None) -> Any:
-        """Pixels, an array or a tensor, from 0 to ``brightest`` as those of the data set, which end at its own."""
+        """Scales pixels of an array or a tensor, from 0 to ``brightest``, to those of the data set."""
         if brightest is None or self.brightest is None or brightest == self.brightest:
             return pixels
-        # Rounding may lead past the end.
+        # Rounding may lead past the brightest.
         return (pixels * (1.0 * self.brightest) / float(brightest)).clip(0, self.brightest)
 
     def check(
         self, kind: str, shape: Sequence[int], extremes: np.ndarray | None, *, brightest: float | None = None
     ) -> None:
-        """Raises ValueError unless images of this type, shape, and least and greatest value are such as the network
-        takes. ``extremes`` are None where there are no numbers, and NaN where a NaN is among them."""
+        """Raises ValueError unless the network takes images of this type, this shape and these values.
+
+        ``kind`` is the name of the type. ``extremes`` [2] are the least and the greatest value: None without numbers,
+        NaN if one of the values is.
+        """
         if brightest is not None:
             self._check_brightest(brightest)
         end = self.brightest if brightest is None else brightest
@@ -88,7 +95,7 @@ class ImageSpec:
         return len(shape) >= 2 and batch[1:] == (self.channels, side, side)
 
     def _advice(self, extremes: np.ndarray) -> str:
-        """How to give images that look as if their white were not that of the data set."""
+        """Says how to give images that seem to have another white than the data set; else is empty."""
         low, high = extremes
         if self.brightest is None or low < 0 or not np.isfinite(high):
             return ""
@@ -110,7 +117,7 @@ def _no_numbers(extremes: np.ndarray | None) -> bool:
 
 
 def _range(shape: Sequence[int], extremes: np.ndarray | None) -> str:
-    """The values that are given, in words."""
+    """Describes the values that the images have."""
     if extremes is None:
         return " without any value" if 0 in shape else ""
     if not np.isfinite(extremes).all():
@@ -119,7 +126,7 @@ def _range(shape: Sequence[int], extremes: np.ndarray | None) -> str:
 
 
 def _plain(given: np.ndarray) -> np.ndarray:
-    """A copy as bytes or floats of this machine's byte order. Raises ValueError where that changes a number."""
+    """Copies numbers into bytes or floats of this machine's byte order. Raises ValueError if that changes a number."""
     if given.dtype.kind == "f" and given.dtype.itemsize > 8:
         plain = given.astype(np.float64)
         if not (plain == given).all():
@@ -131,12 +138,12 @@ def _plain(given: np.ndarray) -> np.ndarray:
 
 
 def _shown(value: Any) -> str:
-    """As short as it is exact."""
+    """Writes a number without loss, and without the ``.0`` of a whole one."""
     return str(value).removesuffix(".0")
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array in an .npy file. Raises OSError, and ValueError for a file of another kind or a damaged one."""
+    """Reads the array in an .npy file. Raises OSError, and ValueError for a damaged file or another kind of file."""
     with path.open("rb") as file:
         start = file.read(len(np.lib.format.MAGIC_PREFIX))
         file.seek(0)
@@ -146,7 +153,7 @@ def read_array(path: Path) -> np.ndarray:
             array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
         except OSError:
             raise
-        except Exception as error:  # a header is Python, and what is wrong in it nearly any error
+        except Exception as error:  # numpy parses the header as Python, which raises errors of many types
             if "Object arrays" in str(error):
                 raise ValueError("holds objects, must be an .npy file with one array of numbers") from error
             raise ValueError(f"is a damaged .npy file ({_first_line(error)}), must be a whole one") from error
@@ -167,7 +174,7 @@ def _kind_of(start: bytes) -> str:
 
 
 def seconds(text: str) -> float:
-    """Of ``5ms``, ``0.1s`` or ``250us``. Raises ValueError."""
+    """Reads a deadline such as ``5ms``, ``0.1s`` or ``250us``. Raises ValueError."""
     found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s)", text.strip())
     if not found or not float(found[1]):
         raise ValueError(f"deadline is {text!r}, must be a time such as 5ms, 0.1s or 250us")
@@ -175,7 +182,7 @@ def seconds(text: str) -> float:
 
 
 def limits_of(deadline: str | None, budget: float | None, confidence: float | None) -> dict[str, float | None]:
-    """The limits that ``refine`` takes, by name, of what a user has typed. Raises ValueError with all that is wrong."""
+    """Turns what a user typed into the limits of ``refine``, by name. Raises ValueError with every fault."""
     faults, end = [], None
     try:
         end = None if deadline is None else seconds(deadline)
@@ -188,7 +195,7 @@ def limits_of(deadline: str | None, budget: float | None, confidence: float | No
 
 
 def check_limits(deadline: float | None, budget: float | None, confidence: float | None) -> None:
-    """``deadline`` is in seconds. Raises ValueError with all that is wrong with them."""
+    """Raises ValueError with every fault of the limits. ``deadline`` is in seconds."""
     if faults := _faults(deadline, budget, confidence):
         raise ValueError("; ".join(faults))
 
@@ -200,7 +207,7 @@ def _faults(deadline: float | None, budget: float | None, confidence: float | No
 
 
 def _fault(name: str, value: Any) -> str:
-    """What is wrong with a value; nothing if nothing is."""
+    """Describes the fault of a value; is empty if it has none."""
     allowed = ALLOWED.get(name, "a positive number")
     if isinstance(value, Real) and not isinstance(value, bool):
         number = float(value)
@@ -210,18 +217,18 @@ def _fault(name: str, value: Any) -> str:
 
 
 def affordable(costs: Sequence[int], budget: float) -> int:
-    """The index of the last answer within a budget: up to 1 a part of the cost of all; -1 for none."""
-    # Half a multiply-add: parts such as 0.1 are not exact.
+    """Gives the index of the last answer within a budget, or -1. Up to 1, a budget is a part of the last cost."""
+    # Half a multiply-add makes up for parts such as 0.1, which are not exact.
     limit = budget * costs[-1] + 0.5 if budget <= 1 else budget
     return sum(cost <= limit for cost in costs) - 1
 
 
 def seconds_late(taken: float, deadline: float | None) -> float:
-    """By how much an answer that has taken so many seconds has missed its deadline; 0 for one in time."""
+    """Gives the seconds by which an answer that took ``taken`` seconds missed its deadline; 0 if it was in time."""
     return 0.0 if deadline is None else max(0.0, taken - deadline)
 
 
 def late(taken: float, deadline: float | None) -> str:
-    """The same in words, to follow on the time that was taken; nothing for an answer in time."""
+    """Says the same in words; is empty if the answer was in time."""
     missed = seconds_late(taken, deadline)
     return f"{1000 * missed:.1f} ms after the deadline" if missed else ""

@@ -133,8 +133,8 @@ class ExponentialSequence:
 
     def __init__(self, networks: Sequence[TrainedNetwork], *, prior: Sequence[float] | None = None) -> None:
         """``prior`` are the probabilities [K] that are the answer before the first prediction; without them there is
-        none. Runs once where the size of an image is known, as the first call takes longest. Raises ValueError, also
-        unless each network is deeper than the one before."""
+        none. Runs once if the networks know the size of an image, because the first run takes longest. Raises
+        ValueError, also unless each network is deeper than the one before."""
         depths = [0, *(network.predicting_units[-1] for network in networks)]
         if len(depths) == 1 or depths != sorted(set(depths)):
             raise ValueError(f"members are {depths[1:]} units deep, must be at least one, and ascending")
@@ -173,7 +173,7 @@ class ExponentialSequence:
 
     @property
     def spec(self) -> ImageSpec:
-        """What images it takes."""
+        """The images that it takes."""
         return self._members[0].spec
 
     @property
@@ -213,20 +213,21 @@ class ExponentialSequence:
             latest = deque(self._answers(images, started, deadline, budget, confidence, stop, brightest), maxlen=1)
             if latest:
                 return latest[0].prediction()
+        taken, shape = time.perf_counter() - started, np.shape(images)
         if self._prior is None:
             given = {"deadline": deadline, "budget": budget, "confidence": confidence, "stop": stop}
             limits = ", ".join(name for name, value in given.items() if value is not None)
             raise TooEarlyError(
-                f"interrupted ({limits}) before the first prediction, and there is no prior; at the earliest it is "
-                f"there after {self.costs(images.shape[-1])[0]} multiply-adds"
+                f"interrupted ({limits}) before the first prediction, after {1000 * taken:.1f} ms, and there is no "
+                f"prior; at the earliest it is there after {self.costs(shape[-1])[0]} multiply-adds"
             )
-        count = 1 if images.ndim < 4 else len(images)
+        count = 1 if len(shape) < 4 else shape[0]
         return Prediction(
             index=PRIOR,
             member=0,
             unit=0,
             cost=0,
-            seconds=time.perf_counter() - started,
+            seconds=taken,
             probabilities=self._prior.to(self.device).expand(count, -1),
         )
 
@@ -253,7 +254,7 @@ class ExponentialSequence:
         - ``stop`` is set, which another thread may do.
 
         So a deadline or a stop is overrun by at most one unit; on CUDA each unit is waited for. Any number of threads
-        may call at once. Raises ValueError for images that are not of ``spec``, and limits that cannot be.
+        may call at once. Raises ValueError for images that do not fit ``spec``, and for limits out of range.
         """
         started = time.perf_counter()
         return _one_by_one(self._answers(images, started, deadline, budget, confidence, stop, brightest))
@@ -281,7 +282,7 @@ class ExponentialSequence:
         return self._run(pixels, costs, limits, started) if limits.last >= 0 else iter(())
 
     def _pixels(self, images: Tensor | np.ndarray, brightest: float | None) -> Tensor:
-        """Checked, [N,C,S,S], on the device."""
+        """Checks images and puts them on the device as [N,C,S,S]. Raises ValueError."""
         if not isinstance(images, Tensor):
             return torch.as_tensor(self.spec.batch(images, brightest=brightest)).to(self.device)
         kind = str(images.dtype).removeprefix("torch.")
@@ -328,13 +329,13 @@ def _one_by_one(answers: Iterator[_Answer]) -> Iterator[Prediction]:
 
 
 def _extremes(images: Tensor) -> np.ndarray | None:
-    """The least and the greatest value, NaN where one is among them; None where there are no numbers."""
+    """Gives the least and the greatest value [2], NaN if one of the values is; None without numbers."""
     if not images.numel() or images.is_complex() or images.dtype == torch.bool:
         return None
     values = images.detach()
-    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of which torch finds no least one
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch finds no least one of these
         values = values.long()
-    elif values.is_floating_point() and values.dtype != torch.float64:  # numpy has not all of the short ones
+    elif values.is_floating_point() and values.dtype != torch.float64:  # numpy lacks some of the short types
         values = values.float()
     found: np.ndarray = torch.stack(torch.aminmax(values)).cpu().numpy()
     return found

@@ -22,14 +22,14 @@ from anytime_core.training.checkpoint import Place
 class TrainedNetwork(nn.Module):
     """A network with the normalisation it was trained with. ``predicting_units`` are its predictions, first to last.
 
-    ``spec`` says what images it takes, for those who check them: the network itself does not.
+    ``spec`` describes the images that it takes. A predictor checks them; the network itself does not.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, network: AnytimeResNet, normalise: Normalisation, spec: ImageSpec | None = None) -> None:
-        """Without a ``spec``, only the number of channels is known."""
+        """Without a ``spec``, it knows only the number of channels."""
         super().__init__()
         self.network = network
         self.spec = spec or ImageSpec(network.stem.in_channels)

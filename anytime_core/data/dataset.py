@@ -78,5 +78,5 @@ class Dataset:
 
     @property
     def spec(self) -> ImageSpec:
-        """What images a network that was trained on it takes."""
+        """The images that a network takes which was trained on this data set."""
         return ImageSpec(self.channels, self.size, self.brightest)

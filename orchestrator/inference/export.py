@@ -36,7 +36,7 @@ OPSET, IR_VERSION = 17, 8
 """Of 2022: older runtimes read them too."""
 MAIN = "from anytime_runner import main\n\nmain()\n"
 INPUTS = ("from anytime_core.inputs import ", "from anytime_inputs import ")
-"""The line by which the runner imports its checks, here and in the archive, where this package is not."""
+"""How the runner imports its checks: here, and in the archive, which runs without this package."""
 TIME = (1980, 1, 1, 0, 0, 0)
 """Of all files in the archive: equal networks are equal files."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".jpg", ".jpeg")
 SUFFIXES = (*PICTURES, ".npy")
 FORMATS = ("PNG", "JPEG")
-"""Pillow's names. It knows others, for some of which it starts programs."""
+"""The formats that Pillow may open, by its names. For some of the others it starts programs."""
 MODES = {1: ("L", "grey"), 3: ("RGB", "colour")}
 """By the number of channels: Pillow's name for such an image, and ours."""
 EXIF_ORIENTATION = 0x0112
@@ -41,9 +41,9 @@ def is_image(word: str) -> bool:
 
 
 def paths_of(words: Sequence[str]) -> list[Path]:
-    """The images among words. Raises UsageError for files of another kind, and where there is none."""
+    """Picks the images among words. Raises UsageError for files of another kind, and if there is no image."""
     allowed = f"allowed: files that end in {', '.join(SUFFIXES)}"
-    # A sweep file may end in anything, and is the first word.
+    # The first word may be a sweep file.
     if others := [word for word in words[1:] if not is_image(word) and Path(word).suffix and Path(word).is_file()]:
         raise UsageError("\n".join(f"{word}: is no image; {allowed}" for word in others))
     paths = [Path(word) for word in words if is_image(word)]
@@ -60,12 +60,12 @@ def read(
     background: str | None = None,
     brightest: float | None = None,
 ) -> list[Picture]:
-    """The images of all files. Raises UsageError with what is wrong with each.
+    """Reads the images of all files. Raises UsageError with what is wrong with each.
 
-    An .npy file holds pixels as the data set has them, [S,S], [C,S,S] or [N,C,S,S]; with ``brightest``, pixels from 0
-    to that are scaled to those. A picture is turned by its EXIF orientation and made grey or coloured as the data set
-    is; its values, of 8 or 16 bits, become those up to the data set's brightest. Its size must fit, unless it is to be
-    resized. It must be opaque, unless there is a ``background``, which is black or white.
+    An .npy file holds pixels as the data set has them, [S,S], [C,S,S] or [N,C,S,S], or from 0 to ``brightest``; the
+    latter are scaled. A picture is turned by its EXIF orientation and made grey or coloured as the data set is. Its
+    values, of 8 or 16 bits, become those from 0 to the data set's brightest. It must have the data set's size, unless
+    ``resize`` is set, and be opaque, unless there is a ``background``: black or white.
     """
     found: list[Picture] = []
     faults: list[str] = []
@@ -86,9 +86,9 @@ def read(
 def _array(path: Path, dataset: Dataset, brightest: float | None) -> list[Picture]:
     given = read_array(path)
     pixels = dataset.spec.batch(given, brightest=brightest)
-    notes = (
-        [] if brightest in (None, dataset.brightest) else [f"values of 0 to {brightest:g} as 0 to {dataset.brightest}"]
-    )
+    notes = []
+    if brightest not in (None, dataset.brightest):
+        notes.append(f"values of 0 to {brightest:g} as 0 to {dataset.brightest}")
     if 0 < pixels.max() <= 1 < dataset.brightest:
         notes.append(f"nearly black: no value is above 1 of {dataset.brightest}")
     if given.ndim < 4:
@@ -97,24 +97,15 @@ def _array(path: Path, dataset: Dataset, brightest: float | None) -> list[Pictur
 
 
 def _picture(path: Path, dataset: Dataset, resize: bool, background: str | None) -> Picture:
-    from PIL import Image
-
     mode, word = MODES[dataset.channels]
-    size = (dataset.size, dataset.size)
     opened, notes = _upright(path)
     if opened.mode.startswith("I"):
         notes.append("16 bits as 8")
     elif opened.mode != mode:
         notes.append(f"{opened.mode} as {word}")
     fitting = _opaque(_of_eight_bits(opened), background, notes).convert(mode)
-    if fitting.size != size:
-        was = f"{fitting.width} x {fitting.height} pixels"
-        if not resize:
-            raise ValueError(
-                f"is {was}, and those of {dataset.name} are {dataset.size} x {dataset.size}; --resize makes it fit"
-            )
-        fitting = fitting.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
-        notes.append(f"{was} resized to {dataset.size} x {dataset.size}")
+    if fitting.size != (dataset.size, dataset.size):
+        fitting = _resized(fitting, dataset, resize, notes)
     pixels: np.ndarray = (
         np.asarray(fitting, np.uint8).reshape(dataset.size, dataset.size, dataset.channels).transpose(2, 0, 1)
     )
@@ -124,8 +115,19 @@ def _picture(path: Path, dataset: Dataset, resize: bool, background: str | None)
     return Picture(name=str(path), pixels=pixels, notes=tuple(notes))
 
 
+def _resized(image: PillowImage, dataset: Dataset, resize: bool, notes: list[str]) -> PillowImage:
+    """Makes a picture of another size fit and notes that. Raises ValueError unless ``resize`` is set."""
+    from PIL.Image import Resampling
+
+    was, side = f"{image.width} x {image.height} pixels", dataset.size
+    if not resize:
+        raise ValueError(f"is {was}, and those of {dataset.name} are {side} x {side}; --resize makes it fit")
+    notes.append(f"{was} resized to {side} x {side}")
+    return image.resize((side, side), Resampling.BILINEAR, reducing_gap=None)
+
+
 def _upright(path: Path) -> tuple[PillowImage, list[str]]:
-    """A picture as viewers show it, and notes. Raises OSError, and ValueError for a file that is none."""
+    """Opens a picture as viewers show it, with notes. Raises OSError, and ValueError for what is no whole picture."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -140,20 +142,20 @@ def _upright(path: Path) -> tuple[PillowImage, list[str]]:
         count = int((re.search(r"\d+", str(error)) or ["0"])[0])
         allowed = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
         raise ValueError(f"is a picture of {count:,} pixels, must have at most {allowed}") from error
-    except UnidentifiedImageError as error:  # whose words name the file
+    except UnidentifiedImageError as error:  # its words name the file
         raise ValueError(f"is no {' or '.join(FORMATS)} picture") from error
     except OSError as error:
-        if error.errno:  # of the file system
+        if error.errno:  # the file system's, not Pillow's
             raise
         raise ValueError(f"is a damaged picture ({error})") from error
-    except Exception as error:  # what Pillow raises of a damaged file is nearly anything
+    except Exception as error:  # Pillow raises errors of many types for damaged files
         raise ValueError(f"is a damaged picture ({error})") from error
     notes = [f"turned by its EXIF orientation, {orientation}"] if orientation in range(2, 9) else []
     return upright, [*notes, *([f"the first of {frames} frames"] if frames > 1 else [])]
 
 
 def _of_eight_bits(image: PillowImage) -> PillowImage:
-    """Pillow cuts grey values of 16 bits at 255; here they are scaled. It scales colours of 16 bits itself."""
+    """Scales grey values of 16 bits, which Pillow would cut at 255. Pillow itself scales colours of 16 bits."""
     from PIL import Image
 
     if not image.mode.startswith("I"):
@@ -167,8 +169,11 @@ def _of_eight_bits(image: PillowImage) -> PillowImage:
 
 
 def _opaque(image: PillowImage, background: str | None, notes: list[str]) -> PillowImage:
-    """The picture on a background, which is noted. Raises ValueError where it needs one and none is given, as it would
-    show something else on each; and where nothing is to be seen on it."""
+    """Puts a picture on a background and notes that.
+
+    Raises ValueError if a transparent picture has no background, because it shows something else on each, and if it
+    shows nothing on the one it has.
+    """
     from PIL import Image
 
     if not image.has_transparency_data:

@@ -34,7 +34,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-# `export` packs this module beside this one and changes this line: see export.INPUTS.
+# `export` packs that module beside this one and changes this line (export.INPUTS).
 from anytime_core.inputs import ImageSpec, affordable, check_limits, late, limits_of, read_array
 
 MANIFEST = "manifest.json"
@@ -86,7 +86,7 @@ class Network:
                 for stage in self.manifest["stages"]
             ]
         self.costs = [stage["cost"] for stage in self.manifest["stages"] if stage["cost"] is not None]
-        # Files of before the checks do not say how bright pixels are.
+        # Older files do not say how bright pixels may be.
         self.spec = ImageSpec(self.manifest["channels"], self.manifest["size"], self.manifest.get("brightest"))
         self.predict(np.zeros((self.spec.channels, self.manifest["size"], self.manifest["size"]), np.float32))
 
@@ -113,7 +113,7 @@ class Network:
         No other unit begins once ``deadline`` seconds have passed since this call, the next prediction would cost more
         than ``budget`` (up to 1 a part of the cost of all, above that multiply-adds of one image), in all images some
         class has at least the probability ``confidence``, or another thread has set ``stop``. Any number of threads may
-        call at once. Raises ValueError for images or limits that cannot be.
+        call at once. Raises ValueError for other images, and for limits out of range.
         """
         started = time.perf_counter()
         check_limits(deadline, budget, confidence)
@@ -166,9 +166,10 @@ def main() -> None:
 
 
 def _answer(network: Network, images: np.ndarray, limits: dict[str, Any]) -> None:
-    """Prints each prediction. ``images`` [N,C,S,S] are checked, and as the data set has them."""
+    """Prints each prediction. ``images`` [N,C,S,S] must have been checked and scaled."""
     brightest = network.spec.brightest
     network.predict(images, brightest=brightest)  # the first call with so many images takes longest
+    started = time.perf_counter()
     answers = list(network.refine(images, brightest=brightest, **limits))
     for answer in answers:
         names = ", ".join(network.manifest["classes"][index] for index in answer.classes)
@@ -178,7 +179,7 @@ def _answer(network: Network, images: np.ndarray, limits: dict[str, Any]) -> Non
             + (f"  {missed}" if missed else "")
         )
     if not answers:
-        sys.exit("interrupted before the first prediction")
+        sys.exit(f"interrupted before the first prediction, after {1000 * (time.perf_counter() - started):.1f} ms")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ class Limits:
 
     @classmethod
     def of(cls, deadline: str | None, budget: float | None, confidence: float | None) -> Limits:
-        """``deadline`` such as ``5ms``. Raises UsageError with all that is wrong."""
+        """Takes limits as a user types them, ``deadline`` such as ``5ms``. Raises UsageError with every fault."""
         try:
             limits = limits_of(deadline, budget, confidence)
         except ValueError as error:
@@ -64,8 +65,8 @@ def answer(
     last = predictions[-1]
     count = f"prediction {len(predictions)} of {len(predictor.units)}"
     missed = late(last["seconds"], limits.deadline)
-    time = f", {1000 * last['seconds']:.1f} ms, {missed}" if missed else ""
-    say(f"answer: {last['answer']} ({last['probability']:.4f}), {count}{time}\n")
+    taken = f", {1000 * last['seconds']:.1f} ms, {missed}" if missed else ""
+    say(f"answer: {last['answer']} ({last['probability']:.4f}), {count}{taken}\n")
     return {
         "image": picture.name,
         "networks": names,
@@ -83,8 +84,9 @@ def rows(
     where there is none."""
     dataset, found = DATASETS[members[0].config.data.name], False
     names, costs = dataset.class_names, predictor.costs(dataset.size)
+    started = time.perf_counter()
     try:
-        # Its pixels are checked, and are as the data set has them, however dark it is.
+        # `images.read` has checked and scaled the pixels: with `brightest`, dark ones are not refused here.
         for prediction in predictor.refine(picture.pixels, brightest=dataset.brightest, **limits.as_arguments()):
             found = True
             yield {
@@ -101,14 +103,15 @@ def rows(
     except ValueError as error:
         raise UsageError(str(error)) from error
     if not found:
-        raise TooEarlyError(f"{picture.name}: {_too_early(costs, limits)}")
+        raise TooEarlyError(f"{picture.name}: {_too_early(costs, limits, time.perf_counter() - started)}")
 
 
-def _too_early(costs: Sequence[int], limits: Limits) -> str:
+def _too_early(costs: Sequence[int], limits: Limits, taken: float) -> str:
+    """``taken`` are the seconds until the network was interrupted."""
     if limits.budget is not None and (limits.budget if limits.budget > 1 else limits.budget * costs[-1]) < costs[0]:
         least = math.ceil(1e4 * costs[0] / costs[-1]) / 1e4
         return f"budget is {limits.budget:g}; the first prediction costs {least:g} of all, {costs[0]:,} multiply-adds"
-    return "the deadline passed before the first prediction was there"
+    return f"the deadline passed before the first prediction was there, after {1000 * taken:.1f} ms"
 
 
 def line(row: Row, several: bool) -> str:

@@ -49,7 +49,7 @@ class AnytimeModel:
 
     def _probabilities(self, images: np.ndarray, budget: float) -> np.ndarray:
         """[N,L,K] of the predictions within the budget."""
-        # All images were looked at together: a batch of them may be dark.
+        # `predict` has checked all images together. With `brightest`, a batch may be dark.
         brightest = self.predictor.spec.brightest
         answers = list(self.predictor.refine(images, budget=budget, brightest=brightest)) if 0 < budget <= 1 else []
         if not answers:

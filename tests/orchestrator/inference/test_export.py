@@ -112,7 +112,7 @@ def test_the_file_runs_by_itself_where_this_package_is_not(tmp_path) -> None:
 
 
 def told(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """By the exported file in a folder, where only what numpy and onnxruntime need is on the path."""
+    """Runs the exported file in a folder, with only numpy, onnxruntime and what they need on the path."""
     code = (
         "import sys, runpy; sys.modules['torch'] = sys.modules['anytime_core'] = sys.modules['orchestrator'] = None;"
         "sys.argv[0] = 'network.zip'; runpy.run_path('network.zip', run_name='__main__')"
