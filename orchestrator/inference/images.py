@@ -188,8 +188,8 @@ def _opaque(image: PillowImage, background: str | None, notes: list[str]) -> Pil
     if background is None:
         one = f" and everywhere else {tuple(map(int, seen[0]))}" if (seen == seen[0]).all() else ""
         raise ValueError(
-            f"is transparent in parts{one}, so what it shows depends on what is behind it; must be opaque: "
-            "save it on a background such as the data set's images have, or give --background black or white"
+            f"is transparent in parts{one}, so what it shows depends on what is behind it; must be opaque: save it "
+            "with ink and background as the data set's images have them, or give --background black or white"
         )
     on = Image.alpha_composite(Image.new("RGBA", layers.size, background), layers).convert("RGB")
     if len(np.unique(np.asarray(on).reshape(-1, 3), axis=0)) == 1:
