@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Event
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from anytime_core.config import Transition
 from anytime_core.cost import costs_at
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
+from anytime_core.inputs import ImageSpec, affordable, check_limits
 from anytime_core.model.stages import stages
 from anytime_core.trained import TrainedNetwork
 
@@ -66,6 +66,7 @@ class _Member:
         self.units = tuple(unit for unit in self.predicting_units if unit > after)
         self.classes = len(predicting[-1].bias) if predicting[-1].bias is not None else 0
         self.channels = network.network.stem.in_channels
+        self.spec = network.spec
 
     def costs(self, side: int) -> tuple[int, ...]:
         """Of all of its predictions, answers or not."""
@@ -132,13 +133,16 @@ class ExponentialSequence:
 
     def __init__(self, networks: Sequence[TrainedNetwork], *, prior: Sequence[float] | None = None) -> None:
         """``prior`` are the probabilities [K] that are the answer before the first prediction; without them there is
-        none. Raises ValueError, also unless each network is deeper than the one before."""
+        none. Runs once if the networks know the size of an image, because the first run takes longest. Raises
+        ValueError, also unless each network is deeper than the one before."""
         depths = [0, *(network.predicting_units[-1] for network in networks)]
         if len(depths) == 1 or depths != sorted(set(depths)):
             raise ValueError(f"members are {depths[1:]} units deep, must be at least one, and ascending")
         self._members = tuple(_Member(network, after) for network, after in zip(networks, depths, strict=False))
         self._refuse_unlike()
         self._prior = None if prior is None else self._checked_prior(prior)
+        if self.spec.size:
+            self.predict(torch.zeros(self.spec.channels, self.spec.size, self.spec.size))
 
     def _refuse_unlike(self) -> None:
         if any(member.network.training for member in self._members):
@@ -146,6 +150,8 @@ class ExponentialSequence:
         for name in ("channels", "classes"):
             if len(counts := {getattr(member, name) for member in self._members}) > 1:
                 raise ValueError(f"members have {sorted(counts)} {name}, must have as many")
+        if len(specs := {member.spec for member in self._members}) > 1:
+            raise ValueError(f"members take different images, must take the same: {', '.join(map(str, specs))}")
 
     def _checked_prior(self, prior: Sequence[float]) -> Tensor:
         probabilities = torch.as_tensor(prior, dtype=torch.float32)
@@ -164,6 +170,11 @@ class ExponentialSequence:
     @property
     def channels(self) -> int:
         return self._members[0].channels
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The images that it takes."""
+        return self._members[0].spec
 
     @property
     def device(self) -> torch.device:
@@ -191,6 +202,7 @@ class ExponentialSequence:
         budget: float | None = None,
         confidence: float | None = None,
         stop: Event | None = None,
+        brightest: float | None = None,
     ) -> Prediction:
         """The latest answer when the first of the limits is reached, or the last one of all.
 
@@ -198,23 +210,24 @@ class ExponentialSequence:
         """
         started = time.perf_counter()
         with torch.inference_mode():
-            latest = deque(self._answers(images, started, deadline, budget, confidence, stop), maxlen=1)
+            latest = deque(self._answers(images, started, deadline, budget, confidence, stop, brightest), maxlen=1)
             if latest:
                 return latest[0].prediction()
+        taken, shape = time.perf_counter() - started, np.shape(images)
         if self._prior is None:
             given = {"deadline": deadline, "budget": budget, "confidence": confidence, "stop": stop}
             limits = ", ".join(name for name, value in given.items() if value is not None)
             raise TooEarlyError(
-                f"interrupted ({limits}) before the first prediction, and there is no prior; at the earliest it is "
-                f"there after {self.costs(images.shape[-1])[0]} multiply-adds"
+                f"interrupted ({limits}) before the first prediction, after {1000 * taken:.1f} ms, and there is no "
+                f"prior; at the earliest it is there after {self.costs(shape[-1])[0]} multiply-adds"
             )
-        count = 1 if images.ndim == 3 else len(images)
+        count = 1 if len(shape) < 4 else shape[0]
         return Prediction(
             index=PRIOR,
             member=0,
             unit=0,
             cost=0,
-            seconds=time.perf_counter() - started,
+            seconds=taken,
             probabilities=self._prior.to(self.device).expand(count, -1),
         )
 
@@ -226,11 +239,13 @@ class ExponentialSequence:
         budget: float | None = None,
         confidence: float | None = None,
         stop: Event | None = None,
+        brightest: float | None = None,
     ) -> Iterator[Prediction]:
         """The answers one by one, as they are computed; what is not asked for is not computed.
 
-        ``images`` are [N,C,S,S], or one as [C,S,S]: pixels as the data set has them, such as bytes from 0 to 255, in
-        any type of number. They are normalised here as in training. No other unit begins once
+        ``images`` are [N,C,S,S], or one as [C,S,S], or [S,S] of one channel: pixels as the data set has them, such as
+        bytes from 0 to 255, in any type of number. They are normalised here as in training. With ``brightest``, pixels
+        from 0 to that are scaled to those of the data set, such as from 0 to 1. No other unit begins once
 
         - ``deadline`` seconds have passed since this call,
         - the next answer would cost more than ``budget``: up to 1 a part of the cost of all, above that multiply-adds
@@ -239,10 +254,10 @@ class ExponentialSequence:
         - ``stop`` is set, which another thread may do.
 
         So a deadline or a stop is overrun by at most one unit; on CUDA each unit is waited for. Any number of threads
-        may call at once. Raises ValueError for images or limits that cannot be.
+        may call at once. Raises ValueError for images that do not fit ``spec``, and for limits out of range.
         """
         started = time.perf_counter()
-        return _one_by_one(self._answers(images, started, deadline, budget, confidence, stop))
+        return _one_by_one(self._answers(images, started, deadline, budget, confidence, stop, brightest))
 
     def _answers(
         self,
@@ -252,26 +267,30 @@ class ExponentialSequence:
         budget: float | None,
         confidence: float | None,
         stop: Event | None,
+        brightest: float | None,
     ) -> Iterator[_Answer]:
         """As ``refine``, in the caller's own mode."""
-        pixels = self._pixels(images)
+        check_limits(deadline, budget, confidence)
+        pixels = self._pixels(images, brightest)
         costs = self.costs(pixels.shape[-1])
         limits = _Limits(
-            end=math.inf if deadline is None else started + _positive("deadline", deadline),
-            last=len(costs) - 1 if budget is None else _affordable(costs, budget),
-            confidence=math.inf if confidence is None else _share("confidence", confidence),
+            end=math.inf if deadline is None else started + deadline,
+            last=len(costs) - 1 if budget is None else affordable(costs, budget),
+            confidence=math.inf if confidence is None else confidence,
             stop=stop,
         )
         return self._run(pixels, costs, limits, started) if limits.last >= 0 else iter(())
 
-    def _pixels(self, images: Tensor | np.ndarray) -> Tensor:
-        pixels = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))
-        batch = pixels[None] if pixels.ndim == 3 else pixels
-        channels = self.channels
-        if batch.ndim != 4 or batch.shape[1] != channels or batch.shape[2] != batch.shape[3] or not batch.numel():
-            actual = f"{str(pixels.dtype).removeprefix('torch.')} {list(pixels.shape)}"
-            raise ValueError(f"images are {actual}, must be [N,{channels},S,S], or [{channels},S,S]")
-        return batch.to(self.device)
+    def _pixels(self, images: Tensor | np.ndarray, brightest: float | None) -> Tensor:
+        """Checks images and puts them on the device as [N,C,S,S]. Raises ValueError."""
+        if not isinstance(images, Tensor):
+            return torch.as_tensor(self.spec.batch(images, brightest=brightest)).to(self.device)
+        kind = str(images.dtype).removeprefix("torch.")
+        self.spec.check(kind, images.shape, _extremes(images), brightest=brightest)
+        batch = images.reshape(self.spec.batch_shape(images.shape)).to(self.device)
+        # torch computes nothing with uint16, uint32 and uint64.
+        pixels: Tensor = self.spec.scaled(batch if batch.is_floating_point() else batch.float(), brightest)
+        return pixels
 
     def _run(self, pixels: Tensor, costs: Sequence[int], limits: _Limits, started: float) -> Iterator[_Answer]:
         index = 0
@@ -309,21 +328,14 @@ def _one_by_one(answers: Iterator[_Answer]) -> Iterator[Prediction]:
         yield prediction
 
 
-def _affordable(costs: Sequence[int], budget: float) -> int:
-    """The index of the last answer within a budget; -1 for none."""
-    limit = _positive("budget", budget)
-    # Half a multiply-add: parts such as 0.1 are not exact.
-    limit = limit * costs[-1] + 0.5 if limit <= 1 else limit
-    return sum(cost <= limit for cost in costs) - 1
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value!r}, must be a positive number")
-    return value
-
-
-def _share(name: str, value: Any) -> float:
-    if _positive(name, value) > 1:
-        raise ValueError(f"{name} is {value!r}, must be at most 1")
-    return float(value)
+def _extremes(images: Tensor) -> np.ndarray | None:
+    """Gives the least and the greatest value [2], NaN if one of the values is; None without numbers."""
+    if not images.numel() or images.is_complex() or images.dtype == torch.bool:
+        return None
+    values = images.detach()
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch finds no least one of these
+        values = values.long()
+    elif values.is_floating_point() and values.dtype != torch.float64:  # numpy lacks some of the short types
+        values = values.float()
+    found: np.ndarray = torch.stack(torch.aminmax(values)).cpu().numpy()
+    return found

@@ -8,9 +8,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from anytime_core.config import TrialConfig, from_dict
+from anytime_core.data.catalog import dataset_of
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import CheckpointError, DataError
 from anytime_core.files import folder_at
+from anytime_core.inputs import ImageSpec
 from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
@@ -18,14 +20,19 @@ from anytime_core.training.checkpoint import Place
 
 
 class TrainedNetwork(nn.Module):
-    """A network with the normalisation it was trained with. ``predicting_units`` are its predictions, first to last."""
+    """A network with the normalisation it was trained with. ``predicting_units`` are its predictions, first to last.
+
+    ``spec`` describes the images that it takes. A predictor checks them; the network itself does not.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: AnytimeResNet, normalise: Normalisation) -> None:
+    def __init__(self, network: AnytimeResNet, normalise: Normalisation, spec: ImageSpec | None = None) -> None:
+        """Without a ``spec``, it knows only the number of channels."""
         super().__init__()
         self.network = network
+        self.spec = spec or ImageSpec(network.stem.in_channels)
         self.register_buffer("mean", normalise.mean)
         self.register_buffer("std", normalise.std)
 
@@ -50,7 +57,8 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
         config, history = from_dict(saved.meta["config"]), [EpochMetrics.of(values) for values in saved.meta["history"]]
         network = build_network(config)
         network.load_state_dict(as_tensors(saved.below("network/")))
-        trained = TrainedNetwork(network, Normalisation(**as_tensors(saved.below("normalisation/")))).eval()
+        normalise = Normalisation(**as_tensors(saved.below("normalisation/")))
+        trained = TrainedNetwork(network, normalise, dataset_of(config.data.name).spec).eval()
         state = _state(config, history)
     except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anytime_core.inputs import ImageSpec
+
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
@@ -73,3 +75,8 @@ class Dataset:
     def image(self) -> tuple[int, int, int]:
         """The shape [C,H,W] of an image."""
         return self.channels, self.size, self.size
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The images that a network takes which was trained on this data set."""
+        return ImageSpec(self.channels, self.size, self.brightest)

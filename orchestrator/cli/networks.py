@@ -16,6 +16,8 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from orchestrator.inference.lookup import TrainedTrial
 
+BACKGROUNDS = ("black", "white")
+
 
 def _find(words: Sequence[str], places: Places, *, sequence: bool = False) -> list[TrainedTrial]:
     from orchestrator.inference import lookup
@@ -34,6 +36,8 @@ def _find(words: Sequence[str], places: Places, *, sequence: bool = False) -> li
 @click.option("--budget", type=float, help="A part of the whole cost up to 1; above 1, multiply-adds of one image.")
 @click.option("--confidence", type=float, help="Stop once some class is so probable, from 0 to 1.")
 @click.option("--resize", is_flag=True, help="Make pictures of another size fit.")
+@click.option("--background", type=click.Choice(BACKGROUNDS), help="What is behind the transparent parts of pictures.")
+@click.option("--brightest", type=float, metavar="WHITE", help="White in .npy files, such as 1 or 255, to be scaled.")
 @options.as_a_predictor
 @options.form(options.TABLE_OR_JSON)
 def predict(
@@ -43,6 +47,8 @@ def predict(
     budget: float | None,
     confidence: float | None,
     resize: bool,
+    background: str | None,
+    brightest: float | None,
     sequence: bool,
     device: str | None,
     threads: int | None,
@@ -52,7 +58,7 @@ def predict(
 
     NETWORK is a trial's id, its first digits, an id of an MLflow run, or SWEEP.yaml and words of a cell, as for `show`.
     Several ids are a sequence, run by depth. An IMAGE is a .png, .jpg, or an .npy of pixels as the data set has them.
-    Each image has the limits to itself; the first call, which takes longer, is not the one that is shown.
+    Each image has the limits to itself; what comes after its deadline says by how much.
     """
     from anytime_core.data.catalog import DATASETS
     from orchestrator.inference import images as pictures
@@ -61,18 +67,14 @@ def predict(
     from orchestrator.inference import profile as profiling
     from orchestrator.report import render
 
-    paths = [Path(word) for word in words if pictures.is_image(word)]
-    if not paths:
-        raise UsageError(f"no image is given; allowed: files that end in {', '.join(pictures.SUFFIXES)}")
-    limits = predicting.Limits(
-        deadline=predicting.seconds(deadline) if deadline else None, budget=budget, confidence=confidence
-    )
+    paths = pictures.paths_of(words)
+    limits = predicting.Limits.of(deadline, budget, confidence)
     members = _find([word for word in words if not pictures.is_image(word)], places, sequence=sequence)
-    images = pictures.read(paths, DATASETS[members[0].config.data.name], resize=resize)
+    dataset = DATASETS[members[0].config.data.name]
+    images = pictures.read(paths, dataset, resize=resize, background=background, brightest=brightest)
     say: Callable[[str], object] = click.echo if form == "table" else str
     with profiling.threads(threads):
         predictor = lookup.predictor(members, places.ledger, device)
-        predicting.prepare(predictor, images[0])
         answers = [predicting.answer(predictor, members, image, limits, say) for image in images]
     if form == "json":
         click.echo(render.as_json(answers))

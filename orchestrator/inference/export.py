@@ -20,6 +20,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 from torch import Tensor, nn
 
+from anytime_core import inputs
 from anytime_core.data.catalog import DATASETS
 from anytime_core.files import write_atomically
 from anytime_core.model.network import Unit
@@ -34,6 +35,8 @@ from orchestrator.inference.onnx_runner import FEATURES, MANIFEST, NEXT, PIXELS,
 OPSET, IR_VERSION = 17, 8
 """Of 2022: older runtimes read them too."""
 MAIN = "from anytime_runner import main\n\nmain()\n"
+INPUTS = ("from anytime_core.inputs import ", "from anytime_inputs import ")
+"""How the runner imports its checks: here, and in the archive, which runs without this package."""
 TIME = (1980, 1, 1, 0, 0, 0)
 """Of all files in the archive: equal networks are equal files."""
 
@@ -70,12 +73,14 @@ def export(network: TrainedNetwork, description: Description, path: Path) -> Non
         **{name: getattr(description, name) for name in ("trial", "label", "dataset", "size")},
         "classes": list(description.classes),
         "channels": network.mean.shape[1],
+        "brightest": network.spec.brightest,
         "normalisation": {name: getattr(network, name).flatten().tolist() for name in ("mean", "std")},
         "stages": [{"file": names[it.unit], "unit": it.unit, "cost": costs.get(it.unit)} for it in cut],
     }
     files = {
         "__main__.py": MAIN.encode(),
-        "anytime_runner.py": Path(onnx_runner.__file__).read_bytes(),
+        "anytime_runner.py": Path(onnx_runner.__file__).read_text(encoding="utf-8").replace(*INPUTS).encode(),
+        "anytime_inputs.py": Path(inputs.__file__).read_bytes(),
         MANIFEST: json.dumps(manifest, indent=1).encode(),
         **{names[stage.unit]: _model(network, stage, stage is cut[-1]) for stage in cut},
     }

@@ -3,11 +3,11 @@ the exported file itself:
 
 ::
 
-    python network.zip --deadline 5 image.npy        # milliseconds; --budget 0.5, --confidence 0.9
+    python network.zip --deadline 5ms image.npy      # or --budget 0.5, --confidence 0.9
 
     sys.path.insert(0, "network.zip")
     from anytime_runner import Network
-    for prediction in Network("network.zip").refine(images, deadline=0.005):
+    for prediction in Network("network.zip").refine(images, deadline=0.005):    # seconds
         print(prediction.probabilities)
 
 The file is a zip archive: ``manifest.json``, and a ``stages/unit-NNN.onnx`` for each unit of the network, which run one
@@ -33,6 +33,9 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
+
+# `export` packs that module beside this one and changes this line (export.INPUTS).
+from anytime_core.inputs import ImageSpec, affordable, check_limits, late, limits_of, read_array
 
 MANIFEST = "manifest.json"
 PIXELS, FEATURES, NEXT, PROBABILITIES = "pixels", "features", "next", "probabilities"
@@ -68,7 +71,8 @@ class Network:
     def __init__(
         self, path: Path | str, *, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
     ) -> None:
-        """``threads`` of 0 are as many as there are cores. Raises ValueError for a file of another kind."""
+        """``threads`` of 0 are as many as there are cores. It runs once here, as the first call takes longest. Raises
+        ValueError for a file of another kind."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -82,6 +86,9 @@ class Network:
                 for stage in self.manifest["stages"]
             ]
         self.costs = [stage["cost"] for stage in self.manifest["stages"] if stage["cost"] is not None]
+        # Older files do not say how bright pixels may be.
+        self.spec = ImageSpec(self.manifest["channels"], self.manifest["size"], self.manifest.get("brightest"))
+        self.predict(np.zeros((self.spec.channels, self.manifest["size"], self.manifest["size"]), np.float32))
 
     def predict(self, images: np.ndarray, **limits: Any) -> Prediction | None:
         """The latest prediction when the first of the limits of ``refine`` is reached; None before the first one."""
@@ -98,30 +105,27 @@ class Network:
         budget: float | None = None,
         confidence: float | None = None,
         stop: Event | None = None,
+        brightest: float | None = None,
     ) -> Iterator[Prediction]:
-        """The predictions one by one. ``images`` are pixels [N,C,S,S], or one as [C,S,S], in any type of number.
+        """The predictions one by one. ``images`` are pixels [N,C,S,S], or one as [C,S,S], or [S,S] of one channel, as
+        the data set has them, in any type of number; with ``brightest``, pixels from 0 to that are scaled to those.
 
         No other unit begins once ``deadline`` seconds have passed since this call, the next prediction would cost more
         than ``budget`` (up to 1 a part of the cost of all, above that multiply-adds of one image), in all images some
         class has at least the probability ``confidence``, or another thread has set ``stop``. Any number of threads may
-        call at once. Raises ValueError for what are no such images.
+        call at once. Raises ValueError for other images, and for limits out of range.
         """
-        end = math.inf if deadline is None else time.perf_counter() + deadline
-        batch = images[None] if np.ndim(images) == 3 else images
-        shape = (self.manifest["channels"], self.manifest["size"], self.manifest["size"])
-        if batch.shape[1:] != shape or batch.dtype.kind not in "buif":
-            raise ValueError(f"images are {images.dtype} {list(images.shape)}, must be numbers [N,{_listed(shape)}]")
-        last = len(self.costs) - 1 if budget is None else self._affordable(budget)
-        return self._answers(batch, end, last, 2.0 if confidence is None else confidence, stop)
-
-    def _affordable(self, budget: float) -> int:
-        limit = budget * self.costs[-1] + 0.5 if budget <= 1 else budget
-        return len([cost for cost in self.costs if cost <= limit]) - 1
+        started = time.perf_counter()
+        check_limits(deadline, budget, confidence)
+        batch = self.spec.batch(images, brightest=brightest)
+        end = math.inf if deadline is None else started + deadline
+        last = len(self.costs) - 1 if budget is None else affordable(self.costs, budget)
+        return self._answers(batch, started, end, last, 2.0 if confidence is None else confidence, stop)
 
     def _answers(
-        self, batch: np.ndarray, end: float, last: int, confidence: float, stop: Event | None
+        self, batch: np.ndarray, started: float, end: float, last: int, confidence: float, stop: Event | None
     ) -> Iterator[Prediction]:
-        started, index = time.perf_counter(), 0
+        index = 0
         feed = {PIXELS: np.ascontiguousarray(batch, np.float32)}
         for stage, session in zip(self.manifest["stages"], self._sessions, strict=True):
             if last < index or time.perf_counter() >= end or (stop is not None and stop.is_set()):
@@ -139,34 +143,43 @@ class Network:
                 index += 1
 
 
-def _listed(shape: Sequence[int]) -> str:
-    return ",".join(map(str, shape))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Classes of images, as the network refines its answer.")
     parser.add_argument("images", type=Path, metavar="IMAGES.npy", help="pixels [N,C,S,S], as the data set has them")
-    parser.add_argument("--deadline", type=float, metavar="MS", help="milliseconds")
+    parser.add_argument("--deadline", metavar="TIME", help="such as 5ms or 0.05s")
     parser.add_argument("--budget", type=float, metavar="COST", help="a part of the whole up to 1, or multiply-adds")
     parser.add_argument("--confidence", type=float, metavar="P", help="from 0 to 1")
+    parser.add_argument("--brightest", type=float, metavar="WHITE", help="white in IMAGES.npy, such as 1 or 255")
     given = parser.parse_args()
-    network = Network(Path(__file__).parent)
+    network, faults = Network(Path(__file__).parent), []
     try:
-        images = np.load(given.images)
-    except (OSError, ValueError) as error:  # numpy's words for a file of another kind are about pickles
-        reason = getattr(error, "strerror", None) or "no file of numpy's"
-        parser.error(f"{given.images}: {reason}")
-    try:
-        network.predict(images)  # the first call prepares
+        limits = limits_of(given.deadline, given.budget, given.confidence)
     except ValueError as error:
-        parser.error(f"{given.images}: {error}")
-    deadline = given.deadline / 1000 if given.deadline else None
-    answers = list(network.refine(images, deadline=deadline, budget=given.budget, confidence=given.confidence))
+        faults.append(str(error))
+    try:
+        images = network.spec.batch(read_array(given.images), brightest=given.brightest)
+    except (OSError, ValueError) as error:
+        faults.append(f"{given.images}: {getattr(error, 'strerror', None) or error}")
+    if faults:
+        parser.error("\n".join(faults))
+    _answer(network, images, limits)
+
+
+def _answer(network: Network, images: np.ndarray, limits: dict[str, Any]) -> None:
+    """Prints each prediction. ``images`` [N,C,S,S] must have been checked and scaled."""
+    brightest = network.spec.brightest
+    network.predict(images, brightest=brightest)  # the first call with so many images takes longest
+    started = time.perf_counter()
+    answers = list(network.refine(images, brightest=brightest, **limits))
     for answer in answers:
         names = ", ".join(network.manifest["classes"][index] for index in answer.classes)
-        print(f"{answer.seconds * 1000:9.3f} ms  {answer.cost:>12,} multiply-adds  {names}  {answer.confidence:.2f}")
+        missed = late(answer.seconds, limits["deadline"])
+        print(
+            f"{answer.seconds * 1000:9.3f} ms  {answer.cost:>12,} multiply-adds  {names}  {answer.confidence:.2f}"
+            + (f"  {missed}" if missed else "")
+        )
     if not answers:
-        sys.exit("interrupted before the first prediction")
+        sys.exit(f"interrupted before the first prediction, after {1000 * (time.perf_counter() - started):.1f} ms")
 
 
 if __name__ == "__main__":

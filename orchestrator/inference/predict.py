@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anytime_core.data.catalog import DATASETS
 from anytime_core.errors import TooEarlyError
+from anytime_core.inputs import late, limits_of, seconds_late
 from orchestrator.errors import UsageError
 from orchestrator.inference.images import Picture
 from orchestrator.inference.lookup import TrainedTrial
@@ -18,18 +19,9 @@ from orchestrator.inference.lookup import TrainedTrial
 if TYPE_CHECKING:
     from anytime_core.predictor import ExponentialSequence
 
-UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 COLUMNS = f"{'prediction':>11} {'unit':>5} {'cost %':>7} {'ms':>9}  {'probability':>11}  answer"
 
 Row = dict[str, Any]
-
-
-def seconds(text: str) -> float:
-    """Of ``5ms``, ``0.1s`` or ``250us``. Raises UsageError."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s)", text.strip())
-    if not found or not float(found[1]):
-        raise UsageError(f"deadline {text!r}: must be a time such as 5ms, 0.1s or 250us")
-    return float(found[1]) * UNITS[found[2]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +33,17 @@ class Limits:
     confidence: float | None = None
     stop: threading.Event | None = None
 
+    @classmethod
+    def of(cls, deadline: str | None, budget: float | None, confidence: float | None) -> Limits:
+        """Takes limits as a user types them, ``deadline`` such as ``5ms``. Raises UsageError with every fault."""
+        try:
+            limits = limits_of(deadline, budget, confidence)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        return cls(deadline=limits["deadline"], budget=limits["budget"], confidence=limits["confidence"])
+
     def as_arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-def prepare(predictor: ExponentialSequence, picture: Picture) -> None:
-    """The first call of a network takes longer than any other: it is not the one that counts."""
-    predictor.predict(picture.pixels)
 
 
 def answer(
@@ -68,12 +64,15 @@ def answer(
         predictions.append(row)
     last = predictions[-1]
     count = f"prediction {len(predictions)} of {len(predictor.units)}"
-    say(f"answer: {last['answer']} ({last['probability']:.4f}), {count}\n")
+    missed = late(last["seconds"], limits.deadline)
+    taken = f", {1000 * last['seconds']:.1f} ms, {missed}" if missed else ""
+    say(f"answer: {last['answer']} ({last['probability']:.4f}), {count}{taken}\n")
     return {
         "image": picture.name,
         "networks": names,
         "notes": list(picture.notes),
         "answer": last,
+        "seconds_late": seconds_late(last["seconds"], limits.deadline),
         "predictions": predictions,
     }
 
@@ -83,10 +82,12 @@ def rows(
 ) -> Iterator[Row]:
     """A row for each prediction, as soon as it is there. Raises UsageError for limits that cannot be, TooEarlyError
     where there is none."""
-    dataset, found = members[0].config.data.name, False
-    names, costs = DATASETS[dataset].class_names, predictor.costs(DATASETS[dataset].size)
+    dataset, found = DATASETS[members[0].config.data.name], False
+    names, costs = dataset.class_names, predictor.costs(dataset.size)
+    started = time.perf_counter()
     try:
-        for prediction in predictor.refine(picture.pixels, **limits.as_arguments()):
+        # `images.read` has checked and scaled the pixels: with `brightest`, dark ones are not refused here.
+        for prediction in predictor.refine(picture.pixels, brightest=dataset.brightest, **limits.as_arguments()):
             found = True
             yield {
                 "prediction": prediction.index + 1,
@@ -102,14 +103,15 @@ def rows(
     except ValueError as error:
         raise UsageError(str(error)) from error
     if not found:
-        raise TooEarlyError(f"{picture.name}: {_too_early(costs, limits)}")
+        raise TooEarlyError(f"{picture.name}: {_too_early(costs, limits, time.perf_counter() - started)}")
 
 
-def _too_early(costs: Sequence[int], limits: Limits) -> str:
+def _too_early(costs: Sequence[int], limits: Limits, taken: float) -> str:
+    """``taken`` are the seconds until the network was interrupted."""
     if limits.budget is not None and (limits.budget if limits.budget > 1 else limits.budget * costs[-1]) < costs[0]:
         least = math.ceil(1e4 * costs[0] / costs[-1]) / 1e4
         return f"budget is {limits.budget:g}; the first prediction costs {least:g} of all, {costs[0]:,} multiply-adds"
-    return "the deadline passed before the first prediction was there"
+    return f"the deadline passed before the first prediction was there, after {1000 * taken:.1f} ms"
 
 
 def line(row: Row, several: bool) -> str:

@@ -141,7 +141,8 @@ def threads(count: int | None) -> Iterator[None]:
 
 def measure(predictor: ExponentialSequence, side: int, *, repeats: int, batch: int = 1) -> list[Latency]:
     """Of each answer, on a batch of random pixels of ``side`` x ``side``; on the device of the predictor."""
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, predictor.channels, side, side), dtype=np.uint8)
+    end = int(predictor.spec.brightest or 255)
+    pixels = np.random.default_rng(0).integers(0, end, (batch, predictor.channels, side, side), np.uint8, endpoint=True)
     for _ in range(WARM_UP):
         predictor.predict(pixels)
     calls = [[answer.seconds for answer in predictor.refine(pixels)] for _ in range(repeats)]

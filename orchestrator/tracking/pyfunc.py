@@ -33,22 +33,25 @@ class AnytimeModel:
         self.predictor = predictor
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> np.ndarray:
-        """Bytes [N,C,S,S], as the data set has them -> float32 [N,K].
+        """Images [N,C,S,S], such as bytes, as the data set has them -> float32 [N,K].
 
         They come from the latest prediction that costs at most the fraction ``budget`` of the whole network, and no
-        more of it is computed; with ``all`` from all predictions so far, [N,L,K]. Raises ValueError if there is none.
+        more of it is computed; with ``all`` from all predictions so far, [N,L,K]. Raises ValueError if there is none,
+        and for other images.
         """
-        given, images = PARAMS | (params or {}), np.asarray(model_input)
+        given, images = PARAMS | (params or {}), self.predictor.spec.batch(model_input)
         parts = [
             self._probabilities(images[start : start + BATCH], float(given["budget"]))
-            for start in range(0, max(1, len(images)), BATCH)
+            for start in range(0, len(images), BATCH)
         ]
         probabilities = np.concatenate(parts)
         return probabilities if given["all"] else probabilities[:, -1]
 
     def _probabilities(self, images: np.ndarray, budget: float) -> np.ndarray:
         """[N,L,K] of the predictions within the budget."""
-        answers = list(self.predictor.refine(images, budget=budget)) if 0 < budget <= 1 else []
+        # `predict` has checked all images together. With `brightest`, a batch may be dark.
+        brightest = self.predictor.spec.brightest
+        answers = list(self.predictor.refine(images, budget=budget, brightest=brightest)) if 0 < budget <= 1 else []
         if not answers:
             costs = self.predictor.costs(images.shape[-1])
             allowed = f"must be from {costs[0] / costs[-1]:.4g}, where the first prediction is, to 1"

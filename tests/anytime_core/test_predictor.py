@@ -19,6 +19,7 @@ from anytime_core.config import Transition
 from anytime_core.cost import costs_at, milestone_index, prediction_costs
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
+from anytime_core.inputs import ImageSpec
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.model.stages import stages
 from anytime_core.predictor import PRIOR, AnytimePredictor, ExponentialSequence, Prediction
@@ -45,6 +46,9 @@ def of_network(network: TrainedNetwork, images: np.ndarray) -> Tensor:
     """Probabilities [L,N,K]."""
     with torch.no_grad():
         return network(torch.tensor(images)).softmax(2)
+
+
+DIGITS = ImageSpec(1, 8, 16)
 
 
 class Interrupting(nn.Module):
@@ -310,10 +314,10 @@ def test_one_predictor_answers_many_threads_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "found"),
-    [((8, 8), "[8, 8]"), ((2, 3, 8, 8), "[2, 3, 8, 8]"), ((1, 8, 9), "[1, 8, 9]"), ((0, 1, 8, 8), "[0")],
+    [((8, 9), "[8, 9]"), ((2, 3, 8, 8), "[2, 3, 8, 8]"), ((1, 8, 9), "[1, 8, 9]"), ((0, 1, 8, 8), "[0")],
 )
 def test_images_of_another_shape_are_refused(shape, found) -> None:
-    message = rf"images are uint8 {re.escape(found)}.*, must be \[N,1,S,S\], or \[1,S,S\]"
+    message = rf"images are uint8 {re.escape(found)}.*, must be numbers \[N,1,S,S\], \[1,S,S\] or \[S,S\]"
     with pytest.raises(ValueError, match=message):
         AnytimePredictor(trained()).predict(np.zeros(shape, np.uint8))
 
@@ -321,17 +325,77 @@ def test_images_of_another_shape_are_refused(shape, found) -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"deadline": 0}, "deadline is 0, must be a positive number"),
+        ({"deadline": 0}, "deadline is 0, must be a positive number of seconds"),
         ({"deadline": "5ms"}, "deadline is '5ms', must be a positive number"),
         ({"budget": -1}, "budget is -1"),
         ({"budget": float("nan")}, "budget is nan"),
-        ({"confidence": 1.5}, "confidence is 1.5, must be at most 1"),
+        ({"confidence": 1.5}, "confidence is 1.5, must be above 0 and at most 1"),
         ({"confidence": True}, "confidence is True"),
     ],
 )
 def test_limits_that_cannot_be_are_refused_at_once(limits, message) -> None:
     with pytest.raises(ValueError, match=message):
         AnytimePredictor(trained()).refine(pixels(), **limits)
+
+
+def known(spec: ImageSpec = DIGITS, **options: Any) -> TrainedNetwork:
+    """A network that knows its data set."""
+    network = trained(**options)
+    network.spec = spec
+    return network
+
+
+KINDS = ["uint8", "int8", "int64", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_are_checked_as_arrays_are(kind) -> None:
+    predictor, dtype = AnytimePredictor(known()), getattr(torch, kind)
+    images = torch.tensor(pixels().astype(np.int64)).to(dtype)
+    assert torch.equal(predictor.predict(images).probabilities, predictor.predict(pixels()).probabilities)
+    with pytest.raises(
+        ValueError, match=rf"images are {kind} \[1, 8, 8\] from 17 to 17, must be .* from 0 to 16; brigh"
+    ):
+        predictor.refine(torch.full((1, 8, 8), 17).to(dtype))
+    if dtype.is_floating_point:
+        with pytest.raises(ValueError, match=r"from 0\.5 to 0\.5, must be .*; if their white is 1, give brightest 1"):
+            predictor.refine(torch.full((1, 8, 8), 0.5).to(dtype))
+        with pytest.raises(ValueError, match="with NaN or infinity among them"):
+            predictor.refine(torch.full((1, 8, 8), torch.nan).to(dtype))
+
+
+def test_tensors_that_hold_no_numbers_or_nothing_are_refused() -> None:
+    for images, words in (
+        (torch.zeros(1, 8, 8, dtype=torch.bool), r"images are bool \[1, 8, 8\], must be numbers"),
+        (torch.zeros(1, 8, 8, dtype=torch.complex64), r"images are complex64 \[1, 8, 8\], must be numbers"),
+        (torch.zeros(0, 1, 8, 8), r"images are float32 \[0, 1, 8, 8\] without any value, must be numbers"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            AnytimePredictor(known()).predict(images)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor])
+def test_images_of_another_white_are_scaled_to_that_of_the_data_set(make) -> None:
+    predictor, images = AnytimePredictor(known()), pixels()
+    expected = predictor.predict(images).probabilities
+    for white in (1, 255):
+        scaled = make(images.astype(np.float64) / 16 * white)
+        found = predictor.predict(scaled, brightest=white).probabilities
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        (answer, *_) = predictor.refine(scaled, brightest=white)
+        assert answer.probabilities.shape == expected.shape
+
+
+def test_a_network_that_knows_its_images_has_run_before_the_first_deadline() -> None:
+    network, begun = spied(known())
+    predictor = AnytimePredictor(network)
+    assert begun == [1, 2, 3, 4, 5, 6]
+    assert predictor.predict(pixels(1)[0, 0]).probabilities.shape == (1, 10)
+
+
+def test_members_that_take_different_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="members take different images"):
+        ExponentialSequence([known(n=1), known(ImageSpec(1, 8, 255))])
 
 
 def test_a_network_in_training_mode_is_refused() -> None:

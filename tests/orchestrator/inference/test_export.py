@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -18,9 +20,11 @@ from torch import nn
 
 from anytime_core.config import Transition
 from anytime_core.data.loader import Normalisation
+from anytime_core.inputs import ImageSpec
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.predictor import AnytimePredictor
 from anytime_core.trained import TrainedNetwork
+from orchestrator.inference import onnx_runner
 from orchestrator.inference.export import Description, export
 from orchestrator.inference.onnx_runner import Network
 
@@ -35,7 +39,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def network_of(n: int = 2, c: int = 4, channels: int = 1, **options: Any) -> TrainedNetwork:
+DIGITS = ImageSpec(1, 8, 16)
+ALLOWED = "must be numbers [N,1,8,8], [1,8,8] or [8,8] from 0 to 16"
+
+
+def network_of(
+    n: int = 2, c: int = 4, channels: int = 1, *, spec: ImageSpec | None = None, **options: Any
+) -> TrainedNetwork:
     """Not trained, but with statistics that make no layer a plain one."""
     network = AnytimeResNet(n, c, 10, in_channels=channels, **options)
     draws = torch.Generator().manual_seed(0)
@@ -44,7 +54,7 @@ def network_of(n: int = 2, c: int = 4, channels: int = 1, **options: Any) -> Tra
             module.running_mean = torch.rand(module.num_features, generator=draws) - 0.5
             module.running_var = torch.rand(module.num_features, generator=draws) + 0.5
     mean, std = (torch.full((1, channels, 1, 1), value) for value in (120.0, 60.0))
-    return TrainedNetwork(network, Normalisation(mean, std)).eval()
+    return TrainedNetwork(network, Normalisation(mean, std), spec).eval()
 
 
 def pixels(count: int, channels: int, side: int) -> np.ndarray:
@@ -94,31 +104,108 @@ def test_the_file_runs_by_itself_where_this_package_is_not(tmp_path) -> None:
     network, image = network_of(), pixels(1, 1, 8)
     exported(network, tmp_path / "network.zip", 8)
     np.save(tmp_path / "image.npy", image)
-    code = (
-        "import sys, runpy; sys.modules['torch'] = sys.modules['anytime_core'] = sys.modules['orchestrator'] = None;"
-        "sys.argv = ['network.zip', '--budget', '0.5', 'image.npy']; runpy.run_path('network.zip', run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = told(tmp_path, "--budget", "0.5", "image.npy")
     assert done.returncode == 0, done.stderr
     answers = list(AnytimePredictor(network).refine(image, budget=0.5))
-    told = [line.split("multiply-adds")[1].split("  ")[1] for line in done.stdout.splitlines()]
-    assert told == [NAMES[int(answer.classes)] for answer in answers]
+    names = [line.split("multiply-adds")[1].split("  ")[1] for line in done.stdout.splitlines()]
+    assert names == [NAMES[int(answer.classes)] for answer in answers]
+
+
+def told(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the exported file in a folder, with only numpy, onnxruntime and what they need on the path."""
+    code = (
+        "import sys, runpy; sys.modules['torch'] = sys.modules['anytime_core'] = sys.modules['orchestrator'] = None;"
+        "sys.argv[0] = 'network.zip'; runpy.run_path('network.zip', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_what_are_no_images_is_told_in_a_line(tmp_path) -> None:
-    exported(network_of(), tmp_path / "network.zip", 8)
-    np.save(tmp_path / "flat.npy", np.zeros((8, 8)))
+    exported(network_of(spec=DIGITS), tmp_path / "network.zip", 8)
+    np.save(tmp_path / "long.npy", np.zeros(8))
+    np.save(tmp_path / "nan.npy", np.full((1, 8, 8), np.nan))
+    np.savez(tmp_path / "archive.npz", a=np.zeros(8))
+    (tmp_path / "void.npy").touch()
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
     said = {
-        "flat.npy": "flat.npy: images are float64 [8, 8], must be numbers [N,1,8,8]",
-        "picture.png": "picture.png: no file of numpy's",
-        "nosuch.npy": "nosuch.npy: No such file or directory",
+        "long.npy": f"images are float64 [8] from 0 to 0, {ALLOWED}",
+        "nan.npy": f"images are float64 [1, 8, 8] with NaN or infinity among them, {ALLOWED}",
+        "archive.npz": "is an archive, such as an .npz, must be an .npy file with one array of numbers",
+        "void.npy": "is an empty file, must be an .npy file with one array of numbers",
+        "picture.png": "is no .npy file, must be an .npy file with one array of numbers",
+        "nosuch.npy": "No such file or directory",
     }
     for name, words in said.items():
-        command = [sys.executable, "network.zip", name]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = told(tmp_path, name)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.splitlines()[-1].endswith(f"error: {words}"), done.stderr
+        assert done.stderr.splitlines()[-1].endswith(f"error: {name}: {words}"), done.stderr
+
+
+def test_limits_that_cannot_be_are_told_with_the_images_that_cannot_be(tmp_path) -> None:
+    exported(network_of(spec=DIGITS), tmp_path / "network.zip", 8)
+    np.save(tmp_path / "negative.npy", np.full((8, 8), -1))
+    done = told(tmp_path, "negative.npy", "--deadline", "5", "--confidence", "90", "--budget", "nan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.partition("error: ")[2].splitlines() == [
+        "deadline is '5', must be a time such as 5ms, 0.1s or 250us; budget is nan, must be a positive number; "
+        "confidence is 90.0, must be above 0 and at most 1",
+        f"negative.npy: images are int64 [8, 8] from -1 to -1, {ALLOWED}",
+    ]
+
+
+def test_images_of_another_white_are_scaled_by_the_file_itself(tmp_path) -> None:
+    network = network_of(spec=DIGITS)
+    exported(network, tmp_path / "network.zip", 8)
+    digit = np.random.default_rng(0).integers(0, 17, (1, 8, 8))
+    np.save(tmp_path / "digit.npy", digit)
+    np.save(tmp_path / "scaled.npy", digit / 16)
+    lines = [
+        [line.split("ms", 1)[1] for line in told(tmp_path, *arguments).stdout.splitlines()]
+        for arguments in (["digit.npy"], ["scaled.npy", "--brightest", "1"], ["digit.npy", "--deadline", "60s"])
+    ]
+    assert len(lines[0]) == 6
+    assert lines[0] == lines[1] == lines[2]
+
+
+class Slow:
+    """Stands for a session of ONNX Runtime."""
+
+    def __init__(self, session: Any) -> None:
+        self.get_outputs, self._run = session.get_outputs, session.run
+
+    def run(self, *arguments: Any) -> Any:
+        time.sleep(0.02)
+        return self._run(*arguments)
+
+
+def test_an_answer_after_its_deadline_says_so(tmp_path, capsys) -> None:
+    network = exported(network_of(), tmp_path / "network.zip", 8)
+    network._sessions = [Slow(session) for session in network._sessions]
+    onnx_runner._answer(network, pixels(1, 1, 8), {"deadline": 0.005})
+    (line,) = capsys.readouterr().out.splitlines()
+    taken, missed = re.fullmatch(r" *([\d.]+) ms .*  ([\d.]+) ms after the deadline", line).groups()
+    assert float(missed) == pytest.approx(float(taken) - 5, abs=0.1)
+    onnx_runner._answer(network, pixels(1, 1, 8), {"deadline": 60})
+    assert "deadline" not in capsys.readouterr().out
+
+
+def test_an_exported_network_has_run_before_the_first_deadline(tmp_path, monkeypatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(Network, "predict", lambda self, images: shapes.append(images.shape))
+    exported(network_of(), tmp_path / "network.zip", 8)
+    assert shapes == [(1, 8, 8)]
+
+
+def test_a_file_from_before_the_checks_takes_pixels_without_an_end(tmp_path) -> None:
+    exported(network_of(spec=DIGITS), tmp_path / "new.zip", 8)
+    with ZipFile(tmp_path / "new.zip") as new, ZipFile(tmp_path / "old.zip", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "manifest.json":
+                content = json.dumps({k: v for k, v in json.loads(content).items() if k != "brightest"}).encode()
+            old.writestr(name, content)
+    assert Network(tmp_path / "old.zip").predict(np.full((8, 8), 200)).index == 5
 
 
 def test_the_manifest_says_what_is_in_it_and_equal_networks_are_equal_files(tmp_path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from anytime_core.config import NetworkConfig, Transition
 from anytime_core.cost import costs_at, trial_costs
@@ -44,6 +48,9 @@ methods: {ann: {strategy: ann}, opt: {regime: opt, at: [1]}}
 training: {steps: 22, batch_size: 64, learning_rate: {0: 0.1}}
 report: {baseline: ann}
 """
+
+
+ALLOWED = "must be numbers [N,1,8,8], [1,8,8] or [8,8] from 0 to 16"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -170,10 +177,10 @@ def test_every_fault_of_every_image_is_told_at_once(tmp_path) -> None:
     lines = str(raised.value).removeprefix(f"{tmp_path}/").split(f"\n{tmp_path}/")
     expected = [
         "big.png: is 30 x 20 pixels, and those of digits are 8 x 8; --resize makes it fit",
-        "other.npy: holds float64 [3, 8, 8], must hold numbers [1, 8, 8] or [N, 1, 8, 8]",
-        "nan.npy: holds what is no number",
-        "objects.npy: is no whole .npy file of numbers (Object arrays cannot be loaded when allow_pickle=False)",
-        "text.png: is no picture of a kind that is known",
+        f"other.npy: images are float64 [3, 8, 8] from 0 to 0, {ALLOWED}",
+        f"nan.npy: images are float64 [8, 8] with NaN or infinity among them, {ALLOWED}",
+        "objects.npy: holds objects, must be an .npy file with one array of numbers",
+        "text.png: is no PNG or JPEG picture",
         "absent.npy: No such file or directory",
     ]
     assert all(line.startswith(start) for line, start in zip(lines, expected, strict=True)), lines
@@ -182,20 +189,142 @@ def test_every_fault_of_every_image_is_told_at_once(tmp_path) -> None:
     assert "30 x 20 pixels resized to 8 x 8" in found.notes
 
 
+GREY = np.random.default_rng(1).integers(0, 256, (8, 8), dtype=np.uint8)
+"""Whatever is a picture of this must give the same pixels."""
+
+
+def of_picture(path: Path, **options: Any) -> images.Picture:
+    (found,) = images.read([path], DATASETS["digits"], **options)
+    return found
+
+
+def test_a_picture_of_16_bits_is_that_of_8(tmp_path) -> None:
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    found = of_picture(tmp_path / "deep.png")
+    assert found.pixels == pytest.approx(GREY[None] / 255 * 16, abs=1e-5)
+    assert found.pixels.max() <= 16
+    assert found.notes == ("16 bits as 8", "values of 0 to 255 as 0 to 16")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["turned.png", "turned.jpg"])
+def test_a_picture_is_turned_as_viewers_turn_it(tmp_path, name, orientation) -> None:
+    blocks = np.kron(np.array([[0, 255], [128, 64]], np.uint8), np.ones((4, 4), np.uint8))
+    undone = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    undone |= {2: Image.Transpose.FLIP_LEFT_RIGHT, 4: Image.Transpose.FLIP_TOP_BOTTOM}
+    undone |= {5: Image.Transpose.TRANSPOSE, 7: Image.Transpose.TRANSVERSE}
+    stored, exif = Image.fromarray(blocks), Image.Exif()
+    exif[0x0112] = orientation
+    stored = stored.transpose(undone[orientation]) if orientation in undone else stored
+    stored.save(tmp_path / name, exif=exif, **({"quality": 100} if name.endswith("jpg") else {}))
+    found = of_picture(tmp_path / name)
+    assert found.pixels == pytest.approx(blocks[None] / 255 * 16, abs=0.5)
+    notes = [] if orientation == 1 else [f"turned by its EXIF orientation, {orientation}"]
+    assert list(found.notes) == [*notes, "values of 0 to 255 as 0 to 16"]
+
+
+def transparent(kind: str) -> Image.Image:
+    """GREY, in the ways in which a picture can be it on nothing."""
+    grey, half = Image.fromarray(GREY), Image.fromarray(np.where(GREY > 99, 255, 0).astype(np.uint8))
+    match kind:
+        case "white ink":
+            return Image.merge("LA", (Image.new("L", (8, 8), 255), grey))
+        case "black ink":
+            return Image.merge("RGBA", (*[Image.new("L", (8, 8), 0)] * 3, grey))
+        case "grey":
+            return Image.merge("RGBA", (grey, grey, grey, half))
+        case "palette":
+            return Image.merge("RGBA", (grey, grey, grey, half)).quantize(16)
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize("kind", ["white ink", "black ink", "grey", "palette", "one value", "one value of 16 bits"])
+def test_a_picture_that_is_transparent_in_parts_needs_a_background(tmp_path, kind) -> None:
+    path = tmp_path / "clear.png"
+    if kind.startswith("one value"):
+        deep = GREY.astype(np.uint16) * 257
+        clear = (GREY if kind == "one value" else deep)[0, 0].item()
+        Image.fromarray(GREY if kind == "one value" else deep).save(path, transparency=clear)
+    else:
+        transparent(kind).save(path)
+    colour = {"white ink": r" and everywhere else \(255, 255, 255\)", "black ink": r" and everywhere else \(0, 0, 0\)"}
+    words = (
+        rf"clear\.png: is transparent in parts{colour.get(kind, '')}, so what it shows depends on what is behind it; "
+    )
+    with pytest.raises(UsageError, match=words + "must be opaque: .*give --background black or white"):
+        of_picture(path)
+    found = of_picture(path, background="white") if kind != "white ink" else of_picture(path, background="black")
+    assert any("its transparent parts on" in note for note in found.notes)
+
+
+def test_on_a_background_a_picture_is_what_is_seen_on_it(tmp_path) -> None:
+    path = tmp_path / "clear.png"
+    for kind, background, seen in (
+        ("white ink", "black", GREY),
+        ("black ink", "white", 255 - GREY),
+        ("grey", "black", np.where(GREY > 99, GREY, 0)),
+        ("grey", "white", np.where(GREY > 99, GREY, 255)),
+    ):
+        transparent(kind).save(path)
+        found = of_picture(path, background=background)
+        assert found.pixels == pytest.approx(seen[None] / 255 * 16, abs=0.1)
+        assert f"its transparent parts on {background}" in found.notes
+    for kind, background in (("white ink", "white"), ("black ink", "black")):
+        transparent(kind).save(path)
+        with pytest.raises(UsageError, match=f"has only one colour on --background {background}"):
+            of_picture(path, background=background)
+    Image.new("LA", (8, 8)).save(path)
+    with pytest.raises(UsageError, match="is transparent everywhere, must show something"):
+        of_picture(path, background="black")
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
+def test_a_picture_that_could_be_transparent_and_is_not_is_taken_as_it_is(tmp_path, mode) -> None:
+    grey = Image.fromarray(GREY)
+    picture = grey.convert(mode)
+    picture.save(tmp_path / "opaque.png")
+    assert of_picture(tmp_path / "opaque.png").pixels == pytest.approx(GREY[None] / 255 * 16, abs=1e-5)
+
+
+def test_only_png_and_jpeg_are_opened_whatever_a_file_is_called(tmp_path) -> None:
+    """Pillow would start Ghostscript for the first."""
+    (tmp_path / "script.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    Image.fromarray(GREY).save(tmp_path / "bitmap.jpg", format="BMP")
+    for name in ("script.png", "bitmap.jpg"):
+        with pytest.raises(UsageError, match=f"{name}: is no PNG or JPEG picture"):
+            of_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("side", [9600, 14000])  # Pillow warns of the one and refuses the other
+def test_a_picture_of_very_many_pixels_is_refused(tmp_path, side) -> None:
+    Image.new("1", (side, side)).save(tmp_path / "huge.png")
+    with pytest.raises(UsageError, match=rf"is a picture of {side * side:,} pixels, must have at most 89,478,485"):
+        of_picture(tmp_path / "huge.png", resize=True)
+
+
+@pytest.mark.parametrize("name", ["damaged.png", "damaged.jpg"])
+def test_a_damaged_picture_is_told_wherever_the_damage_is(tmp_path, name) -> None:
+    exif, draws = Image.Exif(), np.random.default_rng(0)
+    exif[0x0112] = 6
+    Image.fromarray(GREY).save(tmp_path / name, exif=exif)
+    whole = (tmp_path / name).read_bytes()
+    for _ in range(200):
+        content = bytearray(whole[: draws.integers(1, len(whole) + 1)])
+        content[draws.integers(0, len(content))] = draws.integers(0, 256)
+        (tmp_path / name).write_bytes(content)
+        with suppress(UsageError):
+            of_picture(tmp_path / name, resize=True, background="black")
+
+
+def test_the_first_frame_of_several_is_noted(tmp_path) -> None:
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
+    found = of_picture(tmp_path / "moving.png")
+    assert found.pixels == pytest.approx(GREY[None] / 255 * 16, abs=1e-5)
+    assert found.notes[0] == "the first of 2 frames"
+
+
 # Predicting
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("5ms", 0.005), ("0.1s", 0.1), ("250us", 0.00025), (" 2 s ", 2), (".5ms", 0.0005)]
-)
-def test_a_deadline_is_a_number_and_a_unit(text, expected) -> None:
-    assert predict.seconds(text) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("text", ["5", "ms", "-5ms", "0ms", "5 minutes", "1e3ms", "infs", ""])
-def test_a_deadline_without_one_is_refused(text) -> None:
-    with pytest.raises(UsageError, match=r"must be a time such as 5ms, 0\.1s or 250us"):
-        predict.seconds(text)
 
 
 def test_predict_shows_the_answer_refining_itself(run, growing, image) -> None:
@@ -265,14 +394,69 @@ def test_what_cannot_be_answered_is_told(run, growing, image) -> None:
         (["--budget", "0.001"], TooEarlyError, "budget is 0.001; the first prediction costs 0.1"),
         (["--budget", "2"], TooEarlyError, "budget is 2; the first prediction costs 0.1"),
         (["--deadline", "0.001us"], TooEarlyError, "the deadline passed before the first prediction"),
-        (["--confidence", "2"], UsageError, "confidence is 2.0, must be at most 1"),
+        (["--confidence", "2"], UsageError, "confidence is 2.0, must be above 0 and at most 1"),
         (["--budget", "-1"], UsageError, "budget is -1.0, must be a positive number"),
+        (["--deadline", ""], UsageError, "deadline is '', must be a time such as 5ms"),
+        (["--deadline", "5", "--budget", "nan"], UsageError, "deadline is '5', must be .*; budget is nan, must be"),
         (["--device", "abacus"], UsageError, "device 'abacus': "),
     ):
         with pytest.raises(error, match=message):
             run("predict", path, "ann", "2,2", str(image), *options)
     with pytest.raises(UsageError, match=r"no image is given; allowed: files that end in \.png"):
         run("predict", path, "ann", "2,2")
+    np.savez("archive.npz", a=np.zeros((8, 8)))
+    with pytest.raises(UsageError, match=r"archive\.npz: is no image; allowed: files that end in \.png"):
+        run("predict", path, "ann", "2,2", "archive.npz", str(image))
+
+
+class Slow(nn.Module):
+    """Stands for the body of a unit."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> Any:
+        time.sleep(0.02)
+        return self.body(x)
+
+
+def test_an_answer_after_its_deadline_says_by_how_much(growing, image) -> None:
+    path, _, ledger = growing
+    members = lookup.find([str(path), "ann", "2,2"], ledger)
+    network = lookup.network(members[0], ledger, "cpu")
+    for block in network.network.blocks:
+        block.units = nn.ModuleList([Slow(unit) for unit in block.units])
+    (picture,), said = images.read([image], DATASETS["digits"]), []
+    limits = predict.Limits.of("5ms", None, None)
+    found = predict.answer(AnytimePredictor(network), members, picture, limits, said.append)
+    taken, missed = re.search(r"prediction 1 of 6, ([\d.]+) ms, ([\d.]+) ms after the deadline", said[-1]).groups()
+    assert float(missed) == pytest.approx(float(taken) - 5, abs=0.11)
+    assert found["seconds_late"] == pytest.approx(found["answer"]["seconds"] - 0.005)
+    in_time = predict.answer(AnytimePredictor(network), members, picture, predict.Limits(deadline=60), said.append)
+    assert in_time["seconds_late"] == 0
+    assert "deadline" not in said[-1]
+
+
+def test_a_dark_image_among_bright_ones_is_answered(run, growing, tmp_path) -> None:
+    """The file as a whole shows that it is not scaled."""
+    two = load_images("digits", None).test_images[:2].astype(np.float32)
+    two[0] *= 1 / 16
+    np.save(tmp_path / "two.npy", two)
+    told = json.loads(run("predict", str(growing[0]), "ann", "2,2", str(tmp_path / "two.npy"), "--format", "json"))
+    assert [len(it["predictions"]) for it in told] == [6, 6]
+    np.save(tmp_path / "scaled.npy", two[1] / 16)
+    command = ["predict", str(growing[0]), "ann", "2,2", str(tmp_path / "scaled.npy"), "--format", "json"]
+    with pytest.raises(UsageError, match="if their white is 1, give brightest 1"):
+        run(*command)
+    (scaled,) = json.loads(run(*command, "--brightest", "1"))
+    assert scaled["answer"]["probability"] == pytest.approx(told[1]["answer"]["probability"], abs=1e-4)
+    assert scaled["notes"] == ["values of 0 to 1 as 0 to 16"]
+
+
+def test_a_trained_network_knows_what_images_it_takes(growing) -> None:
+    _, sweep, ledger = growing
+    assert load_network(ledger.checkpoints(sweep.trials[0].id)).spec == DATASETS["digits"].spec
 
 
 # Profiling
