@@ -52,11 +52,11 @@ class Description:
     classes: Sequence[str]
 
 
-def describe(found: TrainedTrial) -> Description:
-    name = found.config.data.name
+def describe(trial: TrainedTrial) -> Description:
+    name = trial.config.data.name
     return Description(
-        trial=found.trial_id,
-        label=found.label,
+        trial=trial.trial_id,
+        label=trial.label,
         dataset=name,
         size=DATASETS[name].size,
         classes=DATASETS[name].class_names,

@@ -67,20 +67,20 @@ def read(
     values, of 8 or 16 bits, become those from 0 to the data set's brightest. It must have the data set's size, unless
     ``resize`` is set, and be opaque, unless there is a ``background``: black or white.
     """
-    found: list[Picture] = []
+    pictures: list[Picture] = []
     faults: list[str] = []
     for path in paths:
         try:
             if path.suffix.lower() == ".npy":
-                found += _array(path, dataset, brightest)
+                pictures += _array(path, dataset, brightest)
             else:
-                found.append(_picture(path, dataset, resize, background))
+                pictures.append(_picture(path, dataset, resize, background))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             faults.append(f"{path}: {reason}")
     if faults:
         raise UsageError("\n".join(faults))
-    return found
+    return pictures
 
 
 def _array(path: Path, dataset: Dataset, brightest: float | None) -> list[Picture]:

@@ -62,12 +62,12 @@ def find(
     if not words:
         raise UsageError("no network is given: allowed are SWEEP.yaml and the words of a cell, or ids of trials")
     if is_sweep(words[0]):
-        found = _of_sweep(load(Path(words[0])), " ".join(words[1:]), ledger, sequence)
+        trials = _of_sweep(load(Path(words[0])), " ".join(words[1:]), ledger, sequence)
     else:
-        found = [_of_id(word, ledger, trial_of) for word in words]
-    found.sort(key=lambda it: it.config.predicting_units[-1])
-    _refuse_no_sequence(found)
-    return found
+        trials = [_of_id(word, ledger, trial_of) for word in words]
+    trials.sort(key=lambda it: it.config.predicting_units[-1])
+    _refuse_no_sequence(trials)
+    return trials
 
 
 def _of_sweep(sweep: Sweep, given: str, ledger: Ledger, sequence: bool) -> list[TrainedTrial]:
@@ -119,17 +119,17 @@ def _label(config: TrialConfig) -> str:
     return cell_of(method, config.network, config).label
 
 
-def _refuse_no_sequence(found: Sequence[TrainedTrial]) -> None:
-    depths = [it.config.predicting_units[-1] for it in found]
-    names = {it.config.data.name for it in found}
-    listed = "".join(f"\n  {it.label}, {depth} units" for it, depth in zip(found, depths, strict=True))
+def _refuse_no_sequence(members: Sequence[TrainedTrial]) -> None:
+    depths = [it.config.predicting_units[-1] for it in members]
+    names = {it.config.data.name for it in members}
+    listed = "".join(f"\n  {it.label}, {depth} units" for it, depth in zip(members, depths, strict=True))
     if len(set(depths)) < len(depths):
         raise UsageError(f"networks of a sequence must differ in depth:{listed}")
     if len(names) > 1:
         raise UsageError(f"networks of a sequence must be of one data set:{listed}")
 
 
-def network(found: TrainedTrial, ledger: Ledger, device: str | None = None) -> TrainedNetwork:
+def network(trial: TrainedTrial, ledger: Ledger, device: str | None = None) -> TrainedNetwork:
     """On CUDA where there is one, unless told otherwise. Raises CheckpointError, UsageError."""
     import torch
 
@@ -137,12 +137,12 @@ def network(found: TrainedTrial, ledger: Ledger, device: str | None = None) -> T
 
     try:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return load_network(ledger.checkpoints(found.trial_id)).to(place)
+        return load_network(ledger.checkpoints(trial.trial_id)).to(place)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {device!r}: {str(error).splitlines()[0]}") from error
 
 
-def predictor(found: Sequence[TrainedTrial], ledger: Ledger, device: str | None = None) -> ExponentialSequence:
+def predictor(members: Sequence[TrainedTrial], ledger: Ledger, device: str | None = None) -> ExponentialSequence:
     from anytime_core.predictor import ExponentialSequence
 
-    return ExponentialSequence([network(it, ledger, device) for it in found])
+    return ExponentialSequence([network(it, ledger, device) for it in members])

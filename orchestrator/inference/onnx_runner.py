@@ -56,8 +56,8 @@ class Prediction:
     @property
     def classes(self) -> np.ndarray:
         """The most likely class of each image, [N]."""
-        found: np.ndarray = self.probabilities.argmax(1)
-        return found
+        likeliest: np.ndarray = self.probabilities.argmax(1)
+        return likeliest
 
     @property
     def confidence(self) -> float:
@@ -131,11 +131,11 @@ class Network:
             if last < index or time.perf_counter() >= end or (stop is not None and stop.is_set()):
                 return
             names = [output.name for output in session.get_outputs()]
-            found = dict(zip(names, session.run(names, feed), strict=True))
-            feed = {FEATURES: found[NEXT]} if NEXT in found else {}
-            if PROBABILITIES in found:
+            outputs = dict(zip(names, session.run(names, feed), strict=True))
+            feed = {FEATURES: outputs[NEXT]} if NEXT in outputs else {}
+            if PROBABILITIES in outputs:
                 answer = Prediction(
-                    index, stage["unit"], stage["cost"], time.perf_counter() - started, found[PROBABILITIES]
+                    index, stage["unit"], stage["cost"], time.perf_counter() - started, outputs[PROBABILITIES]
                 )
                 yield answer
                 if answer.confidence >= confidence:

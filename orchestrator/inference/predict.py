@@ -82,13 +82,13 @@ def rows(
 ) -> Iterator[Row]:
     """A row for each prediction, as soon as it is there. Raises UsageError for limits that cannot be, TooEarlyError
     where there is none."""
-    dataset, found = DATASETS[members[0].config.data.name], False
+    dataset, answered = DATASETS[members[0].config.data.name], False
     names, costs = dataset.class_names, predictor.costs(dataset.size)
     started = time.perf_counter()
     try:
         # `images.read` has checked and scaled the pixels: with `brightest`, dark ones are not refused here.
         for prediction in predictor.refine(picture.pixels, brightest=dataset.brightest, **limits.as_arguments()):
-            found = True
+            answered = True
             yield {
                 "prediction": prediction.index + 1,
                 "network": members[prediction.member].label,
@@ -102,7 +102,7 @@ def rows(
             }
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if not found:
+    if not answered:
         raise TooEarlyError(f"{picture.name}: {_too_early(costs, limits, time.perf_counter() - started)}")
 
 

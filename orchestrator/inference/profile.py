@@ -90,21 +90,23 @@ def of_sweep(sweep: Sweep, ledger: Ledger, settings: ProfileSettings, *, by_time
     if not by_dataset:
         raise UsageError(f"{sweep.path}: none of its trials has finished in {ledger.storage}")
     return Profile(
-        tables=tuple(pareto.table(name, found, how, notes) for name, found in by_dataset.items()),
+        tables=tuple(pareto.table(name, candidates, how, notes) for name, candidates in by_dataset.items()),
         panels=tuple(
-            pareto.panel(name, found, how, f"{'validation' if name in sweep.validated else 'test'} error (%)", notes)
-            for name, found in by_dataset.items()
+            pareto.panel(
+                name, candidates, how, f"{'validation' if name in sweep.validated else 'test'} error (%)", notes
+            )
+            for name, candidates in by_dataset.items()
         ),
     )
 
 
 def _times(
-    found: Sequence[TrainedTrial], ledger: Ledger, settings: ProfileSettings
+    trials: Sequence[TrainedTrial], ledger: Ledger, settings: ProfileSettings
 ) -> tuple[dict[str, list[float]], list[str]]:
     """Seconds up to each prediction of each network, by its trial's id; and notes on how they were measured."""
     times: dict[str, list[float]] = {}
     notes: list[str] = []
-    for it in found:
+    for it in trials:
         predictor = lookup.predictor([it], ledger, settings.device)
         latencies = measure(predictor, _side(it), repeats=settings.repeats, batch=settings.batch)
         times[it.trial_id] = _ascending([latency.median for latency in latencies])
@@ -112,8 +114,8 @@ def _times(
     return times, notes
 
 
-def _side(found: TrainedTrial) -> int:
-    return DATASETS[found.config.data.name].size
+def _side(trial: TrainedTrial) -> int:
+    return DATASETS[trial.config.data.name].size
 
 
 def write(profile: Profile, folder: Path) -> list[Path]:
@@ -223,20 +225,20 @@ def _kind(members: Sequence[TrainedTrial]) -> str:
 
 def panel(members: Sequence[TrainedTrial], latencies: Sequence[Latency], *, batch: int, device: str) -> Panel:
     """Error against measured time: an answer stands until the next."""
-    times, found = [1000 * latency.median for latency in latencies], errors(members)
+    times = tuple(1000 * latency.median for latency in latencies)
     return Panel(
         kind="steps",
         title=_title(members),
         x_label="time (ms)",
         y_label=f"{_kind(members)} error (%)",
-        curves=(Curve(label="answer so far", x=tuple(times), y=tuple(found)),),
+        curves=(Curve(label="answer so far", x=times, y=tuple(errors(members))),),
         notes=(device, _note(latencies, batch)),
     )
 
 
 def _ascending(times: Sequence[float]) -> list[float]:
     """A sequence needs costs that grow, and medians of neighbours may be equal within the clock's resolution."""
-    found: list[float] = []
+    costs: list[float] = []
     for value in times:
-        found.append(max(value, found[-1] + RESOLUTION) if found else value)
-    return found
+        costs.append(max(value, costs[-1] + RESOLUTION) if costs else value)
+    return costs
