@@ -23,7 +23,8 @@ from orchestrator.report import publish
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
-from orchestrator.tracking.tracker import Tracker, is_current, run_links
+from orchestrator.tracking.delivered import is_current, run_links
+from orchestrator.tracking.tracker import Tracker
 
 __all__ = ["SweepSettings", "report_folder", "run"]
 
@@ -80,7 +81,7 @@ def _ended(run: SweepRun, *, stopped: bool) -> list[str]:
     wrong = run.troubles()
     if not stopped:  # whoever stops a sweep does not wait for figures
         wrong += _publish(run)
-    wrong += run.tracking_troubles()
+    wrong += run.tracker.troubles()
     words = "\n".join(wrong) or f"all {len(run.sweep.trials)} trials have ended"
     run.notifier.tell("stopped" if stopped else "failed" if wrong else "finished", words)
     return wrong
@@ -89,7 +90,7 @@ def _ended(run: SweepRun, *, stopped: bool) -> list[str]:
 def _publish(run: SweepRun) -> list[str]:
     """Leaves the report in the sweep's folder and in MLflow, and says what it lacks. Returns why it could not."""
     sweep, ledger = run.sweep, run.ledger
-    folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name, run.settings.tracking_uri)
+    folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name)
     try:
         tables = publish.write(sweep, ledger, folder, links, run.say)
     except OSError as error:

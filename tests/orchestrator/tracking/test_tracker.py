@@ -29,11 +29,14 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.sweepfile.load import load
+from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking import run_files, views
 from orchestrator.tracking import store as mlflow_store
 from orchestrator.tracking import tracker as tracking
-from orchestrator.tracking.store import client, default_uri
-from orchestrator.tracking.tracker import Tracker, is_current
+from orchestrator.tracking.delivered import is_current
+from orchestrator.tracking.store import client
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.uris import default_uri, safe_uri
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours to mend
 
@@ -209,7 +212,7 @@ def test_neither_passwords_nor_tokens_are_shown() -> None:
         "postgresql://me@db/mlflow?password=secret&x=1": "postgresql://me@db/mlflow?password=***&x=1",
         "postgresql://me:se@cret@db/mlflow": "postgresql://me:***@db/mlflow",
     }
-    assert {given: mlflow_store.safe_uri(given) for given in shown} == shown
+    assert {given: safe_uri(given) for given in shown} == shown
 
 
 def test_images_per_second_count_those_of_a_partial_epoch(make_trial: Callable, make_epochs: Callable) -> None:
@@ -380,10 +383,10 @@ def test_where_nothing_is_to_be_told_mlflow_is_not_imported(told: Told) -> None:
     told.tell().summarise(told.ledger.sweep_folder("small"), {})
     program = (
         "import sys; from pathlib import Path\n"
-        "from orchestrator.tracking import store as mlflow_store, tracker as tracking\n"
+        "from orchestrator.tracking import delivered, uris\n"
         "from orchestrator.ledger.ledger import Ledger; from orchestrator.sweepfile.load import load\n"
         "storage = Path(sys.argv[2])\n"
-        "told = tracking.is_current(Ledger(storage), load(Path(sys.argv[1])), mlflow_store.default_uri(storage))\n"
+        "told = delivered.is_current(Ledger(storage), load(Path(sys.argv[1])), uris.default_uri(storage))\n"
         "print(told, {'mlflow', 'torch', 'matplotlib'} & sys.modules.keys())"
     )
     command = [sys.executable, "-c", program, str(told.sweep.path), str(told.ledger.local)]
@@ -396,7 +399,7 @@ def test_what_a_killed_process_left_of_a_database_goes_in_time(tmp_path: Path) -
         folder.mkdir()
         (folder / "mlflow.db").touch()
     os.utime(old, (time.time() - 7200,) * 2)
-    mlflow_store._tidy(tmp_path)
+    sqlite_file._tidy(tmp_path)
     assert list(tmp_path.iterdir()) == [young]
 
 
@@ -407,10 +410,10 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "link", link)
     made, database = tmp_path / "made", tmp_path / "mlflow.db"
     made.write_text("ours")
-    mlflow_store._put_in_place(made, database)
+    sqlite_file._put_in_place(made, database)
     assert database.read_text() == "ours"
     made.write_text("late")
-    mlflow_store._put_in_place(made, database)
+    sqlite_file._put_in_place(made, database)
     assert database.read_text() == "ours"
 
 
