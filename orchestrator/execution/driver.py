@@ -5,6 +5,7 @@ The same command again is how a sweep goes on after anything: it starts from the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from orchestrator.report import publish
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
-from orchestrator.tracking.delivered import is_current, run_links
+from orchestrator.text import counted
+from orchestrator.tracking.delivered import is_current, last_trials, remember_trials, run_links
 from orchestrator.tracking.tracker import Tracker
 
 __all__ = ["SweepSettings", "report_folder", "run"]
@@ -38,6 +40,7 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> list[str]:
     ledger.make()
     with ledger.drive(sweep.name) as folder, Notifier(settings.notify or sweep.notify, sweep.name, say) as notifier:
         tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
+        _note_other_trials(sweep, ledger, say)
         if not plan.to_run and _is_shown(sweep, settings, ledger):
             return troubles(planning.make(sweep.trials, ledger), tally, settings.command)
         if plan.to_run:
@@ -68,6 +71,20 @@ def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Con
     if any(entry.trial.config.training.compiled for entry in plan.to_run):
         remark(console, "networks are compiled first: minutes, for what this machine has not compiled before")
     return plan
+
+
+def _note_other_trials(sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
+    """Says before it happens that this sweep takes the place of another of its name."""
+    before, now = last_trials(ledger, sweep.name), {trial.id for trial in sweep.trials}
+    if not now.issuperset(before):
+        kept, count = len(now.intersection(before)), counted(len(before), "trial")
+        say(
+            f"the last sweep named {sweep.name} had other trials: {kept} of its {count} are in this one. This sweep "
+            f"replaces its report, {report_folder(ledger, sweep)}, and its summary in MLflow; results and runs of its "
+            "trials stay. To keep both reports, give this sweep another name"
+        )
+    if before != [trial.id for trial in sweep.trials]:
+        remember_trials(ledger, sweep)
 
 
 def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:

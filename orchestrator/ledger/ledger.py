@@ -105,8 +105,8 @@ class Driver:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """Where a trial stands. ``record`` is there once it has ended; until then ``began`` says when the last of its
-    ``attempts`` did, ``first_began`` when the first did, where that is known, and ``failure`` why the last one failed, with
-    its ``kind`` and ``signature``. ``step`` is that of the end, or of the newest checkpoint.
+    ``attempts`` did, ``first_began`` when the first did, where that is known, and ``failure`` why the last one failed,
+    with its ``kind`` and ``signature``. ``step`` is that of the end, or of the newest checkpoint.
 
     One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
     """

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -35,6 +36,23 @@ class Delivered:
 
 def _tracked_file(ledger: Ledger, sweep: str) -> Path:
     return ledger.sweep_folder(sweep) / "tracked.json"
+
+
+def last_trials(ledger: Ledger, sweep: str) -> list[str]:
+    """The trials of the last sweep of that name, by id; of one by an earlier version, those that MLflow was told of."""
+    try:
+        return [str(name) for name in json.loads(_trials_file(ledger, sweep).read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return list(_recorded(ledger, sweep)[1].trials)
+
+
+def remember_trials(ledger: Ledger, sweep: Sweep) -> None:
+    with suppress(OSError):  # a full disk is told of by what needs it
+        write_atomically(_trials_file(ledger, sweep.name), json.dumps([trial.id for trial in sweep.trials]).encode())
+
+
+def _trials_file(ledger: Ledger, sweep: str) -> Path:
+    return ledger.sweep_folder(sweep) / "trials.json"
 
 
 def marks_of(ledger: Ledger, sweep: Sweep) -> dict[str, str]:

@@ -11,6 +11,7 @@ import errno
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PREAMBLE = "raised as a result of"
 """SQLAlchemy's, before what the database said."""
@@ -48,6 +49,9 @@ def cause(error: BaseException) -> str:
     """What went wrong, in a line: what the database or the system said, not who passed it on."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    response: Any = getattr(error, "response", None)
+    if response is not None and response.reason:
+        return f"{response.status_code} {response.reason}"
     said = str(error)
     lines = [line.strip() for line in said.splitlines() if line.strip() and PREAMBLE not in line]
     text = lines[0] if lines else type(error).__name__
@@ -60,7 +64,7 @@ def cause(error: BaseException) -> str:
 
 def status(error: BaseException) -> int | None:
     """What a server answered by HTTP; None where none did."""
-    response = getattr(error, "response", None)
+    response: Any = getattr(error, "response", None)
     if response is not None:
         return int(response.status_code)
     if found := re.search(r"failed with error code (\d{3})\b", str(error)):
@@ -98,7 +102,7 @@ AGAIN = "the same command tries these again"
 def _listed(refusals: Sequence[Refusal]) -> str:
     """The largest stands for all."""
     largest = max(refusals, key=lambda refusal: refusal.size)
-    size = f" ({largest.size / MEGA:.3g} MB)" if largest.size else ""
+    size = f", {largest.size / MEGA:.3g} MB" if largest.size else ""
     such = "" if len(refusals) == 1 else f"{len(refusals)} items, such as "
     return f"{such}{largest.what}{size}: {largest.reason}"
 

@@ -311,7 +311,7 @@ class Store:
         paths = sorted(folder.rglob("*"), key=lambda path: (path.parent == folder, path.name))
         for path in paths:
             below = path.parent.relative_to(folder.parent).as_posix()
-            if path.is_file() and (found := self._upload(run.run_id, path, f"network of {_run_of(trial)}", below)):
+            if path.is_file() and (found := self._upload(run.run_id, path, f"the network of {_run_of(trial)}", below)):
                 return [replace(found[0], weights=run_files.size_of(trial.config))]
         self._log_batch(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
         return []
