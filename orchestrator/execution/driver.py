@@ -77,11 +77,12 @@ def _note_other_trials(sweep: Sweep, ledger: Ledger, say: Callable[[str], object
     """Says before it happens that this sweep takes the place of another of its name."""
     before, now = last_trials(ledger, sweep.name), {trial.id for trial in sweep.trials}
     if not now.issuperset(before):
-        kept, count = len(now.intersection(before)), counted(len(before), "trial")
+        kept = len(now.intersection(before))
+        shared = f"{kept} of its {counted(len(before), 'trial')} {'is' if kept == 1 else 'are'} in this one"
         say(
-            f"the last sweep named {sweep.name} had other trials: {kept} of its {count} are in this one. This sweep "
-            f"replaces its report, {report_folder(ledger, sweep)}, and its summary in MLflow; results and runs of its "
-            "trials stay. To keep both reports, give this sweep another name"
+            f"the last sweep named {sweep.name} had other trials: {shared}. This sweep replaces its report, "
+            f"{report_folder(ledger, sweep)}, and its summary in MLflow; results and runs of its trials stay. "
+            "To keep both reports, give this sweep another name"
         )
     if before != [trial.id for trial in sweep.trials]:
         remember_trials(ledger, sweep)

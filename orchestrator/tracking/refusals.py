@@ -102,7 +102,7 @@ AGAIN = "the same command tries these again"
 def _listed(refusals: Sequence[Refusal]) -> str:
     """The largest stands for all."""
     largest = max(refusals, key=lambda refusal: refusal.size)
-    size = f", {largest.size / MEGA:.3g} MB" if largest.size else ""
+    size = f", {largest.size / MEGA:.3g} MB" if largest.size and largest.too_large else ""
     such = "" if len(refusals) == 1 else f"{len(refusals)} items, such as "
     return f"{such}{largest.what}{size}: {largest.reason}"
 
@@ -110,6 +110,11 @@ def _listed(refusals: Sequence[Refusal]) -> str:
 def _remedy(refusals: Sequence[Refusal], option: str) -> str:
     mend = "raise the limit of the server or of the proxy before it (nginx: client_max_body_size)"
     if networks := [refusal.weights for refusal in refusals if refusal.weights]:
-        below = int(min(networks) / MEGA * 100) / 100
-        mend += f", or keep such networks out of MLflow: {option}={below:g} (MB)"
+        mend += f", or keep such networks out of MLflow: {option}={_below(min(networks))} (MB)"
     return mend
+
+
+def _below(size: int) -> str:
+    """In MB, by three digits that are not rounded up."""
+    digits = max(0, len(str(size)) - 3)
+    return f"{(size - 1) // 10**digits * 10**digits / MEGA:g}"

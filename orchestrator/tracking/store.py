@@ -51,8 +51,9 @@ ENTITIES_PER_REQUEST = 1000
 PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
-OLDEST_SERVER = (2, 10)
+OLDEST_SERVER = (3, 0)
 """Of those that know all that is asked of them here."""
+UNKNOWN = 404
 FILES_FAULT = "answers, but files cannot be written to"
 VIEW_TAG = "mlflow.sharedViewState."
 LEDGER_TAG = "ledger"
@@ -109,6 +110,7 @@ class Store:
         found = self._open_experiment(sweep, ledger_id)
         self.experiment = str(found.experiment_id)
         """Its number."""
+        self._files = str(found.artifact_location)
         self.created = str(found.creation_time)
         """When it was made: another time tells that the server was emptied since."""
         self._runs = self._one_for_each("trial_id")
@@ -214,7 +216,7 @@ class Store:
             self._client.delete_run(run.run_id)
             del self._runs[trial.id]
             run = None
-        run = run or self._create(trial, epochs)
+        run = run or self._create(trial, epochs, {TRAINING: mark} if mark else {})
         if mark and same is not None and TRAINING not in run.tags:
             self._log_batch(run, {TRAINING: mark})
         return run
@@ -253,8 +255,8 @@ class Store:
             self._client.update_run(run.run_id, name=name)
             run.name = name
 
-    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics]) -> _TrackedRun:
-        tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin()}
+    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str]) -> _TrackedRun:
+        tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin(), **tags}
         name, start = browsing.run_name(trial), _start(epochs)
         made = self._client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
         self._runs[trial.id] = _tracked(made, has_files=False)
@@ -298,6 +300,8 @@ class Store:
         if (folder / run_files.MODEL).exists():
             refused += self._log_model(run, trial, folder / run_files.MODEL)
         for name in (run_files.CURVES, run_files.METRICS):
+            if refused and not refused[-1].too_large:
+                break
             if refused:
                 self._log_batch(run, {REFUSED: "; ".join(f"{found.what}: {found.reason}" for found in refused)[:4000]})
             if (folder / name).exists() and name not in there:
@@ -324,7 +328,7 @@ class Store:
         except Exception as error:  # whatever MLflow raises, or the client of a bucket
             if passes(error) or not (status(error) == TOO_LARGE or self._answers()):
                 raise
-            return [self._refusal(what, error, path.stat().st_size, self._client.get_run(run_id).info.artifact_uri)]
+            return [self._refusal(what, error, path.stat().st_size, self._files)]
 
     def _answers(self) -> bool:
         """Whether MLflow itself is there, and so only the place of the files is not."""
@@ -647,12 +651,21 @@ def check_writable(uri: str) -> None:
             sqlite_file.check_writable(database)
         for experiment in store.search_experiments(max_results=1):
             store.set_experiment_tag(experiment.experiment_id, PROBE, "writable")
-            store.delete_experiment_tag(experiment.experiment_id, PROBE)
+            _delete_tag(store, experiment.experiment_id)
     except TrackingError:
         raise
     except Exception as error:  # whatever MLflow raises
         raise TrackingError(cause(error)) from error
     _check_files(store, uri)
+
+
+def _delete_tag(store: MlflowClient, experiment: str) -> None:
+    """A server that is older than this client may not know how: then the tag stays."""
+    try:
+        store.delete_experiment_tag(experiment, PROBE)
+    except Exception as error:  # whatever MLflow raises
+        if status(error) != UNKNOWN:
+            raise
 
 
 def _check_files(store: MlflowClient, uri: str) -> None:
