@@ -22,6 +22,7 @@ PASSING = (408, 429, 502, 503, 504)
 """What a server, or a proxy before it, answers when it is too busy, or is not there."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 MEGA = 1e6
+AGAIN = "the same command tries these again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +93,10 @@ def in_words(uri: str, refusals: Sequence[Refusal], option: str) -> list[str]:
         if not refusal.too_large:
             others.setdefault((refusal.place, refusal.reason), []).append(refusal)
     for (place, _), alike in others.items():
-        lines.append(f"MLflow at {uri} answers, but {place} refused {_listed(alike)}; mend that place; {AGAIN}")
+        files = "" if place == uri else f"answers, but the place of its files, {place}, "
+        mend = "" if place == uri else "mend that place; "
+        lines.append(f"MLflow at {uri} {files}refused {_listed(alike)}; {mend}{AGAIN}")
     return lines
-
-
-AGAIN = "the same command tries these again"
 
 
 def _listed(refusals: Sequence[Refusal]) -> str:

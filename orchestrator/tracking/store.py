@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +32,17 @@ from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking import pyfunc, run_files
 from orchestrator.tracking import views as browsing
 from orchestrator.tracking.refusals import OF_ONE_RUN, TOO_LARGE, Refusal, RefusedError, cause, passes, status
+from orchestrator.tracking.tracked_run import (
+    TRAINING,
+    History,
+    TrackedRun,
+    end_of,
+    fullness,
+    mark_of,
+    next_epochs,
+    shows,
+    start_of,
+)
 from orchestrator.tracking.uris import (
     artifact_root,
     check_listening,
@@ -59,32 +70,11 @@ VIEW_TAG = "mlflow.sharedViewState."
 LEDGER_TAG = "ledger"
 """Of an experiment: whose it is."""
 
-TRAINING = "training"
-"""Of a run: which training of its trial it shows. Runs of earlier versions have no such tag."""
 REFUSED = "refused"
 """Of a run: which of its files were refused, and why."""
 
 Fill = Callable[[Path], object]
 """Fills a folder with the files of a run."""
-History = Callable[[], Sequence[EpochMetrics]]
-"""All epochs of a trial so far."""
-
-
-@dataclass(slots=True)
-class _TrackedRun:
-    """What a run holds already."""
-
-    run_id: str
-    name: str
-    last_epoch: int
-    status: str
-    has_params: bool
-    has_data: bool
-    has_files: bool | None
-    """None where that is not known."""
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    """The latest values, as they were when it was found."""
 
 
 STATUS = {
@@ -148,12 +138,12 @@ class Store:
         """MLflow's id of each trial's run."""
         return {trial_id: run.run_id for trial_id, run in self._runs.items()}
 
-    def _one_for_each(self, tag: str) -> dict[str, _TrackedRun]:
+    def _one_for_each(self, tag: str) -> dict[str, TrackedRun]:
         """The runs by that tag. Of two, as a server leaves them that makes a run when nobody waits for it any more and
         it is asked for again, the emptier is deleted."""
-        found: dict[str, _TrackedRun] = {}
+        found: dict[str, TrackedRun] = {}
         for run in self._existing(f"tags.{tag} != ''"):
-            runs = sorted([_tracked(run), *filter(None, [found.get(run.data.tags[tag])])], key=_fullness)
+            runs = sorted([_tracked(run), *filter(None, [found.get(run.data.tags[tag])])], key=fullness)
             found[run.data.tags[tag]] = runs.pop()
             for emptier in runs:
                 self._client.delete_run(emptier.run_id)
@@ -202,16 +192,16 @@ class Store:
         if state.ended:
             self._log_data(run, trial.config, tags)
         if run.status != status and status != "RUNNING":
-            self._client.set_terminated(run.run_id, status, _end(epochs))
+            self._client.set_terminated(run.run_id, status, end_of(epochs))
         run.status = status
 
     def _run(
         self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str], history: History | None
-    ) -> _TrackedRun:
+    ) -> TrackedRun:
         """The run of this training. One of another is deleted, which MLflow can undo: numbers, files and model of two
         trainings in one run would be those of neither."""
-        run, mark = self._runs.get(trial.id), _mark(tags)
-        same = True if run is None else _shows(run, trial.config, tags, history)
+        run, mark = self._runs.get(trial.id), mark_of(tags)
+        same = True if run is None else shows(run, trial.config, tags, history)
         if run and same is False:
             self._client.delete_run(run.run_id)
             del self._runs[trial.id]
@@ -221,12 +211,12 @@ class Store:
             self._log_batch(run, {TRAINING: mark})
         return run
 
-    def _log(self, run: _TrackedRun, trial: Trial, epochs: Iterable[EpochMetrics], tags: Mapping[str, str]) -> None:
+    def _log(self, run: TrackedRun, trial: Trial, epochs: Iterable[EpochMetrics], tags: Mapping[str, str]) -> None:
         """In as few requests as hold it: each is a transaction."""
         from mlflow.entities import Param
 
         params = [] if run.has_params else [Param(*param) for param in browsing.params_of(trial).items()]
-        batches = list(_batches(trial.config, _next(epochs, run.last_epoch)))
+        batches = list(_batches(trial.config, next_epochs(epochs, run.last_epoch)))
         fits = batches and len(batches[0][0]) + len(params) + len(tags) <= ENTITIES_PER_REQUEST
         first, last = batches.pop(0) if fits else ([], run.last_epoch)
         self._log_batch(run, tags, metrics=first, params=params)
@@ -235,7 +225,7 @@ class Store:
             self._client.log_batch(run.run_id, metrics=batch)
             run.last_epoch = last
 
-    def _log_batch(self, run: _TrackedRun, tags: Mapping[str, str], **more: Sequence[Any]) -> None:
+    def _log_batch(self, run: TrackedRun, tags: Mapping[str, str], **more: Sequence[Any]) -> None:
         """Sets those tags that differ."""
         from mlflow.entities import RunTag
 
@@ -244,20 +234,20 @@ class Store:
             self._client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in new.items()], **more)
             run.tags |= new
 
-    def _untag(self, run: _TrackedRun, name: str) -> None:
+    def _untag(self, run: TrackedRun, name: str) -> None:
         if run.tags.pop(name, None) is not None:
             self._client.delete_tag(run.run_id, name)
 
-    def _place(self, run: _TrackedRun, trial: Trial) -> None:
+    def _place(self, run: TrackedRun, trial: Trial) -> None:
         """A sweep file that was changed may give a trial another place and name."""
         self._log_batch(run, browsing.place_tags(trial))
         if run.name != (name := browsing.run_name(trial)):
             self._client.update_run(run.run_id, name=name)
             run.name = name
 
-    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str]) -> _TrackedRun:
+    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str]) -> TrackedRun:
         tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin(), **tags}
-        name, start = browsing.run_name(trial), _start(epochs)
+        name, start = browsing.run_name(trial), start_of(epochs)
         made = self._client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
         self._runs[trial.id] = _tracked(made, has_files=False)
         return self._runs[trial.id]
@@ -266,7 +256,7 @@ class Store:
         """Who runs what, as MLflow knows it."""
         return {"mlflow.source.name": self._source, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
 
-    def _log_data(self, run: _TrackedRun, config: TrialConfig, tags: Mapping[str, str]) -> None:
+    def _log_data(self, run: TrackedRun, config: TrialConfig, tags: Mapping[str, str]) -> None:
         if run.has_data or not (digest := tags.get("data_hash")):
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -294,7 +284,7 @@ class Store:
             run.has_files = True
         return refused
 
-    def _log_files(self, run: _TrackedRun, trial: Trial, folder: Path, there: Collection[str]) -> list[Refusal]:
+    def _log_files(self, run: TrackedRun, trial: Trial, folder: Path, there: Collection[str]) -> list[Refusal]:
         """The metrics come last, so where they are, all are that the tag does not name."""
         refused: list[Refusal] = []
         if (folder / run_files.MODEL).exists():
@@ -308,7 +298,7 @@ class Store:
                 refused += self._upload(run.run_id, folder / name, f"{name} of {_run_of(trial)}")
         return refused
 
-    def _log_model(self, run: _TrackedRun, trial: Trial, folder: Path) -> list[Refusal]:
+    def _log_model(self, run: TrackedRun, trial: Trial, folder: Path) -> list[Refusal]:
         """The network comes first: without it, what describes it is of no use."""
         model = _model(run, trial.config)
         _save(model, folder, run.tags)
@@ -481,9 +471,9 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _tracked(run: Run, *, has_files: bool | None = None) -> _TrackedRun:
+def _tracked(run: Run, *, has_files: bool | None = None) -> TrackedRun:
     """``epoch`` goes with every batch, so its latest value is the last epoch that was written."""
-    return _TrackedRun(
+    return TrackedRun(
         run_id=run.info.run_id,
         name=run.info.run_name,
         last_epoch=int(run.data.metrics.get(browsing.EPOCH, 0)),
@@ -493,38 +483,6 @@ def _tracked(run: Run, *, has_files: bool | None = None) -> _TrackedRun:
         has_files=has_files,
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
-    )
-
-
-# Which training of a trial a run shows
-
-
-def _mark(tags: Mapping[str, str]) -> str:
-    """The name of a training: when it began, or else what came of it. Empty where the ledger knows neither."""
-    return next((tags[name] for name in browsing.IDENTITY if tags.get(name)), "")
-
-
-def _agree(held: Mapping[str, str], tags: Mapping[str, str]) -> bool:
-    """Whether the tags of a run may be of the training that the ledger has."""
-    return all(held[name] == tags[name] for name in browsing.IDENTITY if held.get(name) and tags.get(name))
-
-
-def _shows(run: _TrackedRun, config: TrialConfig, tags: Mapping[str, str], history: History | None) -> bool | None:
-    """Whether a run is of the training that the ledger has; None where nothing tells yet. In a run of an earlier
-    version the tags may be of a later training than the numbers, so those of its last epoch are compared too."""
-    if not _agree(run.tags, tags):
-        return False
-    if TRAINING in run.tags or run.last_epoch == 0:
-        return True
-    epoch = next((epoch for epoch in (history() if history else ()) if epoch.epoch == run.last_epoch), None)
-    return None if epoch is None else _has(run, browsing.epoch_metrics(config, epoch))
-
-
-def _has(run: _TrackedRun, expected: Mapping[str, float]) -> bool:
-    """Whether its latest errors and losses are these."""
-    compared = {name: value for name, value in expected.items() if name.startswith(("error/", "loss/"))}
-    return all(
-        math.isclose(run.metrics[name], value, rel_tol=1e-9) for name, value in compared.items() if name in run.metrics
     )
 
 
@@ -539,25 +497,6 @@ def _files_at(place: str, uri: str) -> ArtifactRepository:
     return get_artifact_repository(place, tracking_uri=uri)
 
 
-def _fullness(run: _TrackedRun) -> tuple[int, bool, bool]:
-    return run.last_epoch, run.status != "RUNNING", run.has_params
-
-
-def _start(epochs: Sequence[EpochMetrics]) -> int | None:
-    """In milliseconds; None is now."""
-    return int((epochs[0].timestamp - epochs[0].seconds) * 1000) if epochs else None
-
-
-def _end(epochs: Sequence[EpochMetrics]) -> int | None:
-    return int(epochs[-1].timestamp * 1000) if epochs else None
-
-
-def _next(epochs: Iterable[EpochMetrics], last: int) -> list[EpochMetrics]:
-    """Those that follow on the last one; none where there is a gap, as after a run was made anew in training."""
-    new = [epoch for epoch in epochs if epoch.epoch > last]
-    return new if new and new[0].epoch == last + 1 else []
-
-
 def _schema(config: TrialConfig) -> str:
     spec = DATASETS[config.data.name]
     images = {"dtype": "uint8", "shape": [-1, spec.channels, spec.size, spec.size]}
@@ -566,7 +505,7 @@ def _schema(config: TrialConfig) -> str:
     return json.dumps({"mlflow_tensorspec": {"features": json.dumps(features), "targets": json.dumps(targets)}})
 
 
-def _model(run: _TrackedRun, config: TrialConfig) -> Model:
+def _model(run: TrackedRun, config: TrialConfig) -> Model:
     """What MLflow has to know of a trained network to load it; the same for the same run."""
     from mlflow.models import Model
 

@@ -161,7 +161,7 @@ def test_a_place_that_takes_no_files_keeps_no_numbers_out(trained: Told, proxy: 
     proxy.rule = lambda method, path, size: 403 if is_file(method, path) else None
     tracker = trained.try_to_tell()
     (said,) = tracker.troubles()
-    assert f"MLflow at {proxy.uri} answers, but mlflow-artifacts:/" in said
+    assert f"MLflow at {proxy.uri} answers, but the place of its files, mlflow-artifacts:/" in said
     assert ": 403 Forbidden; mend that place; the same command tries these again" in said
     assert files(trained) == [set(), set()]
     assert len(proxy.refused) <= 2, "one file stands for all of them, at the beginning and at the end"
@@ -180,7 +180,7 @@ def test_a_run_that_is_refused_is_told_again_and_keeps_no_other_out(
     if times > 1:
         assert len(proxy.refused) == 4, "both trials, at the beginning and at the end"
         (said,) = tracker.troubles()
-        assert f"refused 2 items, such as {trained.sweep.trials[0].cell.label}" in said
+        assert f"MLflow at {proxy.uri} refused 2 items, such as {trained.sweep.trials[0].cell.label}" in said
         assert "400 Bad Request" in said
         proxy.rule = lambda method, path, size: None
     trained.tell()
