@@ -110,7 +110,9 @@ def adopt(database: Path) -> None:
 
 
 def _moved(connection: sqlite3.Connection, root: Path) -> Iterator[str]:
-    """The other artifact roots that the experiments name."""
+    """The other artifact roots that the experiments name; none in a file that MLflow has yet to fill."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+        return
     query = "SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs"
     found = {_root_of(place) for (place,) in connection.execute(query) if place}
     for old in sorted(found - {"", root.as_uri()}):

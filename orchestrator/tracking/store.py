@@ -272,7 +272,10 @@ class Store:
         """Fills in the files of a trial that has ended, unless they are there. Returns what was refused, and leaves a
         tag that says so; the other files are written."""
         run = self._runs[trial.id]
-        there = {file.path for file in self._client.list_artifacts(run.run_id)} if run.has_files is None else set()
+        try:
+            there = {file.path for file in self._client.list_artifacts(run.run_id)} if run.has_files is None else set()
+        except Exception as error:  # whatever MLflow raises, or the client of a bucket
+            return [self._refused(error, f"the list of files of {_run_of(trial)}")]
         run.has_files = run.has_files or (run_files.METRICS in there and REFUSED not in run.tags)
         if run.has_files:
             return []
@@ -316,9 +319,13 @@ class Store:
             self._client.log_artifact(run_id, str(path), below)
             return []
         except Exception as error:  # whatever MLflow raises, or the client of a bucket
-            if passes(error) or not (status(error) == TOO_LARGE or self._answers()):
-                raise
-            return [self._refusal(what, error, path.stat().st_size, self._files)]
+            return [self._refused(error, what, path.stat().st_size)]
+
+    def _refused(self, error: Exception, what: str, size: int = 0) -> Refusal:
+        """What an error says of a file, or of the place of all files. Raises the error if that passes in time."""
+        if passes(error) or not (status(error) == TOO_LARGE or self._answers()):
+            raise error
+        return self._refusal(what, error, size, self._files)
 
     def _answers(self) -> bool:
         """Whether MLflow itself is there, and so only the place of the files is not."""
@@ -613,8 +620,7 @@ def _check_files(store: MlflowClient, uri: str) -> None:
     place = str(database.absolute().parent) if database else ""
     try:
         with TemporaryDirectory(dir=place or None) as folder:  # beside a SQLite file this is the check
-            if not database:
-                (experiment,) = store.search_experiments(max_results=1)
+            for experiment in [] if database else store.search_experiments(max_results=1):
                 place = experiment.artifact_location
                 (Path(folder) / PROBE).write_text("Written to see whether that can be done.\n")
                 _files_at(place, uri).log_artifact(str(Path(folder) / PROBE))

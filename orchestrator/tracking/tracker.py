@@ -165,7 +165,7 @@ class Tracker:
                 uri, of_storage = safe_uri(self._uri), isinstance(error, StorageError)
                 what = self.outage if of_storage else f"MLflow at {uri} cannot be reached: {self.outage}"
                 self._say(f"{what}; {'MLflow is told later' if of_storage else 'training goes on without it'}")
-        if before and not self.outage:
+        if before and not self.outage and not self._unfit:
             self._say("MLflow can be reached again")
 
     def _connected(self) -> Store:
