@@ -38,6 +38,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.sweepfile.load import load
 from orchestrator.tracking import store as mlflow_store
+from orchestrator.tracking.uris import default_uri
 
 NETWORKS, DATASETS = 13, ("cifar10", "cifar100", "svhn")
 METHODS = ("ann", "aann", "milestone", "exp3", "rwm", "avgl")
@@ -103,7 +104,7 @@ def write_ledger(folder: Path, sweep: Sweep, predictions: int) -> None:
 
 
 def write_mlflow(folder: Path, sweep: Sweep, predictions: int) -> None:
-    store = mlflow_store.Store(mlflow_store.default_uri(folder), sweep, Ledger(folder).id)
+    store = mlflow_store.Store(default_uri(folder), sweep, Ledger(folder).id)
     for trial, record in made_up(sweep, predictions):
         store.write(trial, TrialState.FINISHED, [_epoch(record.result)], {"state": "finished", "attempts": "1"})
 
@@ -153,7 +154,7 @@ def from_mlflow(folder: Path) -> tuple[Steps, Wins]:
     import mlflow
 
     clock.lap("import MLflow")
-    mlflow.set_tracking_uri(mlflow_store.default_uri(folder))
+    mlflow.set_tracking_uri(default_uri(folder))
     runs = mlflow.search_runs(experiment_names=["benchmark"], max_results=50_000)
     clock.lap("search_runs")
     wins = _wins(runs)

@@ -36,8 +36,9 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureKind, Holds
 from orchestrator.sweep.trial import Trial
 from orchestrator.sweepfile.load import load
-from orchestrator.tracking.store import Store, default_uri
+from orchestrator.tracking.store import Store
 from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.uris import default_uri
 from orchestrator.tracking.views import epoch_metrics, params_of
 
 NETWORKS = 4

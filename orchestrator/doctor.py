@@ -35,7 +35,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources
 from orchestrator.system.environment import prepare_ray
 from orchestrator.text import counted, named
-from orchestrator.tracking import store
+from orchestrator.tracking import store, uris
 
 DISTRIBUTION = "anytime-orchestrator"
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
@@ -371,8 +371,8 @@ def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Itera
 
 def tracking(uri: str) -> Check:
     """Whether MLflow answers and can be written to."""
-    shown = named(uri, shown=store.safe_uri(uri))
-    database = store.database_file(uri)
+    shown = named(uri, shown=uris.safe_uri(uri))
+    database = uris.database_file(uri)
     if database and not database.exists():
         return Check(name="mlflow", state=State.OK, found=f"{shown}: will be made when a sweep begins")
     try:
@@ -385,6 +385,12 @@ def tracking(uri: str) -> Check:
 def _tracking_advice(said: str) -> str:
     if "No module named" in said:
         return "install what its database needs: pip install -e '.[server]'"
+    if store.FILES_FAULT in said:
+        return "let the server's --artifacts-destination, or this machine where it has none, write there"
+    if "or later" in said:
+        return "upgrade the server, or give another --tracking-uri; training goes on without it"
+    if "its owner can share it" in said:
+        return "let its owner do so, or give another --storage or --tracking-uri"
     if "Invalid Host header" in said:
         return "start the server with --allowed-hosts and the name it is called by here"
     if "not a database" in said or "malformed" in said:

@@ -42,7 +42,7 @@ def print_written(path: Path, *, err: bool = False) -> None:
 
 def same_command() -> str:
     """Repeats what the user typed, without ``--retry-failed``, passwords and webhooks."""
-    from orchestrator.tracking.store import safe_uri
+    from orchestrator.tracking.uris import safe_uri
 
     words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
     shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
@@ -51,7 +51,7 @@ def same_command() -> str:
 
 def ui_command(sweep_file: Path, places: Places) -> str:
     """Makes the command that shows a sweep's runs, with the options that it needs here."""
-    from orchestrator.tracking.store import safe_uri
+    from orchestrator.tracking.uris import safe_uri
 
     parts = [_program(), "ui", str(sweep_file)]
     if places.given_tracking_uri:

@@ -36,6 +36,6 @@ class Places:
     @property
     def tracking_uri(self) -> str:
         """Raises UsageError for a URI that no MLflow store answers to."""
-        from orchestrator.tracking.store import check_uri, default_uri
+        from orchestrator.tracking.uris import check_uri, default_uri
 
         return check_uri(self.given_tracking_uri or default_uri(self.storage))

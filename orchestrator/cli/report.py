@@ -78,10 +78,10 @@ def _refuse_contradictions() -> None:
 
 def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
     from orchestrator.report import publish
-    from orchestrator.tracking.tracker import run_links
+    from orchestrator.tracking.delivered import run_links
 
     ledger, say = places.ledger, partial(click.echo, err=True)
-    links = run_links(ledger, sweep.name, places.tracking_uri)
+    links = run_links(ledger, sweep.name)
     for path in publish.publish(sweep, ledger, links, say, folder=folder, page_file=page_file):
         print_written(path)
 

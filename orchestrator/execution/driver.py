@@ -5,6 +5,7 @@ The same command again is how a sweep goes on after anything: it starts from the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -25,7 +26,9 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
 from orchestrator.system.hardware import other_gpus
-from orchestrator.tracking.tracker import Tracker, is_current, run_links
+from orchestrator.text import counted
+from orchestrator.tracking.delivered import is_current, last_trials, remember_trials, run_links
+from orchestrator.tracking.tracker import Tracker
 
 __all__ = ["SweepSettings", "report_folder", "run"]
 
@@ -40,6 +43,7 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> list[str]:
     driver, notify = uuid4().hex, settings.notify or sweep.notify
     with ledger.drive(sweep.name, driver) as folder, Notifier(notify, sweep.name, say) as notifier:
         tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
+        _note_other_trials(sweep, ledger, say)
         if not plan.to_run and _is_shown(sweep, settings, ledger):
             return troubles(planning.make(sweep.trials, ledger), tally, settings.command)
         if plan.to_run:
@@ -73,6 +77,21 @@ def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Con
     return plan
 
 
+def _note_other_trials(sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
+    """Says before it happens that this sweep takes the place of another of its name."""
+    before, now = last_trials(ledger, sweep.name), {trial.id for trial in sweep.trials}
+    if not now.issuperset(before):
+        kept = len(now.intersection(before))
+        shared = f"{kept} of its {counted(len(before), 'trial')} {'is' if kept == 1 else 'are'} in this one"
+        say(
+            f"the last sweep named {sweep.name} had other trials: {shared}. This sweep replaces its report, "
+            f"{report_folder(ledger, sweep)}, and its summary in MLflow; results and runs of its trials stay. "
+            "To keep both reports, give this sweep another name"
+        )
+    if before != [trial.id for trial in sweep.trials]:
+        remember_trials(ledger, sweep)
+
+
 def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:
     """Whether the report and MLflow hold what the ledger does."""
     reported = (report_folder(ledger, sweep) / publish.PAGE).exists()
@@ -84,7 +103,7 @@ def _ended(run: SweepRun, *, stopped: bool) -> list[str]:
     wrong = run.troubles()
     if not stopped:  # whoever stops a sweep does not wait for figures
         wrong += _publish(run)
-    wrong += run.tracking_troubles()
+    wrong += run.tracker.troubles()
     words = "\n".join(wrong) or f"all {len(run.sweep.trials)} trials have ended"
     run.notifier.tell("stopped" if stopped else "failed" if wrong else "finished", words)
     return wrong
@@ -93,7 +112,7 @@ def _ended(run: SweepRun, *, stopped: bool) -> list[str]:
 def _publish(run: SweepRun) -> list[str]:
     """Leaves the report in the sweep's folder and in MLflow, and says what it lacks. Returns why it could not."""
     sweep, ledger = run.sweep, run.ledger
-    folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name, run.settings.tracking_uri)
+    folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name)
     try:
         tables = publish.write(sweep, ledger, folder, links, run.say)
     except OSError as error:

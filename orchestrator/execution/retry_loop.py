@@ -79,7 +79,7 @@ class RetryLoop:
                 say(line)
             self._run.notifier.tell("failed", "the head node of the Ray cluster is gone; the same command goes on")
             self._run.tracker.__exit__()  # delivers; slow where MLflow is gone too
-            for line in self._run.tracking_troubles():
+            for line in self._run.tracker.troubles():
                 say(line)
             self._run.notifier.wait()
         finally:

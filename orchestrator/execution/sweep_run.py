@@ -15,8 +15,6 @@ from orchestrator.planning.plan import Plan, PlannedTrial
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier, Notify
 from orchestrator.sweep.retries import FailureTally
-from orchestrator.text import named
-from orchestrator.tracking.store import safe_uri
 from orchestrator.tracking.tracker import Tracker
 
 
@@ -63,15 +61,6 @@ class SweepRun:
     def troubles(self) -> list[str]:
         """What has not ended, and why, by the ledger as it is now. Raises StorageError."""
         return troubles(planning.make(self.sweep.trials, self.ledger), self.tally, self.settings.command)
-
-    def tracking_troubles(self) -> list[str]:
-        """What MLflow lacks, and why."""
-        tracker = self.tracker
-        if not tracker.behind and not tracker.outage:
-            return []
-        uri = named(self.settings.tracking_uri, shown=safe_uri(self.settings.tracking_uri))
-        what = f"{len(tracker.behind)} trials" if tracker.behind else "the report"
-        return [f"MLflow at {uri} lacks {what}: {tracker.outage}; once it can be told, the same command does so"]
 
 
 def remark(console: Console, text: str) -> None:

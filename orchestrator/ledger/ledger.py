@@ -114,8 +114,9 @@ class Driver:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """Where a trial stands. ``record`` is there once it has ended; until then ``began`` says when the last of its
-    ``attempts`` did and ``driver`` whose it was, and ``failure`` why that one failed, with its ``kind`` and
-    ``signature``. ``step`` is that of the end, or of the newest checkpoint.
+    ``attempts`` did and ``driver`` whose it was, ``first_began`` when the first did, where that is known, and
+    ``failure`` why the last one failed, with its ``kind`` and ``signature``. ``step`` is that of the end, or of the
+    newest checkpoint.
 
     One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
     """
@@ -129,6 +130,7 @@ class Standing:
     record: TrialRecord | None = None
     kind: str = ""
     signature: str = ""
+    first_began: str = ""
 
     def under(self, driver: Driver | None) -> TrialState:
         """As ``state``, but a trial that its sweep's present driver has begun is running."""
@@ -299,6 +301,7 @@ class Ledger:
             failure=failure.error if failure else None,
             kind=failure.kind if failure else "",
             signature=failure.signature if failure else "",
+            first_began=_first_began(attempt) if attempt else "",
         )
 
     def failure(self, trial_id: str) -> str | None:

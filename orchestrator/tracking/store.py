@@ -9,102 +9,73 @@ import getpass
 import json
 import math
 import os
-import re
-import shutil
-import socket
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from anytime_core.config import TrialConfig
 from anytime_core.data.catalog import DATASETS
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.storage import Location, local_folder
+from orchestrator.ledger.storage import Location
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.system.environment import prepare_mlflow
-from orchestrator.text import FromEnvironment, named
+from orchestrator.text import named
+from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking import pyfunc, run_files
 from orchestrator.tracking import views as browsing
+from orchestrator.tracking.refusals import OF_ONE_RUN, TOO_LARGE, Refusal, RefusedError, cause, passes, status
+from orchestrator.tracking.tracked_run import (
+    TRAINING,
+    History,
+    TrackedRun,
+    end_of,
+    fullness,
+    mark_of,
+    next_epochs,
+    shows,
+    start_of,
+)
+from orchestrator.tracking.uris import (
+    artifact_root,
+    check_listening,
+    database_file,
+    is_server,
+    safe_uri,
+    server_version,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Metric, Run
     from mlflow.models import Model, ModelSignature
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 ENTITIES_PER_REQUEST = 1000
 PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+OLDEST_SERVER = (3, 0)
+"""Of those that know all that is asked of them here."""
+UNKNOWN = 404
+FILES_FAULT = "answers, but files cannot be written to"
 VIEW_TAG = "mlflow.sharedViewState."
 LEDGER_TAG = "ledger"
 """Of an experiment: whose it is."""
-STALE = 3600.0
-"""In seconds: a database that is still half made then has no maker any more."""
+
+REFUSED = "refused"
+"""Of a run: which of its files were refused, and why."""
 
 Fill = Callable[[Path], object]
 """Fills a folder with the files of a run."""
-
-
-def default_uri(storage: Location) -> str:
-    """A SQLite file in the storage folder; for a bucket on this machine, as a database must be a file."""
-    return f"sqlite:///{local_folder(storage).absolute() / 'mlflow' / 'mlflow.db'}"
-
-
-def check_uri(uri: str) -> str:
-    """Raises UsageError for a URI that no MLflow store answers to."""
-    try:
-        parts = urlsplit(uri)
-        scheme, port = parts.scheme.partition("+")[0], parts.port
-    except ValueError as error:
-        raise UsageError(f"{_named(uri)}: {error}") from error
-    fault = None
-    if scheme not in SCHEMES:
-        fault = f"must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}"
-    elif scheme == "sqlite" and not parts.path.strip("/"):
-        fault = "must name a file, such as sqlite:////folder/mlflow.db"
-    elif scheme == "sqlite" and set("?%") & set(uri):
-        fault = "a path with ? or % cannot be a SQLite store; give another --storage or --tracking-uri"
-    elif scheme != "sqlite" and (not parts.hostname or port == 0):
-        fault = "must name a host"
-    if fault:
-        raise UsageError(f"{_named(uri)}: {fault}")
-    return uri
-
-
-def _named(uri: str) -> str:
-    return named(uri, "tracking URI", safe_uri(uri) if isinstance(uri, FromEnvironment) else repr(safe_uri(uri)))
-
-
-def safe_uri(text: str) -> str:
-    """A URI, or a text that holds some, without its passwords and tokens: fit to be shown and stored."""
-    text = re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
-    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)  # a user of a database is no secret
-    return re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
-
-
-@dataclass(slots=True)
-class _TrackedRun:
-    """What a run holds already."""
-
-    run_id: str
-    name: str
-    last_epoch: int
-    status: str
-    has_params: bool
-    has_data: bool
-    has_files: bool | None
-    """None where that is not known."""
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 STATUS = {
@@ -118,14 +89,19 @@ STATUS = {
 
 
 class Store:
-    """One experiment of an MLflow server or database. Whatever it raises is an outage."""
+    """One experiment of an MLflow server or database. Whatever it raises is an outage, but for RefusedError."""
 
     def __init__(self, uri: str, sweep: Sweep, ledger_id: str) -> None:
-        _check_listening(uri)
+        check_listening(uri)
         self._client, self._uri, self._source = client(uri), uri, str(sweep.path)
+        if database := database_file(uri):
+            sqlite_file.share(database)
+            sqlite_file.check_writable(database)
+            sqlite_file.adopt(database)
         experiment = self._open_experiment(sweep, ledger_id)
         self.experiment = str(experiment.experiment_id)
         """Its number."""
+        self._files = str(experiment.artifact_location)
         self.created = str(experiment.creation_time)
         """When it was made: another time tells that the server was emptied since."""
         self._runs = self._one_for_each("trial_id")
@@ -163,12 +139,12 @@ class Store:
         """MLflow's id of each trial's run."""
         return {trial_id: run.run_id for trial_id, run in self._runs.items()}
 
-    def _one_for_each(self, tag: str) -> dict[str, _TrackedRun]:
+    def _one_for_each(self, tag: str) -> dict[str, TrackedRun]:
         """The runs by that tag. Of two, as a server leaves them that makes a run when nobody waits for it any more and
         it is asked for again, the emptier is deleted."""
-        by_value: dict[str, _TrackedRun] = {}
+        by_value: dict[str, TrackedRun] = {}
         for run in self._existing(f"tags.{tag} != ''"):
-            runs = sorted([_tracked(run), *filter(None, [by_value.get(run.data.tags[tag])])], key=_fullness)
+            runs = sorted([_tracked(run), *filter(None, [by_value.get(run.data.tags[tag])])], key=fullness)
             by_value[run.data.tags[tag]] = runs.pop()
             for emptier in runs:
                 self._client.delete_run(emptier.run_id)
@@ -187,12 +163,27 @@ class Store:
         state: TrialState,
         epochs: Iterable[EpochMetrics],
         tags: Mapping[str, str],
-        fill: Fill | None = None,
+        history: History | None = None,
     ) -> None:
-        """Brings a trial's run up to date. Epochs that it has already are passed over; where some are missing before
-        the first, all wait for a later call. Files are filled in once the trial has ended, unless they are there."""
-        epochs = list(epochs)
-        run = self._runs.get(trial.id) or self._create(trial, epochs)
+        """Brings a trial's run up to date, but for its files. Epochs that it has already are passed over; where some
+        are missing before the first, all wait for a later call. A run of another training of the trial is replaced;
+        ``history`` tells that of a run without the tag for it. Raises RefusedError for what the server refuses."""
+        try:
+            self._write(trial, state, list(epochs), tags, history)
+        except Exception as error:
+            if is_server(self._uri) and status(error) in OF_ONE_RUN:
+                raise RefusedError(self._refusal(_run_of(trial), error)) from error
+            raise
+
+    def _write(
+        self,
+        trial: Trial,
+        state: TrialState,
+        epochs: Sequence[EpochMetrics],
+        tags: Mapping[str, str],
+        history: History | None,
+    ) -> None:
+        run = self._run(trial, epochs, tags, history)
         status = STATUS[state]
         if run.status != status and status == "RUNNING":
             self._client.update_run(run.run_id, status)
@@ -201,17 +192,32 @@ class Store:
             self._untag(run, "failure")
         if state.ended:
             self._log_data(run, trial.config, tags)
-            self._log_files(run, trial.config, fill)
         if run.status != status and status != "RUNNING":
-            self._client.set_terminated(run.run_id, status, _end(epochs))
+            self._client.set_terminated(run.run_id, status, end_of(epochs))
         run.status = status
 
-    def _log(self, run: _TrackedRun, trial: Trial, epochs: Iterable[EpochMetrics], tags: Mapping[str, str]) -> None:
+    def _run(
+        self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str], history: History | None
+    ) -> TrackedRun:
+        """The run of this training. One of another is deleted, which MLflow can undo: numbers, files and model of two
+        trainings in one run would be those of neither."""
+        run, mark = self._runs.get(trial.id), mark_of(tags)
+        same = True if run is None else shows(run, trial.config, tags, history)
+        if run and same is False:
+            self._client.delete_run(run.run_id)
+            del self._runs[trial.id]
+            run = None
+        run = run or self._create(trial, epochs, {TRAINING: mark} if mark else {})
+        if mark and same is not None and TRAINING not in run.tags:
+            self._log_batch(run, {TRAINING: mark})
+        return run
+
+    def _log(self, run: TrackedRun, trial: Trial, epochs: Iterable[EpochMetrics], tags: Mapping[str, str]) -> None:
         """In as few requests as hold it: each is a transaction."""
         from mlflow.entities import Param
 
         params = [] if run.has_params else [Param(*param) for param in browsing.params_of(trial).items()]
-        batches = list(_batches(trial.config, _next(epochs, run.last_epoch)))
+        batches = list(_batches(trial.config, next_epochs(epochs, run.last_epoch)))
         fits = batches and len(batches[0][0]) + len(params) + len(tags) <= ENTITIES_PER_REQUEST
         first, last = batches.pop(0) if fits else ([], run.last_epoch)
         self._log_batch(run, tags, metrics=first, params=params)
@@ -220,7 +226,7 @@ class Store:
             self._client.log_batch(run.run_id, metrics=batch)
             run.last_epoch = last
 
-    def _log_batch(self, run: _TrackedRun, tags: Mapping[str, str], **more: Sequence[Any]) -> None:
+    def _log_batch(self, run: TrackedRun, tags: Mapping[str, str], **more: Sequence[Any]) -> None:
         """Sets those tags that differ."""
         from mlflow.entities import RunTag
 
@@ -229,20 +235,20 @@ class Store:
             self._client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in new.items()], **more)
             run.tags |= new
 
-    def _untag(self, run: _TrackedRun, name: str) -> None:
+    def _untag(self, run: TrackedRun, name: str) -> None:
         if run.tags.pop(name, None) is not None:
             self._client.delete_tag(run.run_id, name)
 
-    def _place(self, run: _TrackedRun, trial: Trial) -> None:
+    def _place(self, run: TrackedRun, trial: Trial) -> None:
         """A sweep file that was changed may give a trial another place and name."""
         self._log_batch(run, browsing.place_tags(trial))
         if run.name != (name := browsing.run_name(trial)):
             self._client.update_run(run.run_id, name=name)
             run.name = name
 
-    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics]) -> _TrackedRun:
-        tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin()}
-        name, start = browsing.run_name(trial), _start(epochs)
+    def _create(self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str]) -> TrackedRun:
+        tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin(), **tags}
+        name, start = browsing.run_name(trial), start_of(epochs)
         made = self._client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
         self._runs[trial.id] = _tracked(made, has_files=False)
         return self._runs[trial.id]
@@ -251,7 +257,7 @@ class Store:
         """Who runs what, as MLflow knows it."""
         return {"mlflow.source.name": self._source, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
 
-    def _log_data(self, run: _TrackedRun, config: TrialConfig, tags: Mapping[str, str]) -> None:
+    def _log_data(self, run: TrackedRun, config: TrialConfig, tags: Mapping[str, str]) -> None:
         if run.has_data or not (digest := tags.get("data_hash")):
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -263,29 +269,79 @@ class Store:
         self._client.log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
         run.has_data = True
 
-    def _log_files(self, run: _TrackedRun, config: TrialConfig, fill: Fill | None) -> None:
-        """The metrics come last, so where they are, all are."""
-        if run.has_files is None:
-            files = self._client.list_artifacts(run.run_id)
-            run.has_files = any(file.path == run_files.METRICS for file in files)
-        if not fill or run.has_files:
-            return
+    def write_files(self, trial: Trial, fill: Fill) -> list[Refusal]:
+        """Fills in the files of a trial that has ended, unless they are there. Returns what was refused, and leaves a
+        tag that says so; the other files are written."""
+        run = self._runs[trial.id]
+        try:
+            there = {file.path for file in self._client.list_artifacts(run.run_id)} if run.has_files is None else set()
+        except Exception as error:  # whatever MLflow raises, or the client of a bucket
+            return [self._refused(error, f"the list of files of {_run_of(trial)}")]
+        run.has_files = run.has_files or (run_files.METRICS in there and REFUSED not in run.tags)
+        if run.has_files:
+            return []
         with TemporaryDirectory() as name:
-            folder = Path(name)
-            fill(folder)
-            if (folder / run_files.MODEL).exists():
-                model = _model(run, config)
-                _save(model, folder / run_files.MODEL, run.tags)
-                self._log_batch(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
-            for path in sorted(folder.iterdir(), key=lambda path: path.name == run_files.METRICS):
-                if path.is_dir():
-                    self._client.log_artifacts(run.run_id, str(path), path.name)
-                else:
-                    self._client.log_artifact(run.run_id, str(path))
+            fill(Path(name))
+            refused = self._log_files(run, trial, Path(name), there if REFUSED in run.tags else set())
+        if not refused:
+            self._untag(run, REFUSED)
             run.has_files = True
+        return refused
 
-    def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        """Makes the summary run of the sweep hold these files, and no others."""
+    def _log_files(self, run: TrackedRun, trial: Trial, folder: Path, there: Collection[str]) -> list[Refusal]:
+        """The metrics come last, so where they are, all are that the tag does not name."""
+        refused: list[Refusal] = []
+        if (folder / run_files.MODEL).exists():
+            refused += self._log_model(run, trial, folder / run_files.MODEL)
+        for name in (run_files.CURVES, run_files.METRICS):
+            if refused and not refused[-1].too_large:
+                break
+            if refused:
+                self._log_batch(run, {REFUSED: "; ".join(f"{found.what}: {found.reason}" for found in refused)[:4000]})
+            if (folder / name).exists() and name not in there:
+                refused += self._upload(run.run_id, folder / name, f"{name} of {_run_of(trial)}")
+        return refused
+
+    def _log_model(self, run: TrackedRun, trial: Trial, folder: Path) -> list[Refusal]:
+        """The network comes first: without it, what describes it is of no use."""
+        model = _model(run, trial.config)
+        _save(model, folder, run.tags)
+        paths = sorted(folder.rglob("*"), key=lambda path: (path.parent == folder, path.name))
+        for path in paths:
+            below = path.parent.relative_to(folder.parent).as_posix()
+            if path.is_file() and (found := self._upload(run.run_id, path, f"the network of {_run_of(trial)}", below)):
+                return [replace(found[0], weights=run_files.size_of(trial.config))]
+        self._log_batch(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
+        return []
+
+    def _upload(self, run_id: str, path: Path, what: str, below: str | None = None) -> list[Refusal]:
+        """What was refused of a file: nothing, or it all. Raises whatever passes in time."""
+        try:
+            self._client.log_artifact(run_id, str(path), below)
+            return []
+        except Exception as error:  # whatever MLflow raises, or the client of a bucket
+            return [self._refused(error, what, path.stat().st_size)]
+
+    def _refused(self, error: Exception, what: str, size: int = 0) -> Refusal:
+        """What an error says of a file, or of the place of all files. Raises the error if that passes in time."""
+        if passes(error) or not (status(error) == TOO_LARGE or self._answers()):
+            raise error
+        return self._refusal(what, error, size, self._files)
+
+    def _answers(self) -> bool:
+        """Whether MLflow itself is there, and so only the place of the files is not."""
+        with suppress(Exception):
+            self._client.get_experiment(self.experiment)
+            return True
+        return False
+
+    def _refusal(self, what: str, error: Exception, size: int = 0, place: str = "") -> Refusal:
+        shown = safe_uri(place or self._uri)
+        large = status(error) == TOO_LARGE
+        return Refusal(what=what, size=size, place=shown, reason=safe_uri(cause(error)), too_large=large)
+
+    def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[Refusal]:
+        """Makes the summary run of the sweep hold these files, and no others. Returns what was refused."""
         from mlflow.entities import Metric, RunTag
 
         self._one_for_each("kind")
@@ -298,17 +354,28 @@ class Store:
             metrics=[Metric(name, value, now, version) for name, value in metrics.items() if math.isfinite(value)],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
-        self._client.log_artifacts(run.info.run_id, str(folder))
-        self._delete_others(run, folder)
         self._client.set_terminated(run.info.run_id, "FINISHED")
+        refused = self._log_report(run.info.run_id, folder)
+        if not any(not found.too_large for found in refused):
+            self._delete_others(run, folder)
+        return refused
+
+    def _log_report(self, run_id: str, folder: Path) -> list[Refusal]:
+        """File by file; once the place itself refuses one, the others are not tried."""
+        refused: list[Refusal] = []
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            below = path.parent.relative_to(folder).as_posix()
+            what = f"{path.relative_to(folder)} of the report"
+            refused += self._upload(run_id, path, what, None if below == "." else below)
+            if refused and not refused[-1].too_large:
+                break
+        return refused
 
     def _delete_others(self, run: Run, folder: Path) -> None:
         """Artifacts that are not in the folder, such as figures of an older report."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
         for path in list(self._artifacts(run.info.run_id)):
             if not (folder / path).exists():  # the client itself cannot delete
-                get_artifact_repository(run.info.artifact_uri, tracking_uri=self._uri).delete_artifacts(path)
+                _files_at(run.info.artifact_uri, self._uri).delete_artifacts(path)
 
     def _artifacts(self, run_id: str, below: str | None = None) -> Iterator[str]:
         """The paths of all files."""
@@ -324,14 +391,14 @@ def trial_of(run_id: str, uri: str) -> str:
     database = database_file(uri)
     if database and not database.exists():
         raise UsageError(f"run {run_id}: there is no MLflow database {database}")
-    _check_listening(uri)
+    check_listening(uri)
     store = client(uri)
     from mlflow.exceptions import MlflowException
 
     try:
         trial_id = store.get_run(run_id).data.tags.get("trial_id")
     except MlflowException as error:
-        raise UsageError(f"MLflow at {named(uri, shown=safe_uri(uri))}: {first_line(error)}") from error
+        raise UsageError(f"MLflow at {named(uri, shown=safe_uri(uri))}: {cause(error)}") from error
     if not trial_id:
         raise UsageError(f"MLflow at {named(uri, shown=safe_uri(uri))}: run {run_id} is of no trial")
     return str(trial_id)
@@ -344,60 +411,10 @@ def client(uri: str) -> MlflowClient:
 
     database = database_file(uri)
     if database and not database.exists():
-        _create(database)
+        sqlite_file.create(database, lambda made: MlflowClient(tracking_uri=made).search_experiments(max_results=1))
     elif database:
         database.open("rb").close()  # MLflow would try for minutes to open what cannot be
     return MlflowClient(tracking_uri=uri)
-
-
-def _create(database: Path) -> None:
-    """Makes a new SQLite file under another name: one that was left half made could never be used."""
-    from mlflow import MlflowClient
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    _tidy(database.parent)
-    with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
-        made = Path(folder) / database.name
-        MlflowClient(tracking_uri=f"sqlite:///{made.absolute()}").search_experiments(max_results=1)
-        _put_in_place(made, database)
-
-
-def _tidy(folder: Path) -> None:
-    """Takes away what processes that were killed left long ago."""
-    for left in folder.glob(".new-*"):
-        with suppress(FileNotFoundError):
-            if left.stat().st_mtime < time.time() - STALE:
-                shutil.rmtree(left, ignore_errors=True)
-
-
-def _put_in_place(made: Path, database: Path) -> None:
-    """Unless another process was first: its file may have runs already."""
-    try:
-        os.link(made, database)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        if not database.exists():
-            os.replace(made, database)
-
-
-def database_file(uri: str) -> Path | None:
-    """The file of a SQLite store."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def artifact_root(uri: str) -> str | None:
-    """Beside a SQLite file; a server has a place of its own. MLflow's default would be the working folder."""
-    database = database_file(uri)
-    return (database.absolute().parent / "artifacts").as_uri() if database else None
-
-
-def _check_listening(uri: str) -> None:
-    """A closed port is told at once, before the seconds that MLflow's import takes."""
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
 def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
@@ -411,12 +428,14 @@ def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
         raise TrackingError(f"{database}: no runs yet; `orchestrate sweep` makes them")
     ledger_id = Ledger(storage).id
     try:
-        _check_listening(uri)
-        experiment, summary = _experiment_and_summary(client(uri), sweep, ledger_id)
+        check_listening(uri)
+        store = client(uri)
+        if database:
+            with suppress(sqlite3.OperationalError):  # it may be there to be read alone
+                sqlite_file.adopt(database)
+        experiment, summary = _experiment_and_summary(store, sweep, ledger_id)
     except Exception as error:  # whatever MLflow raises
-        raise TrackingError(
-            f"MLflow at {named(uri, shown=safe_uri(uri))} cannot be reached: {first_line(error)}"
-        ) from error
+        raise TrackingError(f"MLflow at {named(uri, shown=safe_uri(uri))} cannot be reached: {cause(error)}") from error
     if experiment is None:
         raise TrackingError(f"MLflow at {named(uri, shown=safe_uri(uri))} has no runs of a sweep named {sweep}")
     page, options = f"#/experiments/{experiment.experiment_id}/runs", "workflowType=machine_learning"
@@ -462,9 +481,9 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _tracked(run: Run, *, has_files: bool | None = None) -> _TrackedRun:
+def _tracked(run: Run, *, has_files: bool | None = None) -> TrackedRun:
     """``epoch`` goes with every batch, so its latest value is the last epoch that was written."""
-    return _TrackedRun(
+    return TrackedRun(
         run_id=run.info.run_id,
         name=run.info.run_name,
         last_epoch=int(run.data.metrics.get(browsing.EPOCH, 0)),
@@ -473,26 +492,19 @@ def _tracked(run: Run, *, has_files: bool | None = None) -> _TrackedRun:
         has_data=bool(run.inputs and run.inputs.dataset_inputs),
         has_files=has_files,
         tags=dict(run.data.tags),
+        metrics=dict(run.data.metrics),
     )
 
 
-def _fullness(run: _TrackedRun) -> tuple[int, bool, bool]:
-    return run.last_epoch, run.status != "RUNNING", run.has_params
+def _run_of(trial: Trial) -> str:
+    return f"{trial.cell.label} ({trial.id})"
 
 
-def _start(epochs: Sequence[EpochMetrics]) -> int | None:
-    """In milliseconds; None is now."""
-    return int((epochs[0].timestamp - epochs[0].seconds) * 1000) if epochs else None
+def _files_at(place: str, uri: str) -> ArtifactRepository:
+    """Where files are kept, as a client of the store reaches them."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-
-def _end(epochs: Sequence[EpochMetrics]) -> int | None:
-    return int(epochs[-1].timestamp * 1000) if epochs else None
-
-
-def _next(epochs: Iterable[EpochMetrics], last: int) -> list[EpochMetrics]:
-    """Those that follow on the last one; none where there is a gap, as after a run was made anew in training."""
-    new = [epoch for epoch in epochs if epoch.epoch > last]
-    return new if new and new[0].epoch == last + 1 else []
+    return get_artifact_repository(place, tracking_uri=uri)
 
 
 def _schema(config: TrialConfig) -> str:
@@ -503,7 +515,7 @@ def _schema(config: TrialConfig) -> str:
     return json.dumps({"mlflow_tensorspec": {"features": json.dumps(features), "targets": json.dumps(targets)}})
 
 
-def _model(run: _TrackedRun, config: TrialConfig) -> Model:
+def _model(run: TrackedRun, config: TrialConfig) -> Model:
     """What MLflow has to know of a trained network to load it; the same for the same run."""
     from mlflow.models import Model
 
@@ -560,13 +572,20 @@ def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tu
         yield batch, last
 
 
-def first_line(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
+# Whether it can be used at all
+
+
+def check_version(uri: str) -> None:
+    """Raises TrackingError for a server that says it is too old. One that says nothing, or is not there, is none."""
+    found = server_version(uri)
+    if found and found < OLDEST_SERVER:
+        shown, needed = (".".join(map(str, version)) for version in (found, OLDEST_SERVER))
+        raise TrackingError(f"the server is MLflow {shown}, must be {needed} or later")
 
 
 def check_writable(uri: str) -> None:
-    """Writes a tag on an experiment and takes it away again. Raises TrackingError where that cannot be done.
+    """Writes a tag and a file for an experiment and takes them away again. Raises TrackingError where that cannot be
+    done.
 
     A SQLite file that is not there yet is not made.
     """
@@ -574,10 +593,40 @@ def check_writable(uri: str) -> None:
     if database and not database.exists():
         return
     try:
-        _check_listening(uri)
+        check_listening(uri)
+        check_version(uri)
         store = client(uri)
+        if database:
+            sqlite_file.check_writable(database)
         for experiment in store.search_experiments(max_results=1):
             store.set_experiment_tag(experiment.experiment_id, PROBE, "writable")
-            store.delete_experiment_tag(experiment.experiment_id, PROBE)
+            _delete_tag(store, experiment.experiment_id)
+    except TrackingError:
+        raise
     except Exception as error:  # whatever MLflow raises
-        raise TrackingError(first_line(error)) from error
+        raise TrackingError(cause(error)) from error
+    _check_files(store, uri)
+
+
+def _delete_tag(store: MlflowClient, experiment: str) -> None:
+    """A server that is older than this client may not know how: then the tag stays."""
+    try:
+        store.delete_experiment_tag(experiment, PROBE)
+    except Exception as error:  # whatever MLflow raises
+        if status(error) != UNKNOWN:
+            raise
+
+
+def _check_files(store: MlflowClient, uri: str) -> None:
+    """Where the next sweep's files would go, or would with a server's default."""
+    database = database_file(uri)
+    place = str(database.absolute().parent) if database else ""
+    try:
+        with TemporaryDirectory(dir=place or None) as folder:  # beside a SQLite file this is the check
+            for experiment in [] if database else store.search_experiments(max_results=1):
+                place = experiment.artifact_location
+                (Path(folder) / PROBE).write_text("Written to see whether that can be done.\n")
+                _files_at(place, uri).log_artifact(str(Path(folder) / PROBE))
+                _files_at(place, uri).delete_artifacts(PROBE)
+    except Exception as error:  # whatever MLflow raises, or the client of a bucket
+        raise TrackingError(f"{FILES_FAULT} {safe_uri(place)}: {cause(error)}") from error

@@ -6,27 +6,27 @@ ever written twice.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics
-from orchestrator.errors import StorageError, UsageError
+from orchestrator.errors import StorageError, TrackingError, UsageError
 from orchestrator.ledger.ledger import Ledger, Standing
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
-from orchestrator.system.provenance import code_version
+from orchestrator.text import counted
+from orchestrator.tracking import delivered as known
 from orchestrator.tracking import run_files, views
-from orchestrator.tracking.store import Store, database_file, first_line, safe_uri
+from orchestrator.tracking.delivered import Delivered
+from orchestrator.tracking.refusals import Refusal, RefusedError, cause, in_words
+from orchestrator.tracking.store import SUMMARY, Store, check_version
+from orchestrator.tracking.uris import safe_uri
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ class Tracker:
     """Projects a sweep into MLflow, from a thread of its own.
 
     A context manager: on leaving, everything that the ledger holds is delivered, or ``behind`` says how many trials are
-    not, and ``outage`` why. ``say`` is told, from the thread, when an outage begins and ends.
+    not, and ``outage`` why. ``say`` is told, from the thread, when an outage begins and ends. What MLflow refuses while
+    it answers harms nothing else: see ``refusals``.
     """
 
     def __init__(self, uri: str, sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
@@ -66,11 +67,20 @@ class Tracker:
         self._closing = threading.Event()
         self._begun = threading.Event()
         self._store: Store | None = None
+        self._refused_runs: dict[str, Refusal] = {}
+        self._refused: dict[str, list[Refusal]] = {}
+        self._closed: Refusal | None = None
+        self._unfit = ""
         self._next_try = 0.0
         self._doubtful = False
         self._thread = threading.Thread(target=self._work, name="mlflow-writer", daemon=True)
 
     def __enter__(self) -> Tracker:
+        try:
+            check_version(self._uri)
+        except TrackingError as error:
+            self.outage = self._unfit = str(error)
+            self._say(f"MLflow at {safe_uri(self._uri)} cannot be used: {error}; training goes on without it")
         self._thread.start()
         return self
 
@@ -84,14 +94,23 @@ class Tracker:
         self._attempt(partial(self._summarise, folder, metrics))
 
     def _summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        self._connected().summarise(folder, metrics, {"sweep_file": str(self._sweep.path)})
-        delivered = _delivered(self._ledger, self._sweep.name, self._uri)
-        _remember(
-            self._ledger,
-            self._sweep.name,
-            self._uri,
-            replace(delivered, summary=_summary_mark(self._sweep, delivered.trials)),
-        )
+        refused = self._connected().summarise(folder, metrics, {"sweep_file": str(self._sweep.path)})
+        if refused:
+            self._refused[SUMMARY] = refused
+            return
+        told = known.read(self._ledger, self._sweep.name, self._uri)
+        mark = known.summary_mark(self._sweep, told.trials)
+        known.remember(self._ledger, self._sweep.name, self._uri, replace(told, summary=mark))
+
+    def troubles(self) -> list[str]:
+        """What MLflow lacks, and why, in a line each. To be called after leaving."""
+        uri, late = safe_uri(self._uri), [trial_id for trial_id in self.behind if not self._is_refused(trial_id)]
+        files = [refusal for found in self._refused.values() for refusal in found]
+        lines = in_words(uri, [*self._refused_runs.values(), *files], MODELS)
+        if self.outage:
+            what = counted(len(late), "trial") if late else "the report"
+            lines.append(f"MLflow at {uri} lacks {what}: {self.outage}; once it can be told, the same command does so")
+        return lines
 
     # What the driver says; returns at once
 
@@ -122,6 +141,7 @@ class Tracker:
                 self._attempt(self._flush)
         self._attempt(self._flush)
         self._live.clear()
+        self._reopen()
         self._attempt(self._reconcile)
         if self._doubtful and not self.outage:
             self._attempt(self._look_again)
@@ -138,17 +158,19 @@ class Tracker:
             delivery()
         except Exception as error:  # whatever MLflow raises, training goes on
             log.info("MLflow cannot be reached", exc_info=True)
-            self.outage, self._doubtful = first_line(error), True
+            self.outage, self._doubtful = cause(error), True
             self._store = None  # what it knows of runs may be out of date
             self._next_try = time.monotonic() + RETRY_SECONDS
             if not before:
                 uri, of_storage = safe_uri(self._uri), isinstance(error, StorageError)
                 what = self.outage if of_storage else f"MLflow at {uri} cannot be reached: {self.outage}"
                 self._say(f"{what}; {'MLflow is told later' if of_storage else 'training goes on without it'}")
-        if before and not self.outage:
+        if before and not self.outage and not self._unfit:
             self._say("MLflow can be reached again")
 
     def _connected(self) -> Store:
+        if self._unfit:
+            raise TrackingError(self._unfit)
         if self._store is None:
             self._store = Store(self._uri, self._sweep, self._ledger.id)
         return self._store
@@ -159,9 +181,10 @@ class Tracker:
         with self._lock:
             news, self._news = self._news, {}
         try:
-            for trial_id in list(news):
-                new = news[trial_id]
+            for trial_id, new in news.items():
                 self._write(store, trial_id, new.state, new.epochs, self._ledger.standing(trial_id))
+            for trial_id in list(news):
+                self._write_files(store, trial_id, news[trial_id].state)
                 del news[trial_id]
         finally:
             with self._lock:
@@ -173,31 +196,67 @@ class Tracker:
     def _write(
         self, store: Store, trial_id: str, state: TrialState, epochs: Sequence[EpochMetrics], standing: Standing
     ) -> None:
+        history = partial(self._ledger.epochs, trial_id)
+        try:
+            store.write(self._trials[trial_id], state, epochs, _tags(state, standing), history)
+            self._refused_runs.pop(trial_id, None)
+        except RefusedError as error:
+            self._refused_runs[trial_id] = error.refusal
+
+    def _write_files(self, store: Store, trial_id: str, state: TrialState) -> None:
+        """What was refused is not tried again by this command, nor the others once their place refuses one."""
+        if not state.ended or self._is_refused(trial_id):
+            return
         trial = self._trials[trial_id]
+        if self._closed:
+            self._refused[trial_id] = [replace(self._closed, what=f"files of {trial.cell.label} ({trial.id})", size=0)]
+            return
         fill = partial(run_files.write, trial, state, self._ledger, largest=self._largest_model)
-        store.write(trial, state, epochs, _tags(state, standing), fill)
+        if refused := store.write_files(trial, fill):
+            self._refused[trial_id] = refused
+            self._closed = next((refusal for refusal in refused if not refusal.too_large), None)
+
+    def _reopen(self) -> None:
+        """At the end a place that refused files is tried once more: that may have been for a moment only."""
+        self._closed = None
+        passing = [name for name, found in self._refused.items() if not all(refusal.too_large for refusal in found)]
+        for name in passing:
+            del self._refused[name]
 
     def _reconcile(self) -> None:
         """Makes the run of every trial that is not running now say what the ledger says."""
-        marks = _marks(self._ledger, self._sweep)
-        delivered = _delivered(self._ledger, self._sweep.name, self._uri)
-        self.behind = _missing(delivered, marks)
+        marks = known.marks_of(self._ledger, self._sweep)
+        told = known.read(self._ledger, self._sweep.name, self._uri)
+        self.behind = known.missing(told, marks)
         connects = self.behind or self._store
-        if connects and delivered.created not in ("", self._connected().created):  # a server that was emptied
-            delivered = _Delivered()
+        if connects and told.created not in ("", self._connected().created):  # a server that was emptied
+            told = Delivered()
             self.behind = list(marks)
-        trials = dict(delivered.trials)
+        trials = dict(told.trials)
         try:
-            for trial_id in [trial_id for trial_id in self.behind if trial_id not in self._live]:
-                standing, epochs = self._ledger.standing(trial_id), self._ledger.epochs(trial_id)
-                self._write(self._connected(), trial_id, standing.state, epochs, standing)
+            for trial_id in self._told([trial_id for trial_id in self.behind if trial_id not in self._live]):
                 trials[trial_id] = marks[trial_id]
                 self.behind.remove(trial_id)
         finally:
             if self._store:
                 store = self._store
-                delivered = replace(delivered, experiment=store.experiment, created=store.created, runs=store.run_ids)
-            _remember(self._ledger, self._sweep.name, self._uri, replace(delivered, trials=trials))
+                told = replace(told, experiment=store.experiment, created=store.created, runs=store.run_ids)
+            known.remember(self._ledger, self._sweep.name, self._uri, replace(told, trials=trials))
+
+    def _told(self, trial_ids: Sequence[str]) -> Iterator[str]:
+        """Tells of these trials, first how all of them stand. Yields each that MLflow then has with its files."""
+        states = {}
+        for trial_id in trial_ids:
+            standing, epochs = self._ledger.standing(trial_id), self._ledger.epochs(trial_id)
+            self._write(self._connected(), trial_id, standing.state, epochs, standing)
+            states[trial_id] = standing.state
+        for trial_id, state in states.items():
+            self._write_files(self._connected(), trial_id, state)
+            if not self._is_refused(trial_id):
+                yield trial_id
+
+    def _is_refused(self, trial_id: str) -> bool:
+        return trial_id in self._refused_runs or trial_id in self._refused
 
 
 def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
@@ -206,6 +265,8 @@ def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
         tags["failure"] = (standing.failure or "")[:4000]
     if record := standing.record:
         tags |= views.record_tags(record)
+    elif standing.first_began:
+        tags[views.IDENTITY[0]] = standing.first_began
     return tags
 
 
@@ -221,90 +282,3 @@ def largest_model() -> float:
             f"{MODELS} is {given!r}, must be the size in MB of the largest network that goes to MLflow, or 0"
         )
     return size * 1e6
-
-
-# What is delivered, so that a sweep with nothing to do need not ask MLflow, and a report can say where its runs are.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Delivered:
-    """``trials`` holds a mark for each, ``summary`` one for what it was made of; ``runs`` are MLflow's ids, and
-    ``created`` is when it made the ``experiment``."""
-
-    trials: Mapping[str, str] = field(default_factory=dict)
-    summary: str = ""
-    experiment: str = ""
-    created: str = ""
-    runs: Mapping[str, str] = field(default_factory=dict)
-
-
-def _tracked_file(ledger: Ledger, sweep: str) -> Path:
-    return ledger.sweep_folder(sweep) / "tracked.json"
-
-
-def _marks(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
-    """What the ledger knows of each trial that began, in a word: it changes when there is something to tell."""
-    standings = ledger.standings(trial.id for trial in sweep.trials)
-    return {
-        trial.id: f"{_progress(standing)}, {trial.cell.label}"
-        for trial in sweep.trials
-        if (standing := standings[trial.id]).state is not TrialState.PENDING
-    }
-
-
-def _progress(standing: Standing) -> str:
-    return str(standing.state) if standing.state.ended else f"{standing.state} {standing.attempts} {standing.step}"
-
-
-def _missing(delivered: _Delivered, marks: Mapping[str, str]) -> list[str]:
-    """The trials of which there is something to tell."""
-    return [trial_id for trial_id, mark in marks.items() if delivered.trials.get(trial_id) != mark]
-
-
-def _summary_mark(sweep: Sweep, marks: Mapping[str, str]) -> str:
-    """Of all that a report is made of: the trials, the places and the report section of the sweep, and the code."""
-    parts = {
-        "trials": marks,
-        "cells": {cell.label: trial_id for cell, trial_id in sweep.cells.items()},
-        "description": sweep.description,
-        "report": sweep.report.model_dump(),
-        "code": code_version(),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _delivered(ledger: Ledger, sweep: str, uri: str) -> _Delivered:
-    database = database_file(uri)
-    if database and not database.exists():  # deleted since
-        return _Delivered()
-    try:
-        content = json.loads(_tracked_file(ledger, sweep).read_bytes())
-        known = {part.name: content[part.name] for part in fields(_Delivered) if part.name in content}
-        return _Delivered(**known) if content["uri"] == safe_uri(uri) else _Delivered()
-    except (OSError, ValueError, KeyError, TypeError):
-        return _Delivered()
-
-
-def _remember(ledger: Ledger, sweep: str, uri: str, delivered: _Delivered) -> None:
-    content = {"uri": safe_uri(uri), **asdict(delivered), "trials": dict(sorted(delivered.trials.items()))}
-    write_atomically(_tracked_file(ledger, sweep), json.dumps(content, indent=1).encode())
-
-
-def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
-    """Whether MLflow has been told all that the ledger knows of the sweep, in a report as the sweep asks for now."""
-    delivered, marks = _delivered(ledger, sweep.name, uri), _marks(ledger, sweep)
-    told = not _missing(delivered, marks)
-    return told and (not marks or delivered.summary == _summary_mark(sweep, delivered.trials))
-
-
-def run_links(ledger: Ledger, sweep: str, uri: str) -> dict[str, str]:
-    """Where the run of each trial is in MLflow's UI; of a database, as `orchestrate ui` serves it; of the one that was
-    told last, where ``uri`` has not been told yet."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        uri = str(json.loads(_tracked_file(ledger, sweep).read_bytes())["uri"])
-    delivered = _delivered(ledger, sweep, uri)
-    base = safe_uri(uri).rstrip("/") if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
-    return {
-        trial_id: f"{base}/#/experiments/{delivered.experiment}/runs/{run_id}"
-        for trial_id, run_id in delivered.runs.items()
-    }

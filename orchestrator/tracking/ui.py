@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger.storage import Location
 from orchestrator.system.reaper import reaping
-from orchestrator.tracking import store
+from orchestrator.tracking import store, uris
 
 START_SECONDS = 120.0
 
@@ -65,14 +65,14 @@ def _bracketed(host: str) -> str:
 
 
 def _command(uri: str, host: str, port: int) -> list[str]:
-    database = store.database_file(uri)
+    database = uris.database_file(uri)
     options = {
         "--backend-store-uri": f"sqlite:///{database.absolute()}" if database else uri,
         "--host": host,
         "--port": str(port),
         "--workers": "1",
     }
-    if (artifacts := store.artifact_root(uri)) is not None:
+    if (artifacts := uris.artifact_root(uri)) is not None:
         options["--artifacts-destination"] = artifacts
     return [sys.executable, "-P", "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
 
@@ -97,13 +97,14 @@ def _check_free(host: str, port: int) -> None:
 
 def _wait(server: subprocess.Popen[bytes], health: str, output: IO[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would ask a machine of its own
     while time.monotonic() < deadline:
         if server.poll() is not None:
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
             raise TrackingError(f"MLflow's server ended with exit code {server.returncode}; it said:\n{said}")
         try:
-            urllib.request.urlopen(health, timeout=2).close()
+            direct.open(health, timeout=2).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

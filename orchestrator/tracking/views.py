@@ -21,6 +21,8 @@ fractions of the cost. ``metrics.parquet``, among the run's artifacts, has them 
 MOST_PREDICTIONS = 900
 """Of an epoch, which must fit into one request."""
 EPOCH = "epoch"
+IDENTITY = ("first_attempt_began", "network_hash")
+"""What tells one training of a trial from another, as tags: when it began, and the network that came of it."""
 FIRST = "0"
 """The ``place`` of the summary run, before all trials."""
 GUIDE = """\

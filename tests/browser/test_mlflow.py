@@ -21,8 +21,9 @@ from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import publish
 from orchestrator.sweepfile.load import load
-from orchestrator.tracking.store import default_uri
-from orchestrator.tracking.tracker import Tracker, run_links
+from orchestrator.tracking.delivered import run_links
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.uris import default_uri
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]  # MLflow's own are not ours to mend
 
@@ -73,7 +74,7 @@ def _train(folder: Path) -> None:
         run_trial(trial, where, lambda epochs: None)
     with Tracker(uri, sweep, ledger, print) as tracker:
         pass
-    tables = publish.write(sweep, ledger, report, run_links(ledger, "small", uri))
+    tables = publish.write(sweep, ledger, report, run_links(ledger, "small"))
     tracker.summarise(report, publish.headline(tables))
     assert not tracker.outage
 

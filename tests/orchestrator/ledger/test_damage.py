@@ -18,7 +18,7 @@ from anytime_core.training import checkpoint
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.trial import Trial, TrialState
-from orchestrator.tracking import tracker
+from orchestrator.tracking import delivered
 
 Damage = Callable[[bytes, random.Random], bytes]
 NEWEST = "checkpoints/step-000000044.ckpt"
@@ -213,17 +213,17 @@ def test_what_the_driver_notes_may_be_damaged(damage, ledger, load_text, tmp_pat
     (tmp_path / "mlflow.db").touch()
     ledger.begin(sweep.trials[0])
     with ledger.drive("small") as folder:
-        trials = tracker._marks(ledger, sweep)
-        delivered = tracker._Delivered(trials=trials, summary=tracker._summary_mark(sweep, trials))
-        tracker._remember(ledger, "small", uri, delivered)
-        assert tracker.is_current(ledger, sweep, uri)
+        trials = delivered.marks_of(ledger, sweep)
+        told = delivered.Delivered(trials=trials, summary=delivered.summary_mark(sweep, trials))
+        delivered.remember(ledger, "small", uri, told)
+        assert delivered.is_current(ledger, sweep, uri)
     rng = random.Random(0)
     whole = {name: (folder / name).read_bytes() for name in ("driver.json", "tracked.json")}
     for _ in range(40):
         for name, content in whole.items():
             (folder / name).write_bytes(damage(content, rng))
         assert ledger.driver("small") is None
-        assert tracker.is_current(ledger, sweep, uri) in (True, False)
+        assert delivered.is_current(ledger, sweep, uri) in (True, False)
         with ledger.drive("small"):
             assert ledger.driver("small") is not None
 

@@ -13,8 +13,9 @@ import pytest
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import publish, status
 from orchestrator.sweep.grid import Sweep
-from orchestrator.tracking.store import default_uri
-from orchestrator.tracking.tracker import Tracker, is_current
+from orchestrator.tracking.delivered import is_current
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.uris import default_uri
 
 TEXT = """
 name: small

@@ -5,19 +5,19 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow import MlflowClient, pyfunc
+from mlflow import pyfunc
+from told import CODE, TEXT, Told, history, made_in
 
 from anytime_core.config import NetworkConfig, Opt
 from anytime_core.data.cache import load as load_images
@@ -29,116 +29,25 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.sweepfile.load import load
+from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking import run_files, views
 from orchestrator.tracking import store as mlflow_store
 from orchestrator.tracking import tracker as tracking
-from orchestrator.tracking.store import client, default_uri
-from orchestrator.tracking.tracker import Tracker, is_current
+from orchestrator.tracking.delivered import is_current
+from orchestrator.tracking.uris import safe_uri
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours to mend
-
-TEXT = """
-name: small
-networks: [{n: 1, c: 2}]
-datasets: [digits]
-methods:
-  ann: {}
-  opt: {regime: opt, at: [1]}
-training: {steps: 44, batch_size: 64, learning_rate: {0: 0.1}}
-"""
-CODE = "0123456789ab"
-
-
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new database, which takes seconds to make."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    client(f"sqlite:///{path}")
-    return path
-
-
-@dataclass
-class Told:
-    """A sweep whose storage has an MLflow database."""
-
-    sweep: Sweep
-    ledger: Ledger
-    uri: str
-
-    def tell(self) -> Tracker:
-        """All that the ledger holds."""
-        self.ledger.sweep_folder(self.sweep.name).mkdir(parents=True, exist_ok=True)
-        with Tracker(self.uri, self.sweep, self.ledger, lambda text: None) as tracker:
-            pass
-        assert (tracker.outage, tracker.behind) == (None, [])
-        return tracker
-
-    @property
-    def client(self) -> MlflowClient:
-        return client(self.uri)
-
-    @property
-    def experiment(self) -> str:
-        return str(self.client.get_experiment_by_name(self.sweep.name).experiment_id)
-
-    def runs(self) -> dict[str, object]:
-        """By trial id."""
-        found = self.client.search_runs([self.experiment])
-        runs = {run.data.tags["trial_id"]: run for run in found if "trial_id" in run.data.tags}
-        assert len(runs) == len(found)
-        return runs
-
-    def artifacts(self, trial_id: str) -> Path:
-        run = self.runs()[trial_id].info.run_id
-        return self.ledger.local / "mlflow" / "artifacts" / self.sweep.name / run / "artifacts"
-
-
-@pytest.fixture
-def told(tmp_path: Path, empty: Path, make_record: Callable[..., TrialRecord], make_epochs: Callable) -> Told:
-    """Two trials that finished, by made up numbers."""
-    made = _made(tmp_path, empty)
-    for trial in made.sweep.trials:
-        count = len(trial.config.predicting_units)
-        attempt = made.ledger.begin(trial)
-        epochs = make_epochs(2, count)
-        made.ledger.write_epochs(attempt, trial.config.predicting_units, [1] * count, epochs)
-        record = make_record(trial, epochs[-1].test_error)
-        provenance = {"code_version": f"{CODE}-dirty.abcdef", "data_hash": "17bfb66bf7a7b297"}
-        made.ledger.finish(attempt, replace(record, provenance=provenance))
-    made.tell()
-    return made
-
-
-def _made(folder: Path, empty: Path) -> Told:
-    (folder / "small.yaml").write_text(TEXT)
-    storage = folder / "runs"
-    ledger = Ledger(storage)
-    ledger.make()
-    (storage / "mlflow").mkdir()
-    shutil.copy(empty, storage / "mlflow" / "mlflow.db")
-    return Told(load(folder / "small.yaml"), ledger, default_uri(storage))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Told:
     """Two trials that were trained. To be read, not changed."""
-    made = _made(tmp_path_factory.mktemp("trained"), empty)
+    made = made_in(tmp_path_factory.mktemp("trained"), empty)
     where = WorkerContext(storage=made.ledger.local, data_root=made.ledger.local / "data", code_version=CODE)
     for trial in made.sweep.trials:
         assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     made.tell()
     return made
-
-
-def history(told: Told) -> set[tuple[str, str, int, float]]:
-    rows = [
-        (run.info.run_id, name, metric.step, metric.value)
-        for run in told.runs().values()
-        for name in run.data.metrics
-        for metric in told.client.get_metric_history(run.info.run_id, name)
-    ]
-    assert len({row[:3] for row in rows}) == len(rows), "a metric has two values for a step"
-    return set(rows)
 
 
 def test_a_trial_is_one_run_with_a_name_that_fits_the_list(told: Told) -> None:
@@ -209,7 +118,7 @@ def test_neither_passwords_nor_tokens_are_shown() -> None:
         "postgresql://me@db/mlflow?password=secret&x=1": "postgresql://me@db/mlflow?password=***&x=1",
         "postgresql://me:se@cret@db/mlflow": "postgresql://me:***@db/mlflow",
     }
-    assert {given: mlflow_store.safe_uri(given) for given in shown} == shown
+    assert {given: safe_uri(given) for given in shown} == shown
 
 
 def test_images_per_second_count_those_of_a_partial_epoch(make_trial: Callable, make_epochs: Callable) -> None:
@@ -309,7 +218,7 @@ def test_the_size_of_a_network_is_known_before_it_is_read(make_trial: Callable[.
 def test_a_failure_is_gone_once_the_trial_has_finished(
     tmp_path: Path, empty: Path, make_record: Callable[..., TrialRecord]
 ) -> None:
-    told = _made(tmp_path, empty)
+    told = made_in(tmp_path, empty)
     trial = next(trial for trial in told.sweep.trials if isinstance(trial.config.regime, Opt))
     told.ledger.fail(told.ledger.begin(trial), "out of memory", "")
     told.tell()
@@ -343,7 +252,7 @@ def test_a_server_that_was_emptied_is_filled_again(told: Told) -> None:
 
 
 def test_other_experiments_stay_as_they_are(tmp_path: Path, empty: Path) -> None:
-    told = _made(tmp_path, empty)
+    told = made_in(tmp_path, empty)
     other = told.client.create_experiment("other", (tmp_path / "elsewhere").as_uri())
     run = told.client.create_run(other, tags={"trial_id": told.sweep.trials[0].id})
     told.ledger.begin(told.sweep.trials[0])
@@ -380,10 +289,10 @@ def test_where_nothing_is_to_be_told_mlflow_is_not_imported(told: Told) -> None:
     told.tell().summarise(told.ledger.sweep_folder("small"), {})
     program = (
         "import sys; from pathlib import Path\n"
-        "from orchestrator.tracking import store as mlflow_store, tracker as tracking\n"
+        "from orchestrator.tracking import delivered, uris\n"
         "from orchestrator.ledger.ledger import Ledger; from orchestrator.sweepfile.load import load\n"
         "storage = Path(sys.argv[2])\n"
-        "told = tracking.is_current(Ledger(storage), load(Path(sys.argv[1])), mlflow_store.default_uri(storage))\n"
+        "told = delivered.is_current(Ledger(storage), load(Path(sys.argv[1])), uris.default_uri(storage))\n"
         "print(told, {'mlflow', 'torch', 'matplotlib'} & sys.modules.keys())"
     )
     command = [sys.executable, "-c", program, str(told.sweep.path), str(told.ledger.local)]
@@ -396,7 +305,7 @@ def test_what_a_killed_process_left_of_a_database_goes_in_time(tmp_path: Path) -
         folder.mkdir()
         (folder / "mlflow.db").touch()
     os.utime(old, (time.time() - 7200,) * 2)
-    mlflow_store._tidy(tmp_path)
+    sqlite_file._tidy(tmp_path)
     assert list(tmp_path.iterdir()) == [young]
 
 
@@ -407,10 +316,10 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "link", link)
     made, database = tmp_path / "made", tmp_path / "mlflow.db"
     made.write_text("ours")
-    mlflow_store._put_in_place(made, database)
+    sqlite_file._put_in_place(made, database)
     assert database.read_text() == "ours"
     made.write_text("late")
-    mlflow_store._put_in_place(made, database)
+    sqlite_file._put_in_place(made, database)
     assert database.read_text() == "ours"
 
 

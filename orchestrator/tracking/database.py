@@ -1,0 +1,137 @@
+"""The file of a SQLite store: how it is made, who may write it, and what it says of places after it was moved. Imports
+no MLflow."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
+
+from orchestrator.tracking.uris import ARTIFACTS, FOLDER
+
+STALE = 3600.0
+"""In seconds: a database that is still half made then has no maker any more."""
+BUSY_SECONDS = 20.0
+"""As long as MLflow waits for a database that another process writes."""
+
+
+def create(database: Path, fill: Callable[[str], object]) -> None:
+    """Makes a new file under another name, where ``fill`` is given its URI to make the tables: one that was left half
+    made could never be used."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(database.parent)
+    with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
+        made = Path(folder) / database.name
+        fill(f"sqlite:///{made.absolute()}")
+        made.chmod(0o666 & ~_umask())  # SQLite makes 0644; its -wal and -journal get what the database has
+        _put_in_place(made, database)
+
+
+def _umask() -> int:
+    """This process's. Linux tells it without setting it, which other threads would see."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _tidy(folder: Path) -> None:
+    """Takes away what processes that were killed left long ago."""
+    for left in folder.glob(".new-*"):
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - STALE:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _put_in_place(made: Path, database: Path) -> None:
+    """Unless another process was first: its file may have runs already."""
+    try:
+        os.link(made, database)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not database.exists():
+            os.replace(made, database)
+
+
+def share(database: Path) -> None:
+    """Lets the group write a file of ours where it may write the folder: earlier versions let its owner alone."""
+    with suppress(OSError):
+        group = database.parent.stat().st_mode & (stat.S_IRGRP | stat.S_IWGRP)
+        if missing := group & ~database.stat().st_mode & ~_umask():
+            database.chmod(stat.S_IMODE(database.stat().st_mode) | missing)
+
+
+def check_writable(database: Path) -> None:
+    """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less."""
+    for path, what in ((database, "chmod g+w"), (database.parent, "chmod g+ws")):
+        if not os.access(path, os.W_OK):
+            found = path.stat()
+            words = f"cannot be written by this user: it is {_owner(path)}'s, mode {stat.S_IMODE(found.st_mode):04o}"
+            raise PermissionError(errno.EACCES, f"{path} {words}; its owner can share it: {what} {path}")
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:  # a user without a name here
+        return f"user {path.stat().st_uid}"
+
+
+# Places. MLflow keeps the absolute address of each experiment's and each run's files in the database.
+
+
+def adopt(database: Path) -> None:
+    """Makes the database of a storage folder that was moved or copied point to the files beside it, not to those where
+    it was. Raises sqlite3.Error.
+
+    Only addresses that end in the same place of a storage folder are changed, and only where the folder that they name
+    is not this one by another path.
+    """
+    own = database.absolute().parent
+    if own.name != FOLDER or not (own.parent / "sweeps").is_dir():
+        return  # not in a storage folder: who made it chose its places
+    with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+        if moved := list(_moved(connection, own / ARTIFACTS)):
+            connection.execute("BEGIN IMMEDIATE")
+            for old in moved:
+                _rewrite(connection, old, (own / ARTIFACTS).as_uri())
+            connection.execute("COMMIT")
+
+
+def _moved(connection: sqlite3.Connection, root: Path) -> Iterator[str]:
+    """The other artifact roots that the experiments name; none in a file that MLflow has yet to fill."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+        return
+    query = "SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs"
+    found = {_root_of(place) for (place,) in connection.execute(query) if place}
+    for old in sorted(found - {"", root.as_uri()}):
+        with suppress(OSError):
+            if os.path.samefile(unquote(urlsplit(old).path), root):
+                continue
+        yield old
+
+
+def _root_of(place: str) -> str:
+    """The part up to mlflow/artifacts; empty where that is no part of it."""
+    tail = f"/{FOLDER}/{ARTIFACTS}"
+    before, found, _ = place.rpartition(f"{tail}/")
+    return before + tail if found and place.startswith("file:") else ""
+
+
+def _rewrite(connection: sqlite3.Connection, old: str, new: str) -> None:
+    for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        connection.execute(
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+            (new, len(old) + 1, len(old) + 1, f"{old}/"),
+        )

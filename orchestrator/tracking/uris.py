@@ -1,0 +1,103 @@
+"""Where MLflow is: its addresses, and the files and proxies that they stand for. Imports no MLflow."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from orchestrator.errors import UsageError
+from orchestrator.ledger.storage import Location, local_folder
+from orchestrator.text import FromEnvironment, named
+
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+PORTS = {"http": 80, "https": 443}
+FOLDER, ARTIFACTS = "mlflow", "artifacts"
+"""Of the storage folder, the one with MLflow's database; below that, the one with the files of runs."""
+
+
+def default_uri(storage: Location) -> str:
+    """A SQLite file in the storage folder; for a bucket on this machine, as a database must be a file."""
+    return f"sqlite:///{local_folder(storage).absolute() / FOLDER / 'mlflow.db'}"
+
+
+def check_uri(uri: str) -> str:
+    """Raises UsageError for a URI that no MLflow store answers to."""
+    try:
+        parts = urlsplit(uri)
+        scheme, port = parts.scheme.partition("+")[0], parts.port
+    except ValueError as error:
+        raise UsageError(f"{_named(uri)}: {error}") from error
+    fault = None
+    if scheme not in SCHEMES:
+        fault = f"must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}"
+    elif scheme == "sqlite" and not parts.path.strip("/"):
+        fault = "must name a file, such as sqlite:////folder/mlflow.db"
+    elif scheme == "sqlite" and set("?%") & set(uri):
+        fault = "a path with ? or % cannot be a SQLite store; give another --storage or --tracking-uri"
+    elif scheme != "sqlite" and (not parts.hostname or port == 0):
+        fault = "must name a host"
+    if fault:
+        raise UsageError(f"{_named(uri)}: {fault}")
+    return uri
+
+
+def _named(uri: str) -> str:
+    return named(uri, "tracking URI", safe_uri(uri) if isinstance(uri, FromEnvironment) else repr(safe_uri(uri)))
+
+
+def safe_uri(text: str) -> str:
+    """A URI, or a text that holds some, without its passwords and tokens: fit to be shown and stored."""
+    text = re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
+    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)  # a user of a database is no secret
+    return re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
+
+
+def is_server(uri: str) -> bool:
+    """Whether MLflow's own server answers there, and not a database."""
+    return urlsplit(uri).scheme in PORTS
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite store."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def artifact_root(uri: str) -> str | None:
+    """Beside a SQLite file; a server has a place of its own. MLflow's default would be the working folder."""
+    database = database_file(uri)
+    return (database.absolute().parent / ARTIFACTS).as_uri() if database else None
+
+
+def check_listening(uri: str) -> None:
+    """Tells of a closed port at once, before the seconds that MLflow's import takes. A server behind a proxy is the
+    proxy's to find: its name may mean nothing here. Raises OSError."""
+    parts = urlsplit(uri)
+    if is_server(uri) and parts.hostname and not _proxy(uri):
+        socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), timeout=5).close()
+
+
+def server_version(uri: str) -> tuple[int, ...]:
+    """Which MLflow a server says it is; empty where it does not, or is not asked as MLflow's client would ask."""
+    parts = urlsplit(uri)
+    if not is_server(uri):
+        return ()
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/version"
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            said = answer.read(100).decode(errors="replace")
+    except (OSError, ValueError, http.client.HTTPException):
+        return ()
+    found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?\S*\s*", said)
+    return tuple(int(part) for part in found.groups() if part) if found else ()
+
+
+def _proxy(uri: str) -> str:
+    """The proxy that requests to a server go through, by http_proxy, all_proxy and no_proxy; empty for none."""
+    parts, proxies = urlsplit(uri), urllib.request.getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all") or ""
+    host = parts.hostname or ""
+    return "" if urllib.request.proxy_bypass(f"{host}:{parts.port}" if parts.port else host) else found
