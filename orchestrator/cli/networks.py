@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.main import end
 from orchestrator.cli.output import print_written
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -108,6 +109,7 @@ def profile(
     from orchestrator.inference import lookup
     from orchestrator.inference import profile as profiling
     from orchestrator.report import render
+    from orchestrator.report.losses import Losses
     from orchestrator.sweepfile.load import load
 
     settings, ledger = (
@@ -121,8 +123,11 @@ def profile(
     else:
         shown = profiling.of_networks(_find(words, places, sequence=sequence), ledger, settings)
     click.echo(render.show(shown.tables, form))
-    for path in profiling.write(shown, output) if output else ():
+    losses = Losses()
+    for path in profiling.write(shown, output, losses) if output else ():
         print_written(path, err=form != "table")
+    if losses:
+        end("\n".join(losses.lines), 1)
 
 
 @click.command()

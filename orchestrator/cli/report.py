@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.main import end
 from orchestrator.cli.output import print_written
 from orchestrator.cli.parameter_types import Names
 from orchestrator.cli.places import Places
@@ -78,12 +79,15 @@ def _refuse_contradictions() -> None:
 
 def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
     from orchestrator.report import publish
+    from orchestrator.report.losses import Losses
     from orchestrator.tracking.tracker import run_links
 
-    ledger, say = places.ledger, partial(click.echo, err=True)
+    ledger, say, losses = places.ledger, partial(click.echo, err=True), Losses()
     links = run_links(ledger, sweep.name, places.tracking_uri)
-    for path in publish.publish(sweep, ledger, links, say, folder=folder, page_file=page_file):
+    for path in publish.publish(sweep, ledger, links, say, losses=losses, folder=folder, page_file=page_file):
         print_written(path)
+    if losses:
+        end("\n".join(losses.lines), 1)
 
 
 def _compared(tables: Tables, form: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.main import LastingStream, end
+from orchestrator.cli.main import end
 from orchestrator.cli.output import print_notes, print_rows, same_command, ui_command
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -75,13 +74,13 @@ def sweep(
         command=same_command(),
         notify=notify,
     )
-    troubles = driver.run(grid, settings, Console(file=cast(IO[str], LastingStream(sys.stderr))))
-    ledger = places.ledger
-    click.echo(render.report_text(read_tables(grid, ledger)))
-    click.echo(f"\nThe whole report: {driver.report_folder(ledger, grid) / 'report.html'}")
+    ended = driver.run(grid, settings, Console(stderr=True))
+    click.echo(f"{render.report_text(read_tables(grid, places.ledger))}\n")
+    if ended.page:
+        click.echo(f"The whole report: {ended.page}")
     click.echo(f"Browse the runs: {ui_command(sweep_file, places)}")
-    if troubles:
-        end("\n".join(troubles), 1)
+    if ended.troubles:
+        end("\n".join(ended.troubles), 1)
 
 
 @click.command()

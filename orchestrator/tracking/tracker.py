@@ -79,19 +79,16 @@ class Tracker:
         self._begun.set()
         self._thread.join()
 
-    def summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        """Puts the files of a folder into the sweep's summary run. To be called after leaving."""
-        self._attempt(partial(self._summarise, folder, metrics))
+    def summarise(self, folder: Path, metrics: Mapping[str, float], *, whole: bool = True) -> None:
+        """Puts the files of a folder into the sweep's summary run. To be called after leaving. A report that
+        is not ``whole`` is not taken for current: the next command makes it anew."""
+        self._attempt(partial(self._summarise, folder, metrics, whole))
 
-    def _summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
+    def _summarise(self, folder: Path, metrics: Mapping[str, float], whole: bool) -> None:
         self._connected().summarise(folder, metrics, {"sweep_file": str(self._sweep.path)})
         delivered = _delivered(self._ledger, self._sweep.name, self._uri)
-        _remember(
-            self._ledger,
-            self._sweep.name,
-            self._uri,
-            replace(delivered, summary=_summary_mark(self._sweep, delivered.trials)),
-        )
+        mark = _summary_mark(self._sweep, delivered.trials) if whole else ""
+        _remember(self._ledger, self._sweep.name, self._uri, replace(delivered, summary=mark))
 
     # What the driver says; returns at once
 
