@@ -19,7 +19,7 @@ import ray
 from ray._private import services
 from ray.job_config import JobConfig
 
-from orchestrator.cluster import client_server, head_watchdog
+from orchestrator.cluster import client_server, head_watchdog, ray_folder
 from orchestrator.errors import ClusterError
 from orchestrator.system.reaper import reaping
 
@@ -42,14 +42,16 @@ def cluster(address: str | None, log_file: Path, lost: Callable[[], object] = la
         _check_reachable(address)
     with _LogFile(log_file) as log_to, ExitStack() as stack:
         if not address:
-            stack.enter_context(_marked(stack.enter_context(reaping())))
+            folder = ray_folder.make()
+            stack.enter_context(_marked(stack.enter_context(reaping(folder))))
         stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
         stack.callback(_shut_down)  # also after an interrupted start
         try:
-            options: dict[str, Any] = (
-                {"address": _behind(address)} if address else {"include_dashboard": False, "address": "local"}
-            )
-            options["job_config"] = _OwnImports()
+            options: dict[str, Any] = {"job_config": _OwnImports()}
+            if address:
+                options |= {"address": _behind(address)}
+            else:
+                options |= {"address": "local", "include_dashboard": False, "_temp_dir": str(ray_folder.inner(folder))}
             with _daemons_apart():
                 ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -175,7 +177,7 @@ class _LogFile(TextIOBase):
         self._path = path
 
     def write(self, text: str) -> int:
-        with suppress(OSError), self._path.open("a") as file:
+        with suppress(OSError), self._path.open("a", encoding="utf-8", errors="replace") as file:
             file.write(text)
         return len(text)
 

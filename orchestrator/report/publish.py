@@ -121,7 +121,7 @@ def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[s
 def _delete_others(folder: Path, written: Collection[Path]) -> None:
     """Figures that are no longer drawn; what is no figure of ours is left alone."""
     for path in folder.iterdir() if folder.exists() else ():
-        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS
+        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS and path.is_file()
         if ours and path not in written:
             path.unlink()
 

@@ -6,12 +6,14 @@ What is started while a reaper is at work carries a mark in its environment, and
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from uuid import uuid4
 
 MARK = "ORCHESTRATE_REAPED"
@@ -22,13 +24,13 @@ PAUSE = 0.1
 
 
 @contextmanager
-def reaping() -> Iterator[Mapping[str, str]]:
+def reaping(folder: Path | None = None) -> Iterator[Mapping[str, str]]:
     """Ends, with the block or with this process, every process that was started with the mark that it gives: a variable
-    for its environment."""
+    for its environment. Deletes the ``folder`` of theirs after that."""
     mark = uuid4().hex
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)  # which it inherits
     waiting = subprocess.Popen(
-        [sys.executable, "-P", "-m", "orchestrator.system.reaper", mark],
+        [sys.executable, "-P", "-m", "orchestrator.system.reaper", mark, *([str(folder)] if folder else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -68,7 +70,10 @@ def _marked(mark: str) -> list[int]:
 
 def main() -> None:
     sys.stdin.buffer.read()  # nothing is written: it ends with its writer
-    reap(sys.argv[1])
+    mark, *folders = sys.argv[1:]
+    reap(mark)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

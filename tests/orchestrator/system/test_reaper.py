@@ -74,3 +74,13 @@ def test_the_block_ends_what_it_left() -> None:
     with reaping() as mark:
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=os.environ | dict(mark))
     assert process.wait(10) == -signal.SIGKILL
+
+
+def test_a_folder_goes_once_nothing_writes_there(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    (folder / "below").mkdir(parents=True)
+    with reaping(folder) as mark:
+        command = "while :; do date > $0/below/date; done"
+        subprocess.Popen(["sh", "-c", command, str(folder)], env=os.environ | dict(mark), stderr=subprocess.DEVNULL)
+        wait_until((folder / "below" / "date").exists)
+    assert not folder.exists()
