@@ -11,6 +11,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import print_written
+from orchestrator.cli.parameter_types import FileOrFolder
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
 
@@ -84,7 +85,7 @@ def predict(
 @click.option("--time", "by_time", is_flag=True, help="Of a sweep: by time measured here, not by multiply-adds.")
 @click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True, help="Calls that are measured.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at once.")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Write table and figure there too.")
+@click.option("--output", type=FileOrFolder(file=False), help="Write table and figure there too.")
 @options.as_a_predictor
 @options.form(options.ROWS)
 def profile(
@@ -132,7 +133,7 @@ def profile(
 
 @click.command()
 @options.on_networks("NETWORK")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file, a .zip.")
+@click.option("--output", type=FileOrFolder(folder=False), required=True, help="The file, a .zip.")
 def export(words: tuple[str, ...], places: Places, output: Path) -> None:
     """Write a network as one file for ONNX Runtime.
 

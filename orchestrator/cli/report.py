@@ -13,7 +13,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import print_written
-from orchestrator.cli.parameter_types import Names
+from orchestrator.cli.parameter_types import FileOrFolder, Names
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
 
@@ -33,10 +33,8 @@ def _long_tables() -> Sequence[str]:
 @options.form(options.DOCUMENTS)
 @click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
 @click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page with everything.")
-@click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), help="Write tables and figures into a folder."
-)
+@click.option("--html", type=FileOrFolder(folder=False), help="Write one page with everything.")
+@click.option("--output", type=FileOrFolder(file=False), help="Write tables and figures into a folder.")
 def report(
     sweep_file: Path,
     places: Places,

@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import print_notes, print_rows, same_command, ui_command
+from orchestrator.cli.output import missing_storage, print_notes, print_rows, same_command, ui_command
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
 
@@ -113,7 +113,8 @@ def plan(
         print_rows(render.plan_rows(outlook), form)
         return
     notes = (*packed.notes, *packing.notes_on_faults(trials, nodes))
-    click.echo(render.table_text(render.plan_table(outlook, f"{sweep_file}: {planning.summary(entries)}", notes)))
+    title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
+    click.echo(render.table_text(render.plan_table(outlook, title, notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
         click.echo(f"\n{planning.power(grid)}")
 
@@ -132,6 +133,5 @@ def status(sweep_file: Path, places: Places, form: str) -> None:
     if form != "table":
         print_rows(render.status_rows(standing.trials), form)
         return
-    what = "folder" if isinstance(places.storage, Path) else "such place as"
     title, line, rest = render.status_text(standing).partition("\n")
-    click.echo(title + ("" if ledger.exists() else f"; there is no {what} {places.storage} yet") + line + rest)
+    click.echo(title + missing_storage(places) + line + rest)
