@@ -78,12 +78,18 @@ def _refuse_contradictions() -> None:
 def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
     from orchestrator.report import publish
     from orchestrator.report.losses import Losses
+    from orchestrator.report.status import read_tables
     from orchestrator.tracking.tracker import run_links
 
     ledger, say, losses = places.ledger, partial(click.echo, err=True), Losses()
     links = run_links(ledger, sweep.name, places.tracking_uri)
-    for path in publish.publish(sweep, ledger, links, say, losses=losses, folder=folder, page_file=page_file):
-        print_written(path)
+    missing = [path for path in (folder, page_file) if path]
+    with losses.counted("the report is not written"):
+        for path in publish.publish(sweep, ledger, links, say, losses=losses, folder=folder, page_file=page_file):
+            print_written(path)
+            missing.remove(path)
+    if missing:  # the tables come all the same
+        click.echo(_shown(read_tables(sweep, ledger), "table", ""))
     if losses:
         end("\n".join(losses.lines), 1)
 

@@ -103,7 +103,7 @@ def _publish(run: SweepRun, losses: Losses) -> Path | None:
     """Leaves the report in the sweep's folder, in the storage and in MLflow. Returns the page, where there is one."""
     sweep, ledger = run.sweep, run.ledger
     folder, tables = report_folder(ledger, sweep), None
-    with losses.counted(f"{folder}: the report cannot be written"):
+    with losses.counted("the report is not written"):
         links = run_links(ledger, sweep.name, run.settings.tracking_uri)
         tables = publish.write(sweep, ledger, folder, links, run.say, losses=losses)
     if tables is None:

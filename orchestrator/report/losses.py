@@ -9,6 +9,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from orchestrator.errors import OrchestratorError
+
 log = logging.getLogger(__name__)
 
 
@@ -36,5 +38,7 @@ def cause(error: Exception) -> str:
     """Why, in one line: in the words of the system where it has some, with the file that it tells of."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, OrchestratorError):
+        return str(error).partition("\n")[0]
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

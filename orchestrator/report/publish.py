@@ -49,11 +49,11 @@ def write(
     tables = read_tables(sweep, ledger, drawn, say, losses)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in _texts(tables).items():
-        write_atomically(folder / name, f"{content}\n".encode())
+        write_atomically(folder / name, _encoded(f"{content}\n"))
     _save(drawn, folder / "figures", losses)
     (folder / PAGE).unlink(missing_ok=True)  # rather none than one that shows other numbers than the tables
     with losses.counted(f"{folder / PAGE} is not written"):
-        write_atomically(folder / PAGE, html(sweep, ledger, tables, drawn, links).encode())
+        write_atomically(folder / PAGE, _encoded(html(sweep, ledger, tables, drawn, links)))
     return tables
 
 
@@ -94,7 +94,12 @@ def _page(
     sweep: Sweep, ledger: Ledger, links: Mapping[str, str], say: Callable[[str], object], losses: Losses
 ) -> bytes:
     drawn = draw(sweep, ledger, losses, ["svg"])
-    return html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses), drawn, links).encode()
+    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses), drawn, links))
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8, with ``?`` for the bytes of a path that are no text."""
+    return text.encode(errors="replace")
 
 
 def read_tables(
