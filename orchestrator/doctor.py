@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from packaging.requirements import Requirement
 
+from orchestrator.cluster import ray_folder
 from orchestrator.cluster.probe import (
     NOT_CONVERTED,
     MachineReport,
@@ -245,9 +246,7 @@ def _described(machine: MachineReport) -> str:
 def ray_nodes(address: str | None, nodes: Sequence[NodeReport], refused: str) -> Iterator[Check]:
     """Whether the cluster answers, and each of its nodes."""
     if not address:
-        yield Check(
-            name="ray", state=State.OK, found="no address given: a sweep starts a cluster on this machine alone"
-        )
+        yield own_cluster()
     elif refused:
         mend = (
             f"start it: ray start --head --port=6379; make this machine a node of it: ray start --address={address}; "
@@ -268,6 +267,17 @@ def ray_nodes(address: str | None, nodes: Sequence[NodeReport], refused: str) ->
         else:
             mend = "install there what is installed here, or look at its logs: /tmp/ray/session_latest/logs"
             yield Check(name="node", state=State.PROBLEM, found=f"{label}: {node.error}", mend=mend)
+
+
+def own_cluster() -> Check:
+    """Whether there is a place for the files of a cluster of this machine alone."""
+    try:
+        place = ray_folder.place()
+    except ClusterError as error:
+        mend = f"set RAY_TMPDIR to a folder of at most {ray_folder.LONGEST} bytes that can be written"
+        return Check(name="ray", state=State.PROBLEM, found=str(error), mend=mend)
+    found = f"no address given: a sweep starts a cluster on this machine alone, with its files in {place}"
+    return Check(name="ray", state=State.OK, found=found)
 
 
 def agreement(here: MachineReport, nodes: Sequence[NodeReport]) -> Iterator[Check]:

@@ -6,28 +6,58 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import click
 
 from anytime_core.errors import TrainerError
+from orchestrator.cli import streams
 from orchestrator.errors import OrchestratorError
 from orchestrator.system.environment import prepare_torch
 
 _debugging = False
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    """Says of a connection that broke what it says of other errors: click ends at once there, without a word."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise OrchestratorError(_unexpected(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="anytime-orchestrator", prog_name="orchestrate")
 def cli() -> None:
     """Runs sweeps of anytime neural networks: every trial once, whatever happens."""
 
 
 def main() -> NoReturn:
-    """Runs the command line. A user error is one message. Exits with 2 for bad usage or input, 1 for a failed run."""
+    """Runs the command line. A user error is one message. Exits with 2 for bad usage or input, 1 for a failed run
+    and for one that could not show all."""
+    streams.prepare()
     _show_warnings()
     prepare_torch()
+    code = _exit_code()
+    if fault := streams.lost():
+        code = code or 1
+        if fault.errno != errno.EPIPE:  # whose reader has seen what it wanted, as ``head`` has
+            click.echo(f"error: standard output: {fault.strerror}; not all that there is was printed", err=True)
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """Calls the command. Commands that fail in words of their own end by ``sys.exit``."""
+    try:
+        _call()
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    return 0
+
+
+def _call() -> None:
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -65,12 +95,9 @@ def end(message: str, exit_code: int) -> NoReturn:
 
 def _leave(message: str, exit_code: int) -> NoReturn:
     """Exits at once: libraries can hang at an exit if the interrupt came in the middle of their import or start."""
-    from contextlib import suppress
-
     click.echo(f"error: {message}", err=True)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
+        stream.flush()
     os._exit(exit_code)
 
 
@@ -78,41 +105,27 @@ def set_debug(context: click.Context, parameter: click.Parameter, value: bool) -
     """Remembers ``--debug`` until the process ends: errors arrive where click's context is gone."""
     global _debugging
     _debugging |= value
-
-
-class LastingStream:
-    """A stream that outlives its reader: ``tee`` may go at ctrl-C, or the disk behind it fill up."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        self._try(lambda: self._stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._try(self._stream.flush)
-
-    def _try(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except BrokenPipeError:  # for whoever else writes there, too
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-        except OSError:
-            pass
+    if value:
+        logging.getLogger("orchestrator").setLevel(logging.DEBUG)
 
 
 class _Warnings(logging.Handler):
-    """Prints each warning once: the same file is read many times."""
+    """Prints each warning once: the same file is read many times. For ``--debug``, prints the traceback of every error
+    that the command survives."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.DEBUG)
         self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if _debugging and record.exc_info:
+            import traceback
+
+            traceback.print_exception(record.exc_info[1])
+        if record.levelno >= logging.WARNING:
+            self._print(record)
+
+    def _print(self, record: logging.LogRecord) -> None:
         if (message := record.getMessage()) not in self._printed:
             self._printed.add(message)
             click.echo(f"warning: {message}", err=True)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.main import end
 from orchestrator.cli.output import print_written
+from orchestrator.cli.parameter_types import FileOrFolder
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
 
@@ -85,7 +87,7 @@ def predict(
 @click.option("--time", "by_time", is_flag=True, help="Of a sweep: by time measured here, not by multiply-adds.")
 @click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True, help="Calls that are measured.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at once.")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Write table and figure there too.")
+@click.option("--output", type=FileOrFolder(file=False), help="Write table and figure there too.")
 @options.as_a_predictor
 @options.form(options.ROWS)
 def profile(
@@ -110,6 +112,7 @@ def profile(
     from orchestrator.inference import lookup
     from orchestrator.inference import profile as profiling
     from orchestrator.report import render
+    from orchestrator.report.losses import Losses
     from orchestrator.sweepfile.load import load
 
     settings, ledger = (
@@ -123,13 +126,16 @@ def profile(
     else:
         shown = profiling.of_networks(_find(words, places, sequence=sequence), ledger, settings)
     click.echo(render.show(shown.tables, form))
-    for path in profiling.write(shown, output) if output else ():
+    losses = Losses()
+    for path in profiling.write(shown, output, losses) if output else ():
         print_written(path, err=form != "table")
+    if losses:
+        end("\n".join(losses.lines), 1)
 
 
 @click.command()
 @options.on_networks("NETWORK")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file, a .zip.")
+@click.option("--output", type=FileOrFolder(folder=False), required=True, help="The file, a .zip.")
 def export(words: tuple[str, ...], places: Places, output: Path) -> None:
     """Write a network as one file for ONNX Runtime.
 

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.cli.main import set_debug
-from orchestrator.cli.parameter_types import Names, Share, StorageType
+from orchestrator.cli.parameter_types import Expanded, FileOrFolder, Names, Share, StorageType
 from orchestrator.cli.places import DEFAULT_STORAGE, Places
 from orchestrator.errors import UsageError
 from orchestrator.text import ADDRESSES, FromEnvironment, named
@@ -40,11 +40,11 @@ def _datasets() -> Sequence[str]:
 
 def sweep_file(*, required: bool = True) -> Decorator:
     name = "SWEEP.yaml" if required else "[SWEEP.yaml]"
-    return click.argument("sweep_file", metavar=name, type=click.Path(path_type=Path), required=required)
+    return click.argument("sweep_file", metavar=name, type=FileOrFolder(), required=required)
 
 
 def words(metavar: str) -> Decorator:
-    return click.argument("words", nargs=-1, required=True, metavar=metavar)
+    return click.argument("words", nargs=-1, required=True, metavar=metavar, type=Expanded())
 
 
 cell = click.argument("cell", nargs=-1, required=True)
@@ -84,9 +84,8 @@ def check_slots(slots: int | None, address: str | None) -> None:
 
 def _default_data_root() -> Path:
     """Follows the variable of ``--storage``, which the commands on data sets do not have."""
-    from orchestrator.ledger.storage import checked
-
-    return Places(storage=checked(os.environ.get("ORCHESTRATE_STORAGE") or DEFAULT_STORAGE)).data_root
+    given = os.environ.get("ORCHESTRATE_STORAGE") or DEFAULT_STORAGE
+    return Places(storage=StorageType().convert(given, None, None)).data_root
 
 
 def form(formats: Sequence[str]) -> Decorator:
@@ -122,7 +121,7 @@ tracking_uri = click.option(
     help="MLflow server or database.  [default: SQLite in the storage folder]",
 )
 _FOLDER_OF_DATA: dict[str, Any] = {
-    "type": click.Path(path_type=Path, file_okay=False),
+    "type": FileOrFolder(file=False),
     "envvar": "ORCHESTRATE_DATA_ROOT",
     "show_envvar": True,
 }

@@ -30,6 +30,14 @@ def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") ->
             click.echo(render.as_text(title, rows))
 
 
+def missing_storage(places: Places) -> str:
+    """Says that there is no such folder or bucket, in words that follow a title; nothing where there is one."""
+    if places.ledger.exists():
+        return ""
+    what = "folder" if isinstance(places.storage, Path) else "such place as"
+    return f"; there is no {what} {places.storage} yet"
+
+
 def print_notes(sweep: Sweep) -> None:
     """Prints what the sweep file's reader has noted, apart from the output proper."""
     for note in sweep.notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,11 +38,38 @@ class Share(click.FloatRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
-class StorageType(click.Path):
+def expanded(text: str) -> str:
+    """Puts the home folder in the place of a leading ``~``, as the shell does only where a word begins with it: not in
+    ``--output=~/x``, not in quotes, not in most files of variables. Raises UsageError where there is no such home."""
+    found = os.path.expanduser(text)
+    if found.startswith("~"):
+        home = found.partition("/")[0]
+        raise UsageError(f"{text}: there is no home folder {home}; for one of that very name give ./{text}")
+    return found
+
+
+class Expanded(click.types.StringParamType):
+    """A word that may be a path."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return expanded(super().convert(value, param, ctx))
+
+
+class FileOrFolder(click.Path):
+    """A path, with ``~`` for the home folder: the type of every option and argument that is one."""
+
+    def __init__(self, *, file: bool = True, folder: bool = True) -> None:
+        super().__init__(path_type=Path, file_okay=file, dir_okay=folder)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(expanded(os.fspath(value)), param, ctx)
+
+
+class StorageType(FileOrFolder):
     """A folder, or the address of a store."""
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path, file_okay=False)
+        super().__init__(file=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from orchestrator.ledger.storage import checked

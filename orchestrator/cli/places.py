@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.parameter_types import expanded
+
 if TYPE_CHECKING:
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.ledger.storage import Location
 
 DEFAULT_STORAGE = Path("runs")
+SQLITE = "sqlite:///"
+"""Before the path of a database."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,4 +42,7 @@ class Places:
         """Raises UsageError for a URI that no MLflow store answers to."""
         from orchestrator.tracking.uris import check_uri, default_uri
 
-        return check_uri(self.given_tracking_uri or default_uri(self.storage))
+        given = self.given_tracking_uri
+        if given and given.startswith(f"{SQLITE}~"):
+            given = SQLITE + expanded(given.removeprefix(SQLITE))
+        return check_uri(given or default_uri(self.storage))

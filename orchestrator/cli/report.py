@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.main import end
 from orchestrator.cli.output import print_written
-from orchestrator.cli.parameter_types import Names
+from orchestrator.cli.parameter_types import FileOrFolder, Names
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
 
@@ -32,10 +33,8 @@ def _long_tables() -> Sequence[str]:
 @options.form(options.DOCUMENTS)
 @click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
 @click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write one page with everything.")
-@click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), help="Write tables and figures into a folder."
-)
+@click.option("--html", type=FileOrFolder(folder=False), help="Write one page with everything.")
+@click.option("--output", type=FileOrFolder(file=False), help="Write tables and figures into a folder.")
 def report(
     sweep_file: Path,
     places: Places,
@@ -78,12 +77,21 @@ def _refuse_contradictions() -> None:
 
 def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
     from orchestrator.report import publish
+    from orchestrator.report.losses import Losses
+    from orchestrator.report.status import read_tables
     from orchestrator.tracking.delivered import run_links
 
-    ledger, say = places.ledger, partial(click.echo, err=True)
+    ledger, say, losses = places.ledger, partial(click.echo, err=True), Losses()
     links = run_links(ledger, sweep.name)
-    for path in publish.publish(sweep, ledger, links, say, folder=folder, page_file=page_file):
-        print_written(path)
+    missing = [path for path in (folder, page_file) if path]
+    with losses.counted("the report is not written"):
+        for path in publish.publish(sweep, ledger, links, say, losses=losses, folder=folder, page_file=page_file):
+            print_written(path)
+            missing.remove(path)
+    if missing:  # the tables come all the same
+        click.echo(_shown(read_tables(sweep, ledger), "table", ""))
+    if losses:
+        end("\n".join(losses.lines), 1)
 
 
 def _compared(tables: Tables, form: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.main import LastingStream, end
-from orchestrator.cli.output import print_notes, print_rows, same_command, ui_command
+from orchestrator.cli.main import end
+from orchestrator.cli.output import missing_storage, print_notes, print_rows, same_command, ui_command
 from orchestrator.cli.parameter_types import naming_its_variable
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -80,13 +79,13 @@ def sweep(
         command=same_command(),
         notify=notify,
     )
-    troubles = driver.run(grid, settings, Console(file=cast(IO[str], LastingStream(sys.stderr))))
-    ledger = places.ledger
-    click.echo(render.report_text(read_tables(grid, ledger)))
-    click.echo(f"\nThe whole report: {driver.report_folder(ledger, grid) / 'report.html'}")
+    ended = driver.run(grid, settings, Console(stderr=True))
+    click.echo(f"{render.report_text(read_tables(grid, places.ledger))}\n")
+    if ended.page:
+        click.echo(f"The whole report: {ended.page}")
     click.echo(f"Browse the runs: {ui_command(sweep_file, places)}")
-    if troubles:
-        end("\n".join(troubles), 1)
+    if ended.troubles:
+        end("\n".join(ended.troubles), 1)
 
 
 @click.command()
@@ -126,7 +125,8 @@ def plan(
         print_rows(render.plan_rows(outlook), form)
         return
     notes = (*packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
-    click.echo(render.table_text(render.plan_table(outlook, f"{sweep_file}: {planning.summary(entries)}", notes)))
+    title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
+    click.echo(render.table_text(render.plan_table(outlook, title, notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
         click.echo(f"\n{planning.power(grid)}")
 
@@ -145,6 +145,5 @@ def status(sweep_file: Path, places: Places, form: str) -> None:
     if form != "table":
         print_rows(render.status_rows(standing.trials), form)
         return
-    what = "folder" if isinstance(places.storage, Path) else "such place as"
     title, line, rest = render.status_text(standing).partition("\n")
-    click.echo(title + ("" if ledger.exists() else f"; there is no {what} {places.storage} yet") + line + rest)
+    click.echo(title + missing_storage(places) + line + rest)

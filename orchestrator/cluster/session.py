@@ -19,7 +19,7 @@ import ray
 from ray._private import services
 from ray.job_config import JobConfig
 
-from orchestrator.cluster import client_server, head_watchdog
+from orchestrator.cluster import client_server, head_watchdog, ray_folder
 from orchestrator.errors import ClusterError
 from orchestrator.system import limits
 from orchestrator.system.hardware import Node, other_gpus, this_machine
@@ -32,7 +32,6 @@ CLIENT_SECONDS = 30.0
 to say so."""
 CLIENT_PAUSE = 1.0
 """Seconds before it is asked again; twice as long each time."""
-RAY_LOGS = "/tmp/ray/session_latest/logs"
 
 
 @contextmanager
@@ -51,12 +50,16 @@ def cluster(
         raise ClusterError("\n  ".join(["Ray cannot start on this machine", *faults]))
     with _LogFile(log_file) as log_to, ExitStack() as stack:
         if not address:
-            stack.enter_context(_marked(stack.enter_context(reaping())))
+            folder = ray_folder.make()
+            stack.enter_context(_marked(stack.enter_context(reaping(folder))))
         stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
         stack.callback(_shut_down)  # also after an interrupted start
         try:
-            options = {"address": _behind(address)} if address else _own(offer or this_machine())
-            options["job_config"] = _OwnImports()
+            options: dict[str, Any] = {"job_config": _OwnImports()}
+            if address:
+                options |= {"address": _behind(address)}
+            else:
+                options |= _own(offer or this_machine()) | {"_temp_dir": str(ray_folder.inner(folder))}
             with _daemons_apart():
                 ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except ClusterError:
@@ -87,7 +90,7 @@ def _why_not(address: str | None, error: Exception, log_file: Path) -> str:
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if address:
         return f"no Ray cluster at {named(address)}: {reason}; allowed: {ADDRESSES}{_way_out(address)}"
-    faults = limits.likely() or [f"why is in {log_file} and {RAY_LOGS}"]
+    faults = limits.likely() or [f"why is in {log_file}"]
     return "\n  ".join([f"Ray cannot start on this machine: {reason}", *faults])
 
 
@@ -203,7 +206,7 @@ class _LogFile(TextIOBase):
         self._path = path
 
     def write(self, text: str) -> int:
-        with suppress(OSError), self._path.open("a") as file:
+        with suppress(OSError), self._path.open("a", encoding="utf-8", errors="replace") as file:
             file.write(text)
         return len(text)
 

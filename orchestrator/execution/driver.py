@@ -6,6 +6,7 @@ The same command again is how a sweep goes on after anything: it starts from the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +23,7 @@ from orchestrator.planning import estimate, packing
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
 from orchestrator.report import publish
+from orchestrator.report.losses import Losses
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
@@ -30,11 +32,19 @@ from orchestrator.text import counted
 from orchestrator.tracking.delivered import is_current, last_trials, remember_trials, run_links
 from orchestrator.tracking.tracker import Tracker
 
-__all__ = ["SweepSettings", "report_folder", "run"]
+__all__ = ["Ended", "SweepSettings", "report_folder", "run"]
 
 
-def run(sweep: Sweep, settings: SweepSettings, console: Console) -> list[str]:
-    """Runs what is left of a sweep. Returns what went wrong, in words for the user; the ledger holds the rest.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """``troubles`` is what went wrong, in words for the user; ``page`` the report, None where it was not written."""
+
+    troubles: list[str]
+    page: Path | None
+
+
+def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
+    """Runs what is left of a sweep; the ledger holds what it gave.
 
     Raises StorageError, HeldError, UsageError, ClusterError.
     """
@@ -45,7 +55,8 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> list[str]:
         tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
         _note_other_trials(sweep, ledger, say)
         if not plan.to_run and _is_shown(sweep, settings, ledger):
-            return troubles(planning.make(sweep.trials, ledger), tally, settings.command)
+            wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
+            return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
         if plan.to_run:
             _check_resources(plan, settings)
             _check_data(plan, settings)
@@ -98,28 +109,29 @@ def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:
     return reported and is_current(ledger, sweep, settings.tracking_uri)
 
 
-def _ended(run: SweepRun, *, stopped: bool) -> list[str]:
-    """Publishes what there is, and notifies. Returns what went wrong."""
-    wrong = run.troubles()
-    if not stopped:  # whoever stops a sweep does not wait for figures
-        wrong += _publish(run)
-    wrong += run.tracker.troubles()
+def _ended(run: SweepRun, *, stopped: bool) -> Ended:
+    """Publishes what there is, and notifies."""
+    wrong, losses = run.troubles(), Losses()
+    page = None if stopped else _publish(run, losses)  # whoever stops a sweep does not wait for figures
+    wrong += losses.lines + run.tracker.troubles()
     words = "\n".join(wrong) or f"all {len(run.sweep.trials)} trials have ended"
     run.notifier.tell("stopped" if stopped else "failed" if wrong else "finished", words)
-    return wrong
+    return Ended(troubles=wrong, page=page)
 
 
-def _publish(run: SweepRun) -> list[str]:
-    """Leaves the report in the sweep's folder and in MLflow, and says what it lacks. Returns why it could not."""
+def _publish(run: SweepRun, losses: Losses) -> Path | None:
+    """Leaves the report in the sweep's folder, in the storage and in MLflow. Returns the page, where there is one."""
     sweep, ledger = run.sweep, run.ledger
-    folder, links = report_folder(ledger, sweep), run_links(ledger, sweep.name)
-    try:
-        tables = publish.write(sweep, ledger, folder, links, run.say)
-    except OSError as error:
-        return [f"{folder}: the report cannot be written: {error.strerror or error}"]
-    ledger.publish(folder)
-    run.tracker.summarise(folder, publish.headline(tables))
-    return []
+    folder, tables = report_folder(ledger, sweep), None
+    with losses.counted("the report is not written"):
+        links = run_links(ledger, sweep.name)
+        tables = publish.write(sweep, ledger, folder, links, run.say, losses=losses)
+    if tables is None:
+        return None
+    with losses.counted("the storage lacks the report"):
+        ledger.publish(folder)
+    run.tracker.summarise(folder, publish.headline(tables), whole=not losses)
+    return folder / publish.PAGE if (folder / publish.PAGE).exists() else None
 
 
 def report_folder(ledger: Ledger, sweep: Sweep) -> Path:

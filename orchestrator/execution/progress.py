@@ -5,6 +5,7 @@ A live view on a terminal, plain lines elsewhere; on standard error, so that sta
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from types import TracebackType
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from anytime_core.result import EpochMetrics
@@ -23,6 +24,7 @@ from orchestrator.execution.worker import Outcome
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning.estimate import shape_of
 from orchestrator.planning.plan import PlannedTrial, step_work
+from orchestrator.report.losses import cause
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.table import duration
 
@@ -30,6 +32,10 @@ LINE_SECONDS = 30.0
 """Seconds between two plain lines if no trial ends."""
 SHOWN_RUNNING = 16
 SHOWN_ERRORS = 3
+NARROW = 60
+"""Columns; a narrower terminal has none for places and errors."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -37,6 +43,25 @@ class _Running:
     step: int
     place: str = ""
     error: float | None = None
+
+
+class _LastingLive(Live):
+    """A view that goes at its first error, and leaves the place to plain lines: no sweep ends for it."""
+
+    broken = False
+
+    @property
+    def can_show(self) -> bool:
+        return self.console.is_terminal and not self.console.is_dumb_terminal and not self.broken
+
+    def refresh(self) -> None:
+        if self.broken:
+            return
+        try:
+            super().refresh()
+        except Exception as error:
+            self.broken = True
+            log.warning("no live view from here on: %s", cause(error), exc_info=True)
 
 
 class Progress:
@@ -64,10 +89,10 @@ class Progress:
         self._errors: deque[str] = deque(maxlen=SHOWN_ERRORS)
         self._last_line = time.monotonic()
         self._console = console
-        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+        self._live = _LastingLive(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
+        if self._live.can_show:
             self._live.start()
         return self
 
@@ -162,22 +187,36 @@ class Progress:
 
     def _line(self, event: str) -> None:
         self._last_line = time.monotonic()
-        if self._console.is_terminal:
+        if self._live.can_show:
             if event:
                 self._live.console.print(Text(event, style="dim"))
         else:
             self._console.print(f"[{self.summary}] {event}".rstrip(), markup=False, highlight=False, soft_wrap=True)
 
     def _view(self) -> Group:
-        table = Table.grid(padding=(0, 2))
+        """In the lines that the terminal has: of a low one the counts and the time left are the last to go."""
+        width, height = self._console.size
+        summary = Text(self.summary, style="bold")
+        room = height - len(summary.wrap(self._console, width))
+        bar = ProgressBar(total=self._time.work or 1, completed=self._time.work - self._time.left, width=min(40, width))
+        below = [summary, bar] if room > 0 else [summary]
+        room = max(room - 1, 0)
+        errors = list(self._errors)[: room // 2]
+        lines = [Text(error, style="red", no_wrap=True, overflow="ellipsis") for error in errors]
+        return Group(self._running_table(min(SHOWN_RUNNING, room - len(errors)), width), *lines, *below)
+
+    def _running_table(self, most: int, width: int) -> Table:
+        """A line for each running trial, of which there is room for so many."""
+        table = Table.grid(*(Column(no_wrap=True) for _ in range(4 if width >= NARROW else 2)), padding=(0, 2))
         running = sorted(self._running.items(), key=lambda item: item[1].place)
-        for trial_id, state in running[:SHOWN_RUNNING]:
-            table.add_row(*self._running_row(self._trials[trial_id], state))
-        if len(running) > SHOWN_RUNNING:
-            table.add_row("", f"and {len(running) - SHOWN_RUNNING} more")
-        errors = [Text(error, style="red", no_wrap=True, overflow="ellipsis") for error in list(self._errors)]
-        bar = ProgressBar(total=self._time.work or 1, completed=self._time.work - self._time.left, width=40)
-        return Group(table, *errors, Text.assemble((self.summary, "bold")), bar)
+        shown = running if len(running) <= most else running[: max(most - 1, 0)]
+        for trial_id, state in shown:
+            row = self._running_row(self._trials[trial_id], state)
+            table.add_row(*(row if width >= NARROW else row[1:3]))
+        if most and len(running) > len(shown):
+            more = f"and {len(running) - len(shown)} more"
+            table.add_row(*(["", more] if width >= NARROW else [more]))
+        return table
 
     def _running_row(self, trial: Trial, running: _Running) -> tuple[Text, str, str, str]:
         error = "" if running.error is None else f"{running.error:.2f} % error"

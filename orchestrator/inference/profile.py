@@ -22,6 +22,7 @@ from orchestrator.inference import lookup
 from orchestrator.inference.lookup import TrainedTrial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import drawing, render
+from orchestrator.report.losses import Losses
 from orchestrator.stats import eann
 from orchestrator.sweep.grid import Sweep
 from orchestrator.system.hardware import cpu_model
@@ -118,13 +119,16 @@ def _side(trial: TrainedTrial) -> int:
     return DATASETS[trial.config.data.name].size
 
 
-def write(profile: Profile, folder: Path) -> list[Path]:
-    """The tables as .csv, the figure as .png and .svg."""
+def write(profile: Profile, folder: Path, losses: Losses) -> list[Path]:
+    """The tables as .csv, the figure as .png and .svg. An error costs no more than the figure, and is counted in
+    ``losses``; raises OSError where the tables cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{it.name}.csv" for it in profile.tables]
+    for path, it in zip(paths, profile.tables, strict=True):
+        write_atomically(path, f"{render.as_csv(render.table_rows(it), render.headings(it))}\n".encode())
     name = profile.tables[0].name.partition("-")[0]
-    paths = drawing.save(drawing.drawn(name, profile.panels), folder)
-    for it in profile.tables:
-        paths.append(folder / f"{it.name}.csv")
-        write_atomically(paths[-1], f"{render.as_csv(render.table_rows(it), render.headings(it))}\n".encode())
+    with losses.counted(f"figure {name} is not drawn"):
+        paths += drawing.save(drawing.drawn(name, profile.panels), folder)
     return paths
 
 

@@ -8,7 +8,10 @@ own, never is. What the figures show is in ``panels``.
 from __future__ import annotations
 
 import io
+import logging
 import math
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -30,7 +33,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "FORMATS", "as_svg", "draw", "drawn", "reason", "save", "suited"]
+__all__ = [
+    "FIGURES",
+    "FORMATS",
+    "as_svg",
+    "draw",
+    "drawn",
+    "reason",
+    "rendered",
+    "save",
+    "suited",
+    "svg_element",
+    "write",
+]
 
 FORMATS = ("png", "svg")
 DPI = 300
@@ -114,20 +129,32 @@ def reason(name: str, sweep: Sweep, ledger: Ledger) -> str | None:
 
 def save(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Writes each figure in each format, whole or not at all; the paths that were written."""
+    return [path for stem, figure in figures.items() for path in write(stem, rendered(figure, formats), folder)]
+
+
+def rendered(figure: Figure, formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
+    """The content of a file in each format."""
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ValueError(f"no format is named {', '.join(unknown)}; allowed: {', '.join(FORMATS)}")
+    return {name: _bytes(figure, name) for name in formats}
+
+
+def write(stem: str, contents: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Writes what ``rendered`` made of one figure; the paths that were written."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for stem, figure in figures.items():
-        for name in formats:
-            paths.append(folder / f"{stem}.{name}")
-            write_atomically(paths[-1], _bytes(figure, name))
-    return paths
+    for name, content in contents.items():
+        write_atomically(folder / f"{stem}.{name}", content)
+    return [folder / f"{stem}.{name}" for name in contents]
 
 
 def as_svg(figure: Figure) -> str:
     """An ``svg`` element for a page, on white whatever the page's own background."""
-    text = _bytes(figure, "svg").decode()
+    return svg_element(_bytes(figure, "svg"))
+
+
+def svg_element(content: bytes) -> str:
+    """What is in an SVG file, without what makes it a file."""
+    text = content.decode()
     return text[text.index("<svg") :]
 
 
@@ -142,9 +169,27 @@ def _bytes(figure: Figure, kind: str) -> bytes:
 
 def _style() -> AbstractContextManager[None]:
     """Ours alone, whatever the user's own settings are."""
+    if "matplotlib" not in sys.modules:
+        _import_matplotlib()
     import matplotlib.style
 
     return matplotlib.style.context(["default", STYLE])
+
+
+def _import_matplotlib() -> None:
+    """Imports it as if the user had set nothing. It would check a backend that is never used here, such as the one that
+    a notebook leaves in MPLBACKEND for what it starts; and it warns of fonts and of folders that it cannot write."""
+    ours = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+    before = {name: os.environ.get(name) for name in ours}
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    os.environ.update(ours)
+    try:
+        import matplotlib  # noqa: F401
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 # Pages

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from anytime_core.files import write_atomically
 from orchestrator.analysis.measurements import AVERAGE, errors_of
@@ -18,31 +17,54 @@ from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.report import drawing, layouts, render
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
+from orchestrator.report.losses import Losses
 from orchestrator.report.page import PageContent, TrialRow, page
 from orchestrator.report.status import TrialStatus
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord, TrialState
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
 PAGE = "report.html"
 
 
+Figures = Mapping[str, Mapping[str, bytes]]
+"""The content of the files of each figure, by the stem of their names and then by format."""
+
+
 def write(
-    sweep: Sweep, ledger: Ledger, folder: Path, links: Mapping[str, str], say: Callable[[str], object] = str
+    sweep: Sweep,
+    ledger: Ledger,
+    folder: Path,
+    links: Mapping[str, str],
+    say: Callable[[str], object] = str,
+    *,
+    losses: Losses,
 ) -> Tables:
     """Fills the folder, whose older tables and figures are gone then, and returns what it shows. ``links`` lead to
-    MLflow's runs, by trial id; ``say`` is told of each figure that cannot be drawn."""
-    drawn = draw(sweep, ledger)
-    tables = read_tables(sweep, ledger, drawn, say)
+    MLflow's runs, by trial id; ``say`` is told of each figure that the sweep cannot have.
+
+    An error costs the figure or the page that it concerns, and is counted in ``losses``. Raises OSError where the
+    tables cannot be written.
+    """
+    drawn = draw(sweep, ledger, losses)
+    tables = read_tables(sweep, ledger, drawn, say, losses)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in _texts(tables).items():
-        write_atomically(folder / name, f"{content}\n".encode())
-    _delete_others(folder / "figures", drawing.save(drawn, folder / "figures"))
-    write_atomically(folder / PAGE, html(sweep, ledger, tables, drawn, links).encode())
+        write_atomically(folder / name, _encoded(f"{content}\n"))
+    _save(drawn, folder / "figures", losses)
+    (folder / PAGE).unlink(missing_ok=True)  # rather none than one that shows other numbers than the tables
+    with losses.counted(f"{folder / PAGE} is not written"):
+        write_atomically(folder / PAGE, _encoded(html(sweep, ledger, tables, drawn, links)))
     return tables
+
+
+def _save(drawn: Figures, folder: Path, losses: Losses) -> None:
+    """Writes the figures, and deletes those of before."""
+    written: list[Path] = []
+    for stem, contents in drawn.items():
+        with losses.counted(f"figure {stem} is not written"):
+            written += drawing.write(stem, contents, folder)
+    with losses.counted(f"{folder}: older figures are still there"):
+        _delete_others(folder, written)
 
 
 def publish(
@@ -51,33 +73,46 @@ def publish(
     links: Mapping[str, str],
     say: Callable[[str], object],
     *,
+    losses: Losses,
     folder: Path | None = None,
     page_file: Path | None = None,
 ) -> Iterator[Path]:
-    """Writes the folder, the page or both, and yields each as soon as it is there. ``links`` and ``say`` are those of
-    ``write``."""
+    """Writes the folder, the page or both, and yields each as soon as it is there. ``links``, ``say`` and ``losses``
+    are those of ``write``."""
     if folder:
-        write(sweep, ledger, folder, links, say)
+        write(sweep, ledger, folder, links, say, losses=losses)
         yield folder
     if page_file:
         page_file.parent.mkdir(parents=True, exist_ok=True)
-        content = (folder / PAGE).read_bytes() if folder else _page(sweep, ledger, links, say)
+        copied = folder and (folder / PAGE).exists()
+        content = (folder / PAGE).read_bytes() if folder and copied else _page(sweep, ledger, links, say, losses)
         write_atomically(page_file, content)
         yield page_file
 
 
-def _page(sweep: Sweep, ledger: Ledger, links: Mapping[str, str], say: Callable[[str], object]) -> bytes:
-    drawn = draw(sweep, ledger)
-    return html(sweep, ledger, read_tables(sweep, ledger, drawn, say), drawn, links).encode()
+def _page(
+    sweep: Sweep, ledger: Ledger, links: Mapping[str, str], say: Callable[[str], object], losses: Losses
+) -> bytes:
+    drawn = draw(sweep, ledger, losses, ["svg"])
+    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses), drawn, links))
 
 
-def read_tables(sweep: Sweep, ledger: Ledger, drawn: Collection[str], say: Callable[[str], object]) -> Tables:
-    """The tables, and a note on each figure that is asked for and cannot be drawn, which ``say`` is told too."""
+def _encoded(text: str) -> bytes:
+    """UTF-8, with ``?`` for the bytes of a path that are no text."""
+    return text.encode(errors="replace")
+
+
+def read_tables(
+    sweep: Sweep, ledger: Ledger, drawn: Collection[str], say: Callable[[str], object], losses: Losses
+) -> Tables:
+    """The tables, with a note on each figure that is asked for and cannot be drawn, which ``say`` is told too, and on
+    each that was lost."""
     tables = report.read_tables(sweep, ledger)
     lacking = tuple(_undrawn(sweep, ledger, drawn))
     for note in lacking:
         say(note)
-    return replace(tables, notes=(*tables.notes, *lacking))
+    lost = (f"{line[0].upper()}{line[1:]}." for line in losses.lines)
+    return replace(tables, notes=(*tables.notes, *lacking, *lost))
 
 
 def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[str]:
@@ -90,19 +125,23 @@ def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[s
 
 def _delete_others(folder: Path, written: Collection[Path]) -> None:
     """Figures that are no longer drawn; what is no figure of ours is left alone."""
-    for path in folder.iterdir():
-        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS
+    for path in folder.iterdir() if folder.exists() else ():
+        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS and path.is_file()
         if ours and path not in written:
             path.unlink()
 
 
-def draw(sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
-    """The figures that the sweep asks for, or those that suit it."""
-    names = sweep.report.figures or drawing.suited(sweep)
-    return {stem: figure for name in names for stem, figure in drawing.draw(name, sweep, ledger).items()}
+def draw(sweep: Sweep, ledger: Ledger, losses: Losses, formats: Sequence[str] = drawing.FORMATS) -> Figures:
+    """The figures that the sweep asks for, or those that suit it, as far as they can be drawn."""
+    drawn: dict[str, dict[str, bytes]] = {}
+    for name in sweep.report.figures or drawing.suited(sweep):
+        with losses.counted(f"figure {name} is not drawn"):
+            pages = drawing.draw(name, sweep, ledger)
+            drawn |= {stem: drawing.rendered(figure, formats) for stem, figure in pages.items()}
+    return drawn
 
 
-def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figure], links: Mapping[str, str]) -> str:
+def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str]) -> str:
     """One page with everything, which needs no network."""
     statuses = report.statuses(sweep, ledger)
     arranged = layouts.arrange(tables)
@@ -112,7 +151,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Mapping[str, Figur
             description=sweep.description,
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
-            figures={caption_of(stem): drawing.as_svg(figure) for stem, figure in drawn.items()},
+            figures={caption_of(stem): drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
             provenance=tuple(_provenance(status.record for status in statuses if status.record)),
             trials=tuple(_trial_rows(statuses, links)),
             notes=tables.notes,

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -30,13 +32,13 @@ CLOCK_SECONDS = 60.0
 
 
 @contextmanager
-def reaping() -> Iterator[Mapping[str, str]]:
+def reaping(folder: Path | None = None) -> Iterator[Mapping[str, str]]:
     """Ends, with the block or with this process, every process that was started with the mark that it gives: a variable
-    for its environment."""
+    for its environment. Deletes the ``folder`` of theirs after that."""
     mark = uuid4().hex
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)  # which it inherits
     waiting = subprocess.Popen(
-        [sys.executable, "-P", "-m", "orchestrator.system.reaper", mark],
+        [sys.executable, "-P", "-m", "orchestrator.system.reaper", mark, *([str(folder)] if folder else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -122,10 +124,13 @@ def _parent(process: Any) -> int | None:
 
 
 def main() -> None:
-    family = Family(sys.argv[1])
+    mark, *folders = sys.argv[1:]
+    family = Family(mark)
     while not select.select([sys.stdin], [], [], EVERY)[0]:  # nothing is written: it ends with its writer
         family.look()
     family.end()
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

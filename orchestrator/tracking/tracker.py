@@ -89,23 +89,24 @@ class Tracker:
         self._begun.set()
         self._thread.join()
 
-    def summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        """Puts the files of a folder into the sweep's summary run. To be called after leaving."""
-        self._attempt(partial(self._summarise, folder, metrics))
+    def summarise(self, folder: Path, metrics: Mapping[str, float], *, whole: bool = True) -> None:
+        """Puts the files of a folder into the sweep's summary run. To be called after leaving. A report that
+        is not ``whole`` is not taken for current: the next command makes it anew."""
+        self._attempt(partial(self._summarise, folder, metrics, whole))
 
-    def _summarise(self, folder: Path, metrics: Mapping[str, float]) -> None:
+    def _summarise(self, folder: Path, metrics: Mapping[str, float], whole: bool) -> None:
         refused = self._connected().summarise(folder, metrics, {"sweep_file": str(self._sweep.path)})
         if refused:
             self._refused[SUMMARY] = refused
             return
         told = known.read(self._ledger, self._sweep.name, self._uri)
-        mark = known.summary_mark(self._sweep, told.trials)
+        mark = known.summary_mark(self._sweep, told.trials) if whole else ""
         known.remember(self._ledger, self._sweep.name, self._uri, replace(told, summary=mark))
 
     def troubles(self) -> list[str]:
         """What MLflow lacks, and why, in a line each. To be called after leaving."""
         uri, late = safe_uri(self._uri), [trial_id for trial_id in self.behind if not self._is_refused(trial_id)]
-        files = [refusal for found in self._refused.values() for refusal in found]
+        files = [refusal for refusals in self._refused.values() for refusal in refusals]
         lines = in_words(uri, [*self._refused_runs.values(), *files], MODELS)
         if self.outage:
             what = counted(len(late), "trial") if late else "the report"

@@ -20,6 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import publish
+from orchestrator.report.losses import Losses
 from orchestrator.sweepfile.load import load
 from orchestrator.tracking.delivered import run_links
 from orchestrator.tracking.tracker import Tracker
@@ -74,7 +75,7 @@ def _train(folder: Path) -> None:
         run_trial(trial, where, lambda epochs: None)
     with Tracker(uri, sweep, ledger, print) as tracker:
         pass
-    tables = publish.write(sweep, ledger, report, run_links(ledger, "small"))
+    tables = publish.write(sweep, ledger, report, run_links(ledger, "small"), losses=Losses())
     tracker.summarise(report, publish.headline(tables))
     assert not tracker.outage
 

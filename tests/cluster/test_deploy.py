@@ -36,6 +36,8 @@ def node(tools: Path) -> dict[str, Any]:
         "environment": {
             "PATH": f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin",
             "VENV": sys.prefix,
+            "SLURM_JOB_ID": "7",
+            "RAY_TMPDIR": "/tmp",  # where each of these nodes has a folder of its own for Ray
             "SLURM_JOB_NODELIST": "node[1-2]",
             "SLURM_JOB_NUM_NODES": "2",
             "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,

@@ -51,3 +51,40 @@ def test_what_must_be_files_is_in_the_users_cache_where_the_storage_is_a_bucket(
     assert "mlflow/mlflow.db: no runs yet" in browsing.err
     checked = orchestrate("data", "check", "svhn", **place)
     assert f"svhn below {tmp_path / 'cache' / 'anytime_orchestrator' / 'bucket-'}" in checked.out
+
+
+@pytest.fixture
+def home(tmp_path, environment) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    environment["HOME"] = str(folder)
+    return folder
+
+
+def test_a_tilde_is_the_home_folder_in_every_option_variable_and_word(
+    orchestrate, tmp_path, home, one_finished
+) -> None:
+    """The shell expands it only where a word begins with it."""
+    one_finished(home / "runs")
+    (home / "quick.yaml").write_text(Path(QUICKSTART).read_text())
+    assert "27 pending, 1 finished" in orchestrate("status", "~/quick.yaml", ORCHESTRATE_STORAGE="~/runs").out
+    runs = "--storage=~/runs"
+    assert orchestrate("report", "~/quick.yaml", runs, "--output=~/out", "--html=~/page.html").code == 0
+    assert (home / "out" / "report.html").read_bytes() == (home / "page.html").read_bytes()
+    assert f"below {home}/data\n" in orchestrate("data", "check", "svhn", "--root=~/data").out
+    assert f"below {home}/data\n" in orchestrate("data", "check", "svhn", ORCHESTRATE_DATA_ROOT="~/data").out
+    assert f"below {home}/runs/data\n" in orchestrate("data", "check", "svhn", ORCHESTRATE_STORAGE="~/runs").out
+    assert f"error: {home}/runs.yaml: cannot be read" in orchestrate("profile", "~/runs.yaml", runs).err
+    assert (
+        f"error: {home}/m.db: no runs yet" in orchestrate("ui", QUICKSTART, runs, "--tracking-uri=sqlite:///~/m.db").err
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"home"}
+
+
+def test_a_home_folder_that_nobody_has_is_an_error(orchestrate) -> None:
+    done = orchestrate("status", QUICKSTART, "--storage=~nobody-of-that-name/runs")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: ~nobody-of-that-name/runs: there is no home folder ~nobody-of-that-name; "
+        "for one of that very name give ./~nobody-of-that-name/runs\n"
+    )

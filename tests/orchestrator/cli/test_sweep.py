@@ -41,7 +41,7 @@ def test_a_plan_is_a_csv_of_390_rows(orchestrate) -> None:
 def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tmp_path) -> None:
     done = orchestrate("plan", QUICKSTART)
     lines = done.out.splitlines()
-    assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run"
+    assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run; there is no folder runs yet"
     assert lines[2].split() == [*["id", "trial", "action", "reason", "cpus", "gpus", "time", "hours", "from", "MiB"]]
     assert len(lines) == 4 + 28 + 1 + 4 + 2
     assert [line.partition(":")[2] for line in lines[-6:-3]] == [" unknown", " unknown", " 28 unknown"]
@@ -91,4 +91,5 @@ def test_where_nothing_failed_there_is_nothing_to_retry(orchestrate) -> None:
 
 
 def test_a_mistyped_storage_folder_is_told(orchestrate) -> None:
-    assert "; there is no folder nowhere yet\n" in orchestrate("status", QUICKSTART, "--storage", "nowhere").out
+    for command in ("status", "plan"):
+        assert "; there is no folder nowhere yet\n" in orchestrate(command, QUICKSTART, "--storage", "nowhere").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -146,6 +147,41 @@ def test_on_a_terminal_the_view_names_each_running_trial(some, output, clock, ma
     assert "\nann (1,2) digits seed 2: no memory" in shown  # stays, beside the line that scrolls away
     assert "0/4 done, 2 running, 1 failed" in shown
     assert "finished ann (1,2) digits seed 1: 9.50 % error" in shown
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 24), (12, 24), (40, 5), (20, 6), (12, 4), (200, 2)])
+def test_a_small_terminal_shows_the_counts_and_the_time_left_before_all_else(
+    some, output, clock, make_epochs, width, height
+) -> None:
+    terminal = Console(file=output, force_terminal=True, width=width, height=height, color_system=None)
+    with Progress(some, 7, terminal) as progress:
+        for index, entry in enumerate(some):
+            progress.started(entry.trial.id)
+            progress.placed(entry.trial.id, f"a-node-of-a-long-name GPU {index}")
+        progress.ended(some[3].trial.id, Outcome(TrialState.FAILED, "no memory, and more words than a line has"))
+        clock.now += 10
+        progress.progressed(some[0].trial.id, at_step(22, 9.5, make_epochs))
+        output.seek(0)
+        output.truncate()
+        progress._live.refresh()
+        lines = [
+            line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue()).strip("\r").split("\n")
+        ]
+    assert len(lines) <= height
+    assert "..." not in "".join(lines)
+    assert re.search("7/11 done, 3 running, 1 failed, [0-9:]+ left", " ".join(lines))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_view_that_breaks_leaves_plain_lines(some, output, clock, caplog, monkeypatch) -> None:
+    terminal = Console(file=output, force_terminal=True, width=80, color_system=None)
+    with Progress(some, 0, terminal) as progress:
+        monkeypatch.setattr(progress, "_running_row", lambda *_: 1 / 0)
+        progress.started(some[0].trial.id)
+        progress._live.refresh()
+        progress.ended(some[0].trial.id, FINISHED)
+    assert "[1/4 done, 0 running, 0 failed] finished ann (1,2) digits seed 0" in output.getvalue()
+    assert caplog.messages == ["no live view from here on: ZeroDivisionError: division by zero"]
 
 
 def test_restored_epochs_are_no_work_done(make_trial, ledger, plain, clock, make_epochs) -> None:

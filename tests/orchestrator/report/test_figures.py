@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -477,3 +478,31 @@ def test_long_names_are_wrapped_and_lie_over_nothing(count) -> None:
     whole = figure.bbox
     assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 for box in boxes)
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        {"MPLBACKEND": "nonsense"},
+        {"MATPLOTLIBRC": "broken"},
+        {"MPLCONFIGDIR": "/proc/none"},
+        {"HOME": "/proc/none"},
+    ],
+)
+def test_what_a_user_has_set_for_matplotlib_changes_nothing(variables, tmp_path) -> None:
+    (tmp_path / "broken").write_bytes(b"backend: \xff")
+    drawn = (
+        "import os, sys; from orchestrator.analysis.curves import *; from orchestrator.report import drawing\n"
+        "before = os.environ.get('MPLBACKEND'), os.environ.get('MATPLOTLIBRC')\n"
+        "panel = Panel(kind='lines', title='t', x_label='x', y_label='y', curves=(Curve(label='a', x=(1,), y=(2,)),))\n"
+        "sys.stdout.write(drawing.as_svg(drawing.drawn('cost', [panel])['cost'])); "
+        "assert before == (os.environ.get('MPLBACKEND'), os.environ.get('MATPLOTLIBRC'))"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}
+    command = [sys.executable, "-c", drawn]
+    plain, done = (
+        subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=60, check=True)
+        for env in (clean, clean | variables)
+    )
+    assert (done.stdout, done.stderr) == (plain.stdout, b"")

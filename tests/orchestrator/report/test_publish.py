@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import publish, status
+from orchestrator.report import drawing, publish, status
+from orchestrator.report.losses import Losses
 from orchestrator.sweep.grid import Sweep
 from orchestrator.tracking.delivered import is_current
 from orchestrator.tracking.tracker import Tracker
@@ -55,16 +56,16 @@ def names_in(folder: Path) -> set[str]:
 def test_figures_that_are_no_longer_asked_for_are_gone_and_other_files_stay(load_text, fill, tmp_path) -> None:
     sweep, folder = load_text(TEXT), tmp_path / "report"
     ledger = fill(sweep)
-    publish.write(asking(sweep, figures=["units", "cost"]), ledger, folder, {})
+    publish.write(asking(sweep, figures=["units", "cost"]), ledger, folder, {}, losses=Losses())
     (folder / "figures" / "mine.png").write_bytes(b"of the user")
-    publish.write(asking(sweep, figures=["cost"]), ledger, folder, {})
+    publish.write(asking(sweep, figures=["cost"]), ledger, folder, {}, losses=Losses())
     assert {path.name for path in (folder / "figures").iterdir()} == {"cost.png", "cost.svg", "mine.png"}
 
 
 def test_the_page_holds_tables_figures_and_the_command_that_makes_it(load_text, fill, tmp_path) -> None:
     sweep = asking(load_text(TEXT), figures=["cost"])
     ledger = fill(sweep)
-    publish.write(sweep, ledger, tmp_path, {})
+    publish.write(sweep, ledger, tmp_path, {}, losses=Losses())
     text = (tmp_path / "report.html").read_text()
     assert "at fractions of the cost" in text
     assert "Wins over ann in %" in text
@@ -82,7 +83,7 @@ def test_the_summary_run_holds_what_the_folder_holds(load_text, fill, tmp_path) 
     def summarised(sweep: Sweep) -> set[str]:
         with ledger.drive(sweep.name), Tracker(uri, sweep, ledger, pytest.fail) as tracker:
             pass
-        tracker.summarise(folder, publish.headline(publish.write(sweep, ledger, folder, {})))
+        tracker.summarise(folder, publish.headline(publish.write(sweep, ledger, folder, {}, losses=Losses())))
         return names_in(folder)
 
     assert "figures/units.png" in summarised(sweep)
@@ -109,7 +110,7 @@ def test_the_numbers_of_a_sweep_are_named_by_method_optimum_and_metric(load_text
 
 def test_a_figure_that_cannot_be_drawn_is_named_with_its_reason(load_text, fill, tmp_path) -> None:
     sweep = asking(load_text(TEXT), figures=["periods", "cost"])
-    found = publish.write(sweep, fill(sweep), tmp_path, {})
+    found = publish.write(sweep, fill(sweep), tmp_path, {}, losses=Losses())
     note = "Figure periods is not drawn: no network has two periods."
     assert note in found.notes
     for name in ("report.txt", "report.html", "report.md", "report.tex"):
@@ -123,7 +124,7 @@ def test_a_folder_a_page_or_both_are_published_and_named_once_they_are_there(loa
 
     def published(**places: Path) -> list[Path]:
         found = []
-        for path in publish.publish(sweep, ledger, {}, said.append, **places):
+        for path in publish.publish(sweep, ledger, {}, said.append, losses=Losses(), **places):
             assert path.exists()
             found.append(path)
         return found
@@ -134,3 +135,41 @@ def test_a_folder_a_page_or_both_are_published_and_named_once_they_are_there(loa
     assert both.read_bytes() == (folder / publish.PAGE).read_bytes()
     assert "Error by cost" in alone.read_text()
     assert said == 2 * ["Figure periods is not drawn: no network has two periods."]
+
+
+def test_an_error_in_drawing_costs_that_figure_alone_and_is_a_note_and_a_line(
+    load_text, fill, tmp_path, monkeypatch
+) -> None:
+    sweep = asking(load_text(TEXT), figures=["cost", "units"])
+    ledger, draw, losses = fill(sweep), drawing.draw, Losses()
+
+    def failing(name: str, *rest: object) -> object:
+        if name == "cost":
+            raise ValueError("no such backend\nand more")
+        return draw(name, *rest)
+
+    monkeypatch.setattr(drawing, "draw", failing)
+    found = publish.write(sweep, ledger, tmp_path, {}, losses=losses)
+    line = "igure cost is not drawn: ValueError: no such backend"
+    assert losses.lines == [f"f{line}"]
+    assert found.notes[-1] == f"F{line}."
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"units.png", "units.svg"}
+    for name in ("report.txt", "report.html", "report.md", "report.tex"):
+        assert f"F{line}." in (tmp_path / name).read_text(), name
+
+
+def test_a_figure_or_a_page_that_cannot_be_written_costs_no_table(load_text, fill, tmp_path, monkeypatch) -> None:
+    sweep, folder = asking(load_text(TEXT), figures=["cost"]), tmp_path / "report"
+    ledger, losses = fill(sweep), Losses()
+    publish.write(sweep, ledger, folder, {}, losses=losses)
+    assert not losses
+    (folder / "figures" / "cost.svg").unlink()
+    (folder / "figures" / "cost.svg").mkdir()
+    monkeypatch.setattr(publish, "html", lambda *_: 1 / 0)
+    publish.write(sweep, ledger, folder, {}, losses=losses)
+    assert losses.lines == [
+        f"figure cost is not written: {folder / 'figures' / 'cost.svg'}: Is a directory",
+        f"{folder / publish.PAGE} is not written: ZeroDivisionError: division by zero",
+    ]
+    assert (folder / "report.txt").exists()
+    assert not (folder / publish.PAGE).exists()  # the one of before

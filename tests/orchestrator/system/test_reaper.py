@@ -133,3 +133,14 @@ def test_a_number_that_is_used_again_is_another_process() -> None:
     assert alive([psutil.Process(sleep.pid)])
     sleep.kill()
     sleep.wait()
+
+
+def test_a_folder_goes_once_nothing_writes_there(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    (folder / "below").mkdir(parents=True)
+    with reaping(folder) as mark:
+        command = ["sh", "-c", "while :; do date > $0/below/date; done", str(folder)]
+        process = subprocess.Popen(command, env=os.environ | dict(mark), stderr=subprocess.DEVNULL)
+        wait_until((folder / "below" / "date").exists)
+    assert process.wait(10) == -signal.SIGKILL
+    assert not folder.exists()

@@ -1,0 +1,65 @@
+"""The private folder of a cluster of our own: its sockets, logs and spilled objects, gone with it. Imports no Ray."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.errors import ClusterError
+
+LONGEST_SOCKET = 107
+"""Bytes that the system has for the path of a socket."""
+BELOW = len("/ray-12345678/r/session_2026-11-29_10-45-40_392615_4194304/sockets/plasma_store")
+LONGEST = LONGEST_SOCKET - BELOW
+"""Bytes of a folder that can hold ours."""
+VARIABLES = ("RAY_TMPDIR", "TMPDIR")
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def make() -> Path:
+    """Makes a folder that nobody else can look into, in the first place where its sockets can be. Raises ClusterError
+    where there is none."""
+    faults = []
+    for place in _places():
+        try:
+            return Path(tempfile.mkdtemp(prefix="ray-", dir=place))
+        except OSError as error:
+            faults.append(f"{place}: {error.strerror}")
+    raise ClusterError(
+        f"no place for Ray's files: {'; '.join([*_too_long(), *faults])}; "
+        f"allowed: a folder that can be written, of at most {LONGEST} bytes, in RAY_TMPDIR"
+    )
+
+
+def inner(made: Path) -> Path:
+    """What to name to Ray, which opens to all the very folder that it is given."""
+    return made / "r"
+
+
+def place() -> str:
+    """Says where ``make`` makes folders now, and which place of the user's it cannot take. Raises ClusterError."""
+    made = make()
+    made.rmdir()
+    return "; ".join([str(made.parent), *_too_long()])
+
+
+def _given() -> dict[str, str]:
+    return {name: value for name in VARIABLES if (value := os.environ.get(name))}
+
+
+def _too_long() -> list[str]:
+    """What the user has set and a socket's path has no room for."""
+    return [
+        f"{name} is {len(os.fsencode(value))} bytes long, of at most {LONGEST} that leave room for the paths of sockets"
+        for name, value in _given().items()
+        if len(os.fsencode(value)) > LONGEST
+    ]
+
+
+def _places() -> Iterator[str]:
+    """The user's, then the usual ones."""
+    for folder in dict.fromkeys([*_given().values(), *SHORT]):
+        if os.path.isabs(folder) and len(os.fsencode(folder)) <= LONGEST:
+            yield folder
