@@ -63,7 +63,7 @@ prepare_ray(own_cluster=True)
 from orchestrator.cluster import session
 from orchestrator.system.hardware import Node
 with session.cluster(None, Path(sys.argv[1]), offer=Node(name="small", cpu="", cpus=1)):
-    print(session.ray.cluster_resources()["CPU"])
+    print(session.ray.cluster_resources()["CPU"], file=sys.__stdout__)
 """
 
 
