@@ -62,7 +62,9 @@ class FileOrFolder(click.Path):
         super().__init__(path_type=Path, file_okay=file, dir_okay=folder)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(expanded(os.fspath(value)), param, ctx)
+        with naming_its_variable(ctx, param):
+            path = expanded(os.fspath(value))
+        return super().convert(path, param, ctx)
 
 
 class StorageType(FileOrFolder):

@@ -114,7 +114,8 @@ def _open_closed() -> None:
             os.fstat(descriptor)
         except OSError as error:
             if error.errno == errno.EBADF:
-                os.open(os.devnull, mode)  # gets the lowest number that is free: this one
+                opened = os.open(os.devnull, mode)  # the lowest number that is free: this one
+                os.set_inheritable(opened, True)
 
 
 def _lookalike(error: UnicodeError) -> tuple[str | bytes, int]:

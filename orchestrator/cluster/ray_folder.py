@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.errors import ClusterError
@@ -36,6 +38,14 @@ def make() -> Path:
 def inner(made: Path) -> Path:
     """What to name to Ray, which opens to all the very folder that it is given."""
     return made / "r"
+
+
+def keep_logs(made: Path, folder: Path) -> Path:
+    """Copies Ray's logs to where they outlive its folder, as far as they can be. Returns where that is."""
+    kept = folder / "ray-logs"
+    with suppress(OSError):  # shutil.Error is one, too
+        shutil.copytree(inner(made) / "session_latest" / "logs", kept, dirs_exist_ok=True)
+    return kept
 
 
 def place() -> str:

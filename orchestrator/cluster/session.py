@@ -49,23 +49,23 @@ def cluster(
     elif faults := limits.certain():
         raise ClusterError("\n  ".join(["Ray cannot start on this machine", *faults]))
     with _LogFile(log_file) as log_to, ExitStack() as stack:
-        if not address:
-            folder = ray_folder.make()
+        folder = None if address else ray_folder.make()
+        if folder:
             stack.enter_context(_marked(stack.enter_context(reaping(folder))))
         stack.enter_context(redirect_stdout(log_to))  # until the end: what Ray keeps back it prints then
         stack.callback(_shut_down)  # also after an interrupted start
         try:
             options: dict[str, Any] = {"job_config": _OwnImports()}
-            if address:
-                options |= {"address": _behind(address)}
-            else:
+            if folder:
                 options |= _own(offer or this_machine()) | {"_temp_dir": str(ray_folder.inner(folder))}
+            elif address:
+                options |= {"address": _behind(address)}
             with _daemons_apart():
                 ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except ClusterError:
             raise
         except Exception as error:  # whatever Ray raises, a bare Exception among it
-            raise ClusterError(_why_not(address, error, log_file)) from error
+            raise ClusterError(_why_not(address, error, log_file, folder)) from error
         stack.enter_context(_logged_to(log_to))  # not before: Ray's start takes all handlers away
         with head_watchdog.watched(
             ray.get_runtime_context().gcs_address, head_watchdog.patience(own=not address), lost
@@ -85,12 +85,13 @@ def _daemons_apart() -> Iterator[None]:
         services.ConsolePopen = before
 
 
-def _why_not(address: str | None, error: Exception, log_file: Path) -> str:
+def _why_not(address: str | None, error: Exception, log_file: Path, folder: Path | None) -> str:
     """Why there is no cluster, and what to do about it."""
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if address:
         return f"no Ray cluster at {named(address)}: {reason}; allowed: {ADDRESSES}{_way_out(address)}"
-    faults = limits.likely() or [f"why is in {log_file}"]
+    logs = [log_file, *([ray_folder.keep_logs(folder, log_file.parent)] if folder else [])]
+    faults = limits.likely() or [f"why is in {' and '.join(map(str, logs))}"]
     return "\n  ".join([f"Ray cannot start on this machine: {reason}", *faults])
 
 

@@ -42,6 +42,19 @@ def test_a_place_that_cannot_be_used_is_passed_over(place, monkeypatch) -> None:
     assert made() == Path("/tmp")
 
 
+def test_the_logs_of_a_start_that_failed_outlive_the_folder(tmp_path) -> None:
+    folder = ray_folder.make()
+    logs = ray_folder.inner(folder) / "session_latest" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.out").write_text("why")
+    kept = ray_folder.keep_logs(folder, tmp_path)
+    assert (kept / "raylet.out").read_text() == "why"
+    (logs / "raylet.out").unlink()
+    for path in (logs, logs.parent, logs.parent.parent, folder):
+        path.rmdir()
+    ray_folder.keep_logs(folder, tmp_path)  # nothing to keep is no error
+
+
 def test_the_doctor_names_the_place_and_one_that_is_too_long(monkeypatch) -> None:
     assert doctor.own_cluster().found.endswith(", with its files in /tmp")
     monkeypatch.setenv("TMPDIR", LONG)
