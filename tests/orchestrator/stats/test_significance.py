@@ -9,11 +9,12 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from anytime_core.result import average_error
 from orchestrator.stats.significance import (
+    ROUNDING,
     TESTS,
     Interval,
     RelativeIncrease,
@@ -33,6 +34,8 @@ from orchestrator.stats.significance import (
 
 # Few values, so that there are ties
 ERRORS = st.one_of(st.none(), st.just(math.nan), st.just(math.inf), st.sampled_from([1.5, 2.0, 2.5]), st.floats(0, 100))
+EQUAL = Fraction(1, 2 * 10**ROUNDING)
+"""Points of a difference below which two errors are taken for equal."""
 PAIRS = st.lists(st.tuples(ERRORS, ERRORS), max_size=30)
 COUNTING = [test for test in TESTS if test != "wilcoxon"]
 
@@ -55,9 +58,12 @@ def test_wins_are_counted_pair_by_pair(pairs) -> None:
     for own, other in pairs:
         if own in (None, math.inf) or other in (None, math.inf) or own != own or other != other:
             dropped += 1
-        elif own < other:
+            continue
+        lead = Fraction(other) - Fraction(own)
+        assume(abs(abs(lead) - EQUAL) > EQUAL / 1000)  # where floating point itself could go either way
+        if lead > EQUAL:
             points, wins = points + 1, wins + 1
-        elif not other < own:
+        elif lead > -EQUAL:
             points, ties = points + Fraction(1, 2), ties + 1
     n = len(pairs) - dropped
     found = win_percentage(*columns(pairs))
