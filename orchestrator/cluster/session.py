@@ -59,7 +59,7 @@ def cluster(
             if folder:
                 options |= _own(offer or this_machine()) | {"_temp_dir": str(ray_folder.inner(folder))}
             elif address:
-                options |= {"address": _behind(address)}
+                options |= {"address": str(_behind(address))}  # Ray takes no other kind of str
             with _daemons_apart():
                 ray.init(**options, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except ClusterError:
@@ -173,7 +173,7 @@ def _behind(address: str) -> str:
 
 
 def _served_by(address: str) -> str:
-    client = ray.init(address)
+    client = ray.init(str(address))
     try:
         return str(ray.get_runtime_context().gcs_address)
     finally:
