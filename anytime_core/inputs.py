@@ -175,10 +175,10 @@ def _kind_of(start: bytes) -> str:
 
 def seconds(text: str) -> float:
     """Reads a deadline such as ``5ms``, ``0.1s`` or ``250us``. Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s)", text.strip())
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s)", text.strip())
+    if not match or not float(match[1]):
         raise ValueError(f"deadline is {text!r}, must be a time such as 5ms, 0.1s or 250us")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 def limits_of(deadline: str | None, budget: float | None, confidence: float | None) -> dict[str, float | None]:
@@ -202,8 +202,8 @@ def check_limits(deadline: float | None, budget: float | None, confidence: float
 
 def _faults(deadline: float | None, budget: float | None, confidence: float | None) -> list[str]:
     given = {"deadline": deadline, "budget": budget, "confidence": confidence}
-    found = [_fault(name, value) for name, value in given.items() if value is not None]
-    return [fault for fault in found if fault]
+    faults = [_fault(name, value) for name, value in given.items() if value is not None]
+    return [fault for fault in faults if fault]
 
 
 def _fault(name: str, value: Any) -> str:

@@ -337,5 +337,5 @@ def _extremes(images: Tensor) -> np.ndarray | None:
         values = values.long()
     elif values.is_floating_point() and values.dtype != torch.float64:  # numpy lacks some of the short types
         values = values.float()
-    found: np.ndarray = torch.stack(torch.aminmax(values)).cpu().numpy()
-    return found
+    extremes: np.ndarray = torch.stack(torch.aminmax(values)).cpu().numpy()
+    return extremes

@@ -276,8 +276,8 @@ def own_cluster() -> Check:
     except ClusterError as error:
         mend = f"set RAY_TMPDIR to a folder of at most {ray_folder.LONGEST} bytes that can be written"
         return Check(name="ray", state=State.PROBLEM, found=str(error), mend=mend)
-    found = f"no address given: a sweep starts a cluster on this machine alone, with its files in {place}"
-    return Check(name="ray", state=State.OK, found=found)
+    remark = f"no address given: a sweep starts a cluster on this machine alone, with its files in {place}"
+    return Check(name="ray", state=State.OK, found=remark)
 
 
 def agreement(here: MachineReport, nodes: Sequence[NodeReport]) -> Iterator[Check]:

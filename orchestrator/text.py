@@ -8,6 +8,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first; its kind, where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def said_by_system(error: BaseException) -> str:
+    """Such as ``/srv/runs: No space left on device``, with the file where the system named one; empty for an error that
+    is not the system's."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return ""
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
 ADDRESSES = "local (this machine alone), auto, HOST:PORT, ray://HOST:PORT"
 
 

@@ -41,11 +41,11 @@ class Share(click.FloatRange):
 def expanded(text: str) -> str:
     """Puts the home folder in the place of a leading ``~``, as the shell does only where a word begins with it: not in
     ``--output=~/x``, not in quotes, not in most files of variables. Raises UsageError where there is no such home."""
-    found = os.path.expanduser(text)
-    if found.startswith("~"):
-        home = found.partition("/")[0]
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        home = path.partition("/")[0]
         raise UsageError(f"{text}: there is no home folder {home}; for one of that very name give ./{text}")
-    return found
+    return path
 
 
 class Expanded(click.types.StringParamType):

@@ -24,7 +24,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.system import limits
 from orchestrator.system.hardware import Node, other_gpus, this_machine
 from orchestrator.system.reaper import reaping
-from orchestrator.text import ADDRESSES, FromEnvironment, named
+from orchestrator.text import ADDRESSES, FromEnvironment, first_line, named
 
 CONNECT_SECONDS = 5.0
 CLIENT_SECONDS = 30.0
@@ -87,7 +87,7 @@ def _daemons_apart() -> Iterator[None]:
 
 def _why_not(address: str | None, error: Exception, log_file: Path, folder: Path | None) -> str:
     """Why there is no cluster, and what to do about it."""
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = first_line(error)
     if address:
         return f"no Ray cluster at {named(address)}: {reason}; allowed: {ADDRESSES}{_way_out(address)}"
     logs = [log_file, *([ray_folder.keep_logs(folder, log_file.parent)] if folder else [])]

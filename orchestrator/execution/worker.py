@@ -138,8 +138,8 @@ def _other_code(where: WorkerContext) -> str | None:
     if not where.sources or (own := sources()) == where.sources:
         return None
     here = f"{socket.gethostname()} imports {imported_from('anytime_core')} (sources {own})"
-    there = f"the command {where.imports} (sources {where.sources})"
-    return f"{here}, {there}: install the same code on every node"
+    there = f"the command imports {where.imports} (sources {where.sources})"
+    return f"{here}, and {there}: install the same code on every node"
 
 
 def _device(trial: Trial) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.text import first_line, said_by_system
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,9 @@ class Losses:
 
 def cause(error: Exception) -> str:
     """Why, in one line: in the words of the system where it has some, with the file that it tells of."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if words := said_by_system(error):
+        return words
     if isinstance(error, OrchestratorError):
         return str(error).partition("\n")[0]
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    kind, said = type(error).__name__, first_line(error)
+    return kind if said == kind else f"{kind}: {said}"

@@ -33,9 +33,9 @@ def _quotas(root: Path) -> Iterator[float]:
 
 def memory_limit(root: Path) -> int | None:
     """Bytes; None where nothing limits them. Version 1 may give a number then that no machine reaches."""
-    found = [_number(group / "memory.max") for group in _groups(root, VERSION_2)]
-    found += [_number(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
-    return min((limit for limit in found if limit is not None), default=None)
+    limits = [_number(group / "memory.max") for group in _groups(root, VERSION_2)]
+    limits += [_number(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def processes_left(root: Path) -> int | None:

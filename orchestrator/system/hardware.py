@@ -157,15 +157,15 @@ def visible(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
         return tuple(gpus)
     names = [name.strip() for name in given.split(",")]
     slices = _slices(gpus) if names[0].startswith(MIG) else {}
-    found: list[str | int] = []
+    shown: list[str | int] = []
     for name in names:
         one = _only(name, list(slices)) if slices else _device(name, gpus)
         if one is None:
             break
-        found.append(one)
-    if len({*found}) < len(found):
+        shown.append(one)
+    if len({*shown}) < len(shown):
         return ()
-    return tuple(slices[one] if isinstance(one, str) else gpus[one] for one in found)
+    return tuple(slices[one] if isinstance(one, str) else gpus[one] for one in shown)
 
 
 def _device(name: str, gpus: Sequence[Gpu]) -> int | None:
@@ -177,21 +177,21 @@ def _device(name: str, gpus: Sequence[Gpu]) -> int | None:
 
 
 def _only(prefix: str, names: Sequence[str]) -> str | None:
-    found = [name for name in names if prefix and name.startswith(prefix)]
-    return found[0] if len(found) == 1 else None
+    matches = [name for name in names if prefix and name.startswith(prefix)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def _slices(gpus: Sequence[Gpu]) -> dict[str, Gpu]:
     """The parts that cards in MIG mode are divided in, by their ids, each as a GPU: its memory is in its name."""
-    found, card = {}, -1
+    slices, card = {}, -1
     for line in _nvidia_smi("-L").splitlines():
         if line.startswith("GPU "):
             card += 1
         elif (part := re.match(r"\s+MIG (\S*?(\d+)gb\S*)\s.*\(UUID: (MIG-[^)]+)\)", line)) and card < len(gpus):
             profile, size, uuid = part.groups()
             name = f"{gpus[card].name} MIG {profile}"
-            found[uuid] = replace(gpus[card], name=name, memory=int(size) * GIB, used=0, uuid=uuid)
-    return found
+            slices[uuid] = replace(gpus[card], name=name, memory=int(size) * GIB, used=0, uuid=uuid)
+    return slices
 
 
 def _gpu_limit(everything: Sequence[Gpu], shown: Sequence[Gpu]) -> str:

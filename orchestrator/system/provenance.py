@@ -6,7 +6,8 @@ import hashlib
 import os
 import platform
 import subprocess
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +19,17 @@ CODE = ("anytime_core", "orchestrator")
 """The folders whose code trains."""
 
 
-def sources(root: Path | None = None) -> str:
-    """Identifies the sources that train: 12 hex digits of a SHA-256 over the Python files of both packages, as this
-    process imports them, or as they lie below ``root``. Comments count; where the files lie does not."""
+@cache
+def sources() -> str:
+    """Identifies the sources that this process trains with: 12 hex digits of a SHA-256 over the Python files of both
+    packages. Comments count; where the files lie does not. Read once, as Python reads them: what is edited later does
+    not train here."""
+    return _sources_in({package: imported_from(package) for package in CODE})
+
+
+def _sources_in(folders: Mapping[str, Path]) -> str:
     digest = hashlib.sha256()
-    for package in CODE:
-        folder = root / package if root else imported_from(package)
+    for package, folder in folders.items():
         for path in sorted(folder.rglob("*.py")):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(os.fsencode(f"{package}/{path.relative_to(folder)}\0{content}\0"))
@@ -48,7 +54,7 @@ def code_version(root: Path = Path(__file__).parents[2]) -> str:
         commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
         changed = _changed(root)
     except (OSError, subprocess.SubprocessError):
-        return f"{version('anytime-orchestrator')}+{sources(root)}"
+        return f"{version('anytime-orchestrator')}+{_sources_in({package: root / package for package in CODE})}"
     return f"{commit}-dirty.{_hash(root, changed)}" if changed else commit
 
 
@@ -76,7 +82,7 @@ def _git(folder: Path, *arguments: str) -> str:
 def machine(*, gpu: bool) -> dict[str, str]:
     """What of this machine and its software can change the bits: ``device_name``, the versions of python, torch and
     numpy, for a GPU those of its driver and of CUDA, and where there are any the variables of ``environment``."""
-    given = {"environment": found} if (found := changing_bits()) else {}
+    given = {"environment": variables} if (variables := changing_bits()) else {}
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
     return (_gpu() if gpu else {"device_name": cpu_model()}) | versions | given
 

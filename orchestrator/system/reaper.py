@@ -71,12 +71,12 @@ class Family:
 
         self._known = {process for process in self._known if _lives(process)}
         others = {process for process in psutil.process_iter() if self._is_recent(process)} - self._known
-        found = {process for process in others if self._is_marked(process)}
-        while found:
-            self._known |= found
-            others -= found
+        new = {process for process in others if self._is_marked(process)}
+        while new:
+            self._known |= new
+            others -= new
             pids = {process.pid for process in self._known}
-            found = {process for process in others if _parent(process) in pids}
+            new = {process for process in others if _parent(process) in pids}
         return self._known
 
     def end(self) -> None:

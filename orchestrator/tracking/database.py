@@ -76,8 +76,8 @@ def check_writable(database: Path) -> None:
     """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less."""
     for path, what in ((database, "chmod g+w"), (database.parent, "chmod g+ws")):
         if not os.access(path, os.W_OK):
-            found = path.stat()
-            words = f"cannot be written by this user: it is {_owner(path)}'s, mode {stat.S_IMODE(found.st_mode):04o}"
+            status = path.stat()
+            words = f"cannot be written by this user: it is {_owner(path)}'s, mode {stat.S_IMODE(status.st_mode):04o}"
             raise PermissionError(errno.EACCES, f"{path} {words}; its owner can share it: {what} {path}")
 
 
@@ -114,8 +114,8 @@ def _moved(connection: sqlite3.Connection, root: Path) -> Iterator[str]:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return
     query = "SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs"
-    found = {_root_of(place) for (place,) in connection.execute(query) if place}
-    for old in sorted(found - {"", root.as_uri()}):
+    roots = {_root_of(place) for (place,) in connection.execute(query) if place}
+    for old in sorted(roots - {"", root.as_uri()}):
         with suppress(OSError):
             if os.path.samefile(unquote(urlsplit(old).path), root):
                 continue
@@ -125,8 +125,8 @@ def _moved(connection: sqlite3.Connection, root: Path) -> Iterator[str]:
 def _root_of(place: str) -> str:
     """The part up to mlflow/artifacts; empty where that is no part of it."""
     tail = f"/{FOLDER}/{ARTIFACTS}"
-    before, found, _ = place.rpartition(f"{tail}/")
-    return before + tail if found and place.startswith("file:") else ""
+    before, separator, _ = place.rpartition(f"{tail}/")
+    return before + tail if separator and place.startswith("file:") else ""
 
 
 def _rewrite(connection: sqlite3.Connection, old: str, new: str) -> None:

@@ -59,16 +59,20 @@ def marks_of(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
     """What the ledger knows of each trial that began, in a word: it changes when there is something to tell."""
     standings = ledger.standings(trial.id for trial in sweep.trials)
     return {
-        trial.id: f"{_progress(found)}, {trial.cell.label}"
+        trial.id: f"{_progress(standing)}, {trial.cell.label}"
         for trial in sweep.trials
-        if (found := standings[trial.id]).state is not TrialState.PENDING
+        if (standing := standings[trial.id]).state is not TrialState.PENDING
     }
 
 
-def _progress(found: Standing) -> str:
+def _progress(standing: Standing) -> str:
     """With what tells this training of the trial from another."""
-    known = found.record.provenance if found.record else {IDENTITY[0]: found.first_began}
-    how_far = [str(found.state)] if found.state.ended else [str(found.state), str(found.attempts), str(found.step)]
+    known = standing.record.provenance if standing.record else {IDENTITY[0]: standing.first_began}
+    how_far = (
+        [str(standing.state)]
+        if standing.state.ended
+        else [str(standing.state), str(standing.attempts), str(standing.step)]
+    )
     return " ".join([*how_far, *(str(known[name]) for name in IDENTITY if known.get(name))])
 
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.text import said_by_system
+
 PREAMBLE = "raised as a result of"
 """SQLAlchemy's, before what the database said."""
 TOO_LARGE = 413
@@ -48,8 +50,8 @@ class RefusedError(Exception):
 
 def cause(error: BaseException) -> str:
     """What went wrong, in a line: what the database or the system said, not who passed it on."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    if words := said_by_system(error):
+        return words
     response: Any = getattr(error, "response", None)
     if response is not None and response.reason:
         return f"{response.status_code} {response.reason}"
@@ -68,8 +70,8 @@ def status(error: BaseException) -> int | None:
     response: Any = getattr(error, "response", None)
     if response is not None:
         return int(response.status_code)
-    if found := re.search(r"failed with error code (\d{3})\b", str(error)):
-        return int(found[1])
+    if match := re.search(r"failed with error code (\d{3})\b", str(error)):
+        return int(match[1])
     tell = getattr(error, "get_http_status_code", None)
     return int(tell()) if tell else None
 

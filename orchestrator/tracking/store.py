@@ -297,7 +297,7 @@ class Store:
             if refused and not refused[-1].too_large:
                 break
             if refused:
-                self._log_batch(run, {REFUSED: "; ".join(f"{found.what}: {found.reason}" for found in refused)[:4000]})
+                self._log_batch(run, {REFUSED: "; ".join(f"{item.what}: {item.reason}" for item in refused)[:4000]})
             if (folder / name).exists() and name not in there:
                 refused += self._upload(run.run_id, folder / name, f"{name} of {_run_of(trial)}")
         return refused
@@ -309,8 +309,10 @@ class Store:
         paths = sorted(folder.rglob("*"), key=lambda path: (path.parent == folder, path.name))
         for path in paths:
             below = path.parent.relative_to(folder.parent).as_posix()
-            if path.is_file() and (found := self._upload(run.run_id, path, f"the network of {_run_of(trial)}", below)):
-                return [replace(found[0], weights=run_files.size_of(trial.config))]
+            if path.is_file() and (
+                refused := self._upload(run.run_id, path, f"the network of {_run_of(trial)}", below)
+            ):
+                return [replace(refused[0], weights=run_files.size_of(trial.config))]
         self._log_batch(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
         return []
 
@@ -356,7 +358,7 @@ class Store:
         )
         self._client.set_terminated(run.info.run_id, "FINISHED")
         refused = self._log_report(run.info.run_id, folder)
-        if not any(not found.too_large for found in refused):
+        if not any(not refusal.too_large for refusal in refused):
             self._delete_others(run, folder)
         return refused
 
@@ -577,9 +579,9 @@ def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tu
 
 def check_version(uri: str) -> None:
     """Raises TrackingError for a server that says it is too old. One that says nothing, or is not there, is none."""
-    found = server_version(uri)
-    if found and found < OLDEST_SERVER:
-        shown, needed = (".".join(map(str, version)) for version in (found, OLDEST_SERVER))
+    offered = server_version(uri)
+    if offered and offered < OLDEST_SERVER:
+        shown, needed = (".".join(map(str, version)) for version in (offered, OLDEST_SERVER))
         raise TrackingError(f"the server is MLflow {shown}, must be {needed} or later")
 
 

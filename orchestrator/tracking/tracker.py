@@ -220,7 +220,9 @@ class Tracker:
     def _reopen(self) -> None:
         """At the end a place that refused files is tried once more: that may have been for a moment only."""
         self._closed = None
-        passing = [name for name, found in self._refused.items() if not all(refusal.too_large for refusal in found)]
+        passing = [
+            name for name, refusals in self._refused.items() if not all(refusal.too_large for refusal in refusals)
+        ]
         for name in passing:
             del self._refused[name]
 

@@ -91,13 +91,13 @@ def server_version(uri: str) -> tuple[int, ...]:
             said = answer.read(100).decode(errors="replace")
     except (OSError, ValueError, http.client.HTTPException):
         return ()
-    found = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?\S*\s*", said)
-    return tuple(int(part) for part in found.groups() if part) if found else ()
+    match = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+))?\S*\s*", said)
+    return tuple(int(part) for part in match.groups() if part) if match else ()
 
 
 def _proxy(uri: str) -> str:
     """The proxy that requests to a server go through, by http_proxy, all_proxy and no_proxy; empty for none."""
     parts, proxies = urlsplit(uri), urllib.request.getproxies()
-    found = proxies.get(parts.scheme) or proxies.get("all") or ""
+    proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
     host = parts.hostname or ""
-    return "" if urllib.request.proxy_bypass(f"{host}:{parts.port}" if parts.port else host) else found
+    return "" if urllib.request.proxy_bypass(f"{host}:{parts.port}" if parts.port else host) else proxy
