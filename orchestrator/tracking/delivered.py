@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -25,13 +25,15 @@ OWN = "the storage's own"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivered:
     """``trials`` holds a mark for each, ``summary`` one for what it was made of; ``runs`` are MLflow's ids, and
-    ``created`` is when it made the ``experiment``."""
+    ``created`` is when it made the ``experiment``. ``report_files`` are those that reports left at ``report_place``."""
 
     trials: Mapping[str, str] = field(default_factory=dict)
     summary: str = ""
     experiment: str = ""
     created: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
+    report_place: str = ""
+    report_files: Sequence[str] = ()
 
 
 def _tracked_file(ledger: Ledger, sweep: str) -> Path:

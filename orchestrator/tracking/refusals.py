@@ -90,13 +90,13 @@ def in_words(uri: str, refusals: Sequence[Refusal], option: str) -> list[str]:
     lines = []
     if large := [refusal for refusal in refusals if refusal.too_large]:
         lines.append(f"MLflow at {uri} refused {_listed(large)}; {_remedy(large, option)}; {AGAIN}")
-    others: dict[tuple[str, str], list[Refusal]] = {}
+    others: dict[tuple[bool, str], list[Refusal]] = {}
     for refusal in refusals:
         if not refusal.too_large:
-            others.setdefault((refusal.place, refusal.reason), []).append(refusal)
-    for (place, _), alike in others.items():
-        files = "" if place == uri else f"answers, but the place of its files, {place}, "
-        mend = "" if place == uri else "mend that place; "
+            others.setdefault((refusal.place == uri, refusal.reason), []).append(refusal)
+    for (of_numbers, _), alike in others.items():
+        files = "" if of_numbers else f"answers, but the place of its files, {alike[0].place}, "
+        mend = "" if of_numbers else "mend that place; "
         lines.append(f"MLflow at {uri} {files}refused {_listed(alike)}; {mend}{AGAIN}")
     return lines
 

@@ -1,4 +1,4 @@
-"""One experiment of an MLflow server or database, and what is written there. The only module that imports MLflow.
+"""One experiment of an MLflow server or database, and what is written there.
 
 A sweep is an experiment, a trial a run. Writing is idempotent: what a run has already is passed over.
 """
@@ -30,9 +30,10 @@ from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.system.environment import prepare_mlflow
 from orchestrator.text import named
 from orchestrator.tracking import database as sqlite_file
-from orchestrator.tracking import pyfunc, run_files
+from orchestrator.tracking import logged_model, run_files
 from orchestrator.tracking import views as browsing
-from orchestrator.tracking.refusals import OF_ONE_RUN, TOO_LARGE, Refusal, RefusedError, cause, passes, status
+from orchestrator.tracking.artifacts import Artifacts, refusal, repository
+from orchestrator.tracking.refusals import OF_ONE_RUN, Refusal, RefusedError, cause, status
 from orchestrator.tracking.tracked_run import (
     TRAINING,
     History,
@@ -56,8 +57,6 @@ from orchestrator.tracking.uris import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Metric, Run
-    from mlflow.models import Model, ModelSignature
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 ENTITIES_PER_REQUEST = 1000
 PROBE = "orchestrate.doctor"
@@ -101,7 +100,6 @@ class Store:
         experiment = self._open_experiment(sweep, ledger_id)
         self.experiment = str(experiment.experiment_id)
         """Its number."""
-        self._files = str(experiment.artifact_location)
         self.created = str(experiment.creation_time)
         """When it was made: another time tells that the server was emptied since."""
         self._runs = self._one_for_each("trial_id")
@@ -127,8 +125,6 @@ class Store:
             experiment = self._client.get_experiment(made)
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
-        if LEDGER_TAG not in experiment.tags:
-            self._client.set_experiment_tag(experiment.experiment_id, LEDGER_TAG, ledger_id)
         for name, content in browsing.views().items():
             if experiment.tags.get(VIEW_TAG + name) != content:
                 self._client.set_experiment_tag(experiment.experiment_id, VIEW_TAG + name, content)
@@ -172,7 +168,7 @@ class Store:
             self._write(trial, state, list(epochs), tags, history)
         except Exception as error:
             if is_server(self._uri) and status(error) in OF_ONE_RUN:
-                raise RefusedError(self._refusal(_run_of(trial), error)) from error
+                raise RefusedError(refusal(_run_of(trial), error, 0, self._uri)) from error
             raise
 
     def _write(
@@ -273,62 +269,48 @@ class Store:
         """Fills in the files of a trial that has ended, unless they are there. Returns what was refused, and leaves a
         tag that says so; the other files are written."""
         run = self._runs[trial.id]
+        files = Artifacts(run.place, self._uri, self._answers)
         try:
-            there = {file.path for file in self._client.list_artifacts(run.run_id)} if run.has_files is None else set()
+            there = files.top() if run.has_files is None else set()
         except Exception as error:  # whatever MLflow raises, or the client of a bucket
-            return [self._refused(error, f"the list of files of {_run_of(trial)}")]
+            return [files.refused(error, f"the list of files of {_run_of(trial)}")]
         run.has_files = run.has_files or (run_files.METRICS in there and REFUSED not in run.tags)
         if run.has_files:
             return []
         with TemporaryDirectory() as name:
             fill(Path(name))
-            refused = self._log_files(run, trial, Path(name), there if REFUSED in run.tags else set())
+            refused = self._log_files(run, files, trial, Path(name), there if REFUSED in run.tags else set())
         if not refused:
             self._untag(run, REFUSED)
             run.has_files = True
         return refused
 
-    def _log_files(self, run: TrackedRun, trial: Trial, folder: Path, there: Collection[str]) -> list[Refusal]:
+    def _log_files(
+        self, run: TrackedRun, files: Artifacts, trial: Trial, folder: Path, there: Collection[str]
+    ) -> list[Refusal]:
         """The metrics come last, so where they are, all are that the tag does not name."""
         refused: list[Refusal] = []
         if (folder / run_files.MODEL).exists():
-            refused += self._log_model(run, trial, folder / run_files.MODEL)
+            refused += self._log_model(run, files, trial, folder / run_files.MODEL)
         for name in (run_files.CURVES, run_files.METRICS):
             if refused and not refused[-1].too_large:
                 break
             if refused:
                 self._log_batch(run, {REFUSED: "; ".join(f"{item.what}: {item.reason}" for item in refused)[:4000]})
             if (folder / name).exists() and name not in there:
-                refused += self._upload(run.run_id, folder / name, f"{name} of {_run_of(trial)}")
+                refused += files.put(folder / name, f"{name} of {_run_of(trial)}")
         return refused
 
-    def _log_model(self, run: TrackedRun, trial: Trial, folder: Path) -> list[Refusal]:
+    def _log_model(self, run: TrackedRun, files: Artifacts, trial: Trial, folder: Path) -> list[Refusal]:
         """The network comes first: without it, what describes it is of no use."""
-        model = _model(run, trial.config)
-        _save(model, folder, run.tags)
+        model = logged_model.save(folder, run, trial.config)
         paths = sorted(folder.rglob("*"), key=lambda path: (path.parent == folder, path.name))
         for path in paths:
             below = path.parent.relative_to(folder.parent).as_posix()
-            if path.is_file() and (
-                refused := self._upload(run.run_id, path, f"the network of {_run_of(trial)}", below)
-            ):
+            if path.is_file() and (refused := files.put(path, f"the network of {_run_of(trial)}", below)):
                 return [replace(refused[0], weights=run_files.size_of(trial.config))]
         self._log_batch(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
         return []
-
-    def _upload(self, run_id: str, path: Path, what: str, below: str | None = None) -> list[Refusal]:
-        """What was refused of a file: nothing, or it all. Raises whatever passes in time."""
-        try:
-            self._client.log_artifact(run_id, str(path), below)
-            return []
-        except Exception as error:  # whatever MLflow raises, or the client of a bucket
-            return [self._refused(error, what, path.stat().st_size)]
-
-    def _refused(self, error: Exception, what: str, size: int = 0) -> Refusal:
-        """What an error says of a file, or of the place of all files. Raises the error if that passes in time."""
-        if passes(error) or not (status(error) == TOO_LARGE or self._answers()):
-            raise error
-        return self._refusal(what, error, size, self._files)
 
     def _answers(self) -> bool:
         """Whether MLflow itself is there, and so only the place of the files is not."""
@@ -337,13 +319,8 @@ class Store:
             return True
         return False
 
-    def _refusal(self, what: str, error: Exception, size: int = 0, place: str = "") -> Refusal:
-        shown = safe_uri(place or self._uri)
-        large = status(error) == TOO_LARGE
-        return Refusal(what=what, size=size, place=shown, reason=safe_uri(cause(error)), too_large=large)
-
-    def summarise(self, folder: Path, metrics: Mapping[str, float], tags: Mapping[str, str]) -> list[Refusal]:
-        """Makes the summary run of the sweep hold these files, and no others. Returns what was refused."""
+    def summary(self, metrics: Mapping[str, float], tags: Mapping[str, str]) -> Artifacts:
+        """Brings the summary run of the sweep up to date, and returns the place of its files."""
         from mlflow.entities import Metric, RunTag
 
         self._one_for_each("kind")
@@ -357,35 +334,7 @@ class Store:
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         self._client.set_terminated(run.info.run_id, "FINISHED")
-        refused = self._log_report(run.info.run_id, folder)
-        if not any(not refusal.too_large for refusal in refused):
-            self._delete_others(run, folder)
-        return refused
-
-    def _log_report(self, run_id: str, folder: Path) -> list[Refusal]:
-        """File by file; once the place itself refuses one, the others are not tried."""
-        refused: list[Refusal] = []
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            below = path.parent.relative_to(folder).as_posix()
-            what = f"{path.relative_to(folder)} of the report"
-            refused += self._upload(run_id, path, what, None if below == "." else below)
-            if refused and not refused[-1].too_large:
-                break
-        return refused
-
-    def _delete_others(self, run: Run, folder: Path) -> None:
-        """Artifacts that are not in the folder, such as figures of an older report."""
-        for path in list(self._artifacts(run.info.run_id)):
-            if not (folder / path).exists():  # the client itself cannot delete
-                _files_at(run.info.artifact_uri, self._uri).delete_artifacts(path)
-
-    def _artifacts(self, run_id: str, below: str | None = None) -> Iterator[str]:
-        """The paths of all files."""
-        for artifact in self._client.list_artifacts(run_id, below):
-            if artifact.is_dir:
-                yield from self._artifacts(run_id, artifact.path)
-            else:
-                yield artifact.path
+        return Artifacts(str(run.info.artifact_uri), self._uri, self._answers)
 
 
 def trial_of(run_id: str, uri: str) -> str:
@@ -453,14 +402,13 @@ def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
 
 def _experiment(store: MlflowClient, sweep: str, ledger_id: str) -> Experiment | None:
     """That of the ledger's sweep, deleted ones too; without a ledger, by name alone. On a server of many people others
-    may have one of the same name; one that is nobody's was made before they were told apart."""
+    may have one of the same name, which is theirs."""
     from mlflow.entities import ViewType
 
     for experiment in store.search_experiments(ViewType.ALL, filter_string=f"tags.{LEDGER_TAG} = '{ledger_id}'"):
         if experiment.name == sweep or experiment.name.startswith(f"{sweep} ("):
             return experiment
-    named = store.get_experiment_by_name(sweep)
-    return named if named and (not ledger_id or LEDGER_TAG not in named.tags) else None
+    return None if ledger_id else store.get_experiment_by_name(sweep)
 
 
 def _free_name(store: MlflowClient, sweep: str) -> str:
@@ -488,6 +436,7 @@ def _tracked(run: Run, *, has_files: bool | None = None) -> TrackedRun:
     return TrackedRun(
         run_id=run.info.run_id,
         name=run.info.run_name,
+        place=str(run.info.artifact_uri),
         last_epoch=int(run.data.metrics.get(browsing.EPOCH, 0)),
         status=run.info.status,
         has_params=bool(run.data.params),
@@ -502,58 +451,12 @@ def _run_of(trial: Trial) -> str:
     return f"{trial.cell.label} ({trial.id})"
 
 
-def _files_at(place: str, uri: str) -> ArtifactRepository:
-    """Where files are kept, as a client of the store reaches them."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    return get_artifact_repository(place, tracking_uri=uri)
-
-
 def _schema(config: TrialConfig) -> str:
     spec = DATASETS[config.data.name]
     images = {"dtype": "uint8", "shape": [-1, spec.channels, spec.size, spec.size]}
     labels = {"dtype": "int64", "shape": [-1]}
     features, targets = ([{"type": "tensor", "tensor-spec": part}] for part in (images, labels))
     return json.dumps({"mlflow_tensorspec": {"features": json.dumps(features), "targets": json.dumps(targets)}})
-
-
-def _model(run: TrackedRun, config: TrialConfig) -> Model:
-    """What MLflow has to know of a trained network to load it; the same for the same run."""
-    from mlflow.models import Model
-
-    model = Model(
-        artifact_path=run_files.MODEL,
-        run_id=run.run_id,
-        utc_time_created=run.tags.get("ended"),
-        signature=_signature(config),
-        model_uuid=run.run_id,
-    )
-    model.add_flavor(
-        "python_function",
-        loader_module=pyfunc.__name__,
-        data=run_files.NETWORK,
-        python_version=run.tags.get("python"),
-    )
-    return model
-
-
-def _signature(config: TrialConfig) -> ModelSignature:
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-
-    spec = DATASETS[config.data.name]
-    images = TensorSpec(np.dtype(np.uint8), (-1, spec.channels, spec.size, spec.size))
-    probabilities = TensorSpec(np.dtype(np.float32), (-1, spec.classes))
-    kinds = {float: "double", bool: "boolean"}
-    params = [ParamSpec(name, kinds[type(default)], default) for name, default in pyfunc.PARAMS.items()]
-    return ModelSignature(Schema([images]), Schema([probabilities]), ParamSchema(params))
-
-
-def _save(model: Model, folder: Path, tags: Mapping[str, str]) -> None:
-    model.save(str(folder / "MLmodel"))
-    versions = (f"{name}=={tags[name]}" for name in ("torch", "numpy") if name in tags)
-    (folder / "requirements.txt").write_text("\n".join(["anytime-orchestrator", *versions]) + "\n")
 
 
 def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tuple[list[Metric], int]]:
@@ -628,7 +531,7 @@ def _check_files(store: MlflowClient, uri: str) -> None:
             for experiment in [] if database else store.search_experiments(max_results=1):
                 place = experiment.artifact_location
                 (Path(folder) / PROBE).write_text("Written to see whether that can be done.\n")
-                _files_at(place, uri).log_artifact(str(Path(folder) / PROBE))
-                _files_at(place, uri).delete_artifacts(PROBE)
+                repository(place, uri).log_artifact(str(Path(folder) / PROBE))
+                repository(place, uri).delete_artifacts(PROBE)
     except Exception as error:  # whatever MLflow raises, or the client of a bucket
         raise TrackingError(f"{FILES_FAULT} {safe_uri(place)}: {cause(error)}") from error

@@ -23,6 +23,8 @@ class TrackedRun:
 
     run_id: str
     name: str
+    place: str
+    """Where its files are, as MLflow has it."""
     last_epoch: int
     status: str
     has_params: bool

@@ -23,10 +23,11 @@ from orchestrator.sweep.trial import TrialState
 from orchestrator.text import counted
 from orchestrator.tracking import delivered as known
 from orchestrator.tracking import run_files, views
+from orchestrator.tracking.artifacts import names_in
 from orchestrator.tracking.delivered import Delivered
 from orchestrator.tracking.refusals import Refusal, RefusedError, cause, in_words
 from orchestrator.tracking.store import SUMMARY, Store, check_version
-from orchestrator.tracking.uris import safe_uri
+from orchestrator.tracking.uris import movable, safe_uri
 
 log = logging.getLogger(__name__)
 
@@ -95,13 +96,23 @@ class Tracker:
         self._attempt(partial(self._summarise, folder, metrics, whole))
 
     def _summarise(self, folder: Path, metrics: Mapping[str, float], whole: bool) -> None:
-        refused = self._connected().summarise(folder, metrics, {"sweep_file": str(self._sweep.path)})
+        """Files of an older report, such as its figures, are deleted: those that we know we wrote, and where we did."""
+        files = self._connected().summary(metrics, {"sweep_file": str(self._sweep.path)})
+        told = known.read(self._ledger, self._sweep.name, self._uri)
+        place, new = movable(files.place, self._uri), names_in(folder)
+        older = set(told.report_files) - set(new) if told.report_place == place else set()
+        self._remember(replace(told, report_place=place, report_files=sorted(older.union(new))))
+        refused = files.put_all(folder, "the report")
+        if all(refusal.too_large for refusal in refused):
+            files.delete(older)
         if refused:
             self._refused[SUMMARY] = refused
             return
-        told = known.read(self._ledger, self._sweep.name, self._uri)
         mark = known.summary_mark(self._sweep, told.trials) if whole else ""
-        known.remember(self._ledger, self._sweep.name, self._uri, replace(told, summary=mark))
+        self._remember(replace(told, summary=mark, report_place=place, report_files=new))
+
+    def _remember(self, told: Delivered) -> None:
+        known.remember(self._ledger, self._sweep.name, self._uri, told)
 
     def troubles(self) -> list[str]:
         """What MLflow lacks, and why, in a line each. To be called after leaving."""
@@ -244,7 +255,7 @@ class Tracker:
             if self._store:
                 store = self._store
                 told = replace(told, experiment=store.experiment, created=store.created, runs=store.run_ids)
-            known.remember(self._ledger, self._sweep.name, self._uri, replace(told, trials=trials))
+            self._remember(replace(told, trials=trials))
 
     def _told(self, trial_ids: Sequence[str]) -> Iterator[str]:
         """Tells of these trials, first how all of them stand. Yields each that MLflow then has with its files."""

@@ -72,6 +72,11 @@ def artifact_root(uri: str) -> str | None:
     return (database.absolute().parent / ARTIFACTS).as_uri() if database else None
 
 
+def movable(place: str, uri: str) -> str:
+    """A place beside a SQLite file as it is called from there, so that it is the same after both were moved."""
+    return place.removeprefix(artifact_root(uri) or "")
+
+
 def check_listening(uri: str) -> None:
     """Tells of a closed port at once, before the seconds that MLflow's import takes. A server behind a proxy is the
     proxy's to find: its name may mean nothing here. Raises OSError."""

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from refusing_proxy import RefusingProxy, proxy_before
-from told import CODE, Told, made_in
+from refusing_proxy import RefusingProxy
+from told import Told, made_in
 
 from orchestrator import doctor
 from orchestrator.doctor import State
-from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.sweep.trial import TrialRecord
 from orchestrator.tracking import delivered, uris
 from orchestrator.tracking.refusals import cause
@@ -30,29 +23,6 @@ pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours 
 LIMIT = 20_000
 """In bytes: between what the API is sent, and a network of the sweep."""
 FILES = {"curves.svg", "metrics.parquet"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server that keeps files itself."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    options = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("mlflow")), "server", *options],
-        cwd=folder,
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(f"http://127.0.0.1:{port}/health")
-        yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @contextmanager
@@ -77,34 +47,6 @@ def saying(words: bytes) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _wait(url: str) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.2)
-
-
-@pytest.fixture
-def proxy(server: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[RefusingProxy]:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with proxy_before(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def trained(tmp_path: Path, empty: Path, proxy: RefusingProxy) -> Told:
-    """Two trials that were trained, of which MLflow has not been told."""
-    made = made_in(tmp_path, empty, proxy.uri)
-    where = WorkerContext(storage=made.ledger.local, data_root=made.ledger.local / "data", code_version=CODE)
-    for trial in made.sweep.trials:
-        run_trial(trial, where, lambda epochs: None)
-    return made
 
 
 def files(told: Told) -> list[set[str]]:
