@@ -29,6 +29,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.experimental import internal_kv
+from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anytime_core.result import EpochMetrics
@@ -116,6 +117,7 @@ def run_round(
     A trial that takes no step for ``stalled_after`` seconds is ended. ``shares`` says how many times its resources a
     trial is given, as far as there is a node that has them; it does not use more, but runs beside fewer.
     """
+    _keep_credentials()
     shutil.rmtree(folder, ignore_errors=True)
     asked = [(trial.resources, (shares or {}).get(trial.id, 1)) for trial in trials]
     kinds = list(dict.fromkeys(asked))
@@ -148,6 +150,13 @@ def run_round(
     finally:
         board.clear()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_credentials() -> None:
+    """Keeps this process's keys to a bucket out of what Tune hands to its workers: Ray writes that to logs which all
+    users of a node can read. Nodes have keys of their own."""
+    passed_on = class_cache.ENV_VARS_TO_PROPAGATE
+    passed_on -= {name for name in passed_on if name.startswith("AWS_")}
 
 
 def _placement(resources: Resources, share: int) -> tune.PlacementGroupFactory:
