@@ -2,7 +2,7 @@
 #
 # PyPI's torch, as pinned, is its CUDA build on x86-64 and trains on CPUs too. For a smaller image without CUDA, give an
 # index that has such a build: --build-arg PIP_EXTRA_INDEX_URL=...
-FROM python:3.11.14-slim-bookworm
+FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \

@@ -20,12 +20,14 @@ from types import TracebackType
 from typing import Literal
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 SECONDS = 20.0
 """That a webhook or a command may take."""
 MORE_SECONDS = 5.0
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+CREDENTIAL = re.compile(r"^(AWS|AZURE|GOOGLE)_|SECRET|TOKEN|PASSW|PWD|KEY|CREDENTIAL|COOKIE|AUTH", re.IGNORECASE)
+"""Names of variables that open something else than a chat."""
 NO_ADDRESS = "webhook: its variable holds no address that begins with http:// or https://"
 WEB = ("http://", "https://")
 
@@ -41,8 +43,11 @@ class Notify:
 
     def __post_init__(self) -> None:
         faults = []
-        if self.webhook and not self.webhook.startswith((*WEB, "$")):
-            faults.append("webhook must begin with http:// or https://, or be $NAME of a variable that holds it")
+        variable = VARIABLE.fullmatch(self.webhook)
+        if self.webhook and not variable and (not self.webhook.startswith(WEB) or VARIABLE.search(self.webhook)):
+            faults.append("webhook must begin with http:// or https://, or be $NAME of a variable that holds it all")
+        if variable and CREDENTIAL.search(name := variable[1] or variable[2]):
+            faults.append(f"webhook must not be ${name}, whose name is that of a password or key; such as $CHAT_HOOK")
         if self.command and not self.command[0]:
             faults.append("command must begin with a program")
         if faults:
@@ -93,9 +98,17 @@ class Notifier:
             self._say(f"nobody was notified that {self._sweep} {content['event']}: {fault}")
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """A server that was told must not choose who is told next."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 def _address(webhook: str) -> str:
-    """With its variables' values."""
-    return VARIABLE.sub(lambda match: os.environ.get(match[1] or match[2], ""), webhook)
+    """With the value of its variable, if it is one."""
+    variable = VARIABLE.fullmatch(webhook)
+    return os.environ.get(variable[1] or variable[2], "") if variable else webhook
 
 
 def _post(webhook: str, content: dict[str, str]) -> str:
@@ -105,7 +118,7 @@ def _post(webhook: str, content: dict[str, str]) -> str:
     try:
         host = urlsplit(address).hostname
         request = Request(address, json.dumps(content).encode(), {"Content-Type": "application/json"})
-        with urlopen(request, timeout=SECONDS):
+        with build_opener(_NoRedirects).open(request, timeout=SECONDS):
             return ""
     except HTTPError as error:
         return f"webhook at {host}: HTTP {error.code}"

@@ -77,9 +77,12 @@ def test_the_kubernetes_job_runs_a_sweep_of_ours_on_the_image_of_ours() -> None:
     groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
     assert (REPOSITORY / job["spec"]["entrypoint"].removeprefix("orchestrate sweep ")).is_file()
     assert f"\nray=={spec['rayVersion']}\n" in constraints
+    assert spec["authOptions"] == {"mode": "token"}
     for group in groups:
         pod = group["template"]["spec"]
         (container,) = pod["containers"]
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert pod["automountServiceAccountToken"] is False
         assert container["image"].removeprefix("REGISTRY/") in re.findall(r"image: (\S+)", compose)
         assert pod["securityContext"]["runAsNonRoot"]
         assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/srv/runs", "/srv/data"}

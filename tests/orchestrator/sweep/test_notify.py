@@ -22,6 +22,7 @@ class Server:
     def __init__(self) -> None:
         self.bodies: list[dict[str, str]] = []
         self.status = 200
+        self.sends_on_to = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -29,7 +30,12 @@ class Server:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.bodies.append(json.loads(body) | {"path": self.path, "type": self.headers["Content-Type"]})
                 self.send_response(outer.status)
+                if outer.sends_on_to:
+                    self.send_header("Location", outer.sends_on_to)
                 self.end_headers()
+
+            def do_GET(self) -> None:
+                outer.bodies.append({"path": self.path})
 
             def log_message(self, *words: object) -> None:
                 pass
@@ -92,6 +98,14 @@ def test_what_refuses_is_said_without_the_address(server) -> None:
     assert said == "nobody was notified that small finished: webhook at 127.0.0.1: HTTP 404"
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_webhook_that_sends_on_is_not_followed(server, status) -> None:
+    server.status, server.sends_on_to = status, server.url.replace("hook", "elsewhere")
+    (said,) = told(Notify(webhook=server.url))
+    assert said == f"nobody was notified that small finished: webhook at 127.0.0.1: HTTP {status}"
+    assert [body["path"] for body in server.bodies] == [f"/hook/{SECRET}"]
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -145,6 +159,11 @@ def test_the_command_line_takes_an_address_or_a_command() -> None:
     ("text", "said"),
     [
         (f"{{webhook: {SECRET}}}", "notify: webhook must begin with http:// or https://"),
+        ("{webhook: https://host/$HOME}", "notify: webhook must begin with http:// or https://, or be $NAME of a"),
+        ("{webhook: $HOOK/x}", "or be $NAME of a variable that holds it all"),
+        ("{webhook: $AWS_SECRET_ACCESS_KEY}", "notify: webhook must not be $AWS_SECRET_ACCESS_KEY, whose name is that"),
+        ("{webhook: '${GITHUB_TOKEN}'}", "webhook must not be $GITHUB_TOKEN"),
+        ("{webhook: $PGPASSWORD}", "webhook must not be $PGPASSWORD"),
         ("{command: mail-me}", "notify.command: given 'mail-me'; must be a valid list"),
         ("{command: ['']}", "notify: command must begin with a program"),
         ("{webhok: x}", "notify.webhok: unknown key; allowed: command, webhook (did you mean webhook?)"),
