@@ -64,6 +64,15 @@ def _put_in_place(made: Path, database: Path) -> None:
             os.replace(made, database)
 
 
+def refuse_links(database: Path) -> None:
+    """Raises OSError for a link in place of the database of a storage folder: who may write there could have MLflow make
+    its tables in another database of this user's. A database that the user names may be a link."""
+    if database.parent.name == FOLDER:
+        for path in (database.parent, database):
+            if path.is_symlink():
+                raise OSError(errno.ELOOP, "is a link, which is not followed in a storage folder", str(path))
+
+
 def share(database: Path) -> None:
     """Lets the group write a file of ours where it may write the folder: earlier versions let its owner alone."""
     with suppress(OSError):

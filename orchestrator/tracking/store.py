@@ -360,7 +360,8 @@ def client(uri: str) -> MlflowClient:
     prepare_mlflow()
     from mlflow import MlflowClient
 
-    database = database_file(uri)
+    if database := database_file(uri):
+        sqlite_file.refuse_links(database)
     if database and not database.exists():
         sqlite_file.create(database, lambda made: MlflowClient(tracking_uri=made).search_experiments(max_results=1))
     elif database:

@@ -154,6 +154,20 @@ def test_links_in_a_runs_folder_are_not_followed(told: Told, report: Path, home:
     assert content(home) == before
 
 
+def test_a_link_in_place_of_the_database_is_not_followed(told: Told, tmp_path: Path) -> None:
+    other, database = tmp_path / "places.sqlite", told.ledger.local / "mlflow" / "mlflow.db"
+    with closing(sqlite3.connect(other)) as browser, browser:
+        browser.execute("CREATE TABLE visits (url TEXT)")
+    before = other.read_bytes()
+    database.unlink()
+    database.symlink_to(other)
+    (told.ledger.sweep_folder("small") / "tracked.json").unlink()
+    tracker = told.try_to_tell()
+    assert tracker.outage
+    assert f"{database}: is a link, which is not followed" in tracker.outage
+    assert other.read_bytes() == before
+
+
 @pytest.mark.parametrize("tags", [{}, {LEDGER_TAG: "another"}])
 def test_an_experiment_that_somebody_else_made_is_not_taken_for_ours(
     told: Told, tmp_path: Path, tags: dict[str, str]
