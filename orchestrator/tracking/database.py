@@ -65,8 +65,8 @@ def _put_in_place(made: Path, database: Path) -> None:
 
 
 def refuse_links(database: Path) -> None:
-    """Raises OSError for a link in place of the database of a storage folder: who may write there could have MLflow make
-    its tables in another database of this user's. A database that the user names may be a link."""
+    """Raises OSError for a link in place of the database of a storage folder: a writer of the folder could have MLflow
+    make its tables in another database of this user's. A database that the user names may be a link."""
     if database.parent.name == FOLDER:
         for path in (database.parent, database):
             if path.is_symlink():
