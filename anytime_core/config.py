@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 
 def refuse(*faults: str | None) -> None:
@@ -20,6 +20,8 @@ def refuse(*faults: str | None) -> None:
         raise ValueError("; ".join(present))
 
 
+SOURCE = "source"
+"""The key of a part of an extension's that stands for its code."""
 ADDED = {"added": True}
 """The metadata of a field that was not always there. ``plain`` leaves it out at its default, which must mean what was
 done before there was the field: so every trial keeps its identity."""
@@ -113,18 +115,60 @@ class DataConfig:
         _as_floats(self, "brightness", "contrast")
 
 
+class Part:
+    """What an extension adds to a config, of one ``kind``: a frozen dataclass, whose fields are what a sweep file may
+    say. See ``anytime_core.extend``.
+
+    ``name`` is what it is called there; ``source`` stands for the code that defines it, and is in the identity of each
+    trial that uses it.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    source: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent(Part):
+    """A part of an ended trial whose extension is not here, or has changed since. It can be read and shown, but nothing
+    can be trained or loaded with it. ``values`` are JSON."""
+
+    kind: str  # type: ignore[misc]
+    name: str  # type: ignore[misc]
+    source: str  # type: ignore[misc]
+    values: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of source {self.source}"
+
+
+OPTIONAL = ("objective", "answers", "flow")
+PARTS = ("weights", "strategy", *OPTIONAL)
+"""Kinds of parts of joint training. Of the optional ones there are none of ours."""
+KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime")}
+"""The parts that extensions have added, by kind and name."""
+
+
 Normalisation = Literal["sum_to_one", "as_published", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightingConfig:
-    """The base weight B_i of each prediction's loss (section 3.2) and the scale of their sum."""
+    """The base weight B_i of each prediction's loss (section 3.2) and the scale of their sum. The weights named
+    ``values`` are those ``values``, one for each prediction."""
 
     name: str = "sieve"
     normalize: Normalisation = "sum_to_one"
+    values: tuple[float, ...] = field(default=(), metadata=ADDED)
 
     def __post_init__(self) -> None:
-        refuse(_one_of("normalize", self.normalize, get_args(Normalisation)))
+        faults = [_within(f"values.{index}", value, 0) for index, value in enumerate(self.values)]
+        if self.values and self.name != "values":
+            faults.append(f"values are given to weights named {self.name}, must be named values")
+        refuse(_one_of("normalize", self.normalize, get_args(Normalisation)), *faults)
+        if self.values and not sum(self.values):
+            refuse("values are all 0, must hold one above 0")
+        object.__setattr__(self, "values", tuple(map(float, self.values)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,11 +279,23 @@ Strategy = Ann | Aann | Milestone | Exp3 | Rwm | Avgl
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Joint:
-    """All predictions are trained together on the weighted sum of their losses (section 3.2)."""
+    """All predictions are trained together on the weighted sum of their losses (section 3.2).
+
+    An extension's ``objective`` stands between logits and losses, its ``answers`` between logits and what is answered,
+    its ``flow`` between a prediction and the units that it stands on.
+    """
 
     name: Literal["joint"] = "joint"
-    weights: WeightingConfig = field(default_factory=WeightingConfig)
-    strategy: Strategy = field(default_factory=Ann)
+    weights: WeightingConfig | Part = field(default_factory=WeightingConfig)
+    strategy: Strategy | Part = field(default_factory=Ann)
+    objective: Part | None = field(default=None, metadata=ADDED)
+    answers: Part | None = field(default=None, metadata=ADDED)
+    flow: Part | None = field(default=None, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        given = {kind: getattr(self, kind) for kind in PARTS}
+        wrong = {kind: part for kind, part in given.items() if isinstance(part, Part) and part.kind != kind}
+        refuse(*(f"{kind} is {part.name}, which is for {part.kind}" for kind, part in wrong.items()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,6 +333,7 @@ class NoGrad:
 
 
 Regime = Joint | Opt | Midfeat | NoGrad
+"""Of ours; an extension's is a ``Part``."""
 
 
 HeadDecay = Literal["uniform", "loss_weight"]
@@ -341,7 +398,7 @@ class TrialConfig:
 
     network: NetworkConfig
     data: DataConfig
-    regime: Regime = field(default_factory=Joint)
+    regime: Regime | Part = field(default_factory=Joint)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0
 
@@ -365,6 +422,8 @@ class TrialConfig:
                 return min(2, len(self.predicting_units))
             case NoGrad(variant="stages"):
                 return len(self.predicting_units)
+            case Part():
+                return int(getattr(self.regime, "count", lambda predictions: 1)(len(self.predicting_units)))
             case _:
                 return 1
 
@@ -394,10 +453,21 @@ def plain(part: Any) -> dict[str, Any]:
 
 
 def _values(value: Any) -> Any:
+    if isinstance(value, Absent):
+        return json.loads(value.values)
     if not is_dataclass(value):
         return value
+    if isinstance(value, Part):
+        own = {field.name: _values(_exact(field.type, getattr(value, field.name))) for field in fields(value)}
+        return {"name": value.name, "source": value.source, **own}
     named = ((field, getattr(value, field.name)) for field in fields(value))
     return {field.name: _values(own) for field, own in named if not (field.metadata == ADDED and own == field.default)}
+
+
+def _exact(kind: object, value: Any) -> Any:
+    """1 for a float is 1.0, as in configs of ours: equal parts have one identity."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and kind in (float, "float") else value
 
 
 def from_dict(values: Mapping[str, Any]) -> TrialConfig:
@@ -411,16 +481,30 @@ def from_dict(values: Mapping[str, Any]) -> TrialConfig:
     )
 
 
-def _regime(values: Mapping[str, Any]) -> Regime:
+def _regime(values: Mapping[str, Any]) -> Regime | Part:
     if values["name"] != "joint":
         return _of_kind("regime", REGIMES, values)  # type: ignore[no-any-return]
+    weights = values["weights"]
+    others: dict[str, Any] = {kind: _part(kind, values[kind]) for kind in OPTIONAL if values.get(kind)}
     return Joint(
-        weights=WeightingConfig(**values["weights"]),
+        weights=_part("weights", weights) if SOURCE in weights else WeightingConfig(**weights),
         strategy=_of_kind("strategy", STRATEGIES, values["strategy"]),
+        **others,
     )
 
 
+def _part(kind: str, values: Mapping[str, Any]) -> Part:
+    """Of an extension: itself, if that is here and as it was, else what stands for it."""
+    own = {name: value for name, value in values.items() if name not in ("name", SOURCE)}
+    found = KINDS[kind].get(values["name"])
+    if found is None or found.source != values[SOURCE]:
+        return Absent(kind, str(values["name"]), str(values[SOURCE]), json.dumps(values, sort_keys=True))
+    return found(**{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()})
+
+
 def _of_kind(what: str, kinds: Mapping[str, type[Any]], values: Mapping[str, Any]) -> Any:
+    if SOURCE in values:
+        return _part(what, values)
     if values["name"] not in kinds:
         raise ValueError(f"no {what} is named {values['name']!r}, must be one of {', '.join(kinds)}")
     return kinds[values["name"]](**values)

@@ -82,6 +82,26 @@ def pooled_relu(x: Tensor) -> Tensor:
     return pooled
 
 
+class _ScaledGradient(torch.autograd.Function):
+    """Its input; the gradient comes back times ``factor``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
+
+
+def with_gradient(x: Tensor, factor: float) -> Tensor:
+    """``x``, of whose gradient that much comes back; of 0 none, and nothing before it is computed for it."""
+    if factor == 1:
+        return x
+    return x.detach() if factor == 0 else _ScaledGradient.apply(x, factor)  # type: ignore[no-untyped-call]
+
+
 def shrunk(x: Tensor) -> Tensor:
     """[N,C,H,W] -> [N,2C,H/2,W/2], rounded up: averages, with zeros for half of the channels on either side."""
     channels = x.shape[1]
@@ -110,7 +130,8 @@ class Block(nn.Module):
     """``depth`` units at one resolution, after a transition; without one, the first unit shrinks.
 
     ``predicting`` are the 0-based units of this block whose ReLU-ed, globally pooled output is predicted from. If
-    ``isolated``, no gradient comes back to any of them from the units after it.
+    ``isolated``, no gradient comes back to any of them from the units after it. ``flow`` holds for each of them the
+    factors of the gradients that come back to it from its head and from the units after it.
     """
 
     def __init__(
@@ -127,7 +148,7 @@ class Block(nn.Module):
         self.units = nn.ModuleList(Unit(channels, shrinks=transition is None and not i) for i in range(depth))
         self.predicting = tuple(sorted(predicting))
         self.heads = Heads(len(predicting), channels, classes) if predicting else None
-        self.isolated = isolated
+        self.flow = dict.fromkeys(self.predicting, (1.0, 0.0 if isolated else 1.0))
 
     def forward(self, x: Tensor, depth: int) -> tuple[Tensor, Tensor | None]:
         """Of the first ``depth`` units: [N,C',H',W'] -> features [N,C,H,W] and logits [U,N,K], or None where nothing is
@@ -136,8 +157,9 @@ class Block(nn.Module):
         for index, unit in zip(range(depth), self.units, strict=False):
             x = unit(x if index else self.transition(x))
             if index in self.predicting:
-                pooled.append(pooled_relu(x))
-                x = x.detach() if self.isolated else x
+                to_head, to_rest = self.flow[index]
+                pooled.append(with_gradient(pooled_relu(x), to_head))
+                x = with_gradient(x, to_rest)
         logits = self.heads(torch.stack(pooled)) if self.heads is not None and pooled else None
         return x, logits
 
@@ -217,6 +239,14 @@ class AnytimeResNet(nn.Module):
                 if predicted is not None:
                     logits.append(predicted)
         return torch.cat(logits)
+
+    def let_flow(self, factors: Sequence[tuple[float, float]]) -> None:
+        """Sets, for each prediction, the factors of the gradients that come back to its unit from its head and from the
+        units after it."""
+        left = iter(factors)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.flow = {index: next(left) for index in block.predicting}
 
     def unit_parameters(self, unit: int) -> frozenset[str]:
         """The names of the parameters of a 1-based unit; those of a stem or transition belong to the unit after it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -45,7 +47,8 @@ class ErrorTally:
 
 
 class Evaluation:
-    """Mean loss and error in percent of the first ``predictions``, up to unit ``depth``, over the data in one pass.
+    """Mean loss and error in percent of the first ``predictions``, up to unit ``depth``, over the data in one pass, of
+    what ``answers`` makes of the logits [L,N,K].
 
     With ``graph``, whole batches are replays of one CUDA graph, which the first call captures.
     """
@@ -59,8 +62,10 @@ class Evaluation:
         *,
         precision: Precision = "float32",
         graph: bool = False,
+        answers: Callable[[Tensor], Tensor] = lambda logits: logits,
     ) -> None:
         self.network, self.data, self.depth, self.precision = network, data, depth, precision
+        self._answers = answers
         self.device = data.images.device
         self.tally = ErrorTally(predictions, self.device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
@@ -87,5 +92,5 @@ class Evaluation:
 
     def _add(self, images: Tensor, labels: Tensor) -> None:
         with autocast(self.precision, self.device):
-            logits = self.network(images, self.depth)
+            logits = self._answers(self.network(images, self.depth))
         self.tally.add(losses_of(logits, labels), wrong_of(logits, labels), len(labels))

@@ -14,8 +14,10 @@ from itertools import pairwise
 from torch import nn
 
 from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse_gaps
+from anytime_core.cost import trial_costs
+from anytime_core.extend import Progress, Regime
 from anytime_core.model.network import AnytimeResNet
-from anytime_core.training.weighting import loss_weights
+from anytime_core.training.weighting import base_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,17 @@ class Phase:
 
 def phases(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
     """Raises ValueError for weights that the network cannot have."""
+    if isinstance(config.regime, Regime):
+        return _counted(config.regime, tuple(config.regime.phases(network)), config.phases)
+    if type(config.regime) not in PHASES:
+        raise ValueError(f"{config.regime} is not here, or has changed; nothing can be trained with it")
     return PHASES[type(config.regime)](config, network)
+
+
+def _counted(regime: Regime, given: tuple[Phase, ...], count: int) -> tuple[Phase, ...]:
+    if len(given) != count:
+        raise ValueError(f"regime {regime.name} has {len(given)} phases, must have {count}, as its count says")
+    return given
 
 
 def _everything(network: AnytimeResNet) -> frozenset[str]:
@@ -48,8 +60,7 @@ def _everything(network: AnytimeResNet) -> frozenset[str]:
 
 def joint(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
     assert isinstance(config.regime, Joint)
-    weights = config.regime.weights
-    values = loss_weights(weights.name, len(config.predicting_units), weights.normalize)
+    values = base_weights(config.regime.weights, trial_costs(config), Progress(epoch=1, fraction=0.0))
     return (Phase(tuple(values), _everything(network), config.predicting_units[-1]),)
 
 

@@ -1,8 +1,9 @@
 """Which loss to amplify in each step (section 3.2, 4.4, appendix D), as state machines on the training device.
 
-A strategy is one vector v [L] and three pure functions: its start, the probabilities p [L] it stands for, and its
-update from the losses of the step. Nothing here waits for the device. To add one: a config in ``config.Strategy``, its
-functions, and a line in RULES.
+A strategy has a state of tensors and pure functions of it: its start, the probabilities p [L] of the next draw, the
+weights [L] of the step, and its update from the losses of the step. Nothing here waits for the device. To add one of
+ours: a config in ``config.Strategy``, its functions of one vector v [L], and a line in RULES. One of an extension's is
+an ``extend.Strategy``, which has these functions itself.
 
 The v of EXP3 and RWM are the logarithms of the paper's: what they multiply up over tens of thousands of steps would
 soon be 0 in float32, from where no reward leads back.
@@ -11,16 +12,21 @@ soon be 0 in float32, from where no reward leads back.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from anytime_core.config import STRATEGIES, Aann, Ann, Avgl, Exp3, Milestone, Rwm, Strategy, refuse_gaps
+from anytime_core import extend
+from anytime_core.config import STRATEGIES, Aann, Ann, Avgl, Exp3, Milestone, Part, Rwm, Strategy, refuse_gaps
+from anytime_core.errors import ConfigError
+from anytime_core.extend import State, Step
 
 TINY = 1e-12
+VECTOR = "v"
+"""The one tensor of the state of each strategy of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,28 +125,58 @@ RULES: dict[type, Rule] = {
 refuse_gaps("selection.RULES", RULES, STRATEGIES.values())
 
 
+class _Own:
+    """A strategy of ours, with the functions of an ``extend.Strategy``."""
+
+    noise = False
+
+    def __init__(self, config: Strategy | Part) -> None:
+        if type(config) not in RULES:
+            raise ConfigError(f"{config} is not here, or has changed; nothing can be trained with it")
+        self.config, self.rule = config, RULES[type(config)]
+
+    def start(self, base: Tensor, milestones: Sequence[int]) -> State:
+        return {VECTOR: self.rule.start(base, milestones)}
+
+    def probabilities(self, state: State) -> Tensor | None:
+        return None if isinstance(self.config, Ann) else self.rule.probabilities(self.config, state[VECTOR])
+
+    def update(self, state: State, step: Step) -> State:
+        if self.rule.update is unchanged or step.probabilities is None:
+            return {}
+        return {VECTOR: self.rule.update(self.config, state[VECTOR], step.probabilities, step.chosen, step.losses)}
+
+
 class Selection:
     """Draws a loss a step, gives the step's weights, and learns from its losses.
 
     ``base`` [L] are the weights B, ``milestones`` the indices of the predictions at 1/4, 1/2, 3/4 and 1 of the cost.
+    ``state`` are tensors that stay where they are.
     """
 
-    def __init__(self, strategy: Strategy, base: Tensor, milestones: Sequence[int] = ()) -> None:
+    def __init__(self, strategy: Strategy | Part, base: Tensor, milestones: Sequence[int] = ()) -> None:
         self.strategy = strategy
-        self.rule = RULES[type(strategy)]
+        self.rule = strategy if isinstance(strategy, extend.Strategy) else _Own(strategy)
         self.base = base
         self.bonus = getattr(strategy, "gamma", 0.0) * base.sum()
-        self.v = self.rule.start(base, milestones).clone()
+        self.state = {name: value.clone() for name, value in self.rule.start(base, milestones).items()}
         self.last = torch.zeros_like(base)
         self.last[-1] = 1
         self.warms_up = False
+        self.amplifies = self.rule.probabilities(self.state) is not None
+        """Whether a loss is drawn each step."""
         self.p = self.probabilities()
         self.chosen = torch.zeros_like(base)
         self._places = torch.arange(len(base), device=base.device)
 
-    @property
-    def amplifies(self) -> bool:
-        return not isinstance(self.strategy, Ann)
+    def rebase(self, weights: Sequence[float]) -> None:
+        """Changes the base weights, where they lie."""
+        self.base.copy_(torch.tensor(weights, dtype=self.base.dtype))
+        self.bonus.copy_(getattr(self.strategy, "gamma", 0.0) * self.base.sum())
+
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        for name, value in self.state.items():
+            value.copy_(saved[name])
 
     def begin(self, epoch: int) -> bool:
         """Each epoch, counted from 1, begins with this: it may be one of the warm-up. True where that changed."""
@@ -148,21 +184,30 @@ class Selection:
         return self.warms_up != before
 
     def probabilities(self) -> Tensor:
-        """[L], of the next draw."""
-        return self.last if self.warms_up else self.rule.probabilities(self.strategy, self.v)
+        """[L], of the next draw; of a strategy that draws nothing, all on the last."""
+        p = None if self.warms_up else self.rule.probabilities(self.state)
+        return self.last if p is None else p
 
-    def choose(self, draw: Tensor) -> Tensor:
-        """The step's weights [L]: B, plus gamma sum(B) on the loss that the uniform ``draw`` in [0, 1) falls on."""
-        if not self.amplifies:
-            return self.base
+    def choose(self, draw: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The step's weights [L]. The uniform ``draw`` in [0, 1) falls on one loss, which the strategies of ours give
+        gamma sum(B) more than its B; ``noise`` [L] is normal, for strategies that ask for it."""
+        if self.amplifies:
+            self._draw(draw)
+        if isinstance(self.rule, _Own):
+            return self.base + self.bonus * self.chosen if self.amplifies else self.base
+        return self.rule.weights(self.state, self.base, self.chosen, noise)
+
+    def _draw(self, draw: Tensor) -> None:
         self.p = self.probabilities()
         size = len(self.p)
         edges = torch.tril(self.p.expand(size, size)).sum(1)  # running sums; cumsum has no deterministic CUDA kernel
         index = (draw * edges[-1] >= edges).sum().clamp_max(size - 1)
         self.chosen = (self._places == index).to(edges.dtype)
-        return self.base + self.bonus * self.chosen
 
     def learn(self, losses: Tensor) -> None:
         """Updates the state, where it lies, from the step's unweighted losses [L]."""
-        if not self.warms_up and self.rule.update is not unchanged:
-            self.v.copy_(self.rule.update(self.strategy, self.v, self.p, self.chosen, losses))
+        if self.warms_up:
+            return
+        step = Step(losses=losses, chosen=self.chosen, probabilities=self.p if self.amplifies else None)
+        for name, value in self.rule.update(self.state, step).items():
+            self.state[name].copy_(value)

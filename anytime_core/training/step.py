@@ -18,7 +18,8 @@ from anytime_core.model.graphs import Replay
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.model.precision import autocast, rounded_weights
 from anytime_core.randomness import generator
-from anytime_core.training.evaluate import ErrorTally, losses_of, wrong_of
+from anytime_core.training.evaluate import ErrorTally, wrong_of
+from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.optim import Sgd
 from anytime_core.training.regimes import Phase
 from anytime_core.training.selection import Selection
@@ -37,17 +38,21 @@ class TrainingStep:
         data: TrainingData,
         optimiser: Sgd,
         selection: Selection,
+        objective: TrainingObjective,
         *,
         precision: Precision = "float32",
         graph: bool = False,
     ) -> None:
         self.network, self.phase, self.data = network, phase, data
         self.optimiser, self.selection, self.precision = optimiser, selection, precision
+        self.objective = objective
         self.device = data.images.device
         self.tally = ErrorTally(len(phase.weights), self.device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._rates = torch.zeros(data.steps_per_epoch, device=self.device)
         self._draws = torch.zeros(data.steps_per_epoch, device=self.device)
+        noisy = data.steps_per_epoch if selection.rule.noise else 0
+        self._noise = torch.zeros(noisy, len(phase.weights), device=self.device)
         self._replay = Replay(graph)
 
     def begin(self, epoch: int, rates: Sequence[float]) -> None:
@@ -56,6 +61,11 @@ class TrainingStep:
         self.data.draw(epoch)
         draws = torch.rand(len(rates), generator=generator(self.data.seed, "selection", epoch))
         self._draws[: len(rates)].copy_(draws)
+        if len(self._noise):
+            noise = torch.randn(
+                len(rates), len(self.phase.weights), generator=generator(self.data.seed, "noise", epoch)
+            )
+            self._noise[: len(rates)].copy_(noise)
         self._rates[: len(rates)].copy_(torch.tensor(rates, dtype=torch.float32))
         self._at.zero_()
         self.tally.clear()
@@ -72,13 +82,15 @@ class TrainingStep:
         weights = rounded_weights(self.precision, self.network)
         with autocast(self.precision, self.device):
             logits = functional_call(self.network, weights, (images, self.phase.depth))
-        losses = losses_of(logits, labels)
+        losses, objective = self.objective(logits, labels)
+        noise = self._noise.index_select(0, self._at)[0] if len(self._noise) else None
         # The gradient of their weighted sum, which itself nobody needs.
-        torch.autograd.backward(losses, self.selection.choose(self._draws.index_select(0, self._at)))
+        torch.autograd.backward(objective, self.selection.choose(self._draws.index_select(0, self._at), noise))
         self.optimiser.step(self._rates.index_select(0, self._at))
-        losses = losses.detach()
+        losses, logits = losses.detach(), logits.detach()
         self.selection.learn(losses)
-        self.tally.add(losses, wrong_of(logits.detach(), labels), len(labels))
+        self.objective.learn(logits, labels)
+        self.tally.add(losses, wrong_of(self.objective.answers(logits), labels), len(labels))
         self._at += 1
 
     def read(self, steps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -87,5 +99,5 @@ class TrainingStep:
 
     def _state(self) -> list[Tensor]:
         """All that a step changes."""
-        own = [self._at, self.tally.sums, self.selection.v]
+        own = [self._at, self.tally.sums, *self.selection.state.values(), *self.objective.state.values()]
         return [*own, *self.network.parameters(), *self.network.buffers(), *self.optimiser.state()]

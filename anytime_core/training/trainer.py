@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anytime_core.config import MILESTONES, Ann, Joint, TrialConfig, to_dict
+from anytime_core.config import MILESTONES, Ann, Joint, Part, TrialConfig, to_dict
 from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.catalog import dataset_of
 from anytime_core.data.dataset import Images
 from anytime_core.data.loader import EvaluationData, TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError
+from anytime_core.extend import Answers, GradientFlow, Objective, Progress, Weighting
 from anytime_core.files import Guard, folder_at
 from anytime_core.model.graphs import Mode, mode_on
 from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
@@ -32,11 +33,13 @@ from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.training import checkpoint, regimes
 from anytime_core.training.checkpoint import Place
 from anytime_core.training.evaluate import Evaluation
+from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.optim import Sgd
 from anytime_core.training.regimes import Phase
-from anytime_core.training.selection import Selection
+from anytime_core.training.selection import VECTOR, Selection
 from anytime_core.training.step import TrainingStep
 from anytime_core.training.usage import Meter
+from anytime_core.training.weighting import base_weights
 
 OnEpoch = Callable[[EpochMetrics], None]
 _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
@@ -192,6 +195,7 @@ class Run:
     phase: Phase = field(init=False)
     optimiser: Sgd = field(init=False)
     selection: Selection = field(init=False)
+    objective: TrainingObjective = field(init=False)
     training: TrainingStep = field(init=False)
     evaluate: Evaluation = field(init=False)
     saved: int = field(init=False, default=0)
@@ -202,6 +206,8 @@ class Run:
     def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
         graph = mode_on(device, mode) == "graph"
         network, costs = build_network(config).to(device), trial_costs(config)
+        if flow := _part(config, "flow", GradientFlow):
+            network.let_flow(flow.factors([cost / costs[-1] for cost in costs]))
         if config.training.compiled:
             from anytime_core.model.compiling import compile_units  # imports half of torch
 
@@ -234,9 +240,15 @@ class Run:
         self.network.zero_grad()  # what no longer changes would keep gradients in the memory of the last phase's graph
         self.optimiser = Sgd(self.network, self.config.training, self._head_weights())
         self.selection = build_selection(self.config, self.costs, self.phase.weights, self.device)
+        predictions = len(self.phase.weights)
+        parts = _part(self.config, "objective", Objective), _part(self.config, "answers", Answers)
+        self.objective = TrainingObjective(predictions, self.device, *parts)
         how: Any = {"precision": self.config.training.precision, "graph": self.graph}
-        self.training = TrainingStep(self.network, self.phase, self.train_data, self.optimiser, self.selection, **how)
-        self.evaluate = Evaluation(self.network, self.test_data, len(self.phase.weights), self.phase.depth, **how)
+        self.training = TrainingStep(
+            self.network, self.phase, self.train_data, self.optimiser, self.selection, self.objective, **how
+        )
+        how["answers"] = self.objective.answers
+        self.evaluate = Evaluation(self.network, self.test_data, predictions, self.phase.depth, **how)
 
     def _head_weights(self) -> dict[str, float]:
         """The weight of each head's loss, by the names of the head's parameters."""
@@ -291,7 +303,18 @@ class Run:
         self.steps_ahead = min(self.train_data.steps_per_epoch, self.config.training.steps - done)
         self.steps_begun = 0
         rates = [self.rate_at(self.steps_done + step) for step in range(self.steps_ahead)]
+        self._weigh_anew()
         self.training.begin(len(self.history) + 1, rates)
+
+    def _weigh_anew(self) -> None:
+        """Base weights of an extension's may change with each epoch."""
+        regime = self.config.regime
+        if isinstance(regime, Joint) and isinstance(regime.weights, Weighting):
+            progress = Progress(epoch=len(self.history) + 1, fraction=self.steps_done / self.config.steps)
+            try:
+                self.selection.rebase(base_weights(regime.weights, self.costs, progress))
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
 
     def step(self) -> None:
         """One training step. Does not wait for the device."""
@@ -334,7 +357,8 @@ class Run:
         arrays = {
             **{f"network/{name}": value for name, value in self.network.state_dict().items()},
             **{f"momentum/{name}": value for name, value in self.optimiser.buffers.items()},
-            "selection": self.selection.v,
+            **{_place_of(name): value for name, value in self.selection.state.items()},
+            **{f"objective/{name}": value for name, value in self.objective.state.items()},
             "normalisation/mean": self.train_data.normalise.mean,
             "normalisation/std": self.train_data.normalise.std,
         }
@@ -368,7 +392,9 @@ class Run:
         self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
         self.network.load_state_dict(as_tensors(saved.below("network/")))
         self.optimiser.restore(as_tensors(saved.below("momentum/")))
-        self.selection.v.copy_(torch.tensor(saved.arrays["selection"]))
+        kept = {name: torch.tensor(saved.arrays[_place_of(name)]) for name in self.selection.state}
+        self.selection.restore(kept)
+        self.objective.restore(as_tensors(saved.below("objective/")))
 
     def result(self) -> TrialResult:
         return TrialResult(
@@ -380,6 +406,22 @@ class Run:
             seconds=sum(metrics.seconds for metrics in self.history),
             device=_device_name(self.device),
         )
+
+
+def _place_of(name: str) -> str:
+    """Of a tensor of the selection in a checkpoint. That of our strategies has a plain name, as it always had."""
+    return "selection" if name == VECTOR else f"selection/{name}"
+
+
+T = TypeVar("T", bound=Part)
+
+
+def _part(config: TrialConfig, kind: str, wanted: type[T]) -> T | None:
+    """The part of joint training that an extension gives, if one does. Raises ConfigError for one that is not here."""
+    part = getattr(config.regime, kind, None)
+    if part is None or isinstance(part, wanted):
+        return part
+    raise ConfigError(f"{part} is not here, or has changed; nothing can be trained with it")
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

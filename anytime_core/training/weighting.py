@@ -7,11 +7,13 @@ WEIGHTINGS.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from anytime_core.config import Normalisation
+from anytime_core.config import Normalisation, Part, WeightingConfig
+from anytime_core.extend import Progress, Weighting
 
 Weights = list[float]
 
@@ -101,6 +103,27 @@ def loss_weights(name: str, num_predictions: int, normalize: str = "none") -> Se
     weights = _formula(name, num_predictions)
     if normalize == "none" or (normalize == "as_published" and name not in PUBLISHED_TOTALS):
         return weights
-    total = 1.0 if normalize == "sum_to_one" else PUBLISHED_TOTALS[name](num_predictions)
+    return _scaled(weights, 1.0 if normalize == "sum_to_one" else PUBLISHED_TOTALS[name](num_predictions))
+
+
+def _scaled(weights: Weights, total: float) -> Weights:
     scale = total / sum(weights)
     return [weight * scale for weight in weights]
+
+
+def base_weights(config: WeightingConfig | Part, costs: Sequence[int], progress: Progress) -> Sequence[float]:
+    """The weights of a trial's losses as an epoch begins, whoever gives them. ``costs`` are those of its predictions.
+    Raises ValueError for weights that cannot be."""
+    if isinstance(config, Weighting):
+        values = [float(weight) for weight in config.weights([cost / costs[-1] for cost in costs], progress)]
+    elif isinstance(config, WeightingConfig) and config.values:
+        values = list(config.values)
+    elif isinstance(config, WeightingConfig):
+        return loss_weights(config.name, len(costs), config.normalize)
+    else:
+        raise ValueError(f"{config} is not here, or has changed; nothing can be trained with it")
+    if len(values) != len(costs):
+        raise ValueError(f"weights {config.name} are {len(values)}, must be {len(costs)}, one for each prediction")
+    if not all(0 <= weight < math.inf for weight in values) or not sum(values):
+        raise ValueError(f"weights {config.name} are {values}, must be finite, at least 0, and not all 0")
+    return _scaled(values, 1.0) if config.normalize == "sum_to_one" else values

@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from anytime_core.config import Ann, Joint, WeightingConfig
+from anytime_core.config import Absent, Ann, Joint, Part, WeightingConfig
+from anytime_core.cost import trial_costs
+from anytime_core.extend import Progress
 from anytime_core.result import TrialResult
-from anytime_core.training.weighting import loss_weights
+from anytime_core.training.weighting import base_weights
 from orchestrator.analysis import sequences
 from orchestrator.analysis.curves import (
     Curve,
@@ -118,12 +120,13 @@ def sequence(results: Results) -> list[Panel]:
 
 def weights(results: Results) -> list[Panel]:
     """The weight B_i of each prediction's loss, for each formula and number of predictions (Figure 2f)."""
-    used = dict.fromkeys(
-        (config.regime.weights, len(config.predicting_units))
+    used = {
+        (config.regime.weights, len(config.predicting_units)): config
         for config in results.configs.values()
-        if isinstance(config.regime, Joint)
-    )
-    return _some([_weights(*formula) for formula in used], "no method trains its predictions jointly")
+        if isinstance(config.regime, Joint) and not isinstance(config.regime.weights, Absent)
+    }
+    panels = [_weights(weighting, trial_costs(config)) for (weighting, _), config in used.items()]
+    return _some(panels, "no method trains its predictions jointly")
 
 
 def periods(results: Results) -> list[Panel]:
@@ -213,14 +216,15 @@ def _zoomed(panel: Panel) -> Panel:
     return replace(panel, y_top=top if cut else None, notes=panel.notes + notes)
 
 
-def _weights(weighting: WeightingConfig, size: int) -> Panel:
-    values = loss_weights(weighting.name, size, weighting.normalize)
+def _weights(weighting: WeightingConfig | Part, costs: Sequence[int]) -> Panel:
+    """As training begins; an extension's may change."""
+    values = tuple(base_weights(weighting, costs, Progress(epoch=1, fraction=0.0)))
     return Panel(
         kind="bars",
-        title=f"{weighting.name}, {size} predictions",
+        title=f"{weighting.name}, {len(costs)} predictions",
         x_label="prediction",
-        y_label="loss weight (sum 1)" if weighting.normalize == "sum_to_one" else "loss weight",
-        curves=(Curve(label=weighting.name, x=tuple(range(1, size + 1)), y=tuple(values)),),
+        y_label="loss weight" + (" (sum 1)" if getattr(weighting, "normalize", "") == "sum_to_one" else ""),
+        curves=(Curve(label=weighting.name, x=tuple(range(1, len(costs) + 1)), y=values),),
     )
 
 

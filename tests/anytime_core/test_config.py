@@ -356,7 +356,7 @@ def test_the_other_defaults_are_the_papers() -> None:
         "precision": "float32",
         "compiled": False,
     }
-    assert asdict(WeightingConfig()) == {"name": "sieve", "normalize": "sum_to_one"}
+    assert asdict(WeightingConfig()) == {"name": "sieve", "normalize": "sum_to_one", "values": ()}
     assert asdict(NetworkConfig(n=1, c=1)) == {"n": 1, "c": 1, "period": 1, "transition": "convolution"}
     plain_data = {"validation": 0, "pad": 4, "flip": False, "brightness": 0.0, "contrast": 0.0}
     assert asdict(DataConfig(name="svhn")) == {"name": "svhn", **plain_data}
@@ -388,6 +388,10 @@ def test_fields_that_were_added_are_written_only_where_they_are_set() -> None:
         "compiled": False,
         "warm_up_epochs": 0,
         "mixing": 0.0,
+        "values": (),
+        "objective": None,
+        "answers": None,
+        "flow": None,
     }
     assert not found.keys() & set(re.findall(r"\w+", json.dumps(to_dict(trial(regime=Joint(strategy=Exp3()))))))
     written = to_dict(trial(regime=Joint(strategy=Exp3(mixing=0.001)), data=DataConfig(name="digits", contrast=1)))

@@ -55,6 +55,7 @@ from anytime_core.data.catalog import DATASETS
 from anytime_core.data.dataset import Dataset, Images
 from anytime_core.data.loader import TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
+from anytime_core.extend import Step
 from anytime_core.model import graphs
 from anytime_core.model.compiling import compile_units
 from anytime_core.model.network import AnytimeResNet, build_network
@@ -431,13 +432,13 @@ def test_an_optimum_is_the_full_network_with_all_weight_on_one_prediction(unit, 
 @pytest.mark.parametrize("kind", [Aann, Milestone, Exp3, Rwm, Avgl])
 def test_in_a_warm_up_the_last_loss_is_always_chosen(kind) -> None:
     started = trainer.Run.start(trial(Joint(strategy=kind(warm_up_epochs=2))), IMAGES, CPU)
-    start = started.selection.v.clone()
+    start = started.selection.state["v"].clone()
     for _ in range(2):
         assert started.epoch().probabilities == (0.0, 0.0, 1.0)
         assert started.selection.chosen.tolist() == [0.0, 0.0, 1.0]
-        assert torch.equal(started.selection.v, start)
+        assert torch.equal(started.selection.state["v"], start)
     assert started.epoch().probabilities != (0.0, 0.0, 1.0)
-    assert torch.equal(started.selection.v, start) == (kind in (Aann, Milestone))
+    assert torch.equal(started.selection.state["v"], start) == (kind in (Aann, Milestone))
 
 
 @pytest.mark.parametrize(
@@ -733,7 +734,7 @@ def test_what_is_not_on_static_tensors_shows_when_calls_are_made_again(emulated,
     assert_same_run(run(config, mode="graph"), run(config, mode="eager"))
 
     def learn(own: Selection, losses: torch.Tensor) -> None:
-        own.v = own.rule.update(own.strategy, own.v, own.p, own.chosen, losses)
+        own.state = dict(own.rule.update(own.state, Step(losses=losses, chosen=own.chosen, probabilities=own.p)))
 
     monkeypatch.setattr(Selection, "learn", learn)
     assert timeless(run(config, mode="graph")[1]) != timeless(run(config, mode="eager")[1])

@@ -112,7 +112,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "{strategy: ann}",
             "{strategy: ann, weights: {name: sieve, normalise: none}}",
-            "line 7: methods.ann.weights.normalise: unknown key; allowed: name, normalize (did you mean normalize?)",
+            "line 7: methods.ann.weights.normalise: unknown key; allowed: name, normalize, values (did you mean normalize?)",
         ),
         ("{regime: opt, at", "{regime: opt, att", "line 9: methods.opt.att: unknown key; allowed: regime, at (did you"),
         (
@@ -123,7 +123,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "weights: sieve",
             "weights: {nam: sieve}",
-            "line 11: weights.nam: unknown key; allowed: name, normalize (did you mean name?)",
+            "line 11: weights.nam: unknown key; allowed: name, normalize, values (did you mean name?)",
         ),
         (
             "steps: 44",

@@ -1,0 +1,207 @@
+"""The door for methods of your own: everything that a file of an extension imports from here.
+
+A part is a frozen dataclass below one of these classes, whose fields are the keys that a sweep file may give, and has
+the functions of its kind. ``register`` gives it the name by which a sweep file calls it::
+
+    @register("ramp")
+    @dataclass(frozen=True, kw_only=True)
+    class Ramp(Weighting):
+        power: float = 1.0
+
+        def weights(self, costs, progress):
+            return [(0.01 + progress.fraction * cost) ** self.power for cost in costs]
+
+Shapes: N images, L predictions, K classes. Tensors lie on the training device, and nothing here may wait for it: no
+``item``, no ``if`` on a tensor, no shape that depends on values. What is random comes from the draws that are given.
+Imports no torch, so that a sweep is planned without it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from anytime_core.config import KINDS, REGIMES, SOURCE, STRATEGIES, Normalisation, Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from anytime_core.model.network import AnytimeResNet
+    from anytime_core.training.regimes import Phase
+
+State = Mapping[str, "Tensor"]
+"""Tensors by name, which are part of each checkpoint."""
+RESERVED = ("name", "kind", SOURCE)
+P = TypeVar("P", bound=Part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far training is as an epoch begins: ``epoch`` counts from 1, ``fraction`` of all steps are done, 0 to below
+    1."""
+
+    epoch: int
+    fraction: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What a step gave: its plain ``losses`` [L]; where a loss was drawn, ``chosen`` [L], 1 there and 0 elsewhere, and
+    the ``probabilities`` [L] of the draw."""
+
+    losses: Tensor
+    chosen: Tensor
+    probabilities: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighting(Part):
+    """Base weights B of the losses. They are scaled by ``normalize``: to a sum of one, or as they are (``none``)."""
+
+    kind: ClassVar[str] = "weights"
+    normalize: Normalisation = "sum_to_one"
+
+    def weights(self, costs: Sequence[float], progress: Progress) -> Sequence[float]:
+        """The weights of the L predictions, first to last, as an epoch begins. ``costs`` [L] are relative to the whole
+        network's, above 0 to 1."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Part):
+    """How the weights of a step's losses come from the base weights B, and what is learned from the step."""
+
+    kind: ClassVar[str] = "strategy"
+    noise: ClassVar[bool] = False
+    """Whether ``weights`` wants L draws from N(0, 1) in each step."""
+
+    def start(self, base: Tensor, milestones: Sequence[int]) -> State:
+        """The state before the first step. ``milestones`` are the indices of the predictions at 1/4, 1/2, 3/4 and 1 of
+        the cost."""
+        return {}
+
+    def probabilities(self, state: State) -> Tensor | None:
+        """Those of the losses [L], of which one is drawn in each step; None where nothing is drawn."""
+        return None
+
+    def weights(self, state: State, base: Tensor, chosen: Tensor, noise: Tensor | None) -> Tensor:
+        """The weights of the step's losses [L]. ``chosen`` [L] is 1 at the loss that was drawn."""
+        return base
+
+    def update(self, state: State, step: Step) -> State:
+        """The tensors of the state that the step changes."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Part):
+    """What is differentiated in place of the plain cross-entropies, which are still reported and learned from."""
+
+    kind: ClassVar[str] = "objective"
+
+    def start(self, predictions: int) -> Mapping[str, Sequence[float] | float]:
+        """The state before the first step, as numbers."""
+        return {}
+
+    def losses(self, state: State, logits: Tensor, labels: Tensor) -> Tensor:
+        """logits [L,N,K], labels [N] -> [L]"""
+        raise NotImplementedError
+
+    def update(self, state: State, logits: Tensor, labels: Tensor) -> State:
+        """The tensors of the state that the step changes. ``logits`` are without a gradient."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers(Part):
+    """What each prediction answers with, from its logits and those before it."""
+
+    kind: ClassVar[str] = "answers"
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """[L,N,K] -> [L,N,K]; answer i from the first i predictions alone, as later ones are not there yet."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientFlow(Part):
+    """How much gradient comes back at each branch."""
+
+    kind: ClassVar[str] = "flow"
+
+    def factors(self, costs: Sequence[float]) -> Sequence[tuple[float, float]]:
+        """For each of the L predictions, the factors of the gradient that its head sends into the trunk, and of that
+        which the rest of the network sends back there. (1, 1) is usual; (1, 0) trains what is before it alone."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime(Part):
+    """What is trained, in which order: phases, each with the whole schedule and an optimiser of its own."""
+
+    kind: ClassVar[str] = "regime"
+
+    def count(self, predictions: int) -> int:
+        """How many phases there are."""
+        return 1
+
+    def phases(self, network: AnytimeResNet) -> Sequence[Phase]:
+        """As many as ``count`` says. ``network`` names the parameters of its units and heads."""
+        raise NotImplementedError
+
+
+BASES: dict[str, type[Part]] = {
+    base.kind: base for base in (Weighting, Strategy, Objective, Answers, GradientFlow, Regime)
+}
+OURS: dict[str, Mapping[str, Any]] = {"strategy": STRATEGIES, "regime": REGIMES}
+
+
+class ExtensionError(ValueError):
+    """Something is wrong with an extension: what, and what is allowed."""
+
+
+def register(name: str) -> Callable[[type[P]], type[P]]:
+    """Makes a part known by ``name``. Raises ExtensionError for what no sweep could use."""
+
+    def add(part: type[P]) -> type[P]:
+        kind = _kind_of(part)
+        taken = name in OURS.get(kind, {})
+        _refuse(name, part, f"{kind} {name} is one of ours; give it another name" if taken else None)
+        part.name = name
+        part.source = _source_of(part)
+        KINDS[kind][name] = part
+        return part
+
+    return add
+
+
+def _kind_of(part: type[Part]) -> str:
+    bases = [kind for kind, base in BASES.items() if isinstance(part, type) and issubclass(part, base)]
+    if len(bases) != 1:
+        allowed = ", ".join(base.__name__ for base in BASES.values())
+        raise ExtensionError(f"{getattr(part, '__name__', part)} must be a class below one of {allowed}")
+    return bases[0]
+
+
+def _refuse(name: str, part: Any, taken: str | None) -> None:
+    params = getattr(part, "__dataclass_params__", None)
+    sound = is_dataclass(part) and "__dataclass_fields__" in vars(part) and params is not None and params.frozen
+    faults = [
+        taken,
+        None if sound else f"{part.__name__} must be a @dataclass(frozen=True, kw_only=True), below @register",
+        *(f"{part.__name__} has a field {name}, which is reserved" for name in RESERVED if name in _fields(part)),
+        None if name.isidentifier() else f"{name!r} must be a name such as my_method",
+    ]
+    if present := [fault for fault in faults if fault]:
+        raise ExtensionError("; ".join(present))
+
+
+def _fields(part: Any) -> set[str]:
+    return {field.name for field in fields(part)} if is_dataclass(part) else set()
+
+
+def _source_of(part: type[Part]) -> str:
+    """What its module was imported as; a class made by hand, as in a test or a notebook, has none."""
+    return str(getattr(sys.modules.get(part.__module__), "__extension_source__", ""))
