@@ -447,6 +447,12 @@ def to_dict(config: TrialConfig) -> dict[str, Any]:
     return plain(config)
 
 
+def parts_of(config: TrialConfig) -> list[Part]:
+    """The parts of extensions that a trial uses."""
+    joint = (getattr(config.regime, kind, None) for kind in PARTS)
+    return [part for part in (config.regime, *joint) if isinstance(part, Part)]
+
+
 def plain(part: Any) -> dict[str, Any]:
     """A config, or a part of one, as JSON holds it."""
     return json.loads(json.dumps(_values(part)))  # type: ignore[no-any-return]
@@ -496,8 +502,8 @@ def _regime(values: Mapping[str, Any]) -> Regime | Part:
 def _part(kind: str, values: Mapping[str, Any]) -> Part:
     """Of an extension: itself, if that is here and as it was, else what stands for it."""
     own = {name: value for name, value in values.items() if name not in ("name", SOURCE)}
-    found = KINDS[kind].get(values["name"])
-    if found is None or found.source != values[SOURCE]:
+    named = (part for part in KINDS[kind].values() if (part.name, part.source) == (values["name"], values[SOURCE]))
+    if (found := next(named, None)) is None:
         return Absent(kind, str(values["name"]), str(values[SOURCE]), json.dumps(values, sort_keys=True))
     return found(**{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -100,6 +101,25 @@ def form(formats: Sequence[str]) -> Decorator:
     )
 
 
+def _set_trust(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+    """Holds until the process ends, as what it lets in does."""
+    from orchestrator.sweepfile.trust import policy
+
+    policy.given |= given
+    policy.ask = _asked if sys.stdin.isatty() else None
+
+
+def _asked(what: str) -> bool:
+    return click.confirm(f"{what}. Go on, and trust it from now on?", err=True)
+
+
+trust = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_trust,
+    help="Trust the sweep file's command, webhook and extensions from now on: you have looked at them.",
+)
 debug = click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
 )
@@ -174,8 +194,8 @@ def together(*options: Decorator) -> Decorator:
 
 
 def with_places(*others: Decorator) -> Decorator:
-    """Adds ``--storage``, ``--debug`` and the ``others``, which are ``tracking_uri`` and ``data_root`` or one of them.
-    The command gets them all as one ``places``."""
+    """Adds ``--storage``, ``--trust``, ``--debug`` and the ``others``, which are ``tracking_uri`` and ``data_root`` or
+    one of them. The command gets the places among them as one ``places``."""
 
     def decorate(command: Command) -> Command:
         @wraps(command)
@@ -185,7 +205,7 @@ def with_places(*others: Decorator) -> Decorator:
             places = Places(storage=storage, given_data_root=data_root, given_tracking_uri=tracking_uri)
             return command(places=places, **rest)
 
-        return together(storage, debug, *others)(with_one)
+        return together(storage, trust, debug, *others)(with_one)
 
     return decorate
 

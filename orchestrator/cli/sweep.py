@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +28,6 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
             raise UsageError(f"--notify: {error}") from error
 
 
-def _asked(what: str) -> bool:
-    return click.confirm(f"{what}. Go on, and trust it from now on?", err=True)
-
-
 @click.command()
 @options.on_a_sweep(options.tracking_uri, options.data_root)
 @options.on_a_cluster
@@ -44,11 +39,6 @@ def _asked(what: str) -> bool:
     callback=_checked_notify,
     help="Webhook (http...) or command to tell when it ends, or a method stops; instead of the sweep's.",
 )
-@click.option(
-    "--trust",
-    is_flag=True,
-    help="Let the sweep file run its command and post to its webhook, now and from now on: you have looked at it.",
-)
 @options.md5
 def sweep(
     sweep_file: Path,
@@ -59,7 +49,6 @@ def sweep(
     slots: int | None,
     retry_failed: bool,
     notify: Notify | None,
-    trust: bool,
     check_md5: bool,
 ) -> None:
     """Run what is left of a sweep, then show its tables.
@@ -72,14 +61,14 @@ def sweep(
     from orchestrator.execution import driver
     from orchestrator.report import render
     from orchestrator.report.status import read_tables
-    from orchestrator.sweepfile import trust as trusting
+    from orchestrator.sweepfile import trust
     from orchestrator.sweepfile.load import load
 
     options.check_slots(slots, address)
     grid = load(sweep_file)
     print_notes(grid)
     if not notify:  # the user's own replaces the file's
-        trusting.check(grid, given=trust, ask=_asked if sys.stdin.isatty() else None)
+        trust.check(grid)
     settings = driver.SweepSettings(
         storage=places.storage,
         data_root=places.data_root,

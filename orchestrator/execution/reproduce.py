@@ -15,6 +15,7 @@ from orchestrator.analysis.trace import RerunComparison, TrainingRecord, compare
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.worker import Outcome, WorkerContext, run_trial
+from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord
@@ -24,10 +25,11 @@ from orchestrator.text import counted
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReproduceSettings:
-    """Where the data sets are, and whether their files' md5 sums are compared."""
+    """Where the data sets are, whether their files' md5 sums are compared, and the extensions of the sweep."""
 
     data_root: Path
     check_md5: bool = True
+    extensions: tuple[Extension, ...] = ()
 
 
 def reproduce(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: Console) -> RerunComparison:
@@ -79,6 +81,7 @@ def _train(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: C
         data_root=settings.data_root.absolute(),
         check_md5=settings.check_md5,
         code_version=code_version(),
+        extensions=settings.extensions,
     )
     with Progress(plan.make([trial], ledger).entries, 0, console) as progress:
         progress.started(trial.id)

@@ -35,7 +35,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import ClusterError
 from orchestrator.execution.heartbeat import Beat, StallDetector, created, end_process
-from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
+from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial, unfit
 from orchestrator.ledger.ledger import Attempt
 from orchestrator.sweep.retries import FailureKind, Holds
 from orchestrator.sweep.trial import Resources, Trial, TrialState
@@ -289,6 +289,8 @@ def _run(config: dict[str, str], board: _Board, where: WorkerContext, interval: 
     """What Tune calls on a worker."""
     if _spoilt.is_set():
         raise RuntimeError(SPOILT)  # Tune starts the trial again, in a new process
+    if outcome := unfit(where):
+        return {"outcome": outcome}
     trial = _trials(board)[_Name.of(config).trial_id]
     with _RayLink(board, interval) as line:
         outcome = run_trial(trial, where, lambda epochs: tune.report({"epochs": epochs}), line)

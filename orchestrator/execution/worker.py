@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from anytime_core.config import to_dict
+from anytime_core.config import parts_of, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.data.dataset import Images
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
-from orchestrator.errors import OrchestratorError, StorageError
+from orchestrator.errors import OrchestratorError, StorageError, UsageError
+from orchestrator.extensions import importing
+from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
 from orchestrator.ledger.storage import Location, reason
 from orchestrator.sweep.retries import FailureKind, classify, signature, without_numbers
@@ -53,6 +55,7 @@ class WorkerContext:
     driver: str = ""
     """The id of the driver that has trials of the sweep run."""
     checkpoint_share: float = 1.0
+    extensions: tuple[Extension, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,18 @@ class _StoppedError(Exception):
     """The trial is to stop here; its state is saved."""
 
 
+def unfit(where: WorkerContext) -> Outcome | None:
+    """Makes the extensions of the sweep known to this process, before its first trial is unpickled. Returns why it
+    cannot train: it lacks one, has another, or runs other code than the driver."""
+    try:
+        importing.activate(where.extensions)
+    except UsageError as error:
+        fault: str | None = f"{socket.gethostname()}: {error}"
+    else:
+        fault = _other_code(where)
+    return Outcome(TrialState.FAILED, fault, FailureKind.INPUT, signature=without_numbers(fault)) if fault else None
+
+
 def run_trial(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink | None = None) -> Outcome:
     """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
     the checkpoint come together."""
@@ -120,8 +135,8 @@ def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverL
             return Outcome(record.state)
         if line.held(trial):
             return Outcome(TrialState.PENDING)
-        if other := _other_code(where):
-            return Outcome(TrialState.FAILED, other, FailureKind.INPUT, signature=without_numbers(other))
+        if outcome := unfit(where):
+            return outcome
         attempt = ledger.begin(trial, where.sweep, _device(trial), where.driver)
     except ElsewhereError as error:
         return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
@@ -302,6 +317,17 @@ class _Epochs:
         self._written = time.monotonic()
 
 
+def _extensions(trial: Trial, where: WorkerContext) -> dict[str, str]:
+    """Those that the trial uses, with their sources and the versions of what they import of others."""
+    used = {part.source for part in parts_of(trial.config)}
+    words = []
+    for extension in where.extensions:
+        if extension.source in used:
+            others = ", ".join(f"{name} {version}" for name, version in extension.versions.items())
+            words.append(f"{extension.given} {extension.source}" + (f" ({others})" if others else ""))
+    return {"extensions": "; ".join(words)} if words else {}
+
+
 def _record(
     trial: Trial, where: WorkerContext, attempt: Attempt, result: TrialResult, hashes: dict[str, str]
 ) -> TrialRecord:
@@ -313,6 +339,7 @@ def _record(
         provenance={
             "code_version": where.code_version,
             "sources": sources(),
+            **_extensions(trial, where),
             **hashes,
             "host": attempt.host,
             "threads": trial.resources.cpus,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.report import Report
 from orchestrator.sweep.retries import Retries
@@ -24,6 +25,7 @@ class Sweep:
     report: Report
     retries: Retries = field(default_factory=Retries)
     notify: Notify = field(default_factory=Notify)
+    extensions: tuple[Extension, ...] = ()
 
     @property
     def validated(self) -> frozenset[str]:

@@ -8,12 +8,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from anytime_core.config import DataConfig, NetworkConfig, Opt, Regime, TrialConfig, WeightingConfig
+from anytime_core.config import DataConfig, NetworkConfig, Opt, Part, Regime, TrialConfig, WeightingConfig
+from anytime_core.cost import prediction_costs
 from anytime_core.data.catalog import DATASETS
-from anytime_core.training.weighting import loss_weights
+from anytime_core.extend import Progress
+from anytime_core.training.weighting import base_weights
+from orchestrator.errors import UsageError
+from orchestrator.extensions import finding, importing
+from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
-from orchestrator.sweepfile import schema
+from orchestrator.sweepfile import schema, trust
 from orchestrator.sweepfile.document import Document, Fault, read
 from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 
@@ -21,6 +26,7 @@ from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
     document = read(path)
+    extensions = extended(document)
     faults = schema.faults(document)
     if isinstance(document.content, dict):
         faults += _contradictions(document)
@@ -41,7 +47,30 @@ def load(path: Path) -> Sweep:
         report=file.report,
         retries=file.retries,
         notify=file.notify,
+        extensions=extensions,
     )
+
+
+def extended(document: Document) -> tuple[Extension, ...]:
+    """Makes the extensions known that the file names, and no others. Raises SweepError for those that are not there or
+    cannot be imported, UsageError for those that the user has not trusted yet."""
+    content = document.content if isinstance(document.content, dict) else {}
+    named = content.get("extensions")
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    faults, found = [], []
+    for index, name in enumerate(names):
+        try:
+            found.append(finding.find(name, document.path.parent))
+        except UsageError as error:
+            faults.append(document.fault(("extensions", index), str(error)))
+    document.refuse(faults)
+    trust.check_extensions(document.path, found)
+    try:
+        if importing.activate(found):
+            schema.rebuild()
+    except UsageError as error:
+        document.refuse([document.fault(("extensions",), str(error))])
+    return tuple(found)
 
 
 def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
@@ -53,7 +82,7 @@ def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
             yield cell_of(name, network, config), config
 
 
-def _built(network: NetworkConfig, regime: Regime) -> NetworkConfig:
+def _built(network: NetworkConfig, regime: Regime | Part) -> NetworkConfig:
     """An optimum has one prediction whatever the period: written as 1, sweeps that differ in it share the trial."""
     return replace(network, period=1) if isinstance(regime, Opt) else network
 
@@ -88,15 +117,16 @@ def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> I
     """Weights that some network cannot have, such as opt(9) where there are 6 predictions."""
     common = sound_section(document, "weights")
     methods = {name: method for name, method in sound_items(document, "methods").items() if method.regime == "joint"}
-    used: dict[tuple[str, ...], WeightingConfig] = {
+    used: dict[tuple[str, ...], WeightingConfig | Part] = {
         (("methods", str(name), "weights") if method.weights else ("weights",)): weights
         for name, method in methods.items()
         if (weights := method.weights or common)
     }
     for (key, weights), network in product(used.items(), networks):
         try:
-            loss_weights(weights.name, len(network.predicting_units))
-        except ValueError as error:
+            costs = prediction_costs(network.n, network.c, network.period)
+            base_weights(weights, costs, Progress(epoch=1, fraction=0.0))
+        except Exception as error:  # an extension may raise anything
             yield document.fault(key, f"network ({network.n},{network.c}): {error}")
 
 

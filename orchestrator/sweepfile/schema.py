@@ -22,15 +22,19 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     Tag,
     TypeAdapter,
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import CoreSchema, ErrorDetails
 
 from anytime_core.config import (
+    KINDS,
     MILESTONES,
+    OPTIONAL,
+    PARTS,
     REGIMES,
     STRATEGIES,
     Ann,
@@ -40,6 +44,7 @@ from anytime_core.config import (
     NetworkConfig,
     NoGrad,
     Opt,
+    Part,
     Regime,
     Strategy,
     TrainingConfig,
@@ -57,7 +62,9 @@ from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
+from orchestrator.sweepfile import parts
 from orchestrator.sweepfile.document import Document, Fault, Key
+from orchestrator.sweepfile.parts import OneOf, named
 
 T = TypeVar("T")
 
@@ -67,14 +74,9 @@ LONGEST_FRACTION = 24
 LONGEST_GIVEN = 80
 
 
-def _named(value: Any) -> Any:
-    """``aann`` is short for ``{name: aann}``."""
-    return {"name": value} if isinstance(value, str) else value
-
-
 def _dataset(value: Any) -> Any:
     """Fills in the augmentation that is usual for the data set (section 4.1)."""
-    value = _named(value)
+    value = named(value)
     if not isinstance(value, dict) or not isinstance(name := value.get("name"), str):
         return value
     if (spec := DATASETS.get(name)) is None:
@@ -108,9 +110,16 @@ def _countable(training: TrainingConfig) -> TrainingConfig:
     return training
 
 
+def _weights(value: Any) -> Any:
+    """``{values: [1, 2]}`` is short for ``{name: values, values: [1, 2]}``."""
+    value = named(value)
+    return {"name": "values", **value} if isinstance(value, dict) and "values" in value else value
+
+
 def _known_weights(weights: WeightingConfig) -> WeightingConfig:
-    if not is_known(weights.name):
-        raise ValueError(f"no weights are named {_given(weights.name)}; allowed: {', '.join(WEIGHTINGS)}, opt(k)")
+    if not weights.values and not is_known(weights.name):
+        allowed = ", ".join([*WEIGHTINGS, "opt(k)", *KINDS["weights"]])
+        raise ValueError(f"no weights are named {_given(weights.name)}; allowed: {allowed}")
     return weights
 
 
@@ -159,11 +168,16 @@ def _regime(value: Any) -> str:
 Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_images)]
 Network = Annotated[NetworkConfig, AfterValidator(_feasible)]
 Training = Annotated[TrainingConfig, AfterValidator(_countable)]
-Weights = Annotated[WeightingConfig, BeforeValidator(_named), AfterValidator(_known_weights)]
+OurWeights = Annotated[WeightingConfig, BeforeValidator(_weights), AfterValidator(_known_weights)]
 if TYPE_CHECKING:
-    AnyStrategy = Strategy
+    AnyStrategy = Strategy | Part
+    Weights = WeightingConfig | Part
+    Objective = Part
+    Answers = Part
+    Flow = Part
 else:
-    AnyStrategy = Annotated[reduce(or_, STRATEGIES.values()), Field(discriminator="name"), BeforeValidator(_named)]
+    AnyStrategy, Weights = Annotated[Any, OneOf("strategy", STRATEGIES)], Annotated[Any, parts.Weights(OurWeights)]
+    Objective, Answers, Flow = (Annotated[Any, OneOf(kind, {})] for kind in OPTIONAL)
 CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -185,27 +199,37 @@ class Method(BaseModel):
         """The methods that this entry stands for, by name: itself, unless it has a grid."""
         return {name: self}
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
         """What is trained on a network, a trial each; ``weights`` are the sweep's."""
         raise NotImplementedError
 
 
 class JointMethod(Method):
     """All predictions are trained together; ``weights`` default to the sweep's. ``grid`` gives lists of values to
-    parameters of the strategy: each combination of them is a method."""
+    parameters of the strategy, or of another part that is an extension's: each combination of them is a method."""
 
     regime: Literal["joint"] = "joint"
     strategy: AnyStrategy = Ann()
     weights: Weights | None = None
+    objective: Objective | None = None
+    answers: Answers | None = None
+    flow: Flow | None = None
     grid: dict[str, Annotated[list[float], Field(min_length=1)]] = Field(default_factory=dict)
 
+    def _gridded(self) -> dict[str, str]:
+        """Which part each parameter belongs to that a grid may vary."""
+        given: dict[str, Any] = {"strategy": self.strategy}
+        given |= {kind: part for kind in PARTS if isinstance(part := getattr(self, kind), Part)}
+        owners = [(field.name, kind) for kind, part in given.items() for field in fields(part) if field.name != "name"]
+        names = [name for name, _ in owners]
+        return {name if names.count(name) == 1 else f"{kind}.{name}": kind for name, kind in owners}
+
     @model_validator(mode="after")
-    def _grid_is_of_the_strategy(self) -> JointMethod:
-        allowed = [field.name for field in fields(self.strategy) if field.name != "name"]
+    def _grid_is_of_a_part(self) -> JointMethod:
+        allowed = self._gridded()
         if unknown := [name for name in self.grid if name not in allowed]:
-            raise ValueError(
-                f"grid: {self.strategy.name} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}"
-            )
+            of = self.strategy.name if set(allowed.values()) <= {"strategy"} else "the method"
+            raise ValueError(f"grid: {of} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
         if repeated := [name for name, values in self.grid.items() if len(set(values)) < len(values)]:
             raise ValueError(f"grid: {', '.join(repeated)} holds one value twice")
         self.variants("")  # raises for values that the strategy refuses
@@ -219,11 +243,21 @@ class JointMethod(Method):
             numbers = (int(value) if value.is_integer() else value for value in point)
             values: dict[str, Any] = dict(zip(self.grid, numbers, strict=True))
             suffix = "".join(f" {parameter}={_exact(value)}" for parameter, value in values.items())
-            variants[name + suffix] = self.model_copy(update={"strategy": replace(self.strategy, **values), "grid": {}})
+            variants[name + suffix] = self.model_copy(update=self._at(values) | {"grid": {}})
         return variants
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
-        return [Joint(weights=self.weights or weights, strategy=self.strategy)]
+    def _at(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The parts at a point of the grid."""
+        owners, changed = self._gridded(), dict[str, Any]()
+        for parameter, value in point.items():
+            kind = owners[parameter]
+            part = changed.get(kind, getattr(self, kind))
+            changed[kind] = replace(part, **{parameter.rpartition(".")[2]: value})
+        return changed
+
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
+        others = {kind: getattr(self, kind) for kind in OPTIONAL}
+        return [Joint(weights=self.weights or weights, strategy=self.strategy, **others)]
 
 
 class OptMethod(Method):
@@ -232,7 +266,7 @@ class OptMethod(Method):
     regime: Literal["opt"]
     at: Annotated[AtLeastOneFraction | None, BeforeValidator(_depths)] = list(MILESTONES)
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
         if self.at is None:
             return [Opt(unit=unit) for unit in network.predicting_units]
         units = sorted({max(opt_unit(network.n, fraction), 1) for fraction in self.at})
@@ -244,7 +278,7 @@ class MidfeatMethod(Method):
 
     regime: Literal["midfeat"]
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
         return [Midfeat()]
 
 
@@ -254,7 +288,7 @@ class NoGradMethod(Method):
     regime: Literal["no_grad"]
     variant: Literal["stages", "stop_gradient"] = "stages"
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig) -> list[Regime]:
+    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
         return [NoGrad(variant=self.variant)]
 
 
@@ -267,11 +301,22 @@ METHODS: dict[str, type[Method]] = {
 """What a sweep file may say of each regime of the trainer's."""
 refuse_gaps("schema.METHODS", METHODS, REGIMES)
 
+
+def methods() -> dict[str, type[Method]]:
+    """By their regimes, those of active extensions too."""
+    return METHODS | parts.regime_methods(Method)
+
+
+class _AnyMethod:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        tagged: Any = (Annotated[kind, Tag(name)] for name, kind in methods().items())
+        return handler.generate_schema(Annotated[reduce(or_, tagged), Discriminator(_regime)])
+
+
 if TYPE_CHECKING:
     AnyMethod = Method
 else:
-    _tagged = (Annotated[kind, Tag(name)] for name, kind in METHODS.items())
-    AnyMethod = Annotated[reduce(or_, _tagged), Discriminator(_regime)]
+    AnyMethod = Annotated[Any, _AnyMethod()]
 
 
 class CheckedReport(sweep.Report):
@@ -287,6 +332,7 @@ class SweepFile(BaseModel):
 
     name: Name
     description: str = ""
+    extensions: Annotated[list[str], AfterValidator(_distinct)] = Field(default=[])
     networks: list[Network] = Field(min_length=1)
     datasets: list[Dataset] = Field(min_length=1)
     methods: dict[Name, AnyMethod] = Field(min_length=1)
@@ -302,6 +348,12 @@ class SweepFile(BaseModel):
     def expanded_methods(self) -> dict[str, Method]:
         """The methods, grids worked out."""
         return expanded(self.methods)
+
+
+def rebuild() -> None:
+    """Looks at the registries again: to be called where other extensions are active than before."""
+    for model in (JointMethod, SweepFile):
+        model.model_rebuild(force=True)
 
 
 def expanded(methods: Mapping[str, Method]) -> dict[str, Method]:
@@ -339,7 +391,7 @@ def sound_section(document: Document, section: str) -> Any:
 
 def _sound(section: str, value: Any) -> Any:
     with suppress(ValidationError):
-        return TypeAdapter(PARTS[section]).validate_python(value, extra="ignore")
+        return TypeAdapter(READ[section]).validate_python(value, extra="ignore")
 
 
 def _pydantic_faults(document: Document) -> Iterator[Fault]:
@@ -398,7 +450,8 @@ def _fault(document: Document, details: ErrorDetails) -> Fault:
             kind = "regime" if "regime" in context["discriminator"] else key[-1]
             message = f"no {kind} is named {_given(context['tag'])}; allowed: {context['expected_tags']}"
         case "union_tag_not_found":
-            message = f"given {given}; must have a {context['discriminator']}"
+            needed = "have a 'name'" if isinstance(details["input"], dict) else "be a mapping"
+            message = f"given {given}; must {needed}"
         case "string_pattern_mismatch":
             message = f"given {given}; must be letters, digits, '.', '_' and '-', a letter or digit first"
         case "dict_type" | "model_type" | "model_attributes_type" | "dataclass_type":
@@ -439,16 +492,22 @@ def _allowed_keys(location: Sequence[str | int]) -> list[str]:
 def _kind(location: Sequence[str | int]) -> type[Any]:
     """What the mapping at pydantic's ``location`` is read into."""
     match list(location):
-        case ["methods", _, "joint", "strategy", name]:
-            return STRATEGIES[str(name)]
-        case ["methods", _, "joint", "weights"]:
-            return WeightingConfig
+        case ["methods", _, "joint", kind, *name] if kind in PARTS:
+            return _part(str(kind), str(name[0]) if name else "")
+        case ["weights", *name]:
+            return _part("weights", str(name[0]) if name else "")
         case ["methods", _, regime]:
-            return METHODS[str(regime)]
+            return methods()[str(regime)]
         case [section, *_]:
             return SECTIONS[str(section)]
         case _:
             return SweepFile
+
+
+def _part(kind: str, name: str) -> type[Any]:
+    ours: type[Any] = WeightingConfig if kind == "weights" else STRATEGIES.get(name, Ann)
+    added: Mapping[str, type[Any]] = KINDS[kind]
+    return added.get(name, ours)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -462,7 +521,7 @@ SECTIONS: dict[str, type[Any]] = {
     "report": CheckedReport,
 }
 
-PARTS: dict[str, Any] = {
+READ: dict[str, Any] = {
     "networks": Network,
     "datasets": Dataset,
     "methods": AnyMethod,

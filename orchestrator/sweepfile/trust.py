@@ -13,14 +13,29 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
 
+FOLDERS = "ORCHESTRATE_TRUST"
+"""A variable with folders whose sweep files and extensions are trusted, apart by ``:``."""
 Ask = Callable[[str], bool]
 """Puts a question to the user, who answers yes or no."""
+
+
+@dataclass(slots=True)
+class Policy:
+    """What this process does about what is new: takes it as ``given``, or has somebody to ``ask``, or refuses it."""
+
+    given: bool = False
+    ask: Ask | None = None
+
+
+policy = Policy()
 
 
 def actions(sweep: Sweep) -> tuple[str, ...]:
@@ -30,19 +45,38 @@ def actions(sweep: Sweep) -> tuple[str, ...]:
     return (*commands, *([f"post to {notify.webhook}"] if notify.webhook else []))
 
 
-def check(sweep: Sweep, *, given: bool, ask: Ask | None) -> None:
-    """Raises UsageError for a file whose actions are new here, unless trust is ``given`` or the user answers yes to
-    ``ask``, which is None where nobody is there to answer. Either is remembered."""
-    wanted = actions(sweep)
-    if not wanted or (mark := _mark(sweep, wanted)) in _trusted():
+def check(sweep: Sweep) -> None:
+    """Raises UsageError for a file whose actions are new here, unless the ``policy`` of this process takes them. A yes
+    is remembered."""
+    if wanted := actions(sweep):
+        would = f"{sweep.path} would {' and '.join(wanted)} when the sweep ends or a method stops; that is new here"
+        _check(sweep.path, _mark(sweep, wanted), would, "or give --notify to tell somebody else")
+
+
+def check_extensions(path: Path, extensions: Sequence[Extension]) -> None:
+    """The same of extensions that lie beside a file. One that is installed was chosen by whoever installed it."""
+    for extension in extensions:
+        if extension.shipped:
+            content = {name: module.text for name, module in extension.modules.items()}
+            mark = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            files = ", ".join(module.file for module in extension.modules.values())
+            way_out = f"or set {FOLDERS} to folders whose files you trust"
+            _check(path, mark, f"{path} would import {files}, which is new here", way_out)
+
+
+def _check(path: Path, mark: str, would: str, way_out: str) -> None:
+    if mark in _trusted() or _in_trusted_folder(path):
         return
-    would = f"{sweep.path} would {' and '.join(wanted)} when the sweep ends or a method stops; that is new here"
-    if not given and not (ask and ask(would)):
-        raise UsageError(
-            f"{would}. Nothing was run. Look at the file; if you trust it, give --trust once, "
-            "or give --notify to tell somebody else"
-        )
-    _remember(mark, sweep.path)
+    if not policy.given and not (policy.ask and policy.ask(would)):
+        raise UsageError(f"{would}. Nothing was run. Look at the file; if you trust it, give --trust once, {way_out}")
+    _remember(mark, path)
+
+
+def _in_trusted_folder(path: Path) -> bool:
+    folders = [
+        Path(folder).expanduser().resolve() for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder
+    ]
+    return any(folder in path.resolve().parents for folder in folders)
 
 
 def _mark(sweep: Sweep, wanted: Sequence[str]) -> str:

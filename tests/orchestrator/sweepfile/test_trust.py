@@ -32,14 +32,22 @@ def loaded(load_text: Load) -> Load:
     return lambda notify: load_text(f"{REST}notify: {notify}\n")
 
 
+def checked(sweep: Sweep, *, given: bool = False, ask: trust.Ask | None = None) -> None:
+    trust.policy.given, trust.policy.ask = given, ask
+    try:
+        trust.check(sweep)
+    finally:
+        trust.policy.given, trust.policy.ask = False, None
+
+
 def refused(sweep: Sweep, ask: trust.Ask | None = None) -> str:
     with pytest.raises(UsageError) as error:
-        trust.check(sweep, given=False, ask=ask)
+        checked(sweep, ask=ask)
     return str(error.value)
 
 
 def test_a_file_that_only_trains_needs_no_trust(load_text: Load) -> None:
-    trust.check(load_text(REST), given=False, ask=None)
+    checked(load_text(REST))
 
 
 def test_what_a_file_would_do_is_said_and_nothing_goes_on_without_a_yes(loaded: Load) -> None:
@@ -55,9 +63,9 @@ def test_what_a_file_would_do_is_said_and_nothing_goes_on_without_a_yes(loaded: 
 def test_a_yes_is_remembered_for_the_same_content_by_any_name(
     loaded: Load, load_text: Load, home: Path, given: bool, ask: trust.Ask | None
 ) -> None:
-    trust.check(loaded("{command: [mail-me]}"), given=given, ask=ask)
-    trust.check(loaded("{command: [mail-me]}"), given=False, ask=None)
-    trust.check(load_text(f"{REST}seeds: [1, 2]\nnotify: {{command: [mail-me]}}\n"), given=False, ask=None)
+    checked(loaded("{command: [mail-me]}"), given=given, ask=ask)
+    checked(loaded("{command: [mail-me]}"))
+    checked(load_text(f"{REST}seeds: [1, 2]\nnotify: {{command: [mail-me]}}\n"))
     refused(loaded("{command: [mail-me, now]}"))
     refused(loaded("{command: [mail-me], webhook: $HOOK}"))
     (kept,) = home.rglob("trusted")
@@ -69,8 +77,8 @@ def test_a_yes_is_remembered_for_the_same_content_by_any_name(
 def test_a_script_that_has_changed_is_new(loaded: Load, home: Path) -> None:
     for command in ("[sh, script.sh]", "[./script.sh]"):
         (home / "script.sh").write_text("echo done")
-        trust.check(loaded(f"{{command: {command}}}"), given=True, ask=None)
-        trust.check(loaded(f"{{command: {command}}}"), given=False, ask=None)
+        checked(loaded(f"{{command: {command}}}"), given=True)
+        checked(loaded(f"{{command: {command}}}"))
         (home / "script.sh").write_text("rm -r ~")
         refused(loaded(f"{{command: {command}}}"))
 

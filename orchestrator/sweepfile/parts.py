@@ -1,0 +1,106 @@
+"""What a sweep file may say of a part of a method: one of ours, or one that an active extension adds.
+
+Pydantic builds its schemas once; what is here looks at the registries whenever they are built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
+from pydantic_core import CoreSchema
+
+from anytime_core.config import KINDS, NetworkConfig, Part, Regime, WeightingConfig
+
+OURS = "ours"
+"""The tag of what is no extension's."""
+
+
+def named(value: Any) -> Any:
+    """``aann`` is short for ``{name: aann}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class OneOf:
+    """A part of one kind by its ``name``: one of ours, each of a type of its own, or an extension's. As metadata of
+    ``Annotated[Any, ...]``."""
+
+    def __init__(self, kind: str, ours: Mapping[str, Any]) -> None:
+        self.kind, self.ours = kind, ours
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        types = {**self.ours, **{name: _without_name(part) for name, part in KINDS[self.kind].items()}}
+        if not types:
+            return handler.generate_schema(Annotated[Any, BeforeValidator(_refused(self.kind))])
+        tagged = [Annotated[kind, Tag(name)] for name, kind in types.items()]
+        if len(tagged) == 1:  # pydantic takes no union of one
+            tagged.append(Annotated[None, Tag("")])
+        return handler.generate_schema(
+            Annotated[reduce(or_, tagged), Discriminator(self._name), BeforeValidator(named)]
+        )
+
+    def _name(self, value: Any) -> str | None:
+        if isinstance(value, Part):
+            return next(name for name, part in KINDS[self.kind].items() if part is type(value))
+        return str(value["name"]) if isinstance(value, dict) and "name" in value else getattr(value, "name", None)
+
+
+class Weights:
+    """Weights by their name, which of ours all have one type."""
+
+    def __init__(self, ours: Any) -> None:
+        self.ours = ours
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if not KINDS["weights"]:
+            return handler.generate_schema(self.ours)
+        tagged = [Annotated[_without_name(part), Tag(name)] for name, part in KINDS["weights"].items()]
+        union = reduce(or_, [*tagged, Annotated[self.ours, Tag(OURS)]])
+        return handler.generate_schema(Annotated[union, Discriminator(self._name), BeforeValidator(named)])
+
+    def _name(self, value: Any) -> str:
+        if isinstance(value, Part):
+            return next(name for name, part in KINDS["weights"].items() if part is type(value))
+        name = value.get("name") if isinstance(value, dict) else None
+        return str(name) if name in KINDS["weights"] else OURS
+
+
+def _without_name(part: type[Part]) -> Any:
+    """A part is told by its name, and has no field for it."""
+
+    def strip(value: Any) -> Any:
+        return {key: item for key, item in value.items() if key != "name"} if isinstance(value, dict) else value
+
+    return Annotated[part, BeforeValidator(strip)]
+
+
+def _refused(kind: str) -> Callable[[Any], Any]:
+    def refuse(value: Any) -> Any:
+        raise ValueError(f"there is no {kind} of ours; name an extension that has one, under extensions")
+
+    return refuse
+
+
+def regime_methods(base: type[Any]) -> dict[str, type[Any]]:
+    """What a sweep file may say of each regime that an extension adds: the fields of the regime, beside its name."""
+    return {name: _method(name, part, base) for name, part in KINDS["regime"].items()}
+
+
+def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
+    hints = get_type_hints(part, include_extras=True)
+    own: dict[str, Any] = {
+        field.name: (hints[field.name], ... if field.default is MISSING else field.default)
+        for field in fields(part)  # type: ignore[arg-type]
+    }
+
+    def regimes(self: Any, network: NetworkConfig, weights: WeightingConfig) -> list[Regime | Part]:
+        return [part(**{key: getattr(self, key) for key in own if key != "regime"})]
+
+    own["regime"] = (Literal[name], ...)
+    made = create_model(part.__name__, __base__=base, **own)
+    made.regimes = regimes
+    return made
