@@ -296,10 +296,14 @@ class ExponentialSequence:
         index = 0
         for number, member in enumerate(self._members):
             x = Normalisation(member.network.mean, member.network.std)(pixels)
+            so_far: list[Tensor] = []
             for stage in member.stages:
                 if limits.reached():
                     return
                 x, logits = stage.run(x)
+                if logits is not None and member.network.answers:
+                    so_far.append(logits)
+                    logits = member.network.answers.answers(torch.stack(so_far))[-1]
                 if x.is_cuda:  # which only takes note of what is asked
                     torch.cuda.current_stream(x.device).synchronize()
                 if logits is not None and stage.unit > member.after:

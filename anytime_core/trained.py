@@ -11,6 +11,7 @@ from anytime_core.config import TrialConfig, from_dict
 from anytime_core.data.catalog import dataset_of
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import CheckpointError, DataError
+from anytime_core.extend import Answers
 from anytime_core.files import folder_at
 from anytime_core.inputs import ImageSpec
 from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
@@ -28,10 +29,17 @@ class TrainedNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: AnytimeResNet, normalise: Normalisation, spec: ImageSpec | None = None) -> None:
-        """Without a ``spec``, it knows only the number of channels."""
+    def __init__(
+        self,
+        network: AnytimeResNet,
+        normalise: Normalisation,
+        spec: ImageSpec | None = None,
+        answers: Answers | None = None,
+    ) -> None:
+        """Without a ``spec``, it knows only the number of channels. ``answers`` are an extension's."""
         super().__init__()
         self.network = network
+        self.answers = answers
         self.spec = spec or ImageSpec(network.stem.in_channels)
         self.register_buffer("mean", normalise.mean)
         self.register_buffer("std", normalise.std)
@@ -43,7 +51,7 @@ class TrainedNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Pixels [N,C,H,W] as the data set has them, such as bytes from 0 to 255 -> logits [L,N,K]"""
         logits: Tensor = self.network(Normalisation(self.mean, self.std)(images))
-        return logits
+        return self.answers.answers(logits) if self.answers else logits
 
 
 def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
@@ -58,7 +66,7 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
         network = build_network(config)
         network.load_state_dict(as_tensors(saved.below("network/")))
         normalise = Normalisation(**as_tensors(saved.below("normalisation/")))
-        trained = TrainedNetwork(network, normalise, dataset_of(config.data.name).spec).eval()
+        trained = TrainedNetwork(network, normalise, dataset_of(config.data.name).spec, _answers(config)).eval()
         state = _state(config, history)
     except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error
@@ -67,6 +75,17 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
             f"{folder} holds a trial that {state}; load_network(..., unfinished=True) takes it as it is"
         )
     return trained
+
+
+def _answers(config: TrialConfig) -> Answers | None:
+    """Raises CheckpointError for those of an extension that is not here: without it the network answers otherwise."""
+    answers = getattr(config.regime, "answers", None)
+    if answers is None or isinstance(answers, Answers):
+        return answers
+    raise CheckpointError(
+        f"the network answers by {answers}, which is not here or has changed; "
+        'orchestrator.extensions.use("FILE.py") makes the extension known'
+    )
 
 
 def _state(config: TrialConfig, history: list[EpochMetrics]) -> str:

@@ -64,7 +64,10 @@ def describe(trial: TrainedTrial) -> Description:
 
 
 def export(network: TrainedNetwork, description: Description, path: Path) -> None:
-    """Writes the file, whole. Raises UsageError where ``onnx`` is not installed."""
+    """Writes the file, whole. Raises UsageError where ``onnx`` is not installed, and for a network whose answers are an
+    extension's code."""
+    if network.answers:
+        raise UsageError(f"{description.label}: answers {network.answers.name} are code, which no ONNX file can hold")
     cut = stages(network.network)
     costs = dict(zip(network.predicting_units, AnytimePredictor(network).costs(description.size), strict=True))
     names = {stage.unit: f"stages/unit-{stage.unit:03d}.onnx" for stage in cut}
