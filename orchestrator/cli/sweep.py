@@ -110,16 +110,19 @@ def plan(
     With --address the cluster is asked what it has, and what it cannot hold is refused.
     """
     from orchestrator.cluster import capacity
-    from orchestrator.planning import estimate, packing
+    from orchestrator.planning import changes, estimate, packing
     from orchestrator.planning import plan as planning
     from orchestrator.report import render
     from orchestrator.sweepfile.load import load
+    from orchestrator.tracking import delivered
 
     options.check_slots(slots, address)
     grid, ledger = load(sweep_file), places.ledger
     print_notes(grid)
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
     entries = planning.with_running(entries, ledger)
+    if grid.extensions:
+        entries = changes.explained(entries, ledger, delivered.last_trials(ledger, grid.name), grid.extensions)
     trials = [entry.trial for entry in entries.to_run]
     nodes, speeds = capacity.machines_for(trials, address, slots), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)
