@@ -15,7 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
-from orchestrator.tracking.uris import ARTIFACTS, FOLDER
+from anytime_core.files import open_plain
+from orchestrator.tracking.uris import ARTIFACTS, FOLDER, database_file
 
 STALE = 3600.0
 """In seconds: a database that is still half made then has no maker any more."""
@@ -68,12 +69,37 @@ def share(database: Path) -> None:
     """Lets the group write a file of ours where it may write the folder: earlier versions let its owner alone."""
     with suppress(OSError):
         group = database.parent.stat().st_mode & (stat.S_IRGRP | stat.S_IWGRP)
-        if missing := group & ~database.stat().st_mode & ~_umask():
-            database.chmod(stat.S_IMODE(database.stat().st_mode) | missing)
+        opened = open_plain(*_below(database))
+        try:
+            if missing := group & ~os.fstat(opened).st_mode & ~_umask():
+                os.fchmod(opened, stat.S_IMODE(os.fstat(opened).st_mode) | missing)
+        finally:
+            os.close(opened)
+
+
+def _below(database: Path, name: str = "") -> tuple[Path, str]:
+    """The folder below which nobody follows links, and where the database, or a name beside it, is from there: the
+    storage folder. Who keeps a database elsewhere chose its place, links and all."""
+    own = database.absolute().parent
+    if own.name == FOLDER and (own.parent / "sweeps").is_dir():
+        return own.parent, f"{FOLDER}/{name or database.name}"
+    return own, name or database.resolve().name
+
+
+def refuse_links(uri: str, experiment: str, run_id: str, name: str) -> None:
+    """Raises UnfitFileError where a file of a run that is beside a database lies behind a link, which MLflow would
+    follow."""
+    if database := database_file(uri):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.close(open_plain(*_below(database, f"{ARTIFACTS}/{experiment}/{run_id}/artifacts/{name}")))
 
 
 def check_writable(database: Path) -> None:
-    """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less."""
+    """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less. Raises
+    UnfitFileError for a link in the storage folder."""
+    root, name = _below(database)
+    if root != database.absolute().parent:
+        os.close(open_plain(root, name))
     for path, what in ((database, "chmod g+w"), (database.parent, "chmod g+ws")):
         if not os.access(path, os.W_OK):
             status = path.stat()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from anytime_core.config import TrialConfig
 from anytime_core.data.catalog import DATASETS
+from anytime_core.files import plain_files
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger.ledger import Ledger
@@ -319,6 +320,7 @@ class Store:
     def _upload(self, run_id: str, path: Path, what: str, below: str | None = None) -> list[Refusal]:
         """What was refused of a file: nothing, or it all. Raises whatever passes in time."""
         try:
+            sqlite_file.refuse_links(self._uri, self.experiment, run_id, f"{below or '.'}/{path.name}")
             self._client.log_artifact(run_id, str(path), below)
             return []
         except Exception as error:  # whatever MLflow raises, or the client of a bucket
@@ -365,7 +367,7 @@ class Store:
     def _log_report(self, run_id: str, folder: Path) -> list[Refusal]:
         """File by file; once the place itself refuses one, the others are not tried."""
         refused: list[Refusal] = []
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in plain_files(folder):
             below = path.parent.relative_to(folder).as_posix()
             what = f"{path.relative_to(folder)} of the report"
             refused += self._upload(run_id, path, what, None if below == "." else below)
@@ -377,6 +379,7 @@ class Store:
         """Artifacts that are not in the folder, such as figures of an older report."""
         for path in list(self._artifacts(run.info.run_id)):
             if not (folder / path).exists():  # the client itself cannot delete
+                sqlite_file.refuse_links(self._uri, self.experiment, run.info.run_id, path)
                 _files_at(run.info.artifact_uri, self._uri).delete_artifacts(path)
 
     def _artifacts(self, run_id: str, below: str | None = None) -> Iterator[str]:

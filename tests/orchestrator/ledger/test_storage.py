@@ -135,7 +135,7 @@ def test_a_guard_forbids_a_write(storage) -> None:
     storage.write("file", b"old")
     with pytest.raises(SupersededError):
         storage.write("file", b"new", forbid)
-    assert storage.read("file") == b"old"
+    assert storage.read("file", 1 << 25) == b"old"
     assert storage.names() == ["file"]
 
 
@@ -151,7 +151,7 @@ def test_an_interrupted_write_leaves_no_half_of_a_file(bucket, monkeypatch) -> N
             storage.write("file", content)
     except KeyboardInterrupt:
         pass
-    assert storage.read("file") in (b"old", content)
+    assert storage.read("file", 1 << 25) in (b"old", content)
 
 
 # Where it is
