@@ -63,7 +63,7 @@ def write_atomically(path: Path, content: bytes, guard: Guard = nullcontext, *, 
     """
     root = below or path.parent
     if below:
-        below.mkdir(parents=True, exist_ok=True)
+        _make(below)
     with parent(root, str(path.relative_to(root)), make=True) as (folder, name):
         temporary = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
@@ -81,6 +81,11 @@ def write_atomically(path: Path, content: bytes, guard: Guard = nullcontext, *, 
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
         _sync(folder)
+
+
+def _make(root: Path) -> None:
+    with suppress(FileExistsError):  # who opens it says what else it is
+        root.mkdir(parents=True)
 
 
 def _sync(folder: int) -> None:
@@ -239,7 +244,7 @@ class LocalFolder:
     def open(self, name: str, flags: int) -> int:
         """As ``open_plain`` does; with ``os.O_CREAT`` the folder itself is made, too."""
         if flags & os.O_CREAT:
-            self.root.mkdir(parents=True, exist_ok=True)
+            _make(self.root)
         return open_plain(self.root, self._name(name), flags)
 
     def write(self, name: str, content: bytes, guard: Guard = nullcontext) -> None:

@@ -52,6 +52,8 @@ WITHOUT_USAGE = pa.schema([column for column in SCHEMA if column.name not in USA
 """As older versions wrote it."""
 MOST = 1 << 30
 """Bytes of a file: 100,000 epochs of 100 predictions take 400 MB."""
+LONGEST_NAME = 256
+"""Letters of a trial's id, of which each row gets a copy."""
 FEW_ROWS, FEW_BYTES, GROWS = 1 << 16, 1 << 24, 16
 """A file may unpack to so many rows and bytes, and so many times its own: losses are all different, and do not pack."""
 SEAL = b"sha256"
@@ -125,6 +127,9 @@ def _table(content: bytes) -> pa.Table:
     file = pq.ParquetFile(buffer, metadata=metadata, page_checksum_verification=True, read_dictionary=["trial_id"])
     table = file.read(use_threads=False)
     table.validate(full=True)
+    names = {name for chunk in table["trial_id"].chunks for name in chunk.dictionary.to_pylist()}
+    if len(names) > 1 or table["trial_id"].null_count or len("".join(map(str, names))) > LONGEST_NAME:
+        raise ValueError("its rows are not of one trial")
     return table
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import random
 import shutil
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -317,3 +320,52 @@ def test_nothing_is_made_where_there_is_no_storage(tmp_path, records) -> None:
     assert ledger.records(records) == {}
     assert {found.state for found in ledger.standings(records).values()} == {TrialState.PENDING}
     assert not ledger.storage.exists()
+
+
+# Whoever wrote it
+
+
+def resealed(ledger: Ledger, plain: bytes) -> None:
+    payload = zlib.compress(plain, 1)
+    file(ledger).write_bytes(payload + hashlib.sha256(payload).digest())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_index_that_somebody_made_is_right_or_not_used(indexed, records, seed) -> None:
+    """What it says of errors nobody can check; all else is another trial's, or none at all."""
+    rng, whole = random.Random(seed), index._unpacked(file(indexed).read_bytes())
+    head = whole.index(b"}", whole.index(b'"shared"'))
+    for _ in range(25):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 5))):
+            place = rng.randrange(rng.choice((8, head, len(whole))))
+            damaged[place] = rng.choice((0, 127, 128, 255, rng.randrange(256)))
+        resealed(indexed, bytes(damaged))
+        found = indexed.records(records)
+        assert list(found) == list(records)
+        assert {name: record.config for name, record in found.items()} == {n: it.config for n, it in records.items()}
+        assert all(
+            type(error) is float and math.isfinite(error) for it in found.values() for error in it.result.errors[:2]
+        )
+
+
+@pytest.mark.parametrize(
+    "plain", [b"", b"\xff" * 16, bytes(2**29 + 2**20), (2**62).to_bytes(8, sys.byteorder) + b"{}", b"[" * 10**6]
+)
+def test_an_index_of_nothing_is_not_used(plain, indexed, records) -> None:
+    resealed(indexed, plain)
+    assert indexed.records(records) == records
+
+
+def test_an_index_of_an_earlier_version_is_made_anew(indexed, records) -> None:
+    """It was a table of Arrow's, which is no longer opened."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema({"trial_id": pa.string()})) as writer:
+        writer.write_table(pa.table({"trial_id": ["a"]}))
+    payload = sink.getvalue().to_pybytes()
+    file(indexed).write_bytes(payload + hashlib.sha256(payload).digest())
+    for _ in range(2):
+        assert indexed.records(records) == records
+    assert index._unpacked(file(indexed).read_bytes())
