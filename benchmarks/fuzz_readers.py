@@ -13,6 +13,7 @@ for the user, within ``--seconds`` and with ``--megabytes`` more memory at most.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -25,10 +26,12 @@ import socket
 import sys
 import time
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,9 +97,9 @@ def write_storage(folder: Path) -> Sweep:
     running = Running(trial_id=sweep.trials[0].id, step=22, place="here", error=9.5)
     snapshot = StatusSnapshot(time=1.7e9, seconds_left=60.0, running=(running,), errors=("ann: none",))
     made.write_status(sweep.name, asdict(snapshot))
-    images = {f"{part}_images": np.zeros((4, 1, 8, 8), np.uint8) for part in ("train", "test")}
-    labels = {f"{part}_labels": np.zeros(4, np.int64) for part in ("train", "test")}
-    cache._stored(Images(**images, **labels), folder / "runs" / "cache")
+    images, labels = np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, np.int64)
+    arrays = Images(train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    cache._stored(arrays, folder / "runs" / "cache")
     made.records(trial.id for trial in sweep.trials)  # writes the index
     return sweep
 
@@ -154,13 +157,14 @@ def readers(folder: Path, sweep: Sweep) -> Iterator[tuple[str, Callable[[], obje
     made, ids = Ledger(folder / "runs"), [trial.id for trial in sweep.trials]
     for trial_id in ids[:2]:
         place = made.checkpoints(trial_id)
-        yield "record", lambda trial_id=trial_id: _configured(made.record(trial_id))
-        yield "standing", lambda trial_id=trial_id: made.standing(trial_id)
-        yield "epochs", lambda trial_id=trial_id: made.epochs(trial_id)
-        yield "files", lambda trial_id=trial_id: made.files(trial_id)
-        yield "latest", lambda place=place: checkpoint.latest(place)
-        yield "load_network", lambda place=place: load_network(place, unfinished=True)
-        yield "network_hash", lambda place=place: (network_hash(place), trained_on(place))
+        yield "record", partial(_record, made, trial_id)
+        yield "standing", partial(made.standing, trial_id)
+        yield "epochs", partial(made.epochs, trial_id)
+        yield "files", partial(made.files, trial_id)
+        yield "latest", partial(checkpoint.latest, place)
+        yield "load_network", partial(load_network, place, unfinished=True)
+        yield "network_hash", partial(network_hash, place)
+        yield "trained_on", partial(trained_on, place)
     yield "records", lambda: made.records(ids)
     yield "driver", lambda: str(made.driver(sweep.name))
     yield "snapshot", lambda: live_status.last_snapshot(made, sweep.name)
@@ -182,7 +186,8 @@ def readers(folder: Path, sweep: Sweep) -> Iterator[tuple[str, Callable[[], obje
     yield "drive", lambda: _driven(made, sweep.name)
 
 
-def _configured(record: TrialRecord | None) -> object:
+def _record(made: Ledger, trial_id: str) -> object:
+    record = made.record(trial_id)
     return record and config_of(record)
 
 
@@ -269,14 +274,14 @@ def checkpoint_value(path: Path, rng: random.Random) -> None:
 
 def checkpoint_bytes(path: Path, rng: random.Random) -> None:
     payload = flipped(path.read_bytes()[: -checkpoint.DIGEST_SIZE], rng)
-    path.write_bytes(payload + checkpoint.hashlib.sha256(payload).digest())
+    path.write_bytes(payload + hashlib.sha256(payload).digest())
 
 
 def index_bytes(path: Path, rng: random.Random) -> None:
     plain = index._unpacked(path.read_bytes())
     plain = rng.choice((flipped(plain, rng), bytes(1 << 28), plain[:8] + b"[" * 10**6, plain + b"x"))
-    payload = index.zlib.compress(plain, 1)
-    path.write_bytes(payload + index.hashlib.sha256(payload).digest())
+    payload = zlib.compress(plain, 1)
+    path.write_bytes(payload + hashlib.sha256(payload).digest())
 
 
 def parquet_value(path: Path, rng: random.Random) -> None:
