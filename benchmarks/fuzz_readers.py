@@ -344,11 +344,10 @@ class Case:
 
 
 def drawn(folder: Path, rng: random.Random) -> tuple[Path, Spoil]:
-    """A file of those of one name, and what is done to it."""
+    """A file of those of one kind, and what is done to it."""
     paths = sorted(path for path in (folder / "runs").rglob("*") if path.is_file() and path.name != "lock")
-    name = rng.choice(sorted({path.name for path in paths}))
-    path = rng.choice([path for path in paths if path.name == name])
-    return path, rng.choice(SPOILS[path.suffix])
+    kind = rng.choice(list(SPOILS))
+    return rng.choice([path for path in paths if path.suffix == kind]), rng.choice(SPOILS[kind])
 
 
 def run_case(original: Path, folder: Path, sweep: Sweep, seed: int, number: int) -> Case:

@@ -47,7 +47,7 @@ from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, identity
 
 log = logging.getLogger(__name__)
 
-ID_FILE = "id"
+ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
 """So many files are read sooner than pyarrow is imported, which the index needs."""
 FILES = ("config.json", "result.json", "metrics.parquet", "failure.json")
@@ -182,9 +182,10 @@ class Ledger:
     def id(self) -> str:
         """Tells this ledger from all others, wherever it is moved to; empty before ``make``."""
         try:
-            return self._files.read(ID_FILE).decode()
+            text = self._files.read(ID_FILE).decode("ascii")
         except (OSError, ValueError):
             return ""
+        return text if len(text) <= LONGEST_ID and text.isalnum() else ""
 
     def folder(self, trial_id: str) -> Path:
         """The trial's folder on this machine: empty where the storage is a bucket."""

@@ -27,6 +27,8 @@ BUSY_SECONDS = 20.0
 def create(database: Path, fill: Callable[[str], object]) -> None:
     """Makes a new file under another name, where ``fill`` is given its URI to make the tables: one that was left half
     made could never be used."""
+    with suppress(FileNotFoundError):
+        check_plain(database)
     database.parent.mkdir(parents=True, exist_ok=True)
     _tidy(database.parent)
     with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
@@ -50,7 +52,7 @@ def _tidy(folder: Path) -> None:
     """Takes away what processes that were killed left long ago."""
     for left in folder.glob(".new-*"):
         with suppress(FileNotFoundError):
-            if left.stat().st_mtime < time.time() - STALE:
+            if left.lstat().st_mtime < time.time() - STALE:
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -83,7 +85,8 @@ def _below(database: Path, name: str = "") -> tuple[Path, str]:
     own = database.absolute().parent
     if own.name == FOLDER and (own.parent / "sweeps").is_dir():
         return own.parent, f"{FOLDER}/{name or database.name}"
-    return own, name or database.resolve().name
+    real = database.resolve()
+    return (own, name) if name else (real.parent, real.name)
 
 
 def refuse_links(uri: str, experiment: str, run_id: str, name: str) -> None:
@@ -94,12 +97,16 @@ def refuse_links(uri: str, experiment: str, run_id: str, name: str) -> None:
             os.close(open_plain(*_below(database, f"{ARTIFACTS}/{experiment}/{run_id}/artifacts/{name}")))
 
 
+def check_plain(database: Path) -> None:
+    """Raises UnfitFileError for what is no file, for which MLflow would wait or try for minutes, and for a link in a
+    storage folder."""
+    os.close(open_plain(*_below(database)))
+
+
 def check_writable(database: Path) -> None:
-    """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less. Raises
-    UnfitFileError for a link in the storage folder."""
-    root, name = _below(database)
-    if root != database.absolute().parent:
-        os.close(open_plain(root, name))
+    """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less. Raises as
+    ``check_plain`` does."""
+    check_plain(database)
     for path, what in ((database, "chmod g+w"), (database.parent, "chmod g+ws")):
         if not os.access(path, os.W_OK):
             status = path.stat()
@@ -140,7 +147,7 @@ def _moved(connection: sqlite3.Connection, root: Path) -> Iterator[str]:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return
     query = "SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs"
-    roots = {_root_of(place) for (place,) in connection.execute(query) if place}
+    roots = {_root_of(place) for (place,) in connection.execute(query) if isinstance(place, str)}
     for old in sorted(roots - {"", root.as_uri()}):
         with suppress(OSError):
             if os.path.samefile(unquote(urlsplit(old).path), root):

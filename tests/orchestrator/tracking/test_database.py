@@ -199,6 +199,13 @@ def test_a_database_elsewhere_may_be_behind_a_link_of_its_users(tmp_path: Path) 
     sqlite_file.check_writable(tmp_path / "link.db")
 
 
+def test_a_pipe_in_the_place_of_the_database_is_refused_at_once(shared: Path) -> None:
+    os.mkfifo(shared)
+    for open_it in (client, lambda uri: sqlite_file.create(shared, pytest.fail)):
+        with pytest.raises(UnfitFileError, match="is a named pipe"):
+            open_it(f"sqlite:///{shared}")
+
+
 @pytest.mark.parametrize("place", ["1", "1/run", "1/run/artifacts", "1/run/artifacts/report.html"])
 def test_no_file_of_a_run_goes_behind_a_link(place: str, shared: Path, tmp_path: Path) -> None:
     link = shared.parent / "artifacts" / place
