@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from anytime_core.config import MILESTONES
 from anytime_core.cost import milestone_index
+from anytime_core.documents import typed
 
 USAGE = ("cpu_percent", "memory", "gpu_percent", "gpu_memory")
 OF_THE_MACHINE = ("seconds", "timestamp", *USAGE)
@@ -42,9 +43,8 @@ class EpochMetrics:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> EpochMetrics:
-        """From the fields as JSON holds them: lists in place of tuples."""
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**fields)
+        """From the fields as JSON holds them: lists in place of tuples. Raises ValueError."""
+        return typed(cls, values)
 
     @property
     def diverged(self) -> bool:

@@ -5,6 +5,9 @@ Shapes: N images, C channels, H x W pixels, L predictions, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 from torch import Tensor, nn
 
 from anytime_core.config import TrialConfig, from_dict
@@ -12,8 +15,9 @@ from anytime_core.data.catalog import dataset_of
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import CheckpointError, DataError
 from anytime_core.extend import Answers
-from anytime_core.files import folder_at
+from anytime_core.files import Folder, UnfitFileError, folder_at
 from anytime_core.inputs import ImageSpec
+from anytime_core.memory import parameter_count
 from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
@@ -63,9 +67,8 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
     saved = _newest(folder)
     try:
         config, history = from_dict(saved.meta["config"]), [EpochMetrics.of(values) for values in saved.meta["history"]]
-        network = build_network(config)
-        network.load_state_dict(as_tensors(saved.below("network/")))
-        normalise = Normalisation(**as_tensors(saved.below("normalisation/")))
+        network = _network(config, saved.below("network/"))
+        normalise = _normalisation(config, saved.below("normalisation/"))
         trained = TrainedNetwork(network, normalise, dataset_of(config.data.name).spec, _answers(config)).eval()
         state = _state(config, history)
     except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -88,6 +91,24 @@ def _answers(config: TrialConfig) -> Answers | None:
     )
 
 
+def _network(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> AnytimeResNet:
+    """Raises ValueError where the arrays are too few for it, before there is room made for more."""
+    held, depth = sum(array.size for array in arrays.values()), getattr(config.regime, "unit", config.network.units)
+    if depth > len(arrays) or parameter_count(config) > held:
+        given = f"{len(arrays)} arrays of {held} numbers"
+        raise ValueError(f"{given} are no network of n = {config.network.n}, c = {config.network.c}")
+    network = build_network(config)
+    network.load_state_dict(as_tensors(arrays))
+    return network
+
+
+def _normalisation(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> Normalisation:
+    wanted = (1, dataset_of(config.data.name).channels, 1, 1)
+    if wrong := [f"{name} is {list(array.shape)}" for name, array in arrays.items() if array.shape != wanted]:
+        raise ValueError(f"{wrong[0]}, must be {list(wanted)}")
+    return Normalisation(**as_tensors(arrays))
+
+
 def _state(config: TrialConfig, history: list[EpochMetrics]) -> str:
     last = history[-1]
     if last.diverged:
@@ -104,12 +125,22 @@ def network_hash(folder: Place) -> str:
 
 def trained_on(folder: Place) -> list[str]:
     """What the network was trained on, first to last: more than one if it went on elsewhere. Raises CheckpointError."""
-    return list(_newest(folder).meta.get("trained_on", []))
+    places = _newest(folder).meta.get("trained_on", [])
+    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+        raise CheckpointError(f"{folder} holds a checkpoint that says it was trained on {str(places)[:80]}")
+    return list(places)
+
+
+def _names(folder: Folder) -> list[str]:
+    try:
+        return folder.names()
+    except UnfitFileError as error:
+        raise CheckpointError(f"{error.filename} {error.strerror}") from error
 
 
 def _newest(place: Place) -> checkpoint.Checkpoint:
     folder = folder_at(place)
-    below = "checkpoints" in folder.names()
+    below = "checkpoints" in _names(folder)
     saved = checkpoint.latest(folder.below("checkpoints") if below else folder)
     if saved is None:
         raise CheckpointError(f"{folder.address('')} holds no valid checkpoint")

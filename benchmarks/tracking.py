@@ -29,6 +29,7 @@ from typing import Any
 
 import click
 
+from anytime_core.files import LocalFolder
 from anytime_core.result import EpochMetrics
 from orchestrator.execution.worker import Outcome, WorkerContext
 from orchestrator.ledger.ledger import Ledger
@@ -168,7 +169,7 @@ def measure_here(name: str, folder: Path, sweep_file: Path) -> None:
     ledger = Ledger(storage)
     ledger.make()
     where = WorkerContext(storage=storage, data_root=storage / "data")
-    with ledger.drive(sweep.name), cluster(None, folder / "ray.log"):
+    with ledger.drive(sweep.name), cluster(None, LocalFolder(folder)):
         with VARIANTS[name](sweep, storage) as listener:
             began = time.perf_counter()
             scheduler.run_round(sweep.trials, where, listener, folder / "tune", stalled_after=900)

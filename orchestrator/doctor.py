@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from packaging.requirements import Requirement
 
+from anytime_core.files import LocalFolder
 from orchestrator.cluster import ray_folder
 from orchestrator.cluster.probe import (
     NOT_CONVERTED,
@@ -136,7 +137,7 @@ def _ask(address: str | None, request: Request) -> tuple[list[NodeReport], str]:
 
     with TemporaryDirectory() as folder:
         try:
-            return nodes.ask(address, request, Path(folder) / "ray.log"), ""
+            return nodes.ask(address, request, LocalFolder(folder)), ""
         except ClusterError as error:
             return [], str(error)
 

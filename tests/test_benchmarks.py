@@ -72,3 +72,12 @@ def test_the_predictor_is_measured_beside_a_plain_forward_pass_and_the_exported_
         ("exported", "(1,2)", 3, 3),
     ]
     assert all(0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in found["rows"])
+
+
+@pytest.mark.slow
+def test_no_reader_of_the_storage_is_harmed_by_what_it_reads() -> None:
+    """Of ten minutes, the first seconds."""
+    found = measured("fuzz_readers.py", "--minutes", "0.1")
+    assert found["cases"] >= 3
+    assert found["wrong"] == 0
+    assert 0 < found["slowest"] < 10

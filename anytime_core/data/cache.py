@@ -20,7 +20,8 @@ import numpy as np
 from anytime_core.data import source_files
 from anytime_core.data.dataset import Images
 from anytime_core.data.source_files import SourceFile
-from anytime_core.files import user_cache
+from anytime_core.documents import parse
+from anytime_core.files import open_plain, read_plain, user_cache
 
 FORMAT = 2  # to be raised when a reader, or what lies in a cache, or what is checked, changes
 ARRAYS = tuple(field.name for field in fields(Images))
@@ -81,11 +82,18 @@ def _opened(folder: Path) -> Images | None:
     hash SVHN's 2 GB takes seconds, for every worker at every start, and the folder only ever appears once it is whole.
     """
     try:
-        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in ARRAYS}
         whole = _manifest(folder)["arrays"] == _description(folder, arrays)
     except Exception:  # whatever is wrong with a cache, the answer is a new one
         return None
     return Images(**arrays) if whole else None
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """Raises OSError or ValueError, also for what numpy would wait for, such as a named pipe."""
+    os.close(open_plain(path.parent, path.name))
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _stored(images: Images, folder: Path) -> Images | None:
@@ -137,7 +145,7 @@ def _sync(path: Path) -> None:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / MANIFEST).read_text())  # type: ignore[no-any-return]
+    return parse(read_plain(folder, MANIFEST))  # type: ignore[no-any-return]
 
 
 def _description(folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -176,5 +184,5 @@ def _recorded_hash(images: Images) -> str | None:
         whole = manifest["arrays"] == _description(folder, arrays)
         contiguous = all(array.flags.c_contiguous for array in arrays.values())  # a reversed view has the same shape
         return str(manifest["content"]) if whole and contiguous else None
-    except (OSError, ValueError, KeyError):  # the cache has been replaced since
+    except (OSError, ValueError, KeyError, TypeError):  # the cache has been replaced since
         return None

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from anytime_core.data.dataset import Bytes, Dataset, Images, Labels
 from anytime_core.errors import DataError
 
+MOST = 1 << 30
+"""Bytes of an idx file once it is unpacked, 20 times those of the largest."""
+
 Number = TypeVar("Number", np.uint8, np.int64)
 Part = tuple[Bytes, Labels]  # images [N,C,H,W], labels [N]
 
@@ -167,9 +170,10 @@ def _idx_part(images_path: Path, labels_path: Path, dataset: Dataset) -> Part:
 def _idx(path: Path, dimensions: int) -> Bytes:
     """The bytes of an idx file: a magic number and each dimension as big-endian uint32, then the content."""
     with _reading(path, "an idx file"):
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(MOST + 1)
+        if len(content) > MOST:
+            raise DataError(f"{path}: holds more than {MOST} bytes")
         magic, *shape = struct.unpack_from(f">{1 + dimensions}I", content)
         if magic != 0x800 + dimensions:
             raise DataError(f"{path}: its magic number is {magic}, must be {0x800 + dimensions}")

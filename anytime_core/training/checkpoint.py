@@ -12,23 +12,32 @@ import hashlib
 import io
 import json
 import logging
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 
-from anytime_core.files import Folder, Guard, folder_at
+from anytime_core import documents
+from anytime_core.files import Folder, Guard, UnfitFileError, folder_at
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"step-(\d{9,})\.ckpt")
+NAME = re.compile(r"step-(\d{9,18})\.ckpt")
 META = "__meta__"
 DIGEST_SIZE = hashlib.sha256().digest_size
 KEEP = 2
+NUMBERS = "biuf"
+"""The kinds of numpy's types that an array may have."""
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+MOST = min(1 << 34, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+"""Bytes of a file: 70 times those of the paper's largest network, and no more than this machine can hold twice."""
 DAMAGE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EIO)
 """Where a file cannot be read for these reasons, it is lost; for others, such as a store that does not answer, it may
 be read later, and must not be taken for lost."""
@@ -61,15 +70,38 @@ def pack(checkpoint: Checkpoint) -> bytes:
 
 def unpack(content: bytes) -> Checkpoint:
     """Raises ValueError unless every byte is as ``pack`` wrote it."""
-    payload, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
+    payload, digest = memoryview(content)[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
     if hashlib.sha256(payload).digest() != digest:
         raise ValueError("checksum does not match")
     try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
-            arrays = dict(archive)
-        return Checkpoint(arrays, json.loads(arrays.pop(META).tobytes()))
+        with ZipFile(io.BytesIO(payload)) as archive:
+            arrays = {it.filename.removesuffix(".npy"): _array(archive, it) for it in _members(archive, len(payload))}
+        meta = documents.parse(arrays.pop(META).tobytes(), len(payload), finite=False)
     except Exception as error:  # numpy raises of every kind on what is no archive of plain arrays
         raise ValueError(f"{type(error).__name__}: {error}") from error
+    if not isinstance(meta, dict):
+        raise ValueError(f"what describes it is a {type(meta).__name__}")
+    return Checkpoint(arrays, meta)
+
+
+def _members(archive: ZipFile, size: int) -> list[ZipInfo]:
+    """Those of an archive of so many bytes. Raises ValueError where they share names or bytes."""
+    members = archive.infolist()
+    if len({it.filename for it in members}) < len(members) or sum(it.file_size for it in members) > size:
+        raise ValueError("its arrays overlap")
+    return members
+
+
+def _array(archive: ZipFile, info: ZipInfo) -> np.ndarray:
+    """One that takes as many bytes in the archive as its header says that it holds: no room is made for more."""
+    if info.compress_type != ZIP_STORED or info.file_size != info.compress_size:
+        raise ValueError(f"{info.filename} is compressed")
+    with archive.open(info) as stream:
+        shape, _, kind = READERS[np.lib.format.read_magic(stream)](stream)
+        if kind.kind not in NUMBERS or math.prod(shape) * kind.itemsize != info.file_size - stream.tell():
+            raise ValueError(f"{info.filename} of {info.file_size} bytes cannot hold {kind} {list(shape)}")
+    with archive.open(info) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
@@ -84,7 +116,12 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 def _by_step(folder: Folder) -> dict[int, str]:
     """The names of a folder's checkpoints, newest first, undamaged or not."""
-    named = ((NAME.fullmatch(name), name) for name in folder.names())
+    try:
+        names = folder.names()
+    except UnfitFileError as error:
+        log.warning("the checkpoints at %s are damaged (%s); they count as none", folder.address(""), error.strerror)
+        return {}
+    named = ((NAME.fullmatch(name), name) for name in names)
     return dict(sorted(((int(match[1]), name) for match, name in named if match), reverse=True))
 
 
@@ -132,9 +169,9 @@ def valid(place: Place) -> Iterator[Checkpoint]:
 
 def _opened(folder: Folder, name: str) -> Checkpoint | None:
     try:
-        return unpack(folder.read(name))
+        return unpack(folder.read(name, MOST))
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno not in DAMAGE:
+        if not isinstance(error, ValueError) and error.errno not in DAMAGE:
             raise
         reason = error.strerror if isinstance(error, OSError) else error
         log.warning("checkpoint %s is damaged (%s); falling back to the one before", folder.address(name), reason)

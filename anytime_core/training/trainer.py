@@ -386,6 +386,13 @@ class Run:
                 f"{self.config.data.name}: its content is {self.data_hash}, and was {before} when the checkpoint was "
                 f"written; bring the old data back, or delete {folder_at(folder).address('')}"
             )
+        try:
+            self._go_on_from(saved)
+        except (LookupError, TypeError, ValueError) as error:
+            address = folder_at(folder).address("")
+            raise CheckpointError(f"{address} holds a checkpoint that cannot be gone on from: {error!r}") from error
+
+    def _go_on_from(self, saved: checkpoint.Checkpoint) -> None:
         self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
         self.history = [EpochMetrics.of(values) for values in saved.meta["history"]]
         self.saved = len(self.history)

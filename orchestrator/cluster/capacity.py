@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from anytime_core.files import LocalFolder
 from orchestrator.planning import estimate, packing
 from orchestrator.sweep.trial import Trial
 from orchestrator.system.environment import prepare_ray
@@ -29,4 +29,4 @@ def _ask(address: str) -> list[Node]:
     from orchestrator.cluster import nodes
 
     with TemporaryDirectory() as folder:
-        return nodes.machines_at(address, Path(folder) / "ray.log")
+        return nodes.machines_at(address, LocalFolder(folder))

@@ -6,12 +6,12 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from anytime_core.files import LocalFolder
 from orchestrator.cluster.probe import NodeReport, Request, look
 from orchestrator.cluster.session import cluster
 from orchestrator.system import hardware
@@ -20,18 +20,18 @@ ANSWER_SECONDS = 180.0
 HARDWARE_SECONDS = 60.0
 
 
-def ask(address: str, request: Request, log_file: Path, seconds: float = ANSWER_SECONDS) -> list[NodeReport]:
+def ask(address: str, request: Request, logs: LocalFolder, seconds: float = ANSWER_SECONDS) -> list[NodeReport]:
     """What each living node of the cluster answers. Raises ClusterError if there is no cluster."""
-    with cluster(address, log_file):
+    with cluster(address, logs):
         alive = [node for node in ray.nodes() if node["Alive"]]
         asked = [_there(node, look).remote(request) for node in alive]
         ray.wait(asked, num_returns=len(asked), timeout=seconds)
         return [_node(node, answer, seconds) for node, answer in zip(alive, asked, strict=True)]
 
 
-def machines_at(address: str, log_file: Path) -> list[hardware.Node]:
+def machines_at(address: str, logs: LocalFolder) -> list[hardware.Node]:
     """What the nodes of a cluster offer to trials. Raises ClusterError if there is no cluster."""
-    with cluster(address, log_file):
+    with cluster(address, logs):
         return machines()
 
 

@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from anytime_core.data import cache
 from anytime_core.errors import DataError
+from anytime_core.files import open_plain
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
 from orchestrator.system.hardware import Gpu, this_machine
 from orchestrator.system.provenance import code_version
@@ -155,7 +156,7 @@ def left_in(storage: Location) -> Iterator[str]:
     try:
         store.write(_name(token, "driver"), token.encode())
         if isinstance(storage, Path):  # a bucket has no locks, and needs none
-            with (storage / _name(token, "driver")).open() as file:
+            with open(open_plain(storage, _name(token, "driver")), "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield token
     finally:

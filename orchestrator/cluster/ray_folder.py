@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from anytime_core.files import LocalFolder, plain_files
 from orchestrator.errors import ClusterError
 
 LONGEST_SOCKET = 107
@@ -16,6 +16,7 @@ LONGEST_SOCKET = 107
 BELOW = len("/ray-12345678/r/session_2026-11-29_10-45-40_392615_4194304/sockets/plasma_store")
 LONGEST = LONGEST_SOCKET - BELOW
 """Bytes of a folder that can hold ours."""
+KEPT = "ray-logs"
 VARIABLES = ("RAY_TMPDIR", "TMPDIR")
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 
@@ -40,12 +41,13 @@ def inner(made: Path) -> Path:
     return made / "r"
 
 
-def keep_logs(made: Path, folder: Path) -> Path:
+def keep_logs(made: Path, folder: LocalFolder) -> str:
     """Copies Ray's logs to where they outlive its folder, as far as they can be. Returns where that is."""
-    kept = folder / "ray-logs"
-    with suppress(OSError):  # shutil.Error is one, too
-        shutil.copytree(inner(made) / "session_latest" / "logs", kept, dirs_exist_ok=True)
-    return kept
+    logs = (inner(made) / "session_latest" / "logs").resolve()
+    for path in plain_files(logs):
+        with suppress(OSError):
+            folder.write(f"{KEPT}/{path.relative_to(logs)}", path.read_bytes())
+    return folder.address(KEPT)
 
 
 def place() -> str:

@@ -19,6 +19,7 @@ import ray
 from ray._private import services
 from ray.job_config import JobConfig
 
+from anytime_core.files import LocalFolder
 from orchestrator.cluster import client_server, head_watchdog, ray_folder
 from orchestrator.errors import ClusterError
 from orchestrator.system import limits
@@ -26,6 +27,7 @@ from orchestrator.system.hardware import Node, other_gpus, this_machine
 from orchestrator.system.reaper import reaping
 from orchestrator.text import ADDRESSES, FromEnvironment, first_line, named
 
+LOG = "ray.log"
 CONNECT_SECONDS = 5.0
 CLIENT_SECONDS = 30.0
 """For how long a server for Ray's clients that fails to serve us is asked again; once at least, as it can take a minute
@@ -36,11 +38,11 @@ CLIENT_PAUSE = 1.0
 
 @contextmanager
 def cluster(
-    address: str | None, log_file: Path, lost: Callable[[], object] = lambda: None, offer: Node | None = None
+    address: str | None, logs: LocalFolder, lost: Callable[[], object] = lambda: None, offer: Node | None = None
 ) -> Iterator[None]:
     """A Ray cluster: the one at ``address``, or one of this machine's own, which gives out what ``offer`` has and ends
-    with the block. ``lost`` is called, from a thread, once its head is gone: the calls of the block to Ray may never
-    return.
+    with the block. Ray's logs go into the folder ``logs``. ``lost`` is called, from a thread, once the head is gone:
+    the calls of the block to Ray may never return.
 
     Raises ClusterError if there is none at the address, or Ray cannot start here.
     """
@@ -48,7 +50,7 @@ def cluster(
         _check_reachable(address)
     elif faults := limits.certain():
         raise ClusterError("\n  ".join(["Ray cannot start on this machine", *faults]))
-    with _LogFile(log_file) as log_to, ExitStack() as stack:
+    with _LogFile(logs) as log_to, ExitStack() as stack:
         folder = None if address else ray_folder.make()
         if folder:
             stack.enter_context(_marked(stack.enter_context(reaping(folder))))
@@ -65,7 +67,7 @@ def cluster(
         except ClusterError:
             raise
         except Exception as error:  # whatever Ray raises, a bare Exception among it
-            raise ClusterError(_why_not(address, error, log_file, folder)) from error
+            raise ClusterError(_why_not(address, error, logs, folder)) from error
         stack.enter_context(_logged_to(log_to))  # not before: Ray's start takes all handlers away
         with head_watchdog.watched(
             ray.get_runtime_context().gcs_address, head_watchdog.patience(own=not address), lost
@@ -85,13 +87,13 @@ def _daemons_apart() -> Iterator[None]:
         services.ConsolePopen = before
 
 
-def _why_not(address: str | None, error: Exception, log_file: Path, folder: Path | None) -> str:
+def _why_not(address: str | None, error: Exception, logs: LocalFolder, folder: Path | None) -> str:
     """Why there is no cluster, and what to do about it."""
     reason = first_line(error)
     if address:
         return f"no Ray cluster at {named(address)}: {reason}; allowed: {ADDRESSES}{_way_out(address)}"
-    logs = [log_file, *([ray_folder.keep_logs(folder, log_file.parent)] if folder else [])]
-    faults = limits.likely() or [f"why is in {' and '.join(map(str, logs))}"]
+    places = [logs.address(LOG), *([ray_folder.keep_logs(folder, logs)] if folder else [])]
+    faults = limits.likely() or [f"why is in {' and '.join(places)}"]
     return "\n  ".join([f"Ray cannot start on this machine: {reason}", *faults])
 
 
@@ -203,12 +205,12 @@ def _check_reachable(address: str) -> None:
 class _LogFile(TextIOBase):
     """Text that is added to a file as far as there is space: a full disk must not end what is logged."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, logs: LocalFolder) -> None:
+        self._logs = logs
 
     def write(self, text: str) -> int:
-        with suppress(OSError), self._path.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        with suppress(OSError):
+            self._logs.append(LOG, text.encode(errors="replace"))
         return len(text)
 
 

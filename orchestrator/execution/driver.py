@@ -51,7 +51,7 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
     ledger, say = Ledger(settings.storage), partial(remark, console)
     ledger.make()
     driver, notify = uuid4().hex, settings.notify or sweep.notify
-    with ledger.drive(sweep.name, driver) as folder, Notifier(notify, sweep.name, say) as notifier:
+    with ledger.drive(sweep.name, driver), Notifier(notify, sweep.name, say) as notifier:
         tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
         _note_other_trials(sweep, ledger, say)
         if not plan.to_run and _is_shown(sweep, settings, ledger):
@@ -71,7 +71,7 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
                 notifier=notifier,
                 driver=driver,
             )
-            stopped = bool(plan.to_run) and RetryLoop(under_way).run(plan, folder)
+            stopped = bool(plan.to_run) and RetryLoop(under_way).run(plan)
         return _ended(under_way, stopped=stopped)
 
 
@@ -125,7 +125,8 @@ def _publish(run: SweepRun, losses: Losses) -> Path | None:
     folder, tables = report_folder(ledger, sweep), None
     with losses.counted("the report is not written"):
         links = run_links(ledger, sweep.name)
-        tables = publish.write(sweep, ledger, folder, links, run.say, losses=losses)
+        place = ledger.sweep_files(sweep.name).below(folder.name)
+        tables = publish.write(sweep, ledger, place, links, run.say, losses=losses)
     if tables is None:
         return None
     with losses.counted("the storage lacks the report"):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from orchestrator.errors import StorageError
@@ -39,20 +40,22 @@ class RetryLoop:
         self._run = run
         self._rng = random.Random()  # of pauses alone: commands that failed together must not come back together
 
-    def run(self, plan: Plan, folder: Path) -> bool:
+    def run(self, plan: Plan) -> bool:
         """Whether it was told to stop."""
         prepare_ray(own_cluster=self._run.settings.address is None)
         from orchestrator.cluster.session import cluster
         from orchestrator.execution import scheduler
 
-        address, log_file = self._run.settings.address, folder / "ray.log"
+        address, logs = self._run.settings.address, self._run.ledger.sweep_files(self._run.sweep.name)
         offer = None if address else self._here(plan)
-        with cluster(address, log_file, self._end_without_head, offer), Shutdown(self._run.say) as shutdown:
+        with cluster(address, logs, self._end_without_head, offer), Shutdown(self._run.say) as shutdown:
             plan = self._packed(plan)
             scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
-            while plan.to_run and not shutdown.requested:
-                heard = self._round(plan, shutdown, folder)
-                plan = self._next(plan, heard, shutdown)
+            # Nobody else can write there: Tune pickles what it notes of a round, and follows links.
+            with TemporaryDirectory(prefix="orchestrate-") as private:
+                while plan.to_run and not shutdown.requested:
+                    heard = self._round(plan, shutdown, Path(private) / "tune")
+                    plan = self._next(plan, heard, shutdown)
         return shutdown.requested
 
     def _here(self, plan: Plan) -> Node:
@@ -116,7 +119,7 @@ class RetryLoop:
                 trials,
                 where,
                 heard,
-                folder / "tune",
+                folder,
                 stalled_after=self._run.tally.policy.stalled_after,
                 shares={trial.id: self._run.tally.share(trial.id) for trial in trials},
             )

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -77,14 +77,8 @@ class Network:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        with ZipFile(path) as archive:
-            self.manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
-            if self.manifest.get("version") != VERSION:
-                raise ValueError(f"{path}: version is {self.manifest.get('version')}, must be {VERSION}")
-            self._sessions = [
-                onnxruntime.InferenceSession(archive.read(stage["file"]), options, providers=list(providers))
-                for stage in self.manifest["stages"]
-            ]
+        self.manifest, models = _contents(Path(path))
+        self._sessions = [onnxruntime.InferenceSession(it, options, providers=list(providers)) for it in models]
         self.costs = [stage["cost"] for stage in self.manifest["stages"] if stage["cost"] is not None]
         # Older files do not say how bright pixels may be.
         self.spec = ImageSpec(self.manifest["channels"], self.manifest["size"], self.manifest.get("brightest"))
@@ -141,6 +135,24 @@ class Network:
                 if answer.confidence >= confidence:
                     return
                 index += 1
+
+
+def _contents(path: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """The manifest and the stages of an exported file. Raises ValueError for a damaged one, and for one whose parts
+    would take more room than it does itself."""
+    try:
+        with ZipFile(path) as archive:
+            if sum(it.file_size for it in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its parts are larger than it is itself")
+            manifest = json.loads(archive.read(MANIFEST))
+            if manifest["version"] != VERSION:
+                raise ValueError(f"version is {manifest['version']}, must be {VERSION}")
+            names = [stage["file"] for stage in manifest["stages"]]
+            if len(set(names)) < len(names):
+                raise ValueError("a part is two stages")
+            return manifest, [archive.read(name) for name in names]
+    except (BadZipFile, LookupError, NotImplementedError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: is no exported network, or a damaged one: {error}") from error
 
 
 def main() -> None:

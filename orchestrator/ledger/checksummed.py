@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from anytime_core import documents
+
 SEAL = "sha256"
 
 
@@ -17,12 +19,10 @@ def pack(content: Mapping[str, Any]) -> bytes:
     return json.dumps({**content, SEAL: _digest(content)}, indent=1, allow_nan=False).encode()
 
 
-def unpack(content: bytes) -> dict[str, Any]:
-    """Raises ValueError for what is damaged. What an older version wrote has no checksum, and is taken as it is."""
-    try:
-        record = json.loads(content, parse_constant=_no_number)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+def unpack(content: bytes, most: int = documents.PARTS) -> dict[str, Any]:
+    """Raises ValueError for what is damaged, or holds more than ``most`` lists and objects. What an older version wrote
+    has no checksum, and is taken as it is."""
+    record = documents.parse(content, most)
     if not isinstance(record, dict):
         raise ValueError(f"it is a {type(record).__name__}")
     seal = record.pop(SEAL, None)
@@ -33,10 +33,9 @@ def unpack(content: bytes) -> dict[str, Any]:
 
 def _digest(content: Mapping[str, Any]) -> str:
     """Of what is read back, whatever it was before: JSON makes lists of tuples, and text of numbers that are keys."""
-    plain = json.loads(json.dumps(content, allow_nan=False))
-    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        plain = json.loads(json.dumps(content, allow_nan=False))
+        canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except RecursionError as error:  # writing takes more of the stack than reading
+        raise ValueError("it is nested too deeply") from error
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

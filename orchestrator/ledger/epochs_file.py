@@ -9,14 +9,17 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from anytime_core.files import read_plain
 from anytime_core.result import USAGE, EpochMetrics
+from orchestrator.ledger.parquet_pages import unpacked_size
 
 OF_EPOCH = {
     "epoch": pa.int32(),
@@ -47,6 +50,12 @@ SCHEMA = pa.schema(
 memory is in bytes. ``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss."""
 WITHOUT_USAGE = pa.schema([column for column in SCHEMA if column.name not in USAGE])
 """As older versions wrote it."""
+MOST = 1 << 30
+"""Bytes of a file: 100,000 epochs of 100 predictions take 400 MB."""
+LONGEST_NAME = 256
+"""Letters of a trial's id, of which each row gets a copy."""
+FEW_ROWS, FEW_BYTES, GROWS = 1 << 16, 1 << 24, 16
+"""A file may unpack to so many rows and bytes, and so many times its own: losses are all different, and do not pack."""
 SEAL = b"sha256"
 """In the schema's metadata: a checksum of all rows."""
 
@@ -79,40 +88,58 @@ def _digest(rows: list[dict[str, object]]) -> bytes:
 
 def read(path: Path) -> list[EpochMetrics]:
     """Raises ValueError for a damaged file."""
-    return unpack(path.read_bytes())
+    return unpack(read_plain(path.parent, path.name, MOST))
 
 
-def unpack(content: bytes) -> list[EpochMetrics]:
-    """Raises ValueError unless all numbers are as ``pack`` wrote them."""
+def unpack(content: bytes, predictions: int | None = None) -> list[EpochMetrics]:
+    """Raises ValueError unless all numbers are as ``pack`` wrote them, of so many predictions where that is known."""
     try:
-        # Not pq.read_table: a thread of Arrow's frees its buffer later, and aborts a process that is ending just then.
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        table = file.read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:  # some are ValueErrors, not all
+        table = _table(content)
+    except (pa.ArrowException, LookupError, MemoryError, OSError) as error:  # some are ValueErrors, not all
         raise ValueError(str(error)) from error
-    if not any(map(table.schema.equals, (SCHEMA, WITHOUT_USAGE))):
-        raise ValueError(f"its columns are {', '.join(table.schema.names)}")
     rows = table.to_pylist()
     seal = (table.schema.metadata or {}).get(SEAL)  # not there in what an older version wrote
     if seal is not None and seal != _digest(rows):
         raise ValueError("checksum does not match")
-    return [_epoch(list(group)) for _, group in groupby(rows, key=itemgetter("epoch"))]
+    epochs = [_epoch(list(group)) for _, group in groupby(rows, key=itemgetter("epoch"))]
+    if any(later.epoch <= epoch.epoch or later.step <= epoch.step for epoch, later in pairwise(epochs)):
+        raise ValueError("its epochs do not follow one another")
+    counts = {len(epoch.test_error) for epoch in epochs}
+    if len(counts) > 1 or (predictions and counts - {predictions}):
+        raise ValueError(f"its epochs have {' or '.join(map(str, sorted(counts)[:3]))} predictions")
+    return epochs
 
 
-def _epoch(rows: list[dict[str, float]]) -> EpochMetrics:
-    def column(name: str) -> tuple[float, ...]:
-        return tuple(row[name] for row in rows if row[name] is not None)
+def _table(content: bytes) -> pa.Table:
+    """Raises ValueError, or what Arrow raises, for what is no such table or would need far more room than the file."""
+    buffer = pa.BufferReader(content)
+    metadata = pq.read_metadata(buffer)
+    columns = metadata.schema.to_arrow_schema()
+    if not any(map(columns.equals, (SCHEMA, WITHOUT_USAGE))):
+        raise ValueError(f"its columns are {', '.join(columns.names)[:200]}")
+    if (rows := metadata.num_rows) > FEW_ROWS + len(content):
+        raise ValueError(f"it has {rows} rows in {len(content)} bytes")
+    if not rows:
+        return columns.empty_table()
+    if (size := unpacked_size(content, metadata)) > FEW_BYTES + GROWS * len(content):
+        raise ValueError(f"its {len(content)} bytes would become {size}")
+    # Not pq.read_table: a thread of Arrow's frees its buffer later, and aborts a process that is ending just then.
+    file = pq.ParquetFile(buffer, metadata=metadata, page_checksum_verification=True, read_dictionary=["trial_id"])
+    table = file.read(use_threads=False)
+    table.validate(full=True)
+    names = {name for chunk in table["trial_id"].chunks for name in chunk.dictionary.to_pylist()}
+    if len(names) > 1 or table["trial_id"].null_count or len("".join(map(str, names))) > LONGEST_NAME:
+        raise ValueError("its rows are not of one trial")
+    return table
 
-    return EpochMetrics(
-        epoch=int(rows[0]["epoch"]),
-        step=int(rows[0]["step"]),
-        learning_rate=rows[0]["learning_rate"],
-        train_loss=column("train_loss"),
-        train_error=column("train_error"),
-        test_loss=column("test_loss"),
-        test_error=column("test_error"),
-        probabilities=column("probability"),
-        seconds=rows[0]["seconds"],
-        timestamp=rows[0]["timestamp"],
-        **{name: rows[0].get(name) for name in USAGE},
+
+def _epoch(rows: list[dict[str, Any]]) -> EpochMetrics:
+    columns = {name: [row[name] for row in rows] for name in OF_PREDICTION}
+    probabilities = columns.pop("probability")
+    return EpochMetrics.of(
+        {
+            **{name: rows[0][name] for name in OF_EPOCH if name in rows[0]},
+            **columns,
+            "probabilities": [] if probabilities[0] is None else probabilities,
+        }
     )

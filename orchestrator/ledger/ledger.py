@@ -22,36 +22,39 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-from anytime_core.config import to_dict
-from anytime_core.files import Guard
-from anytime_core.result import EpochMetrics, TrialResult
+from anytime_core.config import from_dict, to_dict
+from anytime_core.documents import known, typed
+from anytime_core.files import MOST, Guard, LocalFolder, plain_files
+from anytime_core.result import EpochMetrics
 from anytime_core.training.checkpoint import Place, keep_newest, latest, latest_step, newest
 from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger import checksummed, lock
-from orchestrator.ledger.storage import LocalStorage, Location, Stamp, reason, storage_at
-from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.ledger.records import record_of
+from orchestrator.ledger.storage import LocalStorage, Location, Stamp, described, reason, storage_at
+from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, identity
 
 log = logging.getLogger(__name__)
 
-ID_FILE = "id"
+ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
 """So many files are read sooner than pyarrow is imported, which the index needs."""
 FILES = ("config.json", "result.json", "metrics.parquet", "failure.json")
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
+MOST_STATUS = 1 << 25
+"""Bytes of what a driver says; 100,000 running trials take 15 MB."""
 LOCK_SECONDS = 10.0
 """Longer than the lock of a trial is held, but by a worker that was stopped just then: it is not waited for."""
 
@@ -138,9 +141,6 @@ class Standing:
         return TrialState.RUNNING if self.state is TrialState.INTERRUPTED and runs else self.state
 
 
-Kept = TypeVar("Kept", Attempt, Driver)
-
-
 class SupersededError(Exception):
     """A later attempt at the same trial has begun; this one must not write any more."""
 
@@ -182,18 +182,19 @@ class Ledger:
     def id(self) -> str:
         """Tells this ledger from all others, wherever it is moved to; empty before ``make``."""
         try:
-            return self._files.read(ID_FILE).decode()
+            text = self._files.read(ID_FILE).decode("ascii")
         except (OSError, ValueError):
             return ""
+        return text if len(text) <= LONGEST_ID and text.isalnum() else ""
 
     def folder(self, trial_id: str) -> Path:
         """The trial's folder on this machine: empty where the storage is a bucket."""
         return self.local / "trials" / trial_id
 
     def checkpoints(self, trial_id: str) -> Place:
-        """Where a trial's checkpoints are: a path, or for a bucket a Folder."""
+        """Where a trial's checkpoints are."""
         name = f"trials/{trial_id}/checkpoints"
-        return self.local / name if isinstance(self._files, LocalStorage) else self._files.below(name)
+        return self._files.below(name)
 
     def files(self, trial_id: str) -> dict[str, str]:
         """Where the files of a trial are that there are, by name."""
@@ -210,17 +211,8 @@ class Ledger:
         if content is None:
             return None
         try:
-            # A later version may write more than this one knows.
-            result = {name: _frozen(value) for name, value in _known(TrialResult, content["result"]).items()}
-            if not all(_finite(result[name]) for name in ("units", "costs", "errors")) or not _finite(
-                [result["steps"], result["seconds"]]
-            ):
-                raise ValueError("it holds what is no number")
-            record = TrialRecord(**_known(TrialRecord, content) | {"result": TrialResult(**result)})
-            if not record.state.ended or record.trial_id != trial_id:
-                raise ValueError(f"it is a {record.state} one of {record.trial_id}")
-            return record
-        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+            return record_of(trial_id, content)
+        except ValueError as error:
             log.warning("%s: result.json is damaged (%s); the trial counts as not ended", trial_id, error)
             return None
 
@@ -332,8 +324,8 @@ class Ledger:
         """The last attempt that began."""
         content = self._read(trial_id, "attempt.json")
         try:
-            return _typed(Attempt, content) if content else None
-        except TypeError as error:
+            return typed(Attempt, content) if content else None
+        except ValueError as error:
             log.warning("%s: attempt.json is damaged: %s", trial_id, error)
             return None
 
@@ -369,32 +361,45 @@ class Ledger:
         name = f"trials/{trial_id}/metrics.parquet"
         with self._reading(name):
             try:
-                return epochs_file.unpack(self._files.read(name))
+                return epochs_file.unpack(self._files.read(name, epochs_file.MOST), self._predictions(trial_id))
             except (FileNotFoundError, NotADirectoryError):
                 return []
-            except (IsADirectoryError, ValueError) as error:
+            except ValueError as error:
                 epochs = self._epochs_of_checkpoint(trial_id)
                 other = f"the {len(epochs)} epochs of its checkpoint stand in" if epochs else "it counts as empty"
-                log.warning("%s is damaged (%s); %s", self._files.address(name), error, other)
+                log.warning("%s is damaged (%s); %s", self._files.address(name), described(error), other)
                 return epochs
 
+    def _predictions(self, trial_id: str) -> int | None:
+        """How many a trial has; None where its config is not there, or this version does not know it."""
+        config = self._read(trial_id, "config.json")
+        if config and identity(config) == trial_id:
+            with suppress(LookupError, TypeError, ValueError):
+                return len(from_dict(config).predicting_units)
+        record = self.record(trial_id)
+        return len(record.result.units) if record else None
+
     def _epochs_of_checkpoint(self, trial_id: str) -> list[EpochMetrics]:
-        checkpoint = latest(self.checkpoints(trial_id))
-        history = checkpoint.meta.get("history", []) if checkpoint else []
-        return [EpochMetrics(**{name: _frozen(value) for name, value in epoch.items()}) for epoch in history]
+        """Empty where that cannot be read either, which the log says."""
+        try:
+            checkpoint = latest(self.checkpoints(trial_id))
+            return [EpochMetrics.of(epoch) for epoch in checkpoint.meta.get("history", [])] if checkpoint else []
+        except (TypeError, ValueError) as error:
+            log.warning("%s: its checkpoint is damaged: %s", trial_id, described(error))
+            return []
 
     def _read(self, trial_id: str, name: str) -> dict[str, Any] | None:
         return self._content(f"trials/{trial_id}/{name}")
 
-    def _content(self, name: str) -> dict[str, Any] | None:
+    def _content(self, name: str, most: int = MOST) -> dict[str, Any] | None:
         """A JSON object; None if there is none, or it is damaged, which the log says."""
         with self._reading(name):
             try:
-                return checksummed.unpack(self._files.read(name))
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return checksummed.unpack(self._files.read(name, most))
+            except (FileNotFoundError, NotADirectoryError):
                 return None
             except ValueError as error:
-                log.warning("%s is damaged: %s", self._files.address(name), error)
+                log.warning("%s is damaged: %s", self._files.address(name), described(error))
                 return None
 
     # Writing: by the worker that makes an attempt
@@ -429,8 +434,10 @@ class Ledger:
         result = f"trials/{trial.id}/result.json"
         if self._files.exists(result) and self.record(trial.id) is None:
             # Damaged, and `check` would take it for the end.
-            self._files.rename(result, f"{result}.damaged")
-            log.warning("%s is damaged: kept as result.json.damaged", self._files.address(result))
+            kept = f"{result}.damaged"
+            kept += f"-{uuid4().hex[:8]}" if self._files.exists(kept) else ""
+            self._files.rename(result, kept)
+            log.warning("%s is damaged: kept as %s", self._files.address(result), kept.rpartition("/")[2])
         return attempt
 
     def check(self, attempt: Attempt) -> None:
@@ -493,6 +500,10 @@ class Ledger:
         """On this machine: where the storage is a bucket, ``publish`` puts there what others are to see."""
         return self.local / "sweeps" / sweep
 
+    def sweep_files(self, sweep: str) -> LocalFolder:
+        """The same, for who reads or writes what others can, too."""
+        return LocalFolder(self.local, f"sweeps/{sweep}")
+
     def publish(self, folder: Path) -> str:
         """Puts the files below a folder, itself below ``local``, into the storage, where they are not there already.
 
@@ -502,7 +513,7 @@ class Ledger:
         if isinstance(self._files, LocalStorage):
             return str(folder)
         try:
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            for path in plain_files(folder):
                 self._files.write(path.relative_to(self.local).as_posix(), path.read_bytes())
         except OSError as error:
             raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
@@ -518,7 +529,7 @@ class Ledger:
 
     def read_status(self, sweep: str) -> dict[str, Any] | None:
         """What the sweep's driver said last; None once it has ended as it should."""
-        return self._content(f"sweeps/{sweep}/progress.json")
+        return self._content(f"sweeps/{sweep}/progress.json", MOST_STATUS)
 
     @contextmanager
     def drive(self, sweep: str, driver: str = "") -> Iterator[Path]:
@@ -532,7 +543,8 @@ class Ledger:
         try:
             with ExitStack() as stack:
                 try:
-                    folder.mkdir(parents=True, exist_ok=True)
+                    if not isinstance(self._files, LocalStorage):
+                        folder.mkdir(parents=True, exist_ok=True)
                     stack.enter_context(lock.hold(self._files, _lock_of(sweep), owner))
                 except OSError as error:
                     raise StorageError(f"{folder}: storage cannot be written: {reason(error)}") from error
@@ -552,8 +564,8 @@ def _lock_of(sweep: str) -> str:
 
 def _driver(owner: lock.Owner | None) -> Driver | None:
     try:
-        return _typed(Driver, _known(Driver, owner)) if owner else None
-    except TypeError as error:
+        return typed(Driver, known(Driver, owner)) if owner else None
+    except ValueError as error:
         log.warning("driver.json is damaged: %s", error)
         return None
 
@@ -566,26 +578,5 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _typed(kind: type[Kept], content: dict[str, Any]) -> Kept:
-    """Raises TypeError unless the content is as ``asdict`` gave it."""
-    value = kind(**content)
-    for field in fields(value):
-        if (actual := type(getattr(value, field.name)).__name__) != field.type:
-            raise TypeError(f"{field.name} is {actual}, not {field.type}")
-    return value
-
-
 def _ended(record: TrialRecord) -> Standing:
     return Standing(state=record.state, attempts=record.attempts, step=record.result.steps, record=record)
-
-
-def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
-
-
-def _finite(values: Collection[Any]) -> bool:
-    return {type(value) for value in values} <= {int, float} and all(map(math.isfinite, values))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

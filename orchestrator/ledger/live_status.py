@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any
 
+from anytime_core.documents import typed
 from orchestrator.errors import StorageError
 from orchestrator.ledger.ledger import Ledger
 
@@ -50,12 +50,11 @@ class StatusSnapshot:
 
 def last_snapshot(ledger: Ledger, sweep: str) -> StatusSnapshot | None:
     """The last word of the sweep's driver; None if there is none, or it cannot be read."""
-    content: dict[str, Any] = ledger.read_status(sweep) or {}
+    content = ledger.read_status(sweep)
     try:
-        running = tuple(Running(**each) for each in content.pop("running", ()))
-        return StatusSnapshot(**content | {"running": running, "errors": tuple(content["errors"])}) if content else None
-    except (TypeError, KeyError) as error:
-        log.info("%s: what its driver said is not understood: %s", sweep, error)
+        return typed(StatusSnapshot, content) if content else None
+    except ValueError as error:
+        log.warning("sweep %s: what its driver said last is damaged: %s", sweep, error)
         return None
 
 

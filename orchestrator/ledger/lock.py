@@ -28,7 +28,7 @@ from typing import Any
 from uuid import uuid4
 
 from orchestrator.ledger import checksummed
-from orchestrator.ledger.storage import LocalStorage, Storage
+from orchestrator.ledger.storage import LocalStorage, Storage, described
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +67,12 @@ def hold(storage: Storage, name: str, owner: Owner) -> Iterator[None]:
     Raises TakenError if another holds it; also on leaving, where another has taken it meanwhile, which interrupts this
     process as ctrl-C does. Raises OSError if the file cannot be written.
     """
-    descriptor = _opened(storage, name)
+    descriptor = _locked(storage, name) if isinstance(storage, LocalStorage) else None
     if descriptor is None:
         with _leased(storage, name, owner, PACE):
             yield
         return
     try:
-        if not locked(descriptor):
-            raise TakenError(_said(storage, name))
         content = checksummed.pack(owner)
         os.ftruncate(descriptor, 0)
         if os.write(descriptor, content) < len(content):
@@ -101,12 +99,13 @@ def alone(storage: Storage, name: str, seconds: float) -> Iterator[None]:
     if not isinstance(storage, LocalStorage):
         yield
         return
-    with open(storage.path / name, "a") as file:
+    with open(storage.open(name, os.O_RDWR | os.O_CREAT), "rb") as file:
         try:
             if not locked(file, seconds):
-                log.warning("%s: held for %.0f s by a process that does nothing; going on", file.name, seconds)
+                address = storage.address(name)
+                log.warning("%s: held for %.0f s by a process that does nothing; going on", address, seconds)
         except OSError as error:
-            log.info("%s: this storage has no locks: %s", file.name, error)
+            log.info("%s: this storage has no locks: %s", storage.address(name), error)
         yield
 
 
@@ -124,13 +123,31 @@ def locked(file: Any, seconds: float = 0.35) -> bool:
             pause = min(2 * pause, 0.1)
 
 
-def _opened(storage: Storage, name: str) -> int | None:
+def _locked(storage: LocalStorage, name: str) -> int | None:
+    """The file, which is written in place, with its lock; None where there are no locks. Raises TakenError.
+
+    One that has another name as well, a hard link, may be any file of this user's: it is left alone, and a new one
+    takes its place.
+    """
+    while (descriptor := _opened(storage, name)) is not None:
+        try:
+            if not locked(descriptor):
+                raise TakenError(_said(storage, name))
+            own, there = os.fstat(descriptor), storage.stamps([name]).get(name)
+            if there and there[2] == own.st_ino:
+                if own.st_nlink == 1:
+                    return descriptor
+                storage.delete(name)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    return None
+
+
+def _opened(storage: LocalStorage, name: str) -> int | None:
     """The file to be locked; None where there are no locks."""
-    if not isinstance(storage, LocalStorage):
-        return None
-    path = storage.path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = storage.open(name, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -149,7 +166,7 @@ def _is_free(storage: Storage, name: str) -> bool | None:
     if not isinstance(storage, LocalStorage):
         return None
     try:
-        with open(storage.path / name) as file:
+        with open(storage.open(name, os.O_RDONLY), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return True
     except BlockingIOError:
@@ -163,7 +180,7 @@ def _said(storage: Storage, name: str) -> Owner | None:
         return checksummed.unpack(storage.read(name))
     except (OSError, ValueError) as error:
         if not isinstance(error, FileNotFoundError):
-            log.warning("%s is damaged: %s", storage.address(name), error)
+            log.warning("%s is damaged: %s", storage.address(name), described(error))
         return None
 
 
@@ -266,7 +283,8 @@ def _owner(content: bytes) -> Owner | None:
 
 
 def _is_void(lease: Owner) -> bool:
-    return _is_gone(lease) or not abs(time.time() - lease["renewed"]) < 60 + PACE.expires
+    renewed = lease["renewed"]
+    return _is_gone(lease) or type(renewed) is not float or not abs(time.time() - renewed) < 60 + PACE.expires
 
 
 def _is_gone(lease: Owner) -> bool:

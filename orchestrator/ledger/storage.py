@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from anytime_core.files import Folder, Guard, LocalFolder
+from anytime_core.files import MOST, Folder, Guard, LocalFolder, UnfitFileError, parent, too_large
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger.silence import Silence
 
@@ -124,7 +124,14 @@ def _shown(text: str) -> str:
 
 def reason(error: OSError) -> str:
     """Why, in a line."""
+    if isinstance(error, UnfitFileError):
+        return f"{error.filename} {error.strerror}"
     return error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def described(error: Exception) -> str:
+    """What is wrong with a file that is named before it, in a line."""
+    return str(error.strerror if isinstance(error, UnfitFileError) else error)
 
 
 class LocalStorage(LocalFolder):
@@ -142,15 +149,18 @@ class LocalStorage(LocalFolder):
         return self.path
 
     def make(self, *folders: str) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
         for folder in folders:
-            (self.path / folder).mkdir(parents=True, exist_ok=True)
+            with parent(self.path, f"{folder}/.", make=True):
+                pass
         _probe(self)
 
     def exists(self, name: str = "") -> bool:
-        return (self.path / name).exists()
+        return os.path.lexists(self.path / name) if name else self.path.exists()
 
     def rename(self, old: str, new: str) -> None:
-        os.replace(self.path / old, self.path / new)
+        with parent(self.path, old) as (left, before), parent(self.path, new) as (entered, after):
+            os.replace(before, after, src_dir_fd=left, dst_dir_fd=entered)
 
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
         return {name: stamp for name in names if (stamp := _stamp(f"{self.path}/{name}"))}
@@ -161,7 +171,7 @@ class LocalStorage(LocalFolder):
 
 def _stamp(path: str) -> Stamp | None:
     try:
-        status = os.stat(path)
+        status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
@@ -198,12 +208,14 @@ class BucketStorage:
     def address(self, name: str) -> str:
         return SCHEME + self._key(name)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = MOST) -> bytes:
         """pyarrow asks for a file's size, and then for so many bytes: perhaps of a later file, which is longer."""
         with _told(self.address(name)):
             while True:
-                with self._files.open_input_stream(self._key(name)) as stream:
-                    content: bytes = stream.read()
+                with self._files.open_input_file(self._key(name)) as file:
+                    if (size := file.size()) > most:
+                        raise too_large(size, most, self.address(name))
+                    content: bytes = file.read()
                 if self._files.get_file_info(self._key(name)).size in (len(content), None):
                     return content
 
@@ -233,6 +245,9 @@ class BucketStorage:
 
     def below(self, name: str) -> BucketStorage:
         return BucketStorage(self._address, f"{self._below}/{name}".strip("/"))
+
+    def __str__(self) -> str:
+        return self.address("")
 
     def tidy(self) -> None:
         """There is nothing: what was not whole never appeared."""

@@ -26,6 +26,7 @@ from typing import Literal
 
 from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
 from anytime_core.data.catalog import DATASETS
+from anytime_core.files import plain_files
 from anytime_core.memory import parameter_count
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
@@ -412,7 +413,7 @@ class _Disks:
         record = self._ledger.record(trial_id) if trial_id else None
         if not record or record.result.steps != steps:
             return None
-        size = sum(path.stat().st_size for path in self._ledger.folder(record.trial_id).rglob("*") if path.is_file())
+        size = sum(path.lstat().st_size for path in plain_files(self._ledger.folder(record.trial_id)))
         return Quantity(value=float(size), source="measured", n=1) if size else None
 
 

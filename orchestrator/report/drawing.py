@@ -22,7 +22,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from anytime_core.files import write_atomically
+from anytime_core.files import LocalFolder
 from orchestrator.analysis.curves import Curve, Kind, Panel
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.figures import FIGURES, UnsuitedError, suited
@@ -127,7 +127,7 @@ def reason(name: str, sweep: Sweep, ledger: Ledger) -> str | None:
     return None
 
 
-def save(figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+def save(figures: Mapping[str, Figure], folder: Path | LocalFolder, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Writes each figure in each format, whole or not at all; the paths that were written."""
     return [path for stem, figure in figures.items() for path in write(stem, rendered(figure, formats), folder)]
 
@@ -139,12 +139,12 @@ def rendered(figure: Figure, formats: Sequence[str] = FORMATS) -> dict[str, byte
     return {name: _bytes(figure, name) for name in formats}
 
 
-def write(stem: str, contents: Mapping[str, bytes], folder: Path) -> list[Path]:
+def write(stem: str, contents: Mapping[str, bytes], folder: Path | LocalFolder) -> list[Path]:
     """Writes what ``rendered`` made of one figure; the paths that were written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    place = folder if isinstance(folder, LocalFolder) else LocalFolder(folder)
     for name, content in contents.items():
-        write_atomically(folder / f"{stem}.{name}", content)
-    return [folder / f"{stem}.{name}" for name in contents]
+        place.write(f"{stem}.{name}", content)
+    return [place.path / f"{stem}.{name}" for name in contents]
 
 
 def as_svg(figure: Figure) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from anytime_core.files import write_atomically
+from anytime_core.files import LocalFolder, read_plain, write_atomically
 from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
@@ -24,6 +24,8 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord, TrialState
 
 PAGE = "report.html"
+MOST = 1 << 29
+"""Bytes of a page."""
 
 
 Figures = Mapping[str, Mapping[str, bytes]]
@@ -33,7 +35,7 @@ Figures = Mapping[str, Mapping[str, bytes]]
 def write(
     sweep: Sweep,
     ledger: Ledger,
-    folder: Path,
+    folder: Path | LocalFolder,
     links: Mapping[str, str],
     say: Callable[[str], object] = str,
     *,
@@ -47,17 +49,17 @@ def write(
     """
     drawn = draw(sweep, ledger, losses)
     tables = read_tables(sweep, ledger, drawn, say, losses)
-    folder.mkdir(parents=True, exist_ok=True)
+    place = folder if isinstance(folder, LocalFolder) else LocalFolder(folder)
     for name, content in _texts(tables).items():
-        write_atomically(folder / name, _encoded(f"{content}\n"))
-    _save(drawn, folder / "figures", losses)
-    (folder / PAGE).unlink(missing_ok=True)  # rather none than one that shows other numbers than the tables
-    with losses.counted(f"{folder / PAGE} is not written"):
-        write_atomically(folder / PAGE, _encoded(html(sweep, ledger, tables, drawn, links)))
+        place.write(name, _encoded(f"{content}\n"))
+    _save(drawn, place.below("figures"), losses)
+    place.delete(PAGE)  # rather none than one that shows other numbers than the tables
+    with losses.counted(f"{place.address(PAGE)} is not written"):
+        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links)))
     return tables
 
 
-def _save(drawn: Figures, folder: Path, losses: Losses) -> None:
+def _save(drawn: Figures, folder: LocalFolder, losses: Losses) -> None:
     """Writes the figures, and deletes those of before."""
     written: list[Path] = []
     for stem, contents in drawn.items():
@@ -85,7 +87,7 @@ def publish(
     if page_file:
         page_file.parent.mkdir(parents=True, exist_ok=True)
         copied = folder and (folder / PAGE).exists()
-        content = (folder / PAGE).read_bytes() if folder and copied else _page(sweep, ledger, links, say, losses)
+        content = read_plain(folder, PAGE, MOST) if folder and copied else _page(sweep, ledger, links, say, losses)
         write_atomically(page_file, content)
         yield page_file
 
@@ -123,12 +125,12 @@ def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[s
             yield f"Figure {name} is not drawn: {why}."
 
 
-def _delete_others(folder: Path, written: Collection[Path]) -> None:
+def _delete_others(folder: LocalFolder, written: Collection[Path]) -> None:
     """Figures that are no longer drawn; what is no figure of ours is left alone."""
-    for path in folder.iterdir() if folder.exists() else ():
-        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS and path.is_file()
+    for path in (folder.path / name for name in folder.names()):
+        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS and not path.is_dir()
         if ours and path not in written:
-            path.unlink()
+            folder.delete(path.name)
 
 
 def draw(sweep: Sweep, ledger: Ledger, losses: Losses, formats: Sequence[str] = drawing.FORMATS) -> Figures:

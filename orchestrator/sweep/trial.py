@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -42,6 +43,26 @@ def trial_id(config: TrialConfig) -> str:
     return Identities().of(config)
 
 
+def identity(config: Mapping[str, Any]) -> str:
+    """The same of a config as JSON has it."""
+    return _hashed(json.dumps(config, sort_keys=True, separators=(",", ":")))
+
+
+class Identity:
+    """The same of configs that differ in their seeds alone, and are many."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        text = json.dumps({**config, "seed": 0}, sort_keys=True, separators=(",", ":"))
+        self._before, _, self._after = text.partition('"seed":0')
+
+    def of(self, seed: Mapping[str, int]) -> str:
+        return _hashed(f'{self._before}"seed":{seed["seed"]:d}{self._after}')
+
+
+def _hashed(canonical: str) -> str:
+    return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
+
+
 class Identities:
     """``trial_id`` of many configs that share their parts, as those of a sweep do: each part is written out once.
 
@@ -58,7 +79,7 @@ class Identities:
             f'{{"data":{part(config.data)},"network":{part(config.network)},"regime":{part(config.regime)},'
             f'"seed":{config.seed:d},"training":{part(config.training)}}}'
         )
-        return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
+        return _hashed(canonical)
 
     def _part(self, part: Any) -> str:
         if (known := self._written.get(id(part))) is None:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from anytime_core.files import plain_files
 from orchestrator.tracking.refusals import TOO_LARGE, Refusal, cause, passes, status
 from orchestrator.tracking.uris import artifact_root, database_file, is_server, safe_uri
 
@@ -125,4 +126,4 @@ def refusal(what: str, error: Exception, size: int, place: str) -> Refusal:
 
 def names_in(folder: Path) -> list[str]:
     """The files of a folder and of those in it, as paths from there."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in plain_files(folder))

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
+from anytime_core.files import open_plain
 from orchestrator.tracking.uris import ARTIFACTS, FOLDER
 
 STALE = 3600.0
@@ -26,6 +27,8 @@ BUSY_SECONDS = 20.0
 def create(database: Path, fill: Callable[[str], object]) -> None:
     """Makes a new file under another name, where ``fill`` is given its URI to make the tables: one that was left half
     made could never be used."""
+    with suppress(FileNotFoundError):
+        check_plain(database)
     database.parent.mkdir(parents=True, exist_ok=True)
     _tidy(database.parent)
     with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
@@ -49,7 +52,7 @@ def _tidy(folder: Path) -> None:
     """Takes away what processes that were killed left long ago."""
     for left in folder.glob(".new-*"):
         with suppress(FileNotFoundError):
-            if left.stat().st_mtime < time.time() - STALE:
+            if left.lstat().st_mtime < time.time() - STALE:
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -77,12 +80,34 @@ def share(database: Path) -> None:
     """Lets the group write a file of ours where it may write the folder: earlier versions let its owner alone."""
     with suppress(OSError):
         group = database.parent.stat().st_mode & (stat.S_IRGRP | stat.S_IWGRP)
-        if missing := group & ~database.stat().st_mode & ~_umask():
-            database.chmod(stat.S_IMODE(database.stat().st_mode) | missing)
+        opened = open_plain(*_below(database))
+        try:
+            if missing := group & ~os.fstat(opened).st_mode & ~_umask():
+                os.fchmod(opened, stat.S_IMODE(os.fstat(opened).st_mode) | missing)
+        finally:
+            os.close(opened)
+
+
+def _below(database: Path, name: str = "") -> tuple[Path, str]:
+    """The folder below which nobody follows links, and where the database, or a name beside it, is from there: the
+    storage folder. Who keeps a database elsewhere chose its place, links and all."""
+    own = database.absolute().parent
+    if own.name == FOLDER and (own.parent / "sweeps").is_dir():
+        return own.parent, f"{FOLDER}/{name or database.name}"
+    real = database.resolve()
+    return (own, name) if name else (real.parent, real.name)
+
+
+def check_plain(database: Path) -> None:
+    """Raises UnfitFileError for what is no file, for which MLflow would wait or try for minutes, and for a link in a
+    storage folder."""
+    os.close(open_plain(*_below(database)))
 
 
 def check_writable(database: Path) -> None:
-    """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less."""
+    """Raises PermissionError that says whose a file is that this user cannot write: SQLite would say less. Raises as
+    ``check_plain`` does."""
+    check_plain(database)
     for path, what in ((database, "chmod g+w"), (database.parent, "chmod g+ws")):
         if not os.access(path, os.W_OK):
             status = path.stat()
@@ -123,7 +148,7 @@ def _moved(connection: sqlite3.Connection, root: Path) -> Iterator[str]:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return
     query = "SELECT artifact_location FROM experiments UNION SELECT artifact_uri FROM runs"
-    roots = {_root_of(place) for (place,) in connection.execute(query) if place}
+    roots = {_root_of(place) for (place,) in connection.execute(query) if isinstance(place, str)}
     for old in sorted(roots - {"", root.as_uri()}):
         with suppress(OSError):
             if os.path.samefile(unquote(urlsplit(old).path), root):

@@ -5,19 +5,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from anytime_core.files import write_atomically
+from anytime_core.documents import known, parse, typed
 from orchestrator.ledger.ledger import Ledger, Standing
+from orchestrator.ledger.storage import described
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
 from orchestrator.system.provenance import code_version
 from orchestrator.tracking.uris import FOLDER, database_file, default_uri, is_server, safe_uri
 from orchestrator.tracking.views import IDENTITY
 
+log = logging.getLogger(__name__)
+
+TRACKED, TRIALS = "tracked.json", "trials.json"
+MOST = 1 << 26
+"""Bytes of one of these files; 100,000 trials take 30 MB."""
 OWN = "the storage's own"
 """In place of the URI of the database in the storage folder, which may be moved."""
 
@@ -33,28 +41,33 @@ class Delivered:
     created: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
     report_place: str = ""
-    report_files: Sequence[str] = ()
-
-
-def _tracked_file(ledger: Ledger, sweep: str) -> Path:
-    return ledger.sweep_folder(sweep) / "tracked.json"
+    report_files: tuple[str, ...] = ()
 
 
 def last_trials(ledger: Ledger, sweep: str) -> list[str]:
     """The trials of the last sweep of that name, by id; of one by an earlier version, those that MLflow was told of."""
-    try:
-        return [str(name) for name in json.loads(_trials_file(ledger, sweep).read_bytes())]
-    except (OSError, ValueError, TypeError):
-        return list(_recorded(ledger, sweep)[1].trials)
+    names = _read(ledger, sweep, TRIALS)
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    return list(_recorded(ledger, sweep)[1].trials)
 
 
 def remember_trials(ledger: Ledger, sweep: Sweep) -> None:
     with suppress(OSError):  # a full disk is told of by what needs it
-        write_atomically(_trials_file(ledger, sweep.name), json.dumps([trial.id for trial in sweep.trials]).encode())
+        content = json.dumps([trial.id for trial in sweep.trials]).encode()
+        ledger.sweep_files(sweep.name).write(TRIALS, content)
 
 
-def _trials_file(ledger: Ledger, sweep: str) -> Path:
-    return ledger.sweep_folder(sweep) / "trials.json"
+def _read(ledger: Ledger, sweep: str, name: str) -> Any:
+    """What one of the files holds; None where there is none, or it is damaged, which the log says."""
+    folder = ledger.sweep_files(sweep)
+    try:
+        return parse(folder.read(name, MOST))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s is damaged: %s", folder.address(name), described(error))
+        return None
 
 
 def marks_of(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
@@ -104,18 +117,20 @@ def read(ledger: Ledger, sweep: str, uri: str) -> Delivered:
 
 def _recorded(ledger: Ledger, sweep: str) -> tuple[str, Delivered]:
     """The place that was told last, and what."""
+    content = _read(ledger, sweep, TRACKED)
+    if not isinstance(content, dict) or not isinstance(uri := content.get("uri"), str):
+        return "", Delivered()
     try:
-        content = json.loads(_tracked_file(ledger, sweep).read_bytes())
-        known = {part.name: content[part.name] for part in fields(Delivered) if part.name in content}
-        return str(content["uri"]), Delivered(**known)
-    except (OSError, ValueError, KeyError, TypeError):
+        return uri, typed(Delivered, known(Delivered, content))
+    except ValueError as error:
+        log.warning("%s is damaged: %s", ledger.sweep_files(sweep).address(TRACKED), error)
         return "", Delivered()
 
 
 def remember(ledger: Ledger, sweep: str, uri: str, delivered: Delivered) -> None:
     content = asdict(delivered) | {"trials": dict(sorted(delivered.trials.items()))}
     words = json.dumps({"uri": _name_of(uri, ledger), **content}, indent=1)
-    write_atomically(_tracked_file(ledger, sweep), words.encode())
+    ledger.sweep_files(sweep).write(TRACKED, words.encode())
 
 
 def _name_of(uri: str, ledger: Ledger) -> str:

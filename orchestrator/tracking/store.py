@@ -365,7 +365,7 @@ def client(uri: str) -> MlflowClient:
     if database and not database.exists():
         sqlite_file.create(database, lambda made: MlflowClient(tracking_uri=made).search_experiments(max_results=1))
     elif database:
-        database.open("rb").close()  # MLflow would try for minutes to open what cannot be
+        sqlite_file.check_plain(database)
     return MlflowClient(tracking_uri=uri)
 
 

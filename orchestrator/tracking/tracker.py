@@ -101,7 +101,7 @@ class Tracker:
         told = known.read(self._ledger, self._sweep.name, self._uri)
         place, new = movable(files.place, self._uri), names_in(folder)
         older = set(told.report_files) - set(new) if told.report_place == place else set()
-        self._remember(replace(told, report_place=place, report_files=sorted(older.union(new))))
+        self._remember(replace(told, report_place=place, report_files=tuple(sorted(older.union(new)))))
         refused = files.put_all(folder, "the report")
         if all(refusal.too_large for refusal in refused):
             files.delete(older)
@@ -109,7 +109,7 @@ class Tracker:
             self._refused[SUMMARY] = refused
             return
         mark = known.summary_mark(self._sweep, told.trials) if whole else ""
-        self._remember(replace(told, summary=mark, report_place=place, report_files=new))
+        self._remember(replace(told, summary=mark, report_place=place, report_files=tuple(new)))
 
     def _remember(self, told: Delivered) -> None:
         known.remember(self._ledger, self._sweep.name, self._uri, told)

@@ -250,7 +250,7 @@ def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:
 
 ENDS_WITH_GARBAGE = """
 import gc, threading, time
-from pathlib import Path
+from anytime_core.files import LocalFolder
 from orchestrator.system.environment import prepare_ray
 
 prepare_ray(own_cluster=True)
@@ -266,7 +266,7 @@ def litter():
         time.sleep(0.002)
 
 
-with cluster(None, Path("ray.log")):
+with cluster(None, LocalFolder(".")):
     references = [ray.put(number) for number in range(3000)]
     gc.set_threshold(1)
     threading.Thread(target=litter, daemon=True).start()

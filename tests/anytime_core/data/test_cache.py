@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from traps import TRAPS, secret_in
 
 from anytime_core.data import cache, source_files
 from anytime_core.data.cache import content_hash, load
@@ -269,3 +270,14 @@ def test_it_is_known_whether_a_data_set_is_converted(root, write) -> None:
     load("cifar10", root, check_md5=False)
     assert cache.is_converted("cifar10", root)
     assert cache.is_converted("digits", None)
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+@pytest.mark.parametrize("name", ["train_images.npy", "manifest.json"])
+def test_a_trap_in_a_cache_costs_a_new_one(name, trap, root, write, tmp_path) -> None:
+    expected = write("fashion_mnist", root)
+    load("fashion_mnist", root, check_md5=False)
+    (folder,) = folders(root / ".cache")
+    (folder / name).unlink()
+    trap(folder / name, secret_in(tmp_path / "home"))
+    assert_same(load("fashion_mnist", root, check_md5=False), expected)

@@ -174,11 +174,11 @@ def test_a_file_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monke
     for step in (10, 20):
         save(tmp_path, step, content(step))
 
-    def no_answer(path: Path) -> bytes:
+    def no_answer(*_: object) -> bytes:
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
 
     with monkeypatch.context() as down:
-        down.setattr(Path, "read_bytes", no_answer)
+        down.setattr(files, "read_plain", no_answer)
         with pytest.raises(TimeoutError):
             latest(tmp_path)
     assert_same(latest(tmp_path), content(20))
@@ -296,7 +296,7 @@ def test_an_interrupted_write_leaves_the_old_file(function, tmp_path, monkeypatc
     path = tmp_path / "file"
     write_atomically(path, b"old")
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, function, interrupt)
@@ -311,7 +311,7 @@ import os, signal, sys
 from pathlib import Path
 from anytime_core.files import write_atomically
 
-def die(*_):
+def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 path, moment = Path(sys.argv[1]), sys.argv[2]
@@ -319,7 +319,7 @@ if moment == "before the rename":
     os.replace = die
 elif moment == "after the rename":
     replace = os.replace
-    os.replace = lambda old, new: (replace(old, new), die())
+    os.replace = lambda *names, **folders: (replace(*names, **folders), die())
 else:
     os.fsync = die
 write_atomically(path, b"new" * 100_000)

@@ -250,7 +250,7 @@ def test_a_run_killed_at_random_steps_gives_the_same_bits(regime, seed, tmp_path
 def test_a_checkpoint_that_cannot_be_written_costs_that_epoch(tmp_path, monkeypatch) -> None:
     whole = run(trial(), tmp_path / "whole")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     reported: list[EpochMetrics] = []

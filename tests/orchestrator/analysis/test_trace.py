@@ -405,7 +405,7 @@ def test_an_older_record_is_compared_by_its_checkpoint_and_without_one_nothing_i
     _, trial, ledger = copied
     edit(ledger, trial, lambda content: content.update(provenance={}))
     assert rerun(trial, ledger).same_bits
-    shutil.rmtree(ledger.checkpoints(trial.id))
+    shutil.rmtree(ledger.folder(trial.id) / "checkpoints")
     (ledger.folder(trial.id) / "metrics.parquet").unlink()
     comparison = rerun(trial, ledger)
     assert not comparison.same_bits

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from anytime_core.files import LocalFolder
 from orchestrator import doctor
 from orchestrator.cluster import ray_folder
 from orchestrator.errors import ClusterError
@@ -47,12 +48,12 @@ def test_the_logs_of_a_start_that_failed_outlive_the_folder(tmp_path) -> None:
     logs = ray_folder.inner(folder) / "session_latest" / "logs"
     logs.mkdir(parents=True)
     (logs / "raylet.out").write_text("why")
-    kept = ray_folder.keep_logs(folder, tmp_path)
-    assert (kept / "raylet.out").read_text() == "why"
+    kept = ray_folder.keep_logs(folder, LocalFolder(tmp_path))
+    assert Path(kept, "raylet.out").read_text() == "why"
     (logs / "raylet.out").unlink()
     for path in (logs, logs.parent, logs.parent.parent, folder):
         path.rmdir()
-    ray_folder.keep_logs(folder, tmp_path)  # nothing to keep is no error
+    ray_folder.keep_logs(folder, LocalFolder(tmp_path))  # nothing to keep is no error
 
 
 def test_the_doctor_names_the_place_and_one_that_is_too_long(monkeypatch) -> None:

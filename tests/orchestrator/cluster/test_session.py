@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anytime_core.files import LocalFolder
 from orchestrator.cluster import session
 from orchestrator.errors import ClusterError
 from orchestrator.system import limits
@@ -30,12 +31,12 @@ def test_whatever_ray_raises_is_one_message_with_a_remedy(tmp_path: Path, monkey
 
     monkeypatch.setattr(session.ray, "init", init)
     monkeypatch.setattr(limits, "likely", lambda: ["/dev/shm has 1 MiB left: make room there"])
-    with pytest.raises(ClusterError) as raised, session.cluster(None, tmp_path / "ray.log", offer=_small()):
+    with pytest.raises(ClusterError) as raised, session.cluster(None, LocalFolder(tmp_path), offer=_small()):
         pass
     first = str(error).splitlines()[0]
     assert str(raised.value) == f"Ray cannot start on this machine: {first}\n  /dev/shm has 1 MiB left: make room there"
     monkeypatch.setattr(limits, "likely", list)
-    with pytest.raises(ClusterError, match=r"ray\.log and .*/ray-logs"), session.cluster(None, tmp_path / "ray.log"):
+    with pytest.raises(ClusterError, match=r"ray\.log and .*/ray-logs"), session.cluster(None, LocalFolder(tmp_path)):
         pass
 
 
@@ -43,13 +44,13 @@ def test_ray_is_not_started_where_it_cannot_start(tmp_path: Path, monkeypatch) -
     monkeypatch.setattr(session.ray, "init", None)
     monkeypatch.setattr(limits, "certain", lambda: ["3 more processes may begin here"])
     with pytest.raises(ClusterError, match="Ray cannot start on this machine\n  3 more"):  # noqa: SIM117
-        with session.cluster(None, tmp_path / "ray.log"):
+        with session.cluster(None, LocalFolder(tmp_path)):
             pass
 
 
 def test_an_address_of_the_environment_is_named_with_its_variable(tmp_path: Path) -> None:
     address = FromEnvironment("127.0.0.1:1", "RAY_ADDRESS")
-    with pytest.raises(ClusterError) as raised, session.cluster(address, tmp_path / "ray.log"):
+    with pytest.raises(ClusterError) as raised, session.cluster(address, LocalFolder(tmp_path)):
         pass
     assert str(raised.value) == (
         "no Ray cluster at RAY_ADDRESS=127.0.0.1:1: Connection refused; unset RAY_ADDRESS to use this machine alone"
@@ -58,12 +59,12 @@ def test_an_address_of_the_environment_is_named_with_its_variable(tmp_path: Path
 
 OFFERED = """
 import sys
-from pathlib import Path
+from anytime_core.files import LocalFolder
 from orchestrator.system.environment import prepare_ray
 prepare_ray(own_cluster=True)
 from orchestrator.cluster import session
 from orchestrator.system.hardware import Node
-with session.cluster(None, Path(sys.argv[1]), offer=Node(name="small", cpu="", cpus=1)):
+with session.cluster(None, LocalFolder(sys.argv[1]), offer=Node(name="small", cpu="", cpus=1)):
     print(session.ray.cluster_resources()["CPU"], file=sys.__stdout__)
 """
 
@@ -71,7 +72,7 @@ with session.cluster(None, Path(sys.argv[1]), offer=Node(name="small", cpu="", c
 @pytest.mark.cluster
 def test_a_cluster_of_our_own_has_as_many_cpus_as_offered(tmp_path: Path) -> None:
     """In a process of its own: Ray keeps the token of the first cluster that a process has seen."""
-    command = [sys.executable, "-W", "ignore", "-c", OFFERED, str(tmp_path / "ray.log")]
+    command = [sys.executable, "-W", "ignore", "-c", OFFERED, str(tmp_path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["1.0"]
 
 

@@ -186,7 +186,7 @@ def test_a_view_that_breaks_leaves_plain_lines(some, output, clock, caplog, monk
 
 def test_restored_epochs_are_no_work_done(make_trial, ledger, plain, clock, make_epochs) -> None:
     trial = make_trial()
-    path = ledger.checkpoints(trial.id) / "step-000000022.ckpt"
+    path = ledger.folder(trial.id) / "checkpoints" / "step-000000022.ckpt"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
     progress = Progress(plan.make([trial], ledger).entries, 0, plain)

@@ -91,7 +91,7 @@ def test_a_trial_finishes_with_the_numbers_of_the_trainer(trial, direct, where, 
     assert record.provenance["threads"] == 1
     assert {"data_hash", "host", "ended", "python", "torch", "numpy"} <= record.provenance.keys()
     assert load_network(ledger.checkpoints(trial.id)).training is False
-    assert len(list(ledger.checkpoints(trial.id).iterdir())) == 1
+    assert len(list((ledger.folder(trial.id) / "checkpoints").iterdir())) == 1
 
 
 def test_a_trial_that_ended_is_not_run_again(trial, where, ledger, monkeypatch) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -234,3 +234,21 @@ def test_a_module_that_has_no_graph_is_named(tmp_path) -> None:
     network.network.blocks[0].units[0].residual[3] = nn.GELU()
     with pytest.raises(ValueError, match="a GELU cannot be exported, only Sequential, Unit, Conv2d"):
         exported(network, tmp_path / "network.zip", 8)
+
+
+@pytest.mark.parametrize(
+    "manifest", ['{"version": 1, "stages": [{"file": "a"}, {"file": "a"}]}', "[" * 10**5, "[]", '{"version": 1}', "{"]
+)
+def test_a_damaged_file_is_one_message(manifest, tmp_path) -> None:
+    with ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("manifest.json", manifest)
+        archive.writestr("a", b"")
+    with pytest.raises(ValueError, match=r"other.zip: is no exported network, or a damaged one"):
+        Network(tmp_path / "other.zip")
+
+
+def test_a_file_that_would_take_more_room_than_it_does_is_refused(tmp_path) -> None:
+    with ZipFile(tmp_path / "other.zip", "w", ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", " " * 10**7)
+    with pytest.raises(ValueError, match="its parts are larger than it is itself"):
+        Network(tmp_path / "other.zip")

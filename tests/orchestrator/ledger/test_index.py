@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import random
 import shutil
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from anytime_core.files import LocalFolder
@@ -226,7 +228,7 @@ def test_a_file_that_is_no_index_is_replaced(filled, records, content) -> None:
 
 def test_an_index_of_another_version_is_not_used(filled, records, monkeypatch) -> None:
     with monkeypatch.context() as older:
-        older.setattr(index, "SCHEMA", index.SCHEMA.with_metadata({"fields": "errors"}))
+        older.setattr(index, "VERSION", "0 errors")
         filled.records(records)
     before = file(filled).read_bytes()
     assert filled.records(records) == records
@@ -240,21 +242,23 @@ def test_a_storage_that_cannot_be_written_is_read(filled, records) -> None:
     assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.arrow", "sweeps", "trials"]
 
 
-def test_a_record_that_arrow_cannot_hold_is_read_from_its_file(filled, records) -> None:
+def test_a_record_that_the_index_cannot_hold_is_read_from_its_file(filled, records) -> None:
     name = list(records)[11]
-    odd = replace(records[name], result=replace(records[name].result, errors=(10**300, 2, 1)))
+    odd = replace(records[name], provenance={"note": "x" * 2**15})
     write(filled, odd)
     for _ in range(2):
         assert filled.records(records) == records | {name: odd}
 
 
-def test_whatever_a_later_version_may_write_comes_back(tmp_path, records) -> None:
-    record = next(iter(records.values()))
+def test_whatever_a_version_may_write_comes_back(tmp_path, records, trials) -> None:
+    first, second, third = (records[trial.id] for trial in trials[:3])
     odd = {
-        "a": replace(record, trial_id="a", config={}, attempts=2**70),
-        "b": replace(record, trial_id="b", config={"seed": None, "other": [1, {"x": "\ud800 ü\n"}]}),
-        "c": replace(record, trial_id="c", provenance={"seconds": 1e300, "list": [[], {}], "none": None}),
-        "d": replace(record, trial_id="d", result=replace(record.result, seconds=-0.0, steps=2**60)),
+        record.trial_id: record
+        for record in (
+            replace(first, attempts=2**62),
+            replace(second, provenance={"seconds": 1e300, "list": [[], {}], "none": None, "text": "\ud800 ü\n"}),
+            replace(third, result=replace(third.result, seconds=-0.0, steps=2**60)),
+        )
     }
     stamps = {name: (2**62 - place, place, 2**64 - 1 - place) for place, name in enumerate(odd)}
     place = LocalFolder(tmp_path), "index.arrow"
@@ -284,7 +288,7 @@ def test_two_processes_may_write_it_at_once(filled, records, tmp_path) -> None:
     said = [process.communicate(timeout=60)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert filled.records(records) == records
-    assert isinstance(index._read(LocalFolder(filled.local), "index.arrow"), pa.Table)
+    assert Index(LocalFolder(filled.local), "index.arrow").records(filled._stamps(records)) == records
     assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.arrow", "sweeps", "trials"]
 
 
@@ -316,3 +320,52 @@ def test_nothing_is_made_where_there_is_no_storage(tmp_path, records) -> None:
     assert ledger.records(records) == {}
     assert {found.state for found in ledger.standings(records).values()} == {TrialState.PENDING}
     assert not ledger.storage.exists()
+
+
+# Whoever wrote it
+
+
+def resealed(ledger: Ledger, plain: bytes) -> None:
+    payload = zlib.compress(plain, 1)
+    file(ledger).write_bytes(payload + hashlib.sha256(payload).digest())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_index_that_somebody_made_is_right_or_not_used(indexed, records, seed) -> None:
+    """What it says of errors nobody can check; all else is another trial's, or none at all."""
+    rng, whole = random.Random(seed), index._unpacked(file(indexed).read_bytes())
+    head = whole.index(b"}", whole.index(b'"shared"'))
+    for _ in range(25):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice((1, 5))):
+            place = rng.randrange(rng.choice((8, head, len(whole))))
+            damaged[place] = rng.choice((0, 127, 128, 255, rng.randrange(256)))
+        resealed(indexed, bytes(damaged))
+        found = indexed.records(records)
+        assert list(found) == list(records)
+        assert {name: record.config for name, record in found.items()} == {n: it.config for n, it in records.items()}
+        assert all(
+            type(error) is float and math.isfinite(error) for it in found.values() for error in it.result.errors[:2]
+        )
+
+
+@pytest.mark.parametrize(
+    "plain", [b"", b"\xff" * 16, bytes(2**29 + 2**20), (2**62).to_bytes(8, sys.byteorder) + b"{}", b"[" * 10**6]
+)
+def test_an_index_of_nothing_is_not_used(plain, indexed, records) -> None:
+    resealed(indexed, plain)
+    assert indexed.records(records) == records
+
+
+def test_an_index_of_an_earlier_version_is_made_anew(indexed, records) -> None:
+    """It was a table of Arrow's, which is no longer opened."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema({"trial_id": pa.string()})) as writer:
+        writer.write_table(pa.table({"trial_id": ["a"]}))
+    payload = sink.getvalue().to_pybytes()
+    file(indexed).write_bytes(payload + hashlib.sha256(payload).digest())
+    for _ in range(2):
+        assert indexed.records(records) == records
+    assert index._unpacked(file(indexed).read_bytes())

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from anytime_core import files
 from anytime_core.config import Opt, to_dict
 from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger.ledger import Attempt, Ledger, SupersededError
@@ -40,7 +41,7 @@ def record(trial, make_record) -> TrialRecord:
 
 
 def checkpoint(ledger: Ledger, trial: Trial, step: int) -> Path:
-    path = ledger.checkpoints(trial.id) / f"step-{step:09d}.ckpt"
+    path = ledger.folder(trial.id) / "checkpoints" / f"step-{step:09d}.ckpt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"a network")
     return path
@@ -77,7 +78,7 @@ def test_a_finished_trial_has_its_record_and_its_last_checkpoint(ledger, trial, 
     ledger.finish(attempt, record)
     assert ledger.state(trial.id) is TrialState.FINISHED
     assert ledger.record(trial.id) == record
-    assert list(ledger.checkpoints(trial.id).iterdir()) == [last]
+    assert list((ledger.folder(trial.id) / "checkpoints").iterdir()) == [last]
 
 
 def test_a_diverged_trial_has_no_errors(ledger, trial, make_record) -> None:
@@ -447,11 +448,11 @@ def test_a_result_that_cannot_be_read_now_is_not_taken_for_none(
     folder = full(ledger, trial, record, make_epochs(2, 3))
     content = (folder / "result.json").read_bytes()
 
-    def stale(path: Path) -> bytes:
+    def stale(*_: object) -> bytes:
         raise OSError(116, "Stale file handle")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Path, "read_bytes", stale)
+        broken.setattr(files, "read_plain", stale)
         with pytest.raises(StorageError, match="Stale file handle"):
             ledger.record(trial.id)
         with pytest.raises(StorageError, match="Stale file handle"):

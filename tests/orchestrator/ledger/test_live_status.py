@@ -89,5 +89,7 @@ def test_without_a_driver_the_rest_is_worked_out_from_what_has_ended(sweep, ledg
     ledger.finish(ledger.begin(first), record)
     (line,) = render.time_left(report.status(sweep, ledger))
     assert line == "the rest takes about 2:00 on this machine, as the trials took that have ended"
-    ledger.finish(ledger.begin(second), replace(record, trial_id=second.id))
+    ledger.finish(
+        ledger.begin(second), replace(make_record(second, None), result=record.result, provenance=record.provenance)
+    )
     assert [*render.time_left(report.status(sweep, ledger))] == []

@@ -19,6 +19,7 @@ from uuid import uuid4
 import pytest
 from s3_server import CREDENTIALS, s3_server
 
+from anytime_core.files import UnfitFileError
 from anytime_core.trained import load_network
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
@@ -135,7 +136,7 @@ def test_a_guard_forbids_a_write(storage) -> None:
     storage.write("file", b"old")
     with pytest.raises(SupersededError):
         storage.write("file", b"new", forbid)
-    assert storage.read("file") == b"old"
+    assert storage.read("file", 1 << 25) == b"old"
     assert storage.names() == ["file"]
 
 
@@ -151,7 +152,7 @@ def test_an_interrupted_write_leaves_no_half_of_a_file(bucket, monkeypatch) -> N
             storage.write("file", content)
     except KeyboardInterrupt:
         pass
-    assert storage.read("file") in (b"old", content)
+    assert storage.read("file", 1 << 25) in (b"old", content)
 
 
 # Where it is
@@ -304,6 +305,49 @@ def test_what_others_are_to_see_is_published(ledger) -> None:
     published = storage_at(ledger.storage)
     assert published.read("sweeps/small/report/report.html") == b"a report"
     assert published.read("sweeps/small/report/figures/cost.svg") == b"a figure"
+
+
+# Whoever else can write to the storage
+
+DAMAGED = (b"", b"{", b"[" * 10**6, b"1e999", b"\xff\xfe", b'{"a": 1, "a": 1}', b"[]", bytes(9_000_000))
+PLACES = ("result.json", "attempt.json", "metrics.parquet", "checkpoints/step-000000044.ckpt")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_whatever_lies_in_the_place_of_a_file_is_damaged(name, location, make_trial, make_record, caplog) -> None:
+    ledger, trial = Ledger(location), make_trial()
+    ledger.make()
+    ledger.begin(trial)
+    path = f"trials/{trial.id}/{name}"
+    for content in DAMAGED:
+        storage_at(location).write(path, content)
+        caplog.clear()
+        assert ledger.record(trial.id) is None
+        assert ledger.epochs(trial.id) == []
+        assert ledger.attempts(trial.id) == (name != "attempt.json")
+        assert checkpoint.latest(ledger.checkpoints(trial.id)) is None
+        assert "damaged" in caplog.text
+
+
+def test_what_is_too_large_is_not_fetched(storage) -> None:
+    storage.write("file", bytes(1000))
+    with pytest.raises(UnfitFileError, match="is 1000 bytes long, of at most 999"):
+        storage.read("file", 999)
+    assert storage.read("file", 1000) == bytes(1000)
+
+
+def test_an_index_that_somebody_spoilt_is_not_used(location, make_trial, make_record, monkeypatch) -> None:
+    monkeypatch.setattr("orchestrator.ledger.ledger.FEW", 1)
+    monkeypatch.setattr("orchestrator.ledger.ledger.SETTLED", -(10**10))
+    ledger = Ledger(location)
+    ledger.make()
+    trials = [make_trial(seed=seed) for seed in range(3)]
+    records = {trial.id: make_record(trial, (3.0, 2.0, 1.0)) for trial in trials}
+    for trial in trials:
+        ledger.finish(ledger.begin(trial), records[trial.id])
+    for content in DAMAGED:
+        storage_at(location).write("index.arrow", content)
+        assert ledger.records(records) == records
 
 
 # One driver at a time

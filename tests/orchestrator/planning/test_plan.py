@@ -41,7 +41,7 @@ def of_unit(sweep: Sweep, unit: int | None) -> Trial:
 
 
 def checkpoint(ledger: Ledger, trial: Trial, step: int) -> None:
-    path = ledger.checkpoints(trial.id) / f"step-{step:09d}.ckpt"
+    path = ledger.folder(trial.id) / "checkpoints" / f"step-{step:09d}.ckpt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from told import Told
+from traps import secret_in
 
+from anytime_core.files import UnfitFileError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking.delivered import is_current, run_links
@@ -162,3 +164,54 @@ def test_whose_a_file_is_that_cannot_be_written_is_told_with_the_remedy(
     tracker = told.try_to_tell()
     assert f"{database} cannot be written by this user: it is {database.owner()}'s, mode 0" in str(tracker.outage)
     assert f"chmod g+w {database}" in tracker.troubles()[0]
+
+
+# What somebody else laid in the storage folder
+
+
+@pytest.fixture
+def shared(ledger: Ledger, tmp_path: Path) -> Path:
+    """The place of the database, beside which others may write, and a secret of the user's own in ``home``."""
+    secret_in(tmp_path / "home").chmod(0o600)
+    folder = ledger.local / "mlflow"
+    folder.mkdir()
+    folder.chmod(0o770)
+    return folder / "mlflow.db"
+
+
+def test_a_link_in_the_place_of_the_database_is_refused(shared: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "home" / "secret"
+    shared.symlink_to(secret)
+    sqlite_file.share(shared)
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    with pytest.raises(UnfitFileError, match="is a symbolic link"):
+        sqlite_file.check_writable(shared)
+    shared.unlink()
+    shared.parent.rmdir()
+    shared.parent.symlink_to(secret.parent)
+    with pytest.raises(UnfitFileError, match="is a symbolic link"):
+        sqlite_file.check_writable(shared)
+
+
+def test_a_database_elsewhere_may_be_behind_a_link_of_its_users(tmp_path: Path) -> None:
+    (tmp_path / "real.db").touch(0o600)
+    (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
+    sqlite_file.check_writable(tmp_path / "link.db")
+
+
+def test_a_pipe_in_the_place_of_the_database_is_refused_at_once(shared: Path) -> None:
+    os.mkfifo(shared)
+    for open_it in (client, lambda uri: sqlite_file.create(shared, pytest.fail)):
+        with pytest.raises(UnfitFileError, match="is a named pipe"):
+            open_it(f"sqlite:///{shared}")
+
+
+@pytest.mark.parametrize("place", ["1", "1/run", "1/run/artifacts", "1/run/artifacts/report.html"])
+def test_no_file_of_a_run_goes_behind_a_link(place: str, shared: Path, tmp_path: Path) -> None:
+    link = shared.parent / "artifacts" / place
+    link.parent.mkdir(parents=True)
+    uri = f"sqlite:///{shared}"
+    sqlite_file.refuse_links(uri, "1", "run", "report.html")
+    link.symlink_to(tmp_path / "home" / ("secret" if place.endswith("html") else "."))
+    with pytest.raises(UnfitFileError, match="is a symbolic link"):
+        sqlite_file.refuse_links(uri, "1", "run", "report.html")
