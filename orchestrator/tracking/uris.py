@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.ledger.storage import Location, local_folder
+from orchestrator.redaction import without_password
 from orchestrator.text import FromEnvironment, named
 
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -50,10 +51,8 @@ def _named(uri: str) -> str:
 
 
 def safe_uri(text: str) -> str:
-    """A URI, or a text that holds some, without its passwords and tokens: fit to be shown and stored."""
-    text = re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
-    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)  # a user of a database is no secret
-    return re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
+    """A URI, or a text that holds some, without passwords and tokens: fit to be shown, stored and compared."""
+    return without_password(text)
 
 
 def is_server(uri: str) -> bool:
