@@ -45,6 +45,11 @@ def visible(text: str) -> str:
     return UNSEEN.sub(written, text)
 
 
+def one_line(text: str) -> str:
+    """The same in one line, with single spaces."""
+    return visible(" ".join(text.split()))
+
+
 def _joins(text: str, place: int) -> bool:
     """Whether the character between two others is one that belongs there."""
     around = text[max(place - 1, 0) : place] + text[place + 1 : place + 2]

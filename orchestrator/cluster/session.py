@@ -21,6 +21,7 @@ from ray.job_config import JobConfig
 
 from orchestrator.cluster import client_server, head_watchdog, ray_folder
 from orchestrator.errors import ClusterError
+from orchestrator.redaction import redacted
 from orchestrator.system import limits
 from orchestrator.system.hardware import Node, other_gpus, this_machine
 from orchestrator.system.reaper import reaping
@@ -212,11 +213,18 @@ class _LogFile(TextIOBase):
         return len(text)
 
 
+class _Redacting(logging.Formatter):
+    """Leaves secrets out of what is logged, tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 @contextmanager
 def _logged_to(file: TextIOBase) -> Iterator[None]:
     """Sends what Ray logs in this process to a file, not to the user's terminal."""
     handler = logging.StreamHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("ray")
     logger.handlers, logger.propagate = [handler], False
     for below in ("ray.tune", "ray.data"):

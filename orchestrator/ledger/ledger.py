@@ -42,6 +42,7 @@ from anytime_core.training.checkpoint import Place, keep_newest, latest, latest_
 from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.storage import LocalStorage, Location, Stamp, reason, storage_at
+from orchestrator.redaction import redacted
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
 log = logging.getLogger(__name__)
@@ -476,8 +477,8 @@ class Ledger:
         failure = {
             "attempt": attempt.number,
             "token": attempt.token,
-            "error": error,
-            "traceback": traceback,
+            "error": redacted(error),
+            "traceback": redacted(traceback),
             "time": now(),
             "kind": kind,
             "signature": signature,
