@@ -9,8 +9,8 @@ from orchestrator.text import shown
 
 
 def tell(console: Console, text: str, style: str = "") -> None:
-    """Prints a text as it is, with no brackets, colons or numbers that mean something to the console."""
-    console.print(styled(text, style), soft_wrap=True)
+    """Prints a text as it is: no bracket, colon or number in it means something to the console."""
+    console.print(shown(text), style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def remark(console: Console, text: str) -> None:
@@ -19,5 +19,5 @@ def remark(console: Console, text: str) -> None:
 
 
 def styled(text: str, style: str = "") -> Text:
-    """A text that can do the terminal no harm and tells no secrets, whoever wrote it."""
+    """A text for the live view that can do the terminal no harm and tells no secrets, whoever wrote it."""
     return Text(shown(text), style=style)

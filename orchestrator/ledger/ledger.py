@@ -319,8 +319,8 @@ class Ledger:
             return None
         return Failure(
             attempt=attempt.number,
-            error=str(content.get("error")),
-            traceback=str(content.get("traceback", "")),
+            error=redacted(str(content.get("error"))),  # as others, or an earlier version, may have written it
+            traceback=redacted(str(content.get("traceback", ""))),
             time=str(content.get("time", "")),
             kind=str(content.get("kind", "")),
             signature=str(content.get("signature", "")),
@@ -481,7 +481,7 @@ class Ledger:
             "traceback": redacted(traceback),
             "time": now(),
             "kind": kind,
-            "signature": signature,
+            "signature": redacted(signature),
         }
         self._write(attempt.trial_id, "failure.json", failure, self._guard(attempt))
 

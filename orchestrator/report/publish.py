@@ -23,7 +23,7 @@ from orchestrator.report.page import PageContent, TrialRow, page
 from orchestrator.report.status import TrialStatus
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord, TrialState
-from orchestrator.text import shown
+from orchestrator.text import visible
 
 PAGE = "report.html"
 
@@ -195,7 +195,7 @@ def _trial_rows(statuses: Iterable[TrialStatus], links: Mapping[str, str]) -> It
             seconds=record.result.seconds if record else None,
             attempts=status.attempts,
             url=links.get(trial.id),
-            failure=status.failure and shown(status.failure),
+            failure=status.failure and visible(status.failure),
         )
 
 

@@ -18,7 +18,6 @@ from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning.estimate import Estimate, Outlook
-from orchestrator.redaction import redacted
 from orchestrator.report.layouts import arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
@@ -388,7 +387,7 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
             "attempts": status.attempts,
             "where": status.place,
             "kind": status.kind,
-            "failure": status.failure and redacted(status.failure),
+            "failure": status.failure,
         }
         for status in statuses
     ]

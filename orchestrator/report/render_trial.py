@@ -7,7 +7,6 @@ from typing import Any
 
 from anytime_core.config import to_dict
 from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
-from orchestrator.redaction import redacted
 from orchestrator.report.render import ABSENT, as_json, as_text
 
 PROVENANCE = (
@@ -50,8 +49,7 @@ def _groups(trace: Trace) -> dict[str, Any]:
         "provenance": _provenance(trace),
         "config": to_dict(trace.trial.config),
         "files": dict(trace.files),
-        "failure": failure
-        and {"time": failure.time, "error": redacted(failure.error), "traceback": redacted(failure.traceback)},
+        "failure": failure and {"time": failure.time, "error": failure.error, "traceback": failure.traceback},
     }
 
 

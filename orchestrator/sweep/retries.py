@@ -113,7 +113,7 @@ def signature(error: BaseException) -> str:
 
 
 def without_numbers(message: str) -> str:
-    return VARIES.sub("#", redacted(message).strip().partition("\n")[0])[:LONGEST_MESSAGE]
+    return VARIES.sub("#", redacted(message.strip()).partition("\n")[0])[:LONGEST_MESSAGE]
 
 
 def backoff(failures: int, rng: random.Random) -> float:

@@ -18,7 +18,6 @@ from pathlib import Path
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import StorageError, TrackingError, UsageError
 from orchestrator.ledger.ledger import Ledger, Standing
-from orchestrator.redaction import redacted
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
 from orchestrator.text import counted
@@ -266,7 +265,7 @@ class Tracker:
 def _tags(state: TrialState, standing: Standing) -> dict[str, str]:
     tags = {"state": str(state), "attempts": str(standing.attempts)}
     if state is TrialState.FAILED:
-        tags["failure"] = redacted(standing.failure or "")[:4000]
+        tags["failure"] = (standing.failure or "")[:4000]
     if record := standing.record:
         tags |= views.record_tags(record)
     elif standing.first_began:
