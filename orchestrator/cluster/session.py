@@ -188,11 +188,12 @@ def _way_out(address: str) -> str:
 
 def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
     try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
         target = (parts.hostname, parts.port) if parts.hostname and parts.port else None
-    except ValueError as error:
-        raise ClusterError(f"no Ray cluster at {named(address)}: {error}; allowed: {ADDRESSES}") from error
+    except ValueError:  # whose text may hold a part of a password
+        fault = "it holds no host and port"
+        raise ClusterError(f"no Ray cluster at {named(address)}: {fault}; allowed: {ADDRESSES}") from None
     if target:
         try:
             socket.create_connection(target, timeout=CONNECT_SECONDS).close()

@@ -53,16 +53,15 @@ def table_text(table: Table) -> str:
     first = 0 if any(above) else 1
     rule = " " + "─" * (sum(cell_len(column[0]) + 3 for column in columns) - 3)
     lines = ["", *rows[first:2], rule, *rows[2:]] if rows else []
-    return "\n".join(
-        [table.title, *lines, *([""] if table.notes else []), *(f" {note}" for note in table.notes)]
-    ).strip("\n")
+    below = [*([""] if table.notes else []), *(f" {note}" for note in table.notes)]
+    return visible("\n".join([table.title, *lines, *below]).strip("\n"))
 
 
 def _text_column(table: Table, index: int, above: str) -> list[str]:
     """The group's name, the heading and the entries of a column, all of one width."""
     column, entries = table.columns[index], [row[index] for row in table.rows]
     starred = any(entry.best for entry in entries)
-    texts = [visible(above), visible(column.name), *(_starred(entry, starred) for entry in entries)]
+    texts = [one_line(above), one_line(column.name), *(_starred(entry, starred) for entry in entries)]
     width = max(map(cell_len, texts))
     pads = [" " * (width - cell_len(text)) for text in texts]
     return [pad + text if column.numeric else text + pad for pad, text in zip(pads, texts, strict=True)]
