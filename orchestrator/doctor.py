@@ -33,6 +33,7 @@ from orchestrator.cluster.probe import (
 )
 from orchestrator.errors import ClusterError, TrackingError
 from orchestrator.ledger.storage import Location, reason
+from orchestrator.redaction import redacted
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources
 from orchestrator.system.environment import prepare_ray
@@ -427,4 +428,4 @@ def as_text(checks: Sequence[Check]) -> str:
 
 def as_rows(checks: Sequence[Check]) -> list[dict[str, str]]:
     """Row by row: name, state, found, mend."""
-    return [asdict(check) for check in checks]
+    return [{name: redacted(text) for name, text in asdict(check).items()} for check in checks]

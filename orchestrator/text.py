@@ -2,6 +2,59 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+from orchestrator.redaction import redacted
+
+UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters of both sets, but for the tab and the end of a line
+    r"\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # unseen, or turning the line
+    r"\U000e0000-\U000e007f"
+    r"\ud800-\udc9f\udd00-\udfff]"  # halves of characters; a byte of a file's name above 9f can be printed
+)
+FLAG = re.compile(r"\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f")
+"""Of a part of a country, as England's: the one use of unseen letters that people see."""
+JOINERS = "\u200c\u200d"
+"""They join emoji, and the letters of scripts that have no capitals, such as Persian."""
+JOINED = ("So", "Sk", "Lo", "Mn", "Mc")
+
+
+def shown(text: str) -> str:
+    """A text as it may be shown to people, whoever wrote it: without secrets, and without what a terminal obeys.
+
+    Lines, tabs, emoji and letters of all scripts come through. What cannot be seen, or moves what can, is written as
+    Python does, such as ``\\x1b`` for the character that begins a terminal's commands.
+    """
+    return visible(redacted(text))
+
+
+def visible(text: str) -> str:
+    """The text with all that cannot be seen written out; the two characters that end a line on Windows are one."""
+    if text.isprintable():
+        return text
+    text = text.replace("\r\n", "\n")
+    flags = [found.span() for found in FLAG.finditer(text)]
+
+    def written(found: re.Match[str]) -> str:
+        place = found.start()
+        if any(begin < place < end for begin, end in flags) or _joins(text, place):
+            return found[0]
+        return ascii(found[0])[1:-1]
+
+    return UNSEEN.sub(written, text)
+
+
+def one_line(text: str) -> str:
+    """The same in one line, with single spaces."""
+    return visible(" ".join(text.split()))
+
+
+def _joins(text: str, place: int) -> bool:
+    """Whether the character between two others is one that belongs there."""
+    around = text[max(place - 1, 0) : place] + text[place + 1 : place + 2]
+    return text[place] in JOINERS and len(around) == 2 and all(unicodedata.category(it) in JOINED for it in around)
+
 
 def counted(count: int, noun: str) -> str:
     """Such as ``1 trial`` and ``2 trials``."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.output import print_rows
+from orchestrator.cli.output import print_rows, say
 
 
 @click.group()
@@ -43,7 +43,7 @@ def check(name: str, root: Path, form: str) -> None:
 
     files = fetching.check(name, root)
     if not files and form == "table":
-        click.echo(f"{name} has no files of its own: there is nothing to check")
+        say(f"{name} has no files of its own: there is nothing to check")
         return
     print_rows([{"file": str(file.path), "state": file.state} for file in files], form, title=f"{name} below {root}")
     if any(file.state not in USABLE for file in files):

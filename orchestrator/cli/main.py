@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ import click
 
 from anytime_core.errors import TrainerError
 from orchestrator.cli import streams
+from orchestrator.cli.output import say
 from orchestrator.errors import OrchestratorError
 from orchestrator.system.environment import prepare_torch
 
@@ -44,7 +46,7 @@ def main() -> NoReturn:
     if fault := streams.lost():
         code = code or 1
         if fault.errno != errno.EPIPE:  # whose reader has seen what it wanted, as ``head`` has
-            click.echo(f"error: standard output: {fault.strerror}; not all that there is was printed", err=True)
+            say(f"error: standard output: {fault.strerror}; not all that there is was printed", err=True)
     sys.exit(code)
 
 
@@ -61,7 +63,9 @@ def _call() -> None:
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        say(said.getvalue().rstrip("\n"), err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _leave("interrupted; the same command goes on from here", 130)
@@ -88,14 +92,14 @@ def end(message: str, exit_code: int) -> NoReturn:
     if _debugging and sys.exc_info()[0]:
         import traceback
 
-        traceback.print_exc()
-    click.echo(f"error: {message}", err=True)
+        say(traceback.format_exc().rstrip("\n"), err=True)
+    say(f"error: {message}", err=True)
     sys.exit(exit_code)
 
 
 def _leave(message: str, exit_code: int) -> NoReturn:
     """Exits at once: libraries can hang at an exit if the interrupt came in the middle of their import or start."""
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(exit_code)
@@ -121,14 +125,14 @@ class _Warnings(logging.Handler):
         if _debugging and record.exc_info:
             import traceback
 
-            traceback.print_exception(record.exc_info[1])
+            say("".join(traceback.format_exception(record.exc_info[1])).rstrip("\n"), err=True)
         if record.levelno >= logging.WARNING:
             self._print(record)
 
     def _print(self, record: logging.LogRecord) -> None:
         if (message := record.getMessage()) not in self._printed:
             self._printed.add(message)
-            click.echo(f"warning: {message}", err=True)
+            say(f"warning: {message}", err=True)
 
 
 def _show_warnings() -> None:

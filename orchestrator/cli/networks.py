@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import print_written
+from orchestrator.cli.output import print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -74,12 +74,12 @@ def predict(
     members = _find([word for word in words if not pictures.is_image(word)], places, sequence=sequence)
     dataset = DATASETS[members[0].config.data.name]
     images = pictures.read(paths, dataset, resize=resize, background=background, brightest=brightest)
-    say: Callable[[str], object] = click.echo if form == "table" else str
+    tell: Callable[[str], object] = say if form == "table" else str
     with profiling.threads(threads):
         predictor = lookup.predictor(members, places.ledger, device)
-        answers = [predicting.answer(predictor, members, image, limits, say) for image in images]
+        answers = [predicting.answer(predictor, members, image, limits, tell) for image in images]
     if form == "json":
-        click.echo(render.as_json(answers))
+        say(render.as_json(answers), form)
 
 
 @click.command()
@@ -125,7 +125,7 @@ def profile(
         raise UsageError("--time is for all of a sweep: one network's time is always measured")
     else:
         shown = profiling.of_networks(_find(words, places, sequence=sequence), ledger, settings)
-    click.echo(render.show(shown.tables, form))
+    say(render.show(shown.tables, form), form)
     losses = Losses()
     for path in profiling.write(shown, output, losses) if output else ():
         print_written(path, err=form != "table")

@@ -1,4 +1,4 @@
-"""What several commands print, and the commands that they tell the user to type."""
+"""The one way to print, what several commands print, and the commands that they tell the user to type."""
 
 from __future__ import annotations
 
@@ -12,9 +12,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.places import DEFAULT_STORAGE, Places
+from orchestrator.text import shown, visible
 
 if TYPE_CHECKING:
     from orchestrator.sweep.grid import Sweep
+
+
+MACHINES = ("json", "csv")
+"""The forms that ``report.render`` makes for programs; neither holds a character that a terminal obeys."""
+
+
+def say(text: str, form: str = "table", *, err: bool = False) -> None:
+    """Prints a text: one for people without secrets and without what a terminal obeys, one for programs as it is."""
+    click.echo(text if form in MACHINES else shown(text), err=err)
+
+
+def hand_over(text: str) -> None:
+    """Prints a text that holds a secret which is the user's to have, such as a link with a token."""
+    click.echo(visible(text))
 
 
 def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") -> None:
@@ -23,11 +38,11 @@ def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") ->
 
     match form:
         case "json":
-            click.echo(render.as_json(rows))
+            say(render.as_json(rows), form)
         case "csv":
-            click.echo(render.as_csv(rows))
+            say(render.as_csv(rows), form)
         case _:
-            click.echo(render.as_text(title, rows))
+            say(render.as_text(title, rows))
 
 
 def missing_storage(places: Places) -> str:
@@ -41,11 +56,11 @@ def missing_storage(places: Places) -> str:
 def print_notes(sweep: Sweep) -> None:
     """Prints what the sweep file's reader has noted, apart from the output proper."""
     for note in sweep.notes:
-        click.echo(f"note: {sweep.path}: {note}", err=True)
+        say(f"note: {sweep.path}: {note}", err=True)
 
 
 def print_written(path: Path, *, err: bool = False) -> None:
-    click.echo(f"written: {path}", err=err)
+    say(f"written: {path}", err=err)
 
 
 def same_command() -> str:

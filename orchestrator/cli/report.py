@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import print_written
+from orchestrator.cli.output import print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder, Names
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -53,9 +53,9 @@ def report(
     if html or output:
         _write(grid, places, folder=output, page_file=html)
     elif compare:
-        click.echo(_compared(read_tables(grid, places.ledger), form))
+        say(_compared(read_tables(grid, places.ledger), form), form)
     else:
-        click.echo(_shown(read_tables(grid, places.ledger), form, table))
+        say(_shown(read_tables(grid, places.ledger), form, table), form)
 
 
 def _refuse_contradictions() -> None:
@@ -81,15 +81,15 @@ def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path
     from orchestrator.report.status import read_tables
     from orchestrator.tracking.delivered import run_links
 
-    ledger, say, losses = places.ledger, partial(click.echo, err=True), Losses()
-    links = run_links(ledger, sweep.name)
+    ledger, losses = places.ledger, Losses()
+    links, note = run_links(ledger, sweep.name), partial(say, err=True)
     missing = [path for path in (folder, page_file) if path]
     with losses.counted("the report is not written"):
-        for path in publish.publish(sweep, ledger, links, say, losses=losses, folder=folder, page_file=page_file):
+        for path in publish.publish(sweep, ledger, links, note, losses=losses, folder=folder, page_file=page_file):
             print_written(path)
             missing.remove(path)
     if missing:  # the tables come all the same
-        click.echo(_shown(read_tables(sweep, ledger), "table", ""))
+        say(_shown(read_tables(sweep, ledger), "table", ""))
     if losses:
         end("\n".join(losses.lines), 1)
 
@@ -135,8 +135,8 @@ def paper(form: str) -> None:
     from orchestrator.report import render
 
     computed = replication.build()
-    click.echo(render.show(computed.tables, form))
+    say(render.show(computed.tables, form), form)
     if form == "table":
-        click.echo(f"\n{computed.agreeing} of {computed.printed} numbers are those that the paper prints.")
+        say(f"\n{computed.agreeing} of {computed.printed} numbers are those that the paper prints.")
     if computed.agreeing < computed.printed:
         sys.exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import options
+from orchestrator.cli.output import hand_over, say
 from orchestrator.cli.places import Places
 
 
@@ -21,7 +22,7 @@ def ui(sweep_file: Path, places: Places, host: str, port: int) -> None:
     from orchestrator.tracking import ui as browsing
 
     uri = places.tracking_uri  # checked before the sweep is read
-    browsing.serve(load(sweep_file).name, places.storage, uri, host, port, click.echo)
+    browsing.serve(load(sweep_file).name, places.storage, uri, host, port, hand_over)
 
 
 @click.command()
@@ -49,6 +50,6 @@ def doctor(sweep_file: Path | None, places: Places, address: str | None, form: s
         address=address,
     )
     checks = examining.examine(settings)
-    click.echo(render.as_json(examining.as_rows(checks)) if form == "json" else examining.as_text(checks))
+    say(render.as_json(examining.as_rows(checks)) if form == "json" else examining.as_text(checks), form)
     if any(check.state is examining.State.PROBLEM for check in checks):
         sys.exit(1)

@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import missing_storage, print_notes, print_rows, same_command, ui_command
+from orchestrator.cli.output import missing_storage, print_notes, print_rows, same_command, say, ui_command
 from orchestrator.cli.parameter_types import naming_its_variable
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -83,10 +83,10 @@ def sweep(
         notify=notify,
     )
     ended = driver.run(grid, settings, Console(stderr=True))
-    click.echo(f"{render.report_text(read_tables(grid, places.ledger))}\n")
+    say(f"{render.report_text(read_tables(grid, places.ledger))}\n")
     if ended.page:
-        click.echo(f"The whole report: {ended.page}")
-    click.echo(f"Browse the runs: {ui_command(sweep_file, places)}")
+        say(f"The whole report: {ended.page}")
+    say(f"Browse the runs: {ui_command(sweep_file, places)}")
     if ended.troubles:
         end("\n".join(ended.troubles), 1)
 
@@ -132,9 +132,9 @@ def plan(
         return
     notes = (*packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
     title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
-    click.echo(render.table_text(render.plan_table(outlook, title, notes)))
+    say(render.table_text(render.plan_table(outlook, title, notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
-        click.echo(f"\n{planning.power(grid)}")
+        say(f"\n{planning.power(grid)}")
 
 
 @click.command()
@@ -152,4 +152,4 @@ def status(sweep_file: Path, places: Places, form: str) -> None:
         print_rows(render.status_rows(standing.trials), form)
         return
     title, line, rest = render.status_text(standing).partition("\n")
-    click.echo(title + missing_storage(places) + line + rest)
+    say(title + missing_storage(places) + line + rest)

@@ -9,6 +9,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
+from orchestrator.cli.output import say
 from orchestrator.cli.places import Places
 
 
@@ -27,7 +28,7 @@ def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> 
 
     grid = load(sweep_file)
     traced = trace.trace(grid, trace.find(grid, " ".join(cell)), places.ledger)
-    click.echo(render_trial.trace_json(traced) if form == "json" else render_trial.trace_text(traced))
+    say(render_trial.trace_json(traced) if form == "json" else render_trial.trace_text(traced), form)
 
 
 @click.command()
@@ -56,7 +57,7 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
         comparison = reproducing.reproduce(trial, places.ledger, settings, Console(stderr=True))
     except KeyboardInterrupt:
         end("interrupted; nothing was compared", 130)
-    shown = render_trial.comparison_json if form == "json" else render_trial.comparison_text
-    click.echo(shown(comparison))
+    compared = render_trial.comparison_json if form == "json" else render_trial.comparison_text
+    say(compared(comparison), form)
     if not comparison.same_bits:
         sys.exit(1)

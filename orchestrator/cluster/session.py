@@ -22,6 +22,7 @@ from ray.job_config import JobConfig
 from anytime_core.files import LocalFolder
 from orchestrator.cluster import client_server, head_watchdog, ray_folder
 from orchestrator.errors import ClusterError
+from orchestrator.redaction import redacted
 from orchestrator.system import limits
 from orchestrator.system.hardware import Node, other_gpus, this_machine
 from orchestrator.system.reaper import reaping
@@ -189,11 +190,12 @@ def _way_out(address: str) -> str:
 
 def _check_reachable(address: str) -> None:
     """Ray itself would try for minutes."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
     try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
         target = (parts.hostname, parts.port) if parts.hostname and parts.port else None
-    except ValueError as error:
-        raise ClusterError(f"no Ray cluster at {named(address)}: {error}; allowed: {ADDRESSES}") from error
+    except ValueError:  # whose text may hold a part of a password
+        fault = "it holds no host and port"
+        raise ClusterError(f"no Ray cluster at {named(address)}: {fault}; allowed: {ADDRESSES}") from None
     if target:
         try:
             socket.create_connection(target, timeout=CONNECT_SECONDS).close()
@@ -214,11 +216,18 @@ class _LogFile(TextIOBase):
         return len(text)
 
 
+class _Redacting(logging.Formatter):
+    """Leaves secrets out of what is logged, tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 @contextmanager
 def _logged_to(file: TextIOBase) -> Iterator[None]:
     """Sends what Ray logs in this process to a file, not to the user's terminal."""
     handler = logging.StreamHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("ray")
     logger.handlers, logger.propagate = [handler], False
     for below in ("ray.tune", "ray.data"):

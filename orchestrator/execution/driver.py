@@ -16,8 +16,9 @@ from rich.console import Console
 from anytime_core.data import cache
 from anytime_core.errors import DataError
 from orchestrator.errors import UsageError
+from orchestrator.execution.console import remark, tell
 from orchestrator.execution.retry_loop import RetryLoop
-from orchestrator.execution.sweep_run import SweepRun, SweepSettings, remark, troubles
+from orchestrator.execution.sweep_run import SweepRun, SweepSettings, troubles
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import estimate, packing
 from orchestrator.planning import plan as planning
@@ -82,7 +83,7 @@ def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Con
         plan = planning.only_failed(plan)
         if not plan.to_run:
             remark(console, "no trial has failed: there is nothing to retry")
-    console.print(f"{sweep.name}: {planning.summary(plan)}; storage: {ledger.storage}", highlight=False, soft_wrap=True)
+    tell(console, f"{sweep.name}: {planning.summary(plan)}; storage: {ledger.storage}")
     if any(entry.trial.config.training.compiled for entry in plan.to_run):
         remark(console, "networks are compiled first: minutes, for what this machine has not compiled before")
     return plan

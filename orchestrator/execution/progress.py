@@ -19,11 +19,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from anytime_core.result import EpochMetrics
+from orchestrator.execution.console import styled, tell
 from orchestrator.execution.time_left import TimeLeft, Work
 from orchestrator.execution.worker import Outcome
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning.estimate import shape_of
 from orchestrator.planning.plan import PlannedTrial, step_work
+from orchestrator.redaction import redacted
 from orchestrator.report.losses import cause
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.table import duration
@@ -182,16 +184,16 @@ class Progress:
             Running(trial_id=trial_id, step=state.step, place=state.place, error=state.error)
             for trial_id, state in list(self._running.items())
         ]
-        left = self.seconds_left()
-        return StatusSnapshot(time=time.time(), seconds_left=left, running=tuple(running), errors=tuple(self._errors))
+        left, errors = self.seconds_left(), tuple(map(redacted, self._errors))
+        return StatusSnapshot(time=time.time(), seconds_left=left, running=tuple(running), errors=errors)
 
     def _line(self, event: str) -> None:
         self._last_line = time.monotonic()
         if self._live.can_show:
             if event:
-                self._live.console.print(Text(event, style="dim"))
+                self._live.console.print(styled(event, "dim"))
         else:
-            self._console.print(f"[{self.summary}] {event}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+            tell(self._console, f"[{self.summary}] {event}".rstrip())
 
     def _view(self) -> Group:
         """In the lines that the terminal has: of a low one the counts and the time left are the last to go."""
@@ -202,7 +204,9 @@ class Progress:
         below = [summary, bar] if room > 0 else [summary]
         room = max(room - 1, 0)
         errors = list(self._errors)[: room // 2]
-        lines = [Text(error, style="red", no_wrap=True, overflow="ellipsis") for error in errors]
+        lines = [styled(error, "red") for error in errors]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
         return Group(self._running_table(min(SHOWN_RUNNING, room - len(errors)), width), *lines, *below)
 
     def _running_table(self, most: int, width: int) -> Table:
@@ -218,10 +222,10 @@ class Progress:
             table.add_row(*(["", more] if width >= NARROW else [more]))
         return table
 
-    def _running_row(self, trial: Trial, running: _Running) -> tuple[Text, str, str, str]:
+    def _running_row(self, trial: Trial, running: _Running) -> tuple[Text, Text, str, str]:
         error = "" if running.error is None else f"{running.error:.2f} % error"
-        place = Text(running.place or "starting", style="dim")
-        return place, trial.cell.label, f"step {running.step}/{trial.config.steps}", error
+        place = styled(running.place or "starting", "dim")
+        return place, styled(trial.cell.label), f"step {running.step}/{trial.config.steps}", error
 
 
 def _work(entry: PlannedTrial, step_seconds: Mapping[str, float]) -> Work:

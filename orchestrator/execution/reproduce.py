@@ -13,6 +13,7 @@ from anytime_core.data import cache
 from anytime_core.errors import CheckpointError
 from orchestrator.analysis.trace import RerunComparison, TrainingRecord, compare
 from orchestrator.errors import OrchestratorError, UsageError
+from orchestrator.execution.console import tell
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.worker import Outcome, WorkerContext, run_trial
 from orchestrator.extensions.finding import Extension
@@ -67,8 +68,7 @@ def _rerun(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: C
     ledger.make()
     threads = counted(trial.resources.cpus, "thread")
     device = f"{threads} and a GPU" if trial.resources.gpus else threads
-    said = f"training {trial.cell.label} again: {trial.config.steps} steps, {device}"
-    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    tell(console, f"training {trial.cell.label} again: {trial.config.steps} steps, {device}")
     outcome = _train(trial, ledger, settings, console)
     if (record := ledger.record(trial.id)) is None:
         raise OrchestratorError(f"{trial.cell.label}: the rerun {outcome.state}: {outcome.error}")

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from orchestrator.errors import StorageError
+from orchestrator.execution.console import tell
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.round_listener import RoundListener
 from orchestrator.execution.sweep_run import SweepRun
@@ -75,7 +76,7 @@ class RetryLoop:
 
     def _end_without_head(self) -> NoReturn:
         """From a thread: the main one waits for Ray, which will not answer and soon end the process by itself."""
-        say = partial(self._run.console.print, highlight=False, markup=False, soft_wrap=True)
+        say = partial(tell, self._run.console)
         try:
             say("error: the head node of the Ray cluster is gone")
             for line in self._run.troubles():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.execution.console import remark
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import Location
 from orchestrator.planning import plan as planning
@@ -61,10 +62,6 @@ class SweepRun:
     def troubles(self) -> list[str]:
         """What has not ended, and why, by the ledger as it is now. Raises StorageError."""
         return troubles(planning.make(self.sweep.trials, self.ledger), self.tally, self.settings.command)
-
-
-def remark(console: Console, text: str) -> None:
-    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def troubles(plan: Plan, tally: FailureTally, command: str) -> list[str]:

@@ -26,6 +26,7 @@ from orchestrator.extensions import importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
 from orchestrator.ledger.storage import Location, reason
+from orchestrator.redaction import redacted
 from orchestrator.sweep.retries import FailureKind, classify, signature, without_numbers
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.system.environment import prepare_torch
@@ -80,7 +81,7 @@ class _Notes(logging.Handler):
         self.messages: dict[str, None] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages[record.getMessage()] = None
+        self.messages[redacted(record.getMessage())] = None
 
     def __enter__(self) -> _Notes:
         for package in PACKAGES:
@@ -124,7 +125,8 @@ def run_trial(trial: Trial, where: WorkerContext, report: OnEpochs, line: Driver
     the checkpoint come together."""
     with _Notes() as notes:
         outcome = _attempt(trial, where, report, line or DriverLink())
-    return replace(outcome, notes=tuple(notes.messages))
+    error = outcome.error and redacted(outcome.error)  # of secrets that the driver may not know
+    return replace(outcome, error=error, notes=tuple(notes.messages))
 
 
 def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink) -> Outcome:

@@ -43,6 +43,7 @@ from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.records import record_of
 from orchestrator.ledger.storage import LocalStorage, Location, Stamp, described, reason, storage_at
+from orchestrator.redaction import redacted
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, identity
 
 log = logging.getLogger(__name__)
@@ -310,8 +311,8 @@ class Ledger:
             return None
         return Failure(
             attempt=attempt.number,
-            error=str(content.get("error")),
-            traceback=str(content.get("traceback", "")),
+            error=redacted(str(content.get("error"))),  # as others, or an earlier version, may have written it
+            traceback=redacted(str(content.get("traceback", ""))),
             time=str(content.get("time", "")),
             kind=str(content.get("kind", "")),
             signature=str(content.get("signature", "")),
@@ -483,11 +484,11 @@ class Ledger:
         failure = {
             "attempt": attempt.number,
             "token": attempt.token,
-            "error": error,
-            "traceback": traceback,
+            "error": redacted(error),
+            "traceback": redacted(traceback),
             "time": now(),
             "kind": kind,
-            "signature": signature,
+            "signature": redacted(signature),
         }
         self._write(attempt.trial_id, "failure.json", failure, self._guard(attempt))
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.redaction import redacted
 from orchestrator.text import first_line, said_by_system
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Losses:
         try:
             yield
         except Exception as error:
-            self.lines.append(f"{what}: {cause(error)}")
+            self.lines.append(redacted(f"{what}: {cause(error)}"))  # they are notes of the report, too
             log.debug(what, exc_info=True)
 
 

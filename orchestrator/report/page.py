@@ -17,11 +17,13 @@ from functools import cache
 from importlib.resources import files
 from itertools import groupby
 from string import ascii_lowercase
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from orchestrator.table import Column, Entry, Table, decimals, present
+from orchestrator.text import visible
 
 ABSENT = "\N{EN DASH}"
 FILTERED_FROM = 16  # rows: shorter tables are read faster than filtered
@@ -83,8 +85,15 @@ def page(content: PageContent) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
+    )
     return environment.from_string(_packaged("page.html.j2"))
+
+
+def _finalized(value: Any) -> Any:
+    """Any text but the page's own, which is Markup, before it is escaped."""
+    return visible(value) if type(value) is str else value
 
 
 def _packaged(name: str) -> str:

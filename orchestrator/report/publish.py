@@ -14,6 +14,7 @@ from anytime_core.files import LocalFolder, read_plain, write_atomically
 from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
+from orchestrator.redaction import redacted
 from orchestrator.report import drawing, layouts, render
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
@@ -22,6 +23,7 @@ from orchestrator.report.page import PageContent, TrialRow, page
 from orchestrator.report.status import TrialStatus
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord, TrialState
+from orchestrator.text import visible
 
 PAGE = "report.html"
 MOST = 1 << 29
@@ -158,8 +160,8 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
             trials=tuple(_trial_rows(statuses, links)),
             notes=tables.notes,
             made=now(),
-            command=shlex.join(
-                ["orchestrate", "report", str(sweep.path), "--storage", str(ledger.storage), "--html", PAGE]
+            command=redacted(
+                shlex.join(["orchestrate", "report", str(sweep.path), "--storage", str(ledger.storage), "--html", PAGE])
             ),
         )
     )
@@ -195,7 +197,7 @@ def _trial_rows(statuses: Iterable[TrialStatus], links: Mapping[str, str]) -> It
             seconds=record.result.seconds if record else None,
             attempts=status.attempts,
             url=links.get(trial.id),
-            failure=status.failure,
+            failure=status.failure and visible(status.failure),
         )
 
 

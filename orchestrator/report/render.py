@@ -24,7 +24,7 @@ from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.system.hardware import Node
 from orchestrator.table import Column, Entry, Table, decimals, duration, present
-from orchestrator.text import counted
+from orchestrator.text import counted, one_line, visible
 
 ABSENT = "-"
 
@@ -53,16 +53,15 @@ def table_text(table: Table) -> str:
     first = 0 if any(above) else 1
     rule = " " + "─" * (sum(cell_len(column[0]) + 3 for column in columns) - 3)
     lines = ["", *rows[first:2], rule, *rows[2:]] if rows else []
-    return "\n".join(
-        [table.title, *lines, *([""] if table.notes else []), *(f" {note}" for note in table.notes)]
-    ).strip("\n")
+    below = [*([""] if table.notes else []), *(f" {note}" for note in table.notes)]
+    return visible("\n".join([table.title, *lines, *below]).strip("\n"))
 
 
 def _text_column(table: Table, index: int, above: str) -> list[str]:
     """The group's name, the heading and the entries of a column, all of one width."""
     column, entries = table.columns[index], [row[index] for row in table.rows]
     starred = any(entry.best for entry in entries)
-    texts = [above, column.name, *(_starred(entry, starred) for entry in entries)]
+    texts = [one_line(above), one_line(column.name), *(_starred(entry, starred) for entry in entries)]
     width = max(map(cell_len, texts))
     pads = [" " * (width - cell_len(text)) for text in texts]
     return [pad + text if column.numeric else text + pad for pad, text in zip(pads, texts, strict=True)]
@@ -93,7 +92,7 @@ def _shown(value: Any, digits: int = 2) -> str:
         return ABSENT
     if isinstance(value, int) and value >= 10**7:
         return f"{value:.2e}"
-    return decimals(value, digits) if isinstance(value, float) else " ".join(str(value).split())
+    return decimals(value, digits) if isinstance(value, float) else one_line(str(value))
 
 
 def table_markdown(table: Table) -> str:
@@ -106,7 +105,7 @@ def table_markdown(table: Table) -> str:
             f"**{_escaped_markdown(table.title)}**",
             "",
             *lines,
-            *("\n" + _escaped_markdown(note) for note in table.notes_on_bold),
+            *("\n" + _markdown_paragraph(note) for note in table.notes_on_bold),
         ]
     )
 
@@ -117,7 +116,12 @@ def _markdown(entry: Entry) -> str:
 
 
 def _escaped_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text)
+    return re.sub(r"([\\`*_~$|<>\[\]]|&(?=#?\w+;))", r"\\\1", one_line(text))
+
+
+def _markdown_paragraph(text: str) -> str:
+    """A paragraph begins no heading and no list."""
+    return re.sub(r"^(\d*)([-+#=.)])", r"\1\\\2", _escaped_markdown(text))
 
 
 def table_latex(table: Table) -> str:
@@ -201,11 +205,14 @@ LATEX = {
     ">": "$>$",
     "±": r"$\pm$",
     "†": r"\textdagger{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    **{character: f"{{{character}}}" for character in "[]*"},  # after a line's end they would be its options
 }
 
 
 def _escaped_latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in one_line(text))
 
 
 def table_rows(table: Table) -> list[Row]:
@@ -243,12 +250,29 @@ def as_json(content: Any) -> str:
 
 
 def as_csv(rows: Sequence[Row], names: Sequence[str] = ()) -> str:
-    """One line a row, after the heading, which is ``names`` where there is no row; what is absent is empty."""
+    """One line a row, after the heading, which is ``names`` where there is no row; what is absent is empty.
+
+    A text that a spreadsheet would compute has an apostrophe before it, as OWASP advises; numbers stay numbers.
+    """
     output = io.StringIO()
-    writer = csv.DictWriter(output, list(rows[0]) if rows else names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(output, lineterminator="\n")
+    names = list(rows[0]) if rows else names
+    writer.writerow(map(_csv, names))
+    writer.writerows([_csv(row[name]) for name in names] for row in rows)
     return output.getvalue().rstrip("\n")
+
+
+FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+"""One that is a text all the same, as where the digits matter."""
+
+
+def _csv(value: Any) -> Any:
+    """A text that begins as formulas do is marked as one; other values stay as they are."""
+    if not isinstance(value, str):
+        return value
+    marked = FORMULA.match(value) and not NUMBER.fullmatch(value)
+    return visible(f"'{value}" if marked else value)
 
 
 def _cell(trial: Trial) -> Row:
@@ -514,7 +538,7 @@ def _notes(notes: Sequence[str], form: str) -> str:
             lines = [_escaped_latex(note) + r"\par" for note in notes]
             return "\n".join([r"{\footnotesize\noindent", *lines, "}"])
         case "markdown":
-            return "\n\n".join(map(_escaped_markdown, notes))
+            return "\n\n".join(map(_markdown_paragraph, notes))
         case _:
             return "\n".join(notes)
 

@@ -22,6 +22,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from orchestrator.text import shown
+
 SECONDS = 20.0
 """That a webhook or a command may take."""
 MORE_SECONDS = 5.0
@@ -86,7 +88,12 @@ class Notifier:
 
     def tell(self, event: Event, text: str) -> None:
         """At once, without waiting for it: training goes on."""
-        content = {"event": event, "sweep": self._sweep, "text": f"{self._sweep}: {text}", "host": socket.gethostname()}
+        content = {
+            "event": event,
+            "sweep": self._sweep,
+            "text": shown(f"{self._sweep}: {text}"),
+            "host": socket.gethostname(),
+        }
         for send, where in ((_post, self._notify.webhook), (_run, self._notify.command)):
             if where:
                 thread = threading.Thread(target=self._send, args=(send, where, content), daemon=True)

@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from anytime_core.errors import TrainerError
 from orchestrator.errors import StorageError
+from orchestrator.redaction import redacted
 
 FIRST_PAUSE = 4.0
 """Seconds, at most, before the first retry after an error of the storage; twice that before the second, and so on."""
@@ -112,7 +113,7 @@ def signature(error: BaseException) -> str:
 
 
 def without_numbers(message: str) -> str:
-    return VARIES.sub("#", message.strip().partition("\n")[0])[:LONGEST_MESSAGE]
+    return VARIES.sub("#", redacted(message.strip()).partition("\n")[0])[:LONGEST_MESSAGE]
 
 
 def backoff(failures: int, rng: random.Random) -> float:

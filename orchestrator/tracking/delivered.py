@@ -18,7 +18,7 @@ from orchestrator.ledger.storage import described
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
 from orchestrator.system.provenance import code_version
-from orchestrator.tracking.uris import FOLDER, database_file, default_uri, is_server, safe_uri
+from orchestrator.tracking.uris import FOLDER, database_file, default_uri, is_server, public_address, safe_uri
 from orchestrator.tracking.views import IDENTITY
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def run_links(ledger: Ledger, sweep: str) -> dict[str, str]:
     database = _database_of(recorded, ledger)
     if database and not database.exists():
         return {}
-    base = recorded.rstrip("/") if is_server(recorded) else "http://127.0.0.1:5000"
+    base = public_address(recorded) if is_server(recorded) else "http://127.0.0.1:5000"
     return {
         trial_id: f"{base}/#/experiments/{delivered.experiment}/runs/{run_id}"
         for trial_id, run_id in delivered.runs.items()

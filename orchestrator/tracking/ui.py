@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,32 +13,35 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from typing import IO
-from urllib.parse import urlsplit
 
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger.storage import Location
 from orchestrator.system.reaper import reaping
-from orchestrator.tracking import store, uris
+from orchestrator.tracking import gate, store, uris
 
 START_SECONDS = 120.0
 
 
 def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Callable[[str], object]) -> None:
-    """Serves until ctrl-C; where MLflow is a server already, only says where its runs are.
+    """Serves until ctrl-C, to whoever has the token in the links that ``say`` is told; where MLflow is a server
+    already, only says where its runs are.
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
     pages = store.pages(uri, sweep, storage)
-    if urlsplit(uri).scheme in ("http", "https"):
-        say(_links(sweep, uri.rstrip("/"), pages))
+    if uris.is_server(uri):
+        say(_links(sweep, {name: f"{uris.public_address(uri)}/{page}" for name, page in pages.items()}))
         return
+    _check_installed()
     _check_free(host, port)
+    token = secrets.token_urlsafe()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this process ends the server with it
     with reaping() as mark, tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as empty:
         server = subprocess.Popen(
             _command(uri, host, port),
-            env={**_environment(), **mark},
+            env={**_environment(uri, token), **mark},
             cwd=empty,  # MLflow's web server puts its working folder first on Python's path
             stdout=output,
             stderr=output,
@@ -45,8 +49,9 @@ def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Ca
         )
         try:
             address = f"http://{_bracketed(host)}:{port}"
-            _wait(server, f"{address}/health", output)
-            say(f"{_links(sweep, address, pages)}\nctrl-C ends it")
+            _wait(server, f"{address}/health", token, output)
+            links = {name: gate.link(address, token, page) for name, page in pages.items()}
+            say(f"{_links(sweep, links)}\nctrl-C ends it")
             server.wait()
         except KeyboardInterrupt:
             say("")
@@ -54,9 +59,9 @@ def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Ca
             _end(server)
 
 
-def _links(sweep: str, address: str, pages: Mapping[str, str]) -> str:
+def _links(sweep: str, links: Mapping[str, str]) -> str:
     """The ways to look at the runs, a line each."""
-    return "\n".join(f"{sweep} {name}: {address}/{page}" for name, page in pages.items())
+    return "\n".join(f"{sweep} {name}: {link}" for name, link in links.items())
 
 
 def _bracketed(host: str) -> str:
@@ -65,23 +70,33 @@ def _bracketed(host: str) -> str:
 
 
 def _command(uri: str, host: str, port: int) -> list[str]:
-    database = uris.database_file(uri)
-    options = {
-        "--backend-store-uri": f"sqlite:///{database.absolute()}" if database else uri,
-        "--host": host,
-        "--port": str(port),
-        "--workers": "1",
-    }
+    """All users of the machine can read it: what holds a secret is in the environment."""
+    options = {"--app-name": gate.APP, "--host": host, "--port": str(port), "--workers": "1"}
     if (artifacts := uris.artifact_root(uri)) is not None:
         options["--artifacts-destination"] = artifacts
     return [sys.executable, "-P", "-m", "mlflow", "server", *(word for option in options.items() for word in option)]
 
 
-def _environment() -> dict[str, str]:
+def _environment(uri: str, token: str) -> dict[str, str]:
     """The server's job runners, of no use here, would take 230 MB each. What the server starts must not import what
-    lies in the folder that the command was given in, any more than the server itself."""
+    lies in the folder that the command was given in, any more than the server itself. The gate needs uvicorn, and
+    stands at the root."""
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"}
-    return {**quiet, **os.environ, "PYTHONSAFEPATH": "1"}
+    database = uris.database_file(uri)
+    given = {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{database.absolute()}" if database else uri,
+        gate.TOKEN: token,
+        "MLFLOW_GUNICORN_OPTS": "",
+        "MLFLOW_STATIC_PREFIX": "",
+    }
+    return {**quiet, **os.environ, "PYTHONSAFEPATH": "1", **given}
+
+
+def _check_installed() -> None:
+    if not entry_points(group="mlflow.app", name=gate.APP):
+        raise TrackingError(
+            "MLflow does not know this package's app: install the package again, as `make install` does"
+        )
 
 
 def _check_free(host: str, port: int) -> None:
@@ -95,7 +110,8 @@ def _check_free(host: str, port: int) -> None:
             ) from error
 
 
-def _wait(server: subprocess.Popen[bytes], health: str, output: IO[bytes]) -> None:
+def _wait(server: subprocess.Popen[bytes], health: str, token: str, output: IO[bytes]) -> None:
+    request = urllib.request.Request(health, headers={"Authorization": f"Bearer {token}"})
     deadline = time.monotonic() + START_SECONDS
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would ask a machine of its own
     while time.monotonic() < deadline:
@@ -104,7 +120,7 @@ def _wait(server: subprocess.Popen[bytes], health: str, output: IO[bytes]) -> No
             said = output.read().decode(errors="replace").strip()
             raise TrackingError(f"MLflow's server ended with exit code {server.returncode}; it said:\n{said}")
         try:
-            direct.open(health, timeout=2).close()
+            direct.open(request, timeout=2).close()
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.ledger.storage import Location, local_folder
+from orchestrator.redaction import without_password
 from orchestrator.text import FromEnvironment, named
 
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 PORTS = {"http": 80, "https": 443}
+BAD_PORT = "its port is no number up to 65535, or its password has / ? or # in it: write %2F %3F %23 there"
 FOLDER, ARTIFACTS = "mlflow", "artifacts"
 """Of the storage folder, the one with MLflow's database; below that, the one with the files of runs."""
 
@@ -28,10 +30,12 @@ def check_uri(uri: str) -> str:
     """Raises UsageError for a URI that no MLflow store answers to."""
     try:
         parts = urlsplit(uri)
-        scheme, port = parts.scheme.partition("+")[0], parts.port
     except ValueError as error:
         raise UsageError(f"{_named(uri)}: {error}") from error
-    fault = None
+    try:
+        scheme, port, fault = parts.scheme.partition("+")[0], parts.port, None
+    except ValueError:  # whose text would show a part of the password
+        raise UsageError(f"{_named(uri)}: {BAD_PORT}") from None
     if scheme not in SCHEMES:
         fault = f"must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}"
     elif scheme == "sqlite" and not parts.path.strip("/"):
@@ -50,15 +54,19 @@ def _named(uri: str) -> str:
 
 
 def safe_uri(text: str) -> str:
-    """A URI, or a text that holds some, without its passwords and tokens: fit to be shown and stored."""
-    text = re.sub(r"(://[^:/@\s]*:)[^/\s]*@", r"\1***@", text)
-    text = re.sub(r"(https?://)[^:/@\s]+@", r"\1***@", text)  # a user of a database is no secret
-    return re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
+    """A URI, or a text that holds some, without passwords and tokens: fit to be shown, stored and compared."""
+    return without_password(text)
 
 
 def is_server(uri: str) -> bool:
     """Whether MLflow's own server answers there, and not a database."""
     return urlsplit(uri).scheme in PORTS
+
+
+def public_address(uri: str) -> str:
+    """A server's address for a browser, which asks for the name and the password that the URI may hold."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def database_file(uri: str) -> Path | None:
@@ -87,12 +95,10 @@ def check_listening(uri: str) -> None:
 
 def server_version(uri: str) -> tuple[int, ...]:
     """Which MLflow a server says it is; empty where it does not, or is not asked as MLflow's client would ask."""
-    parts = urlsplit(uri)
     if not is_server(uri):
         return ()
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/version"
     try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
+        with urllib.request.urlopen(f"{public_address(uri)}/version", timeout=5) as answer:
             said = answer.read(100).decode(errors="replace")
     except (OSError, ValueError, http.client.HTTPException):
         return ()

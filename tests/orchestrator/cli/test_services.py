@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import TrackingError
+from orchestrator.tracking import store, ui
+
 QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
 
 
@@ -22,3 +25,17 @@ def test_a_password_is_not_shown(orchestrate, uri, shown) -> None:
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"error: MLflow at {shown} cannot be reached: ")
     assert "ter2" not in done.err
+
+
+def test_links_to_a_server_hold_no_password(monkeypatch, tmp_path) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(store, "pages", lambda *_: {"errors": "#/experiments/1/runs"})
+    ui.serve("small", tmp_path, "https://me:hun@ter2@host:5000/mlflow/", "127.0.0.1", 5000, said.append)
+    assert said == ["small errors: https://host:5000/mlflow/#/experiments/1/runs"]
+
+
+def test_a_package_that_mlflow_knows_from_before_is_to_be_installed_again(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(store, "pages", lambda *_: {})
+    monkeypatch.setattr(ui, "entry_points", lambda **_: ())
+    with pytest.raises(TrackingError, match="install the package again"):
+        ui.serve("small", tmp_path, "sqlite:////x/mlflow.db", "127.0.0.1", 5000, print)

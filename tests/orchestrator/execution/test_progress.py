@@ -149,6 +149,24 @@ def test_on_a_terminal_the_view_names_each_running_trial(some, output, clock, ma
     assert "finished ann (1,2) digits seed 1: 9.50 % error" in shown
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_a_worker_says_does_the_terminal_no_harm(some, output, make_epochs, terminal) -> None:
+    console = Console(file=output, force_terminal=terminal, width=200, height=40, color_system=None)
+    said = "\x1b]0;owned\x07 [red]:x: postgresql://me:hun/ter@db \u202e"
+    first, second, *_ = (entry.trial.id for entry in some)
+    with Progress(some, 0, console) as progress:
+        for trial_id in (first, second):
+            progress.started(trial_id)
+        progress.placed(second, said)
+        progress.ended(first, Outcome(TrialState.FAILED, said, FailureKind.BUG, notes=(said,)))
+        told = progress.snapshot()
+        progress._live.refresh()
+    shown = output.getvalue()
+    assert [text for text in ("\x1b]", "\x07", "\u202e", "hun/ter") if text in shown] == []
+    assert r"\x1b]0;owned\x07 [red]:x: postgresql://me:***@db \u202e" in shown
+    assert "hun/ter" not in str(told.errors)
+
+
 @pytest.mark.parametrize(("width", "height"), [(20, 24), (12, 24), (40, 5), (20, 6), (12, 4), (200, 2)])
 def test_a_small_terminal_shows_the_counts_and_the_time_left_before_all_else(
     some, output, clock, make_epochs, width, height

@@ -280,6 +280,18 @@ def test_an_unexpected_error_is_named_with_its_kind_and_traceback(trial, where, 
     assert "in explode" in failure["traceback"]
 
 
+def test_what_a_node_keeps_secret_is_not_written_down_nor_told(trial, where, ledger, monkeypatch) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("postgresql://me:hun/ter@db refused s3cr3t-of-node")
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-node")
+    monkeypatch.setattr(worker, "_images", explode)
+    outcome = run_trial(trial, where, pytest.fail)
+    assert outcome.error == "RuntimeError: postgresql://me:***@db refused ***"
+    written = (ledger.folder(trial.id) / "failure.json").read_text()
+    assert [secret for secret in ("hun/ter", "s3cr3t") for text in (written, str(outcome)) if secret in text] == []
+
+
 def test_a_batch_larger_than_the_data_fails_the_trial(make_trial, where) -> None:
     trial = make_trial(training=TrainingConfig(steps=1, batch_size=2000))
     outcome = run_trial(trial, where, pytest.fail)

@@ -132,3 +132,12 @@ def test_tables_of_one_name_have_an_anchor_each() -> None:
 
 def test_the_same_content_makes_the_same_page() -> None:
     assert made(Entry(value=1.0)) == made(Entry(value=1.0))
+
+
+def test_texts_of_others_are_text_and_nothing_else() -> None:
+    said = "<script>x</script>\x1b[2J\u202e & \"'"
+    row = TrialRow(id="0" * 16, cell=said, state="failed", device=said, failure=said)
+    shown = page(PageContent(title=said, description=said, trials=(row,), notes=(said,), made="now", command=said))
+    assert [text for text in ("<script>x", "\x1b", "\u202e") if text in shown] == []
+    assert shown.count("&lt;script&gt;x&lt;/script&gt;\\x1b[2J\\u202e &amp; &#34;&#39;") >= 5
+    Document(shown)

@@ -132,6 +132,55 @@ def test_csv_parses_back() -> None:
     ]
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t=", "\r=", "\n=", "\uff1d"])
+def test_no_text_of_a_csv_is_computed(begin) -> None:
+    text = f"{begin}cmd|' /C calc'!A0"
+    (head, (first, second)) = csv.reader(io.StringIO(render.as_csv([{text: text, "number": -1.5}]), newline=""))
+    assert (head[0][0], first[0], second) == ("'", "'", "-1.5")
+
+
+def test_numbers_and_other_text_of_a_csv_stay_as_they_are() -> None:
+    values = [-1.5, -0.1 + 1e-17, "-1.5", "+2e-3", "95-100", "<0.001", "aann (7,16)", "résumé, 残差", 'a "b"', "", True]
+    (row,) = csv.DictReader(io.StringIO(render.as_csv([{str(n): value for n, value in enumerate(values)}])))
+    assert list(row.values()) == [str(value) for value in values]
+
+
+HOSTILE = "\x1b[2J|a`b`\n\n# c <b> &lt; [x](y) $z$ ~~d~~\u202e"
+
+
+def hostile(title: str) -> Table:
+    columns = (Column(name=title, group=title, numeric=False), Column(name="n"))
+    return Table(
+        name="t", title=title, columns=columns, rows=((Entry(value=title), Entry(value=-1.5)),), notes=(title,)
+    )
+
+
+def test_no_form_of_a_table_holds_what_a_terminal_obeys() -> None:
+    for shown in (render.table_text, render.table_markdown, render.table_latex):
+        assert not {"\x1b", "\u202e"} & set(shown(hostile(HOSTILE)))
+        assert "x1b" in shown(hostile(HOSTILE))
+
+
+def test_what_markdown_would_obey_stands_as_it_is() -> None:
+    title, *_, row, _, note = render.table_markdown(hostile(HOSTILE)).splitlines()
+    assert row == r"| \\x1b\[2J\|a\`b\` # c \<b\> \&lt; \[x\](y) \$z\$ \~\~d\~\~\\u202e | -1.50 |"
+    assert title.startswith(r"**\\x1b\[2J\|a")
+    assert note.startswith(r"\\x1b\[2J\|a")
+    notes = ["# a", "- a", "+ a", "1. a", "=== a", "> a"]
+    shown = [render.table_markdown(hostile(words)).splitlines()[-1] for words in notes]
+    assert shown == [r"\# a", r"\- a", r"\+ a", r"1\. a", r"\=== a", r"\> a"]
+
+
+def test_what_latex_would_obey_stands_as_it_is() -> None:
+    text = render.table_latex(hostile("[x] *y | `z` \\input{/etc/passwd} \n\n ^^41"))
+    row = next(line for line in text.splitlines() if "-1.50" in line)
+    shown = r"{[}x{]} {*}y \textbar{} \textasciigrave{}z\textasciigrave{} "
+    shown += r"\textbackslash{}input\{/etc/passwd\} \textasciicircum{}\textasciicircum{}41"
+    assert row == rf"{shown} & -1.50 \\"
+    assert r"\input{" not in text
+    assert "" not in text.splitlines()
+
+
 def test_csv_without_rows_is_empty() -> None:
     assert render.as_csv([]) == ""
 

@@ -150,6 +150,12 @@ def test_what_ends_a_sweep_by_an_error_is_told_and_ctrl_c_is_not(server) -> None
     assert [(body["event"], body["text"]) for body in server.bodies] == [("failed", "small: no cluster")]
 
 
+def test_what_it_is_told_holds_no_secret_and_no_command_to_a_terminal(server) -> None:
+    with pytest.raises(ValueError, match="hun/ter"), Notifier(Notify(webhook=server.url), "small", print):
+        raise ValueError("postgresql://me:hun/ter@db: \x1b[2J")
+    assert server.bodies[0]["text"] == r"small: postgresql://me:***@db: \x1b[2J"
+
+
 def test_the_command_line_takes_an_address_or_a_command() -> None:
     assert notify.given("https://host/x") == Notify(webhook="https://host/x")
     assert notify.given("mail -s 'it is done' me") == Notify(command=("mail", "-s", "it is done", "me"))
