@@ -204,14 +204,3 @@ def test_a_pipe_in_the_place_of_the_database_is_refused_at_once(shared: Path) ->
     for open_it in (client, lambda uri: sqlite_file.create(shared, pytest.fail)):
         with pytest.raises(UnfitFileError, match="is a named pipe"):
             open_it(f"sqlite:///{shared}")
-
-
-@pytest.mark.parametrize("place", ["1", "1/run", "1/run/artifacts", "1/run/artifacts/report.html"])
-def test_no_file_of_a_run_goes_behind_a_link(place: str, shared: Path, tmp_path: Path) -> None:
-    link = shared.parent / "artifacts" / place
-    link.parent.mkdir(parents=True)
-    uri = f"sqlite:///{shared}"
-    sqlite_file.refuse_links(uri, "1", "run", "report.html")
-    link.symlink_to(tmp_path / "home" / ("secret" if place.endswith("html") else "."))
-    with pytest.raises(UnfitFileError, match="is a symbolic link"):
-        sqlite_file.refuse_links(uri, "1", "run", "report.html")
