@@ -29,6 +29,7 @@ from orchestrator.redaction import redacted
 from orchestrator.report.losses import cause
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.table import duration
+from orchestrator.text import one_line
 
 LINE_SECONDS = 30.0
 """Seconds between two plain lines if no trial ends."""
@@ -188,7 +189,7 @@ class Progress:
         return StatusSnapshot(time=time.time(), seconds_left=left, running=tuple(running), errors=errors)
 
     def _line(self, event: str) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, event = time.monotonic(), one_line(event)
         if self._live.can_show:
             if event:
                 self._live.console.print(styled(event, "dim"))

@@ -27,7 +27,7 @@ import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -303,7 +303,8 @@ class Ledger:
 
     def last_failure(self, trial_id: str) -> Failure | None:
         """Of the last attempt; None if it did not fail."""
-        return self._failure_of(self.attempt(trial_id))
+        failure = self._failure_of(self.attempt(trial_id))
+        return failure and replace(failure, traceback=redacted(failure.traceback))
 
     def _failure_of(self, attempt: Attempt | None) -> Failure | None:
         content = attempt and self._read(attempt.trial_id, "failure.json")
@@ -312,7 +313,7 @@ class Ledger:
         return Failure(
             attempt=attempt.number,
             error=redacted(str(content.get("error"))),  # as others, or an earlier version, may have written it
-            traceback=redacted(str(content.get("traceback", ""))),
+            traceback=str(content.get("traceback", "")),
             time=str(content.get("time", "")),
             kind=str(content.get("kind", "")),
             signature=str(content.get("signature", "")),

@@ -396,11 +396,12 @@ def status_text(status: SweepStatus) -> str:
     """For people: how long it takes, what runs where, the last errors, then each trial."""
     title = status_title(status.sweep.name, status.trials, status.driver)
     running = [
-        f" {trial.place or 'starting'}: {trial.trial.cell.label}, step {trial.step}/{trial.trial.config.steps}"
+        f" {one_line(trial.place or 'starting')}: {trial.trial.cell.label}, "
+        f"step {trial.step}/{trial.trial.config.steps}"
         for trial in sorted(status.trials, key=lambda trial: trial.place or "")
         if trial.state is TrialState.RUNNING
     ]
-    errors = [f" {error}" for error in status.told.errors] if status.told else []
+    errors = [f" {one_line(error)}" for error in status.told.errors] if status.told else []
     lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else [])]
     return "\n".join([title, *lines, "", as_text("", status_rows(status.trials)).lstrip("\n")])
 

@@ -142,14 +142,14 @@ def _full(value: Any) -> str:
 
 
 def _group(title: str, values: Group) -> str:
-    """Aligned lines of a key and its value; a list has a line for each."""
+    """Aligned lines of a key and its value; a list, and a text of several lines, have a line for each."""
     lines = [(name, item) for name, value in flat(values).items() for name, item in _lines(name, value)]
     width = max((len(name) for name, _ in lines), default=0)
     return "\n".join([title, *(f"  {name:{width}}  {item}".rstrip() for name, item in lines or [(ABSENT, "")])])
 
 
 def _lines(name: str, value: Any) -> list[tuple[str, str]]:
-    values = value if isinstance(value, list) else [value]
+    values = value if isinstance(value, list) else _full(value).split("\n")
     return [("" if index else name, _full(item)) for index, item in enumerate(values)]
 
 
