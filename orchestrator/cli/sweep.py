@@ -115,8 +115,7 @@ def plan(
     options.check_slots(slots, address)
     grid, ledger = load(sweep_file), places.ledger
     print_notes(grid)
-    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
-    entries = planning.with_running(entries, ledger)
+    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger, with_running=True)
     trials = [entry.trial for entry in entries.to_run]
     nodes, speeds = capacity.machines_for(trials, address, slots), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)
