@@ -50,7 +50,6 @@ from orchestrator.tracking.uris import (
     database_file,
     is_server,
     safe_uri,
-    server_version,
 )
 
 if TYPE_CHECKING:
@@ -60,13 +59,8 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 ENTITIES_PER_REQUEST = 1000
-PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
-OLDEST_SERVER = (3, 0)
-"""Of those that know all that is asked of them here."""
-UNKNOWN = 404
-FILES_FAULT = "answers, but files cannot be written to"
 VIEW_TAG = "mlflow.sharedViewState."
 LEDGER_TAG = "ledger"
 """Of an experiment: whose it is."""
@@ -377,7 +371,7 @@ class Store:
         """Artifacts that are not in the folder, such as figures of an older report."""
         for path in list(self._artifacts(run.info.run_id)):
             if not (folder / path).exists():  # the client itself cannot delete
-                _files_at(run.info.artifact_uri, self._uri).delete_artifacts(path)
+                files_at(run.info.artifact_uri, self._uri).delete_artifacts(path)
 
     def _artifacts(self, run_id: str, below: str | None = None) -> Iterator[str]:
         """The paths of all files."""
@@ -502,7 +496,7 @@ def _run_of(trial: Trial) -> str:
     return f"{trial.cell.label} ({trial.id})"
 
 
-def _files_at(place: str, uri: str) -> ArtifactRepository:
+def files_at(place: str, uri: str) -> ArtifactRepository:
     """Where files are kept, as a client of the store reaches them."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -572,63 +566,3 @@ def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tu
         last = epoch.epoch
     if batch:
         yield batch, last
-
-
-# Whether it can be used at all
-
-
-def check_version(uri: str) -> None:
-    """Raises TrackingError for a server that says it is too old. One that says nothing, or is not there, is none."""
-    offered = server_version(uri)
-    if offered and offered < OLDEST_SERVER:
-        shown, needed = (".".join(map(str, version)) for version in (offered, OLDEST_SERVER))
-        raise TrackingError(f"the server is MLflow {shown}, must be {needed} or later")
-
-
-def check_writable(uri: str) -> None:
-    """Writes a tag and a file for an experiment and takes them away again. Raises TrackingError where that cannot be
-    done.
-
-    A SQLite file that is not there yet is not made.
-    """
-    database = database_file(uri)
-    if database and not database.exists():
-        return
-    try:
-        check_listening(uri)
-        check_version(uri)
-        store = client(uri)
-        if database:
-            sqlite_file.check_writable(database)
-        for experiment in store.search_experiments(max_results=1):
-            store.set_experiment_tag(experiment.experiment_id, PROBE, "writable")
-            _delete_tag(store, experiment.experiment_id)
-    except TrackingError:
-        raise
-    except Exception as error:  # whatever MLflow raises
-        raise TrackingError(cause(error)) from error
-    _check_files(store, uri)
-
-
-def _delete_tag(store: MlflowClient, experiment: str) -> None:
-    """A server that is older than this client may not know how: then the tag stays."""
-    try:
-        store.delete_experiment_tag(experiment, PROBE)
-    except Exception as error:  # whatever MLflow raises
-        if status(error) != UNKNOWN:
-            raise
-
-
-def _check_files(store: MlflowClient, uri: str) -> None:
-    """Where the next sweep's files would go, or would with a server's default."""
-    database = database_file(uri)
-    place = str(database.absolute().parent) if database else ""
-    try:
-        with TemporaryDirectory(dir=place or None) as folder:  # beside a SQLite file this is the check
-            for experiment in [] if database else store.search_experiments(max_results=1):
-                place = experiment.artifact_location
-                (Path(folder) / PROBE).write_text("Written to see whether that can be done.\n")
-                _files_at(place, uri).log_artifact(str(Path(folder) / PROBE))
-                _files_at(place, uri).delete_artifacts(PROBE)
-    except Exception as error:  # whatever MLflow raises, or the client of a bucket
-        raise TrackingError(f"{FILES_FAULT} {safe_uri(place)}: {cause(error)}") from error

@@ -25,8 +25,9 @@ from orchestrator.tracking import delivered as known
 from orchestrator.tracking import run_files, views
 from orchestrator.tracking.delivered import Delivered
 from orchestrator.tracking.refusals import Refusal, RefusedError, cause, in_words
-from orchestrator.tracking.store import SUMMARY, Store, check_version
+from orchestrator.tracking.store import SUMMARY, Store
 from orchestrator.tracking.uris import safe_uri
+from orchestrator.tracking.usable import check_version
 
 log = logging.getLogger(__name__)
 

@@ -67,7 +67,7 @@ def _bracketed(host: str) -> str:
 def _command(uri: str, host: str, port: int) -> list[str]:
     database = uris.database_file(uri)
     options = {
-        "--backend-store-uri": f"sqlite:///{database.absolute()}" if database else uri,
+        "--backend-store-uri": uris.sqlite_uri(database.absolute()) if database else uri,
         "--host": host,
         "--port": str(port),
         "--workers": "1",

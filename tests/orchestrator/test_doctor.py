@@ -113,6 +113,15 @@ def test_where_no_cluster_answers_it_says_how_to_start_one(tmp_path: Path, addre
     assert f"ray start --address={address}" in check.mend
 
 
+def test_what_keeps_ray_from_starting_here_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.own_cluster().state is State.OK
+    monkeypatch.setenv("PATH", "/nowhere")
+    check = doctor.own_cluster()
+    assert check.state is State.PROBLEM
+    assert check.found == "there is no bash (PATH is '/nowhere'), with which Ray starts its workers"
+    assert check.mend == "install it, or mend PATH"
+
+
 def test_a_node_that_does_not_answer_is_named() -> None:
     (check,) = doctor.ray_nodes("auto", [replace(NODE, machine=None, error="no answer in 180 s")], "")
     assert check.state is State.PROBLEM
