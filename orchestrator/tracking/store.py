@@ -62,8 +62,8 @@ ENTITIES_PER_REQUEST = 1000
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
 VIEW_TAG = "mlflow.sharedViewState."
-LEDGER_TAG = "ledger"
-"""Of an experiment: whose it is."""
+LEDGER_TAG, SWEEP_TAG = "ledger", "sweep"
+"""Of an experiment: whose it is, and of which sweep. Its name is the user's to change."""
 
 REFUSED = "refused"
 """Of a run: which of its files were refused, and why."""
@@ -116,13 +116,15 @@ class Store:
                 "mlflow.note.content": f"{sweep.description}\n\n{browsing.GUIDE}",
                 "mlflow.experimentKind": "custom_model_development",  # or the UI takes it for one about language models
                 LEDGER_TAG: ledger_id,
+                SWEEP_TAG: sweep.name,
             }
             made = self._client.create_experiment(name, f"{root}/{name}" if root else None, tags)
             experiment = self._client.get_experiment(made)
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
-        if LEDGER_TAG not in experiment.tags:
-            self._client.set_experiment_tag(experiment.experiment_id, LEDGER_TAG, ledger_id)
+        for name, content in {LEDGER_TAG: ledger_id, SWEEP_TAG: sweep.name}.items():
+            if name not in experiment.tags:
+                self._client.set_experiment_tag(experiment.experiment_id, name, content)
         for name, content in browsing.views().items():
             if experiment.tags.get(VIEW_TAG + name) != content:
                 self._client.set_experiment_tag(experiment.experiment_id, VIEW_TAG + name, content)
@@ -446,12 +448,13 @@ def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
 
 
 def _experiment(store: MlflowClient, sweep: str, ledger_id: str) -> Experiment | None:
-    """That of the ledger's sweep, deleted ones too; without a ledger, by name alone. On a server of many people others
-    may have one of the same name; one that is nobody's was made before they were told apart."""
+    """That of the ledger's sweep, deleted and renamed ones too; without a ledger, by name alone. On a server of many
+    people others may have one of the same name; one that is nobody's was made before they were told apart."""
     from mlflow.entities import ViewType
 
     for experiment in store.search_experiments(ViewType.ALL, filter_string=f"tags.{LEDGER_TAG} = '{ledger_id}'"):
-        if experiment.name == sweep or experiment.name.startswith(f"{sweep} ("):
+        by_name = experiment.name == sweep or experiment.name.startswith(f"{sweep} (")  # as older versions knew it
+        if experiment.tags.get(SWEEP_TAG, sweep if by_name else "") == sweep:
             return experiment
     named = store.get_experiment_by_name(sweep)
     return named if named and (not ledger_id or LEDGER_TAG not in named.tags) else None
