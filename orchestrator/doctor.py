@@ -425,6 +425,11 @@ def _tracking_advice(said: str) -> str:
         return "start the server with --allowed-hosts and the name it is called by here"
     if "not a database" in said or "malformed" in said:
         return "move that file away: the sweep's command fills a new one with all that the ledger has"
+    if "out-of-date database schema" in said:
+        return (
+            "another MLflow wrote it: install that one again; or, if it was an older one, copy the database, then "
+            "python -m mlflow db upgrade and its address"
+        )
     return "start the server, or give another --tracking-uri; training goes on without it, and delivers later"
 
 

@@ -292,6 +292,20 @@ def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
     assert "move that file away" in check.mend
 
 
+@of_mlflow
+def test_a_database_of_another_mlflow_is_told_with_how_to_upgrade_it(tmp_path: Path) -> None:
+    client(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    other = (tmp_path / "mlflow.db").rename(tmp_path / "other.db")  # by its own name, MLflow would not look again
+    with sqlite3.connect(other) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'cc1f77228345'")
+    database.close()
+    check = doctor.tracking(f"sqlite:///{other}")
+    assert check.state is State.PROBLEM
+    assert "found version cc1f77228345" in check.found
+    assert "mlflow db upgrade" in check.mend
+    assert "start the server" not in check.mend
+
+
 # Shown
 
 
