@@ -13,4 +13,7 @@ export RAY_TMPDIR=${RAY_TMPDIR:-/tmp/ray-$SLURM_JOB_ID}
 trap 'srun rm -rf "/tmp/ray-$SLURM_JOB_ID" || true' EXIT
 # Nodes may come minutes apart; when the sweep has ended, those without it follow in 15 s instead of a minute.
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=600 RAY_gcs_rpc_server_reconnect_timeout_s=15
-srun ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" -- orchestrate sweep "$@"
+# Each node gives out the CPUs that SLURM has allotted there; by itself Ray would count all that the machine has.
+# shellcheck disable=SC2016  # each node's own variable
+srun bash -c 'exec ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" \
+    --num-cpus="$SLURM_CPUS_ON_NODE" -- orchestrate sweep "$@"' orchestrate "$@"

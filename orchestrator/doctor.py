@@ -36,9 +36,12 @@ from orchestrator.ledger.storage import Location, reason
 from orchestrator.redaction import redacted
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources
+from orchestrator.system import limits
 from orchestrator.system.environment import prepare_ray
 from orchestrator.text import counted, named
-from orchestrator.tracking import store, uris
+from orchestrator.tracking import run_files, uris, usable
+from orchestrator.tracking.refusals import MEGA, remedy
+from orchestrator.tracking.tracker import MODELS, largest_model
 
 DISTRIBUTION = "anytime-orchestrator"
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
@@ -47,6 +50,8 @@ GIB = 2**30
 FEW_BYTES = 10 * GIB
 TOO_FEW_BYTES = GIB
 FEW_NAMES = 3
+COMMON_NETWORK = 900_000
+"""In bytes: the file of such a network is just above 1 MiB, the limit that nginx has unless its owner gives another."""
 SKEW_SECONDS = 2.0
 """Clocks further apart make the times in the results doubtful."""
 
@@ -69,13 +74,15 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoctorSettings:
-    """Where a sweep would look. ``datasets`` and ``resources`` are those of one sweep, where one is given."""
+    """Where a sweep would look. ``datasets`` and ``resources`` are those of one sweep, where one is given. ``networks``
+    are the sizes in bytes, in ascending order, of those that would go to MLflow."""
 
     storage: Location
     data_root: Path
     tracking_uri: str
     address: str | None = None
     datasets: tuple[str, ...] = ()
+    networks: tuple[int, ...] = ()
     resources: Resources | None = None
 
 
@@ -89,8 +96,14 @@ def settings_of(
         tracking_uri=tracking_uri,
         address=address,
         datasets=tuple(sorted({trial.config.data.name for trial in sweep.trials})) if sweep else (),
+        networks=_sent([run_files.size_of(trial.config) for trial in sweep.trials] if sweep else [COMMON_NETWORK]),
         resources=sweep.trials[0].resources if sweep else None,
     )
+
+
+def _sent(networks: Sequence[int]) -> tuple[int, ...]:
+    """Those that MLflow gets, each size once."""
+    return tuple(sorted(size for size in set(networks) if size <= largest_model()))
 
 
 def examine(settings: DoctorSettings) -> list[Check]:
@@ -125,7 +138,7 @@ def examine(settings: DoctorSettings) -> list[Check]:
         *shared_storage(settings.storage, fault, places, unseen),
         *disk(settings.storage, free, places),
         *data(settings, places),
-        tracking(settings.tracking_uri),
+        tracking(settings.tracking_uri, settings.networks),
     ]
 
 
@@ -272,7 +285,10 @@ def ray_nodes(address: str | None, nodes: Sequence[NodeReport], refused: str) ->
 
 
 def own_cluster() -> Check:
-    """Whether there is a place for the files of a cluster of this machine alone."""
+    """Whether Ray can start here, and there is a place for the files of a cluster of this machine alone."""
+    if faults := limits.certain():
+        causes, mends = zip(*(fault.split(": ", 1) for fault in faults), strict=True)
+        return Check(name="ray", state=State.PROBLEM, found="; ".join(causes), mend="; ".join(mends))
     try:
         place = ray_folder.place()
     except ClusterError as error:
@@ -381,23 +397,27 @@ def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Itera
             yield Check(name="data", state=State.OK, found=f"{name}: ready" + (" on all nodes" * (len(places) > 1)))
 
 
-def tracking(uri: str) -> Check:
-    """Whether MLflow answers and can be written to."""
+def tracking(uri: str, networks: Sequence[int] = ()) -> Check:
+    """Whether MLflow answers and can be written to, also networks of these sizes in bytes, in ascending order."""
     shown = named(uri, shown=uris.safe_uri(uri))
     database = uris.database_file(uri)
     if database and not database.exists():
         return Check(name="mlflow", state=State.OK, found=f"{shown}: will be made when a sweep begins")
     try:
-        store.check_writable(uri)
+        refused = usable.check_writable(uri, networks)
     except TrackingError as error:
         return Check(name="mlflow", state=State.PROBLEM, found=f"{shown}: {error}", mend=_tracking_advice(str(error)))
+    if refused:
+        least = f"a network of {refused[0].size / MEGA:.3g} MB is refused: {refused[0].reason}"
+        found = f"{shown}: answers, but {least}"
+        return Check(name="mlflow", state=State.PROBLEM, found=found, mend=remedy(refused, MODELS))
     return Check(name="mlflow", state=State.OK, found=f"{shown}: answers, and can be written to")
 
 
 def _tracking_advice(said: str) -> str:
     if "No module named" in said:
         return "install what its database needs: pip install -e '.[server]'"
-    if store.FILES_FAULT in said:
+    if usable.FILES_FAULT in said:
         return "let the server's --artifacts-destination, or this machine where it has none, write there"
     if "or later" in said:
         return "upgrade the server, or give another --tracking-uri; training goes on without it"
@@ -407,6 +427,11 @@ def _tracking_advice(said: str) -> str:
         return "start the server with --allowed-hosts and the name it is called by here"
     if "not a database" in said or "malformed" in said:
         return "move that file away: the sweep's command fills a new one with all that the ledger has"
+    if "out-of-date database schema" in said:
+        return (
+            "another MLflow wrote it: install that one again; or, if it was an older one, copy the database, then "
+            "python -m mlflow db upgrade and its address"
+        )
     return "start the server, or give another --tracking-uri; training goes on without it, and delivers later"
 
 

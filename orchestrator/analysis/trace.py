@@ -24,6 +24,7 @@ MOST_CANDIDATES = 20
 
 EXPLAINING = (
     "code_version",
+    "sources",
     "data_hash",
     "threads",
     "device_name",
@@ -281,10 +282,12 @@ def _network_difference(recorded: TrainingRecord, rerun: TrainingRecord) -> Diff
 
 
 def _provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
-    code = _code(recorded) == _code(rerun)
+    pair = (recorded.provenance, rerun.provenance)
+    hashed = all(provenance.get("sources") for provenance in pair)
+    needless = {"code_version"} if hashed and _code(recorded) == _code(rerun) else set() if hashed else {"sources"}
     for name in EXPLAINING:
-        before, now = recorded.provenance.get(name), rerun.provenance.get(name)
-        if before != now and not (name == "code_version" and code):
+        before, now = (provenance.get(name) for provenance in pair)
+        if before != now and name not in needless:
             yield Difference(what=name, recorded=before, rerun=now)
 
 

@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import print_written, say
+from orchestrator.cli.output import check_writable, print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -115,10 +115,10 @@ def profile(
     from orchestrator.report.losses import Losses
     from orchestrator.sweepfile.load import load
 
-    settings, ledger = (
-        profiling.ProfileSettings(repeats=repeats, batch=batch, device=device, threads=threads),
-        places.ledger,
-    )
+    if output:
+        check_writable("--output", output)
+    settings = profiling.ProfileSettings(repeats=repeats, batch=batch, device=device, threads=threads)
+    ledger = places.ledger
     if len(words) == 1 and lookup.is_sweep(words[0]) and not sequence:
         shown = profiling.of_sweep(load(Path(words[0])), ledger, settings, by_time=by_time)
     elif by_time:
@@ -146,6 +146,7 @@ def export(words: tuple[str, ...], places: Places, output: Path) -> None:
     from orchestrator.inference import export as exporting
     from orchestrator.inference import lookup
 
+    check_writable("--output", output.parent)
     trials = _find(words, places)
     if len(trials) > 1:
         raise UsageError(f"{len(trials)} networks are given; a file holds one")

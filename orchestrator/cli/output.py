@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.places import DEFAULT_STORAGE, Places
+from orchestrator.errors import UsageError
 from orchestrator.text import shown, visible
 
 if TYPE_CHECKING:
@@ -61,6 +64,16 @@ def print_notes(sweep: Sweep) -> None:
 
 def print_written(path: Path, *, err: bool = False) -> None:
     say(f"written: {path}", err=err)
+
+
+def check_writable(option: str, folder: Path) -> None:
+    """Raises UsageError where a folder cannot be written, or made: before what is to go there takes its time. Leaves
+    nothing."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise UsageError(f"{option} {folder}: {there} cannot be written: {error.strerror}; give another") from error
 
 
 def same_command() -> str:

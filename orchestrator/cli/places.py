@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from orchestrator.ledger.storage import Location
 
 DEFAULT_STORAGE = Path("runs")
-SQLITE = "sqlite:///"
-"""Before the path of a database."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +38,7 @@ class Places:
     @property
     def tracking_uri(self) -> str:
         """Raises UsageError for a URI that no MLflow store answers to."""
-        from orchestrator.tracking.uris import check_uri, default_uri
+        from orchestrator.tracking.uris import SQLITE, check_uri, default_uri
 
         given = self.given_tracking_uri
         if given and given.startswith(f"{SQLITE}~"):

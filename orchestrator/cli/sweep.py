@@ -119,8 +119,7 @@ def plan(
     options.check_slots(slots, address)
     grid, ledger = load(sweep_file), places.ledger
     print_notes(grid)
-    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger)
-    entries = planning.with_running(entries, ledger)
+    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger, with_running=True)
     if grid.extensions:
         entries = changes.explained(entries, ledger, delivered.last_trials(ledger, grid.name), grid.extensions)
     trials = [entry.trial for entry in entries.to_run]

@@ -88,7 +88,7 @@ def _why_none_runs(kinds: Collection[Resources]) -> str | None:
     free = ray.available_resources()
     if any(free.get("CPU", 0) >= it.cpus and free.get("GPU", 0) >= it.share for it in kinds):
         return None
-    return "all that could hold one is in use; waiting for a place"
+    return "all that could hold one is in use, or its worker has yet to start; waiting"
 
 
 def check_fits(asked: Collection[Resources]) -> None:

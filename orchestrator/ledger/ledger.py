@@ -118,8 +118,8 @@ class Driver:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """Where a trial stands. ``record`` is there once it has ended; until then ``began`` says when the last of its
-    ``attempts`` did and ``driver`` whose it was, ``first_began`` when the first did, where that is known, and
-    ``failure`` why the last one failed, with its ``kind`` and ``signature``. ``step`` is that of the end, or of the
+    ``attempts`` did, ``sweep`` and ``driver`` whose it was, ``first_began`` when the first did, where that is known,
+    and ``failure`` why the last one failed, with its ``kind`` and ``signature``. ``step`` is that of the end, or of the
     newest checkpoint.
 
     One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
@@ -135,6 +135,7 @@ class Standing:
     kind: str = ""
     signature: str = ""
     first_began: str = ""
+    sweep: str = ""
 
     def under(self, driver: Driver | None) -> TrialState:
         """As ``state``, but a trial that its sweep's present driver has begun is running."""
@@ -295,6 +296,7 @@ class Ledger:
             kind=failure.kind if failure else "",
             signature=failure.signature if failure else "",
             first_began=_first_began(attempt) if attempt else "",
+            sweep=attempt.sweep if attempt else "",
         )
 
     def failure(self, trial_id: str) -> str | None:
@@ -333,16 +335,11 @@ class Ledger:
 
     def elsewhere(self, trial_id: str, sweep: str) -> str | None:
         """The other sweep whose driver has this trial trained now; None if there is none."""
-        attempt = self.running(trial_id)
-        return attempt.sweep if attempt and attempt.sweep != sweep else None
-
-    def running(self, trial_id: str) -> Attempt | None:
-        """The attempt that a driver has under way; None if there is none."""
         attempt = self.attempt(trial_id)
-        if not attempt or not attempt.sweep or self._failure_of(attempt):
+        if not attempt or attempt.sweep in ("", sweep) or self._failure_of(attempt):
             return None
         driver = self.driver(attempt.sweep)
-        return attempt if driver and driver.runs(attempt.began, attempt.driver) else None
+        return attempt.sweep if driver and driver.runs(attempt.began, attempt.driver) else None
 
     def attempts(self, trial_id: str) -> int:
         attempt = self.attempt(trial_id)

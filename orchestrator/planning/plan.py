@@ -11,7 +11,7 @@ from typing import Literal
 
 from anytime_core.config import Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
-from orchestrator.ledger.ledger import Ledger, Standing
+from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.stats import significance
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
@@ -57,13 +57,22 @@ class Plan:
         return Counter(entry.action for entry in self.entries)
 
 
-def make(trials: Iterable[Trial], ledger: Ledger) -> Plan:
+def make(trials: Iterable[Trial], ledger: Ledger, *, with_running: bool = False) -> Plan:
+    """Plans by the ledger. ``with_running`` tells a trial that a driver trains now from one that was interrupted.
+    Raises StorageError."""
     trials = list(trials)
-    return of_standings(trials, ledger.standings(trial.id for trial in trials))
+    standings = ledger.standings(trial.id for trial in trials)
+    sweeps = {standing.sweep for standing in standings.values() if standing.sweep} if with_running else ()
+    return of_standings(trials, standings, {sweep: ledger.driver(sweep) for sweep in sweeps})
 
 
-def of_standings(trials: Iterable[Trial], standings: Mapping[str, Standing]) -> Plan:
-    entries = [_planned(trial, standings[trial.id]) for trial in trials]
+def of_standings(
+    trials: Iterable[Trial], standings: Mapping[str, Standing], drivers: Mapping[str, Driver | None] | None = None
+) -> Plan:
+    """Plans by what the ledger said. ``drivers`` are those that run now, by their sweep: what another driver trains
+    looks interrupted."""
+    drivers = drivers or {}
+    entries = [_planned(trial, standings[trial.id], drivers) for trial in trials]
     return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
 
 
@@ -76,19 +85,6 @@ def sized(trials: Iterable[Trial], *, cpus: int | None = None, gpus: float | str
 def only_failed(plan: Plan) -> Plan:
     """Leaves all that has not ended but what failed."""
     return among(plan, {entry.trial.id for entry in plan.entries if entry.action == "retry"})
-
-
-def with_running(plan: Plan, ledger: Ledger) -> Plan:
-    """Says of trials that look interrupted whether a driver trains them now. Raises StorageError."""
-    return Plan(entries=tuple(_running(entry, ledger) if entry.action == "resume" else entry for entry in plan.entries))
-
-
-def _running(entry: PlannedTrial, ledger: Ledger) -> PlannedTrial:
-    attempt = ledger.running(entry.trial.id)
-    if not attempt:
-        return entry
-    reason = f"sweep {attempt.sweep} trains it now, from step {entry.step} of {entry.trial.config.steps}"
-    return replace(entry, action="running", reason=reason)
 
 
 def among(plan: Plan, trial_ids: Container[str]) -> Plan:
@@ -146,10 +142,11 @@ def _image_work(config: TrialConfig) -> float:
             return TRAINING_PASSES * costs[-1]
 
 
-def _planned(trial: Trial, standing: Standing) -> PlannedTrial:
+def _planned(trial: Trial, standing: Standing, drivers: Mapping[str, Driver | None]) -> PlannedTrial:
     step = trial.config.steps if standing.state.ended else standing.step
     failure = _failure(standing)
-    action, reason = _decision(standing, failure, step, trial)
+    state = standing.under(drivers.get(standing.sweep))
+    action, reason = _decision(state, standing.sweep, failure, step, trial)
     left = trial.config.steps - step
     return PlannedTrial(
         trial=trial, action=action, reason=reason, step=step, work=training_work(trial, left), failure=failure
@@ -168,14 +165,16 @@ def failed(failure: Failed, step: int, trial: Trial) -> str:
     return f"failed ({failure.kind}) at step {step} of {trial.config.steps}: {failure.error}"
 
 
-def _decision(standing: Standing, failure: Failed | None, step: int, trial: Trial) -> tuple[Action, str]:
-    match standing.state:
+def _decision(state: TrialState, sweep: str, failure: Failed | None, step: int, trial: Trial) -> tuple[Action, str]:
+    match state:
         case TrialState.FINISHED:
             return "keep", "finished"
         case TrialState.DIVERGED:
             return "keep", "diverged: its loss is no longer a number, and would be so again"
         case TrialState.FAILED:
             return "retry", failed(failure, step, trial) if failure else "failed"
+        case TrialState.RUNNING:
+            return "running", f"sweep {sweep} trains it now, from step {step} of {trial.config.steps}"
         case TrialState.INTERRUPTED:
             return "resume", f"interrupted; goes on from step {step} of {trial.config.steps}"
         case _:

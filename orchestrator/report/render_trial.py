@@ -11,9 +11,10 @@ from orchestrator.report.render import ABSENT, as_json, as_text
 
 PROVENANCE = (
     *("code_version", "sources", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
-    *("python", "torch", "numpy"),
+    *("python", "torch", "numpy", "environment"),
 )
-"""What is shown of every trial that ended, ``-`` where an older version did not write it down."""
+"""What is shown of every trial that ended, ``-`` where an older version did not write it down. Of ``environment``, the
+variables that change bits, ``-`` also says that none was set."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
 
 Group = Mapping[str, Any]

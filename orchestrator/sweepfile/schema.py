@@ -401,7 +401,8 @@ def _pydantic_faults(document: Document) -> Iterator[Fault]:
     # And so does a value of a wrong kind: without those there are, what else is there?
     known = {fault.key for fault in wrong}
     rest = Document(document.path, _without(document.content, known, ()), document.lines)
-    return iter([*wrong, *(fault for fault in _refused(rest, "ignore") if fault.key not in known)])
+    emptied = {(name,) for name, section in rest.content.items() if not section and document.content[name]}
+    return iter([*wrong, *(fault for fault in _refused(rest, "ignore") if fault.key not in known | emptied)])
 
 
 def _refused(document: Document, extra: Literal["forbid", "ignore"]) -> list[Fault]:

@@ -36,6 +36,8 @@ CHANGING_BITS = (
     "TORCH_BLAS_PREFER_CUBLASLT",
 )
 """Choose other instructions, algorithms or precisions on the same machine, and so other bits."""
+RETIRED = ("RAY_AIR_LOCAL_CACHE_DIR", "TUNE_RESULT_DIR")
+"""Said where older versions of Ray left results. Today's Tune raises an error where one is set."""
 OURS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """What the trainer sets where nobody else has."""
 
@@ -55,6 +57,8 @@ def changing_bits() -> str:
 def prepare_ray(*, own_cluster: bool) -> None:
     """Makes Ray quiet, and keeps other users of this machine out of a cluster of our own."""
     prepare_torch()  # Ray's processes inherit what is left
+    for name in RETIRED:
+        os.environ.pop(name, None)
     _default("RAY_USAGE_STATS_ENABLED", "0")
     # Under `uv run` Ray would pack the working folder, or build an environment for each of its workers. They have ours.
     _default("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

@@ -17,7 +17,7 @@ from orchestrator.system import cgroups, hardware
 PROCESSES = 230
 """Processes and threads that a sweep on two cores takes with Ray and its two workers."""
 FEWEST_PROCESSES = 170
-"""With fewer Ray does not start, or starts no worker and waits for ever."""
+"""With fewer Ray does not start, or starts no worker."""
 FILES = 1024
 SHARED = 80 * 2**20
 """Bytes: the smallest object store that Ray makes is about that large."""
@@ -27,14 +27,20 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 def certain() -> list[str]:
-    """A sentence for each limit with which Ray cannot start."""
-    return [*_processes(FEWEST_PROCESSES)]
+    """A sentence for each limit with which Ray cannot start, or starts no worker and waits for ever."""
+    return [*_shell(), *_processes(FEWEST_PROCESSES)]
 
 
 def likely() -> list[str]:
     """A sentence for each limit that explains why Ray has not started."""
     folders = {SHARED_MEMORY: SHARED, Path(tempfile.gettempdir()): TEMPORARY}
     return [*_processes(PROCESSES), *_files(), *(fault for of in folders.items() for fault in _space(*of))]
+
+
+def _shell() -> Iterator[str]:
+    if shutil.which("bash") is None:
+        path = os.environ.get("PATH", os.defpath)
+        yield f"there is no bash (PATH is {path!r}), with which Ray starts its workers: install it, or mend PATH"
 
 
 def _processes(needed: int) -> Iterator[str]:

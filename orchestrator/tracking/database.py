@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
 from anytime_core.files import open_plain
-from orchestrator.tracking.uris import ARTIFACTS, FOLDER
+from orchestrator.tracking.uris import ARTIFACTS, FOLDER, sqlite_uri
 
 STALE = 3600.0
 """In seconds: a database that is still half made then has no maker any more."""
@@ -33,7 +33,7 @@ def create(database: Path, fill: Callable[[str], object]) -> None:
     _tidy(database.parent)
     with TemporaryDirectory(prefix=".new-", dir=database.parent) as folder:
         made = Path(folder) / database.name
-        fill(f"sqlite:///{made.absolute()}")
+        fill(sqlite_uri(made.absolute()))
         made.chmod(0o666 & ~_umask())  # SQLite makes 0644; its -wal and -journal get what the database has
         _put_in_place(made, database)
 

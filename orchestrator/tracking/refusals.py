@@ -89,7 +89,7 @@ def in_words(uri: str, refusals: Sequence[Refusal], option: str) -> list[str]:
     """A line for all that is too large, and one for each other reason. ``option`` chooses how large networks may be."""
     lines = []
     if large := [refusal for refusal in refusals if refusal.too_large]:
-        lines.append(f"MLflow at {uri} refused {_listed(large)}; {_remedy(large, option)}; {AGAIN}")
+        lines.append(f"MLflow at {uri} refused {_listed(large)}; {remedy(large, option)}; {AGAIN}")
     others: dict[tuple[bool, str], list[Refusal]] = {}
     for refusal in refusals:
         if not refusal.too_large:
@@ -109,7 +109,8 @@ def _listed(refusals: Sequence[Refusal]) -> str:
     return f"{such}{largest.what}{size}: {largest.reason}"
 
 
-def _remedy(refusals: Sequence[Refusal], option: str) -> str:
+def remedy(refusals: Sequence[Refusal], option: str) -> str:
+    """What to do about files that are too large. ``option`` chooses how large networks may be."""
     mend = "raise the limit of the server or of the proxy before it (nginx: client_max_body_size)"
     if networks := [refusal.weights for refusal in refusals if refusal.weights]:
         mend += f", or keep such networks out of MLflow: {option}={_below(min(networks))} (MB)"

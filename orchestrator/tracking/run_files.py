@@ -57,6 +57,12 @@ def size_of(config: TrialConfig) -> int:
     return BYTES * weights[-1]
 
 
+def file_size(network: int) -> int:
+    """About as large as the file of a network of that size is: a little more, for its biases, normalisations and the
+    names of its arrays."""
+    return network + network // 10 + 2**16
+
+
 def _write_network(trial_id: str, ledger: Ledger, folder: Path) -> None:
     saved = checkpoint.latest(ledger.checkpoints(trial_id))
     if saved is None:  # deleted or damaged since

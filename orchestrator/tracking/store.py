@@ -32,7 +32,7 @@ from orchestrator.text import named
 from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking import logged_model, run_files
 from orchestrator.tracking import views as browsing
-from orchestrator.tracking.artifacts import Artifacts, refusal, repository
+from orchestrator.tracking.artifacts import Artifacts, refusal
 from orchestrator.tracking.refusals import OF_ONE_RUN, Refusal, RefusedError, cause, status
 from orchestrator.tracking.tracked_run import (
     TRAINING,
@@ -51,7 +51,6 @@ from orchestrator.tracking.uris import (
     database_file,
     is_server,
     safe_uri,
-    server_version,
 )
 
 if TYPE_CHECKING:
@@ -59,16 +58,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Metric, Run
 
 ENTITIES_PER_REQUEST = 1000
-PROBE = "orchestrate.doctor"
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
-OLDEST_SERVER = (3, 0)
-"""Of those that know all that is asked of them here."""
-UNKNOWN = 404
-FILES_FAULT = "answers, but files cannot be written to"
 VIEW_TAG = "mlflow.sharedViewState."
-LEDGER_TAG = "ledger"
-"""Of an experiment: whose it is."""
+LEDGER_TAG, SWEEP_TAG = "ledger", "sweep"
+"""Of an experiment: whose it is, and of which sweep. Its name is the user's to change."""
 
 REFUSED = "refused"
 """Of a run: which of its files were refused, and why."""
@@ -120,11 +114,14 @@ class Store:
                 "mlflow.note.content": f"{sweep.description}\n\n{browsing.GUIDE}",
                 "mlflow.experimentKind": "custom_model_development",  # or the UI takes it for one about language models
                 LEDGER_TAG: ledger_id,
+                SWEEP_TAG: sweep.name,
             }
             made = self._client.create_experiment(name, f"{root}/{name}" if root else None, tags)
             experiment = self._client.get_experiment(made)
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
+        if SWEEP_TAG not in experiment.tags:
+            self._client.set_experiment_tag(experiment.experiment_id, SWEEP_TAG, sweep.name)
         for name, content in browsing.views().items():
             if experiment.tags.get(VIEW_TAG + name) != content:
                 self._client.set_experiment_tag(experiment.experiment_id, VIEW_TAG + name, content)
@@ -402,12 +399,13 @@ def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
 
 
 def _experiment(store: MlflowClient, sweep: str, ledger_id: str) -> Experiment | None:
-    """That of the ledger's sweep, deleted ones too; without a ledger, by name alone. On a server of many people others
-    may have one of the same name, which is theirs."""
+    """That of the ledger's sweep, deleted and renamed ones too; without a ledger, by name alone. On a server of many
+    people others may have one of the same name, which is theirs."""
     from mlflow.entities import ViewType
 
     for experiment in store.search_experiments(ViewType.ALL, filter_string=f"tags.{LEDGER_TAG} = '{ledger_id}'"):
-        if experiment.name == sweep or experiment.name.startswith(f"{sweep} ("):
+        by_name = experiment.name == sweep or experiment.name.startswith(f"{sweep} (")  # as older versions knew it
+        if experiment.tags.get(SWEEP_TAG, sweep if by_name else "") == sweep:
             return experiment
     return None if ledger_id else store.get_experiment_by_name(sweep)
 
@@ -476,63 +474,3 @@ def _batches(config: TrialConfig, epochs: Sequence[EpochMetrics]) -> Iterator[tu
         last = epoch.epoch
     if batch:
         yield batch, last
-
-
-# Whether it can be used at all
-
-
-def check_version(uri: str) -> None:
-    """Raises TrackingError for a server that says it is too old. One that says nothing, or is not there, is none."""
-    offered = server_version(uri)
-    if offered and offered < OLDEST_SERVER:
-        shown, needed = (".".join(map(str, version)) for version in (offered, OLDEST_SERVER))
-        raise TrackingError(f"the server is MLflow {shown}, must be {needed} or later")
-
-
-def check_writable(uri: str) -> None:
-    """Writes a tag and a file for an experiment and takes them away again. Raises TrackingError where that cannot be
-    done.
-
-    A SQLite file that is not there yet is not made.
-    """
-    database = database_file(uri)
-    if database and not database.exists():
-        return
-    try:
-        check_listening(uri)
-        check_version(uri)
-        store = client(uri)
-        if database:
-            sqlite_file.check_writable(database)
-        for experiment in store.search_experiments(max_results=1):
-            store.set_experiment_tag(experiment.experiment_id, PROBE, "writable")
-            _delete_tag(store, experiment.experiment_id)
-    except TrackingError:
-        raise
-    except Exception as error:  # whatever MLflow raises
-        raise TrackingError(cause(error)) from error
-    _check_files(store, uri)
-
-
-def _delete_tag(store: MlflowClient, experiment: str) -> None:
-    """A server that is older than this client may not know how: then the tag stays."""
-    try:
-        store.delete_experiment_tag(experiment, PROBE)
-    except Exception as error:  # whatever MLflow raises
-        if status(error) != UNKNOWN:
-            raise
-
-
-def _check_files(store: MlflowClient, uri: str) -> None:
-    """Where the next sweep's files would go, or would with a server's default."""
-    database = database_file(uri)
-    place = str(database.absolute().parent) if database else ""
-    try:
-        with TemporaryDirectory(dir=place or None) as folder:  # beside a SQLite file this is the check
-            for experiment in [] if database else store.search_experiments(max_results=1):
-                place = experiment.artifact_location
-                (Path(folder) / PROBE).write_text("Written to see whether that can be done.\n")
-                repository(place, uri).log_artifact(str(Path(folder) / PROBE))
-                repository(place, uri).delete_artifacts(PROBE)
-    except Exception as error:  # whatever MLflow raises, or the client of a bucket
-        raise TrackingError(f"{FILES_FAULT} {safe_uri(place)}: {cause(error)}") from error

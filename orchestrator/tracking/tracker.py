@@ -26,8 +26,9 @@ from orchestrator.tracking import run_files, views
 from orchestrator.tracking.artifacts import names_in
 from orchestrator.tracking.delivered import Delivered
 from orchestrator.tracking.refusals import Refusal, RefusedError, cause, in_words
-from orchestrator.tracking.store import SUMMARY, Store, check_version
+from orchestrator.tracking.store import SUMMARY, Store
 from orchestrator.tracking.uris import movable, safe_uri
+from orchestrator.tracking.usable import check_version
 
 log = logging.getLogger(__name__)
 

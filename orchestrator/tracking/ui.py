@@ -84,7 +84,7 @@ def _environment(uri: str, token: str) -> dict[str, str]:
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"}
     database = uris.database_file(uri)
     given = {
-        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{database.absolute()}" if database else uri,
+        "MLFLOW_BACKEND_STORE_URI": uris.sqlite_uri(database.absolute()) if database else uri,
         gate.TOKEN: token,
         "MLFLOW_GUNICORN_OPTS": "",
         "MLFLOW_STATIC_PREFIX": "",

@@ -7,7 +7,7 @@ import re
 import socket
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.ledger.storage import Location, local_folder
@@ -15,6 +15,8 @@ from orchestrator.redaction import without_password
 from orchestrator.text import FromEnvironment, named
 
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+SQLITE = "sqlite:///"
+"""Before the path of a database."""
 PORTS = {"http": 80, "https": 443}
 BAD_PORT = "its port is no number up to 65535, or its password has / ? or # in it: write %2F %3F %23 there"
 FOLDER, ARTIFACTS = "mlflow", "artifacts"
@@ -23,7 +25,13 @@ FOLDER, ARTIFACTS = "mlflow", "artifacts"
 
 def default_uri(storage: Location) -> str:
     """A SQLite file in the storage folder; for a bucket on this machine, as a database must be a file."""
-    return f"sqlite:///{local_folder(storage).absolute() / FOLDER / 'mlflow.db'}"
+    return sqlite_uri(local_folder(storage).absolute() / FOLDER / "mlflow.db")
+
+
+def sqlite_uri(database: Path) -> str:
+    """The address of a SQLite store, as SQLAlchemy reads it: what follows ``?`` would be its options, and ``%20`` a
+    blank."""
+    return SQLITE + str(database).replace("%", "%25").replace("?", "%3F")
 
 
 def check_uri(uri: str) -> str:
@@ -40,8 +48,8 @@ def check_uri(uri: str) -> str:
         fault = f"must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}"
     elif scheme == "sqlite" and not parts.path.strip("/"):
         fault = "must name a file, such as sqlite:////folder/mlflow.db"
-    elif scheme == "sqlite" and set("?%") & set(uri):
-        fault = "a path with ? or % cannot be a SQLite store; give another --storage or --tracking-uri"
+    elif scheme == "sqlite" and "?" in uri:
+        fault = "a SQLite store has no options; a ? in its path is written %3F"
     elif scheme != "sqlite" and (not parts.hostname or port == 0):
         fault = "must name a host"
     if fault:
@@ -71,7 +79,7 @@ def public_address(uri: str) -> str:
 
 def database_file(uri: str) -> Path | None:
     """The file of a SQLite store."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    return Path(unquote(uri.removeprefix(SQLITE))) if uri.startswith(SQLITE) else None
 
 
 def artifact_root(uri: str) -> str | None:

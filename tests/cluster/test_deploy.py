@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ TOOLS = {
     "srun": 'exec "$@"',  # on each node, as both run the script here
 }
 
+SRUN = """
+if [ "$1" = rm ]; then exit 0; fi
+for cpus in 3 5; do SLURM_CPUS_ON_NODE=$cpus "$@"; done
+"""
+"""On two nodes with different numbers of CPUs."""
+
 
 def node(tools: Path) -> dict[str, Any]:
     return {
@@ -40,6 +47,7 @@ def node(tools: Path) -> dict[str, Any]:
             "RAY_TMPDIR": "/tmp",  # where each of these nodes has a folder of its own for Ray
             "SLURM_JOB_NODELIST": "node[1-2]",
             "SLURM_JOB_NUM_NODES": "2",
+            "SLURM_CPUS_ON_NODE": "1",
             "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
         },
     }
@@ -67,6 +75,27 @@ def test_a_sweep_on_two_nodes_of_slurm_ends_and_leaves_nothing(tmp_path: Path) -
     paths = (tmp_path / "volumes" / "shared" / "runs" / "trials").glob("*/result.json")
     hosts = {json.loads(path.read_text())["provenance"]["host"] for path in paths}
     assert hosts <= set(NODES)
+
+
+def test_a_node_of_slurm_gives_out_the_cpus_that_it_has_there(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "activate").touch()
+    for name, script in (TOOLS | {"srun": SRUN, "ray": 'printf "<%s>" "$@"; echo'}).items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    variables = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "VENV": str(tmp_path / "venv"),
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_NUM_NODES": "2",
+        "RAY_AUTH_TOKEN": "0" * 64,
+    }
+    command = [str(REPOSITORY / "deploy" / "slurm.sh"), "my sweep.yaml", "--storage", "/srv/$HOME"]
+    said = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+    begin = "<symmetric-run><--address><node1:6379><--min-nodes><2>"
+    end = "<--><orchestrate><sweep><my sweep.yaml><--storage></srv/$HOME>"
+    assert said.splitlines() == [f"{begin}<--num-cpus={cpus}>{end}" for cpus in (3, 5)]
 
 
 def test_the_kubernetes_job_runs_a_sweep_of_ours_on_the_image_of_ours() -> None:

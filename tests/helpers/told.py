@@ -75,6 +75,12 @@ class Told:
     def experiment(self) -> str:
         return str(self.client.get_experiment_by_name(self.sweep.name).experiment_id)
 
+    def forget(self) -> None:
+        """As if the server had been emptied: what it has is another storage's."""
+        experiment = self.experiment
+        self.client.rename_experiment(experiment, "another sweep")
+        self.client.set_experiment_tag(experiment, "ledger", "another")
+
     def runs(self) -> dict[str, object]:
         """By trial id."""
         found = self.client.search_runs([self.experiment])

@@ -113,6 +113,15 @@ def test_where_no_cluster_answers_it_says_how_to_start_one(tmp_path: Path, addre
     assert f"ray start --address={address}" in check.mend
 
 
+def test_what_keeps_ray_from_starting_here_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.own_cluster().state is State.OK
+    monkeypatch.setenv("PATH", "/nowhere")
+    check = doctor.own_cluster()
+    assert check.state is State.PROBLEM
+    assert check.found == "there is no bash (PATH is '/nowhere'), with which Ray starts its workers"
+    assert check.mend == "install it, or mend PATH"
+
+
 def test_a_node_that_does_not_answer_is_named() -> None:
     (check,) = doctor.ray_nodes("auto", [replace(NODE, machine=None, error="no answer in 180 s")], "")
     assert check.state is State.PROBLEM
@@ -281,6 +290,20 @@ def test_a_file_that_is_no_database_is_a_problem(tmp_path: Path) -> None:
     check = doctor.tracking(f"sqlite:///{tmp_path / 'mlflow.db'}")
     assert check.state is State.PROBLEM
     assert "move that file away" in check.mend
+
+
+@of_mlflow
+def test_a_database_of_another_mlflow_is_told_with_how_to_upgrade_it(tmp_path: Path) -> None:
+    client(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    other = (tmp_path / "mlflow.db").rename(tmp_path / "other.db")  # by its own name, MLflow would not look again
+    with sqlite3.connect(other) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'cc1f77228345'")
+    database.close()
+    check = doctor.tracking(f"sqlite:///{other}")
+    assert check.state is State.PROBLEM
+    assert "found version cc1f77228345" in check.found
+    assert "mlflow db upgrade" in check.mend
+    assert "start the server" not in check.mend
 
 
 # Shown

@@ -19,7 +19,7 @@ from anytime_core.config import Ann, Joint
 from anytime_core.errors import CheckpointError
 from anytime_core.trained import load_network, network_hash
 from anytime_core.training.checkpoint import digest
-from orchestrator.analysis.trace import RerunComparison, find, mixed, trace
+from orchestrator.analysis.trace import RerunComparison, TrainingRecord, compare, find, mixed, trace
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.execution.reproduce import ReproduceSettings, reproduce
 from orchestrator.execution.worker import WorkerContext, run_trial
@@ -171,7 +171,7 @@ def test_all_that_is_known_of_a_finished_trial_is_shown(trained) -> None:
     assert content["milestones"]["AE"] == pytest.approx(np.mean(record.result.errors))
     assert None not in content["times"].values()
     recorded = {name: value for name, value in record.provenance.items() if name not in content["times"]}
-    assert content["provenance"] == {**recorded, "device": "cpu"}
+    assert content["provenance"] == {"environment": None, **recorded, "device": "cpu"}
     for name in ("code_version", "data_hash", "network_hash", "threads", "python", "torch", "numpy"):
         assert content["provenance"][name]
     assert content["provenance"]["device_name"] == cpu_model()
@@ -490,3 +490,21 @@ def test_two_commits_of_the_same_sources_are_one_code_and_two_copies_of_a_versio
     (note,) = mixed(records(make_trial, make_record, {**wheels, "sources": "aaa"}, {**wheels, "sources": "bbb"}))
     assert "0.1.0 (sources aaa)" in note
     assert "0.1.0 (sources bbb)" in note
+
+
+@pytest.mark.parametrize(
+    ("recorded", "rerun", "told"),
+    [
+        ({"code_version": "c1", "sources": "aaa"}, {"code_version": "c2", "sources": "aaa"}, []),
+        ({"code_version": "c1", "sources": "aaa"}, {"code_version": "c1", "sources": "bbb"}, ["sources"]),
+        ({"code_version": "c1", "sources": "a"}, {"code_version": "c2", "sources": "b"}, ["code_version", "sources"]),
+        ({"code_version": "c1"}, {"code_version": "c1", "sources": "aaa"}, []),  # an older version wrote no sources
+        ({"code_version": "c1"}, {"code_version": "c2", "sources": "aaa"}, ["code_version"]),
+    ],
+)
+def test_other_sources_may_be_why_bits_differ(make_trial, make_record, recorded, rerun, told) -> None:
+    trial, provenances = make_trial(), [{"torch": "2", **recorded}, {"torch": "2", **rerun}]
+    one, other = (
+        TrainingRecord(record=it, epochs=(), network_hash="") for it in records(make_trial, make_record, *provenances)
+    )
+    assert [difference.what for difference in compare(trial, one, other).provenance] == told

@@ -26,7 +26,8 @@ def test_a_trial_is_shown_by_words_of_its_cell_or_digits_of_its_id(orchestrate, 
     content = json.loads(orchestrate("show", QUICKSTART, "digits ann (2,8) seed 0", "--format", "json").out)
     assert content["trial"]["id"] == trial.id
     assert [row["error"] for row in content["errors"]] == [60, 50, 40, 30, 20, 10]
-    assert content["provenance"]["code_version"] is None  # not written down
+    assert content["provenance"]["code_version"] is content["provenance"]["environment"] is None  # not written down
+    assert ["environment", "-"] in [line.split() for line in words.out.splitlines()]
 
 
 def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestrate, tmp_path, one, capsys) -> None:

@@ -199,9 +199,12 @@ def test_the_clocks_of_a_driver_and_its_workers_are_not_compared(make_trial, led
         assert ledger.elsewhere(trial.id, "mine") == "other"
         with pytest.raises(ElsewhereError):
             ledger.begin(trial, "mine")
-        (entry,) = planning.with_running(planning.make([trial], ledger), ledger).entries
-        assert (entry.action, entry.reason.partition(",")[0]) == ("running", "sweep other trains it now")
-        assert planning.summary(planning.with_running(planning.make([trial], ledger), ledger)) == "1 trial: 1 running"
+        plan = planning.make([trial], ledger, with_running=True)
+        assert (plan.entries[0].action, plan.entries[0].reason.partition(",")[0]) == (
+            "running",
+            "sweep other trains it now",
+        )
+        assert planning.summary(plan) == "1 trial: 1 running"
     with ledger.drive("other", "the next driver"):
         assert ledger.standing(trial.id).under(ledger.driver("other")) is TrialState.INTERRUPTED
         assert ledger.elsewhere(trial.id, "mine") is None

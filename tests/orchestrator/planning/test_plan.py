@@ -199,3 +199,24 @@ training: {batch_size: 64}
     many = planning.power(load_text(text + "seeds: [0, 1, 2]\n"))
     assert "of 15 experiments" in many
     assert "12 by sign-test" in many
+
+
+# What runs now
+
+
+def test_each_running_sweep_is_asked_once_however_many_trials_it_has(sweep, ledger, monkeypatch) -> None:
+    asked, driver = [], Ledger.driver
+    monkeypatch.setattr(Ledger, "driver", lambda ledger, name: asked.append(name) or driver(ledger, name))
+    with ledger.drive("small", "its driver"):
+        ann, half, whole = (of_unit(sweep, unit) for unit in (None, 2, 3))
+        ledger.begin(ann, "small", driver="its driver")
+        ledger.begin(half, "small", driver="its driver")
+        ledger.begin(whole, "gone", driver="one that died")
+        asked.clear()
+        plan = planning.make(sweep.trials, ledger, with_running=True)
+    assert sorted(asked) == ["gone", "small"]
+    assert {entry.trial.cell.unit: entry.action for entry in plan.entries} == {
+        None: "running",
+        2: "running",
+        3: "resume",
+    }

@@ -535,6 +535,29 @@ def test_the_regimes_of_section_4_2(load_text) -> None:
     assert regimes["stop"] == NoGrad(variant="stop_gradient")
 
 
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ([("  - {n: 2, c: 8}\n", ""), ("n: 3, c: 8, period: 2", "n: 3, c: 8, period: two")], 3),
+        ([("[digits]", "[{name: digits, flip: 7}]")], 5),
+        (
+            [
+                ("aann: {strategy: {name: aann, gamma: 0.5}}", ""),
+                ("  opt: {regime: opt, at: [1/4, 1]}", ""),
+                ("ann:", "än:"),
+            ],
+            7,
+        ),
+    ],
+)
+def test_a_section_whose_only_item_is_wrong_is_not_called_empty_too(
+    load_text: Load, changes: list[tuple[str, str]], line: int
+) -> None:
+    found = [fault for fault in faults(load_text, with_changes(*changes)) if "report.baseline" not in fault]
+    assert [fault.partition(":")[0] for fault in found] == [f"line {line}"]
+    assert "at least 1 item" not in found[0]
+
+
 def test_a_value_of_a_wrong_kind_hides_no_other_beside_it(load_text) -> None:
     text = """
 name: a

@@ -33,6 +33,20 @@ def own_environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+def test_tune_runs_although_older_versions_of_ray_left_variables() -> None:
+    """Tune looks at its variables first, and then for what it is to run."""
+    os.environ |= {"RAY_AIR_LOCAL_CACHE_DIR": "/somewhere", "TUNE_RESULT_DIR": "/somewhere"}
+    environment.prepare_ray(own_cluster=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", "from ray import tune; tune.run('nothing', verbose=0)"],
+        env={**os.environ, "TUNE_DISABLE_AUTO_INIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stderr.rstrip().endswith("Unknown trainable: nothing")
+
+
 def test_under_uv_ray_makes_no_environment_for_its_workers() -> None:
     os.environ.pop("RAY_ENABLE_UV_RUN_RUNTIME_ENV", None)
     environment.prepare_ray(own_cluster=True)

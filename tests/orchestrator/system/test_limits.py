@@ -56,3 +56,9 @@ def test_a_full_folder_and_few_files(container: Path, monkeypatch: pytest.Monkey
     assert shared.startswith("/dev/shm has 1 MiB left")
     assert "--shm-size" in shared
     assert "--shm-size" not in temporary
+
+
+def test_no_bash_to_start_workers_with(container: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (fault,) = limits.certain()
+    assert fault.startswith("there is no bash (PATH is '/nowhere'), with which Ray starts its workers: ")

@@ -21,7 +21,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking.delivered import is_current, run_links
 from orchestrator.tracking.store import client
-from orchestrator.tracking.uris import default_uri
+from orchestrator.tracking.uris import artifact_root, check_uri, database_file, default_uri
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours to mend
 TELL = """
@@ -104,6 +104,18 @@ def test_another_path_to_the_same_folder_changes_nothing(told: Told, tmp_path: P
     (tmp_path / "link").symlink_to(told.ledger.local)
     sqlite_file.adopt(tmp_path / "link" / "mlflow" / "mlflow.db")
     assert rows(told.ledger.local, "SELECT artifact_uri FROM runs") == before
+
+
+@pytest.mark.parametrize("name", ["100%", "a%20b", "%(here)s", "what?mode=ro", "a#b c", "%3F"])
+def test_a_storage_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    uri = check_uri(default_uri(tmp_path / name))
+    database = tmp_path / name / "mlflow" / "mlflow.db"
+    client(uri).create_experiment("small", f"{artifact_root(uri)}/small")
+    assert database_file(uri) == database
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [database]
+    assert rows(tmp_path / name, "SELECT artifact_location FROM experiments WHERE name = 'small'") == [
+        ((database.parent / "artifacts" / "small").as_uri(),)
+    ]
 
 
 def test_a_database_outside_a_storage_folder_keeps_its_places(told: Told, tmp_path: Path) -> None:

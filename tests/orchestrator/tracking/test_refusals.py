@@ -158,6 +158,35 @@ def test_the_doctor_tries_to_write_a_file_and_leaves_none(proxy: RefusingProxy) 
     assert "--artifacts-destination" in check.mend
 
 
+@pytest.mark.parametrize(("limit", "least", "remedy"), [(2**20, "1.5 MB", "1.49"), (10**4, "0.1 MB", "0.099")])
+def test_the_doctor_finds_from_which_size_on_a_proxy_refuses_networks(
+    proxy: RefusingProxy, limit: int, least: str, remedy: str
+) -> None:
+    proxy.rule = lambda method, path, size: 413 if size > limit else None
+    sizes = (100_000, 200_000, 800_000, 1_500_000, 2_500_000, 3_500_000)
+    check = doctor.tracking(proxy.uri, sizes)
+    assert check.state is State.PROBLEM
+    assert check.found == f"{proxy.uri}: answers, but a network of {least} is refused: 413 Request Entity Too Large"
+    assert "client_max_body_size" in check.mend
+    assert check.mend.endswith(f"{MODELS}={remedy} (MB)")
+    assert len(proxy.refused) <= 4  # not every size is sent
+    proxy.rule = lambda method, path, size: None
+    assert doctor.tracking(proxy.uri, sizes).state is State.OK
+
+
+def test_without_a_sweep_the_doctor_tries_what_a_proxy_refuses_by_default(
+    proxy: RefusingProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sizes() -> tuple[int, ...]:
+        settings = doctor.settings_of(None, storage=tmp_path, data_root=tmp_path, tracking_uri=proxy.uri, address=None)
+        return settings.networks
+
+    proxy.rule = lambda method, path, size: 413 if size > 2**20 else None
+    assert doctor.tracking(proxy.uri, sizes()).state is State.PROBLEM
+    monkeypatch.setenv(MODELS, "0.5")
+    assert doctor.tracking(proxy.uri, sizes()).state is State.OK
+
+
 def test_a_server_that_is_known_to_a_proxy_alone_is_reached(
     proxy: RefusingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,7 +246,7 @@ def test_a_method_with_a_new_name_is_shown_by_it(told: Told) -> None:
 def test_a_server_that_was_emptied_is_filled_again(told: Told) -> None:
     """The experiment is another one than that which was told."""
     expected = {(name, step, value) for _, name, step, value in history(told)}
-    told.client.rename_experiment(told.experiment, "another sweep")
+    told.forget()
     told.tell()
     assert {(name, step, value) for _, name, step, value in history(told)} == expected
 
@@ -265,7 +265,7 @@ def test_other_experiments_stay_as_they_are(tmp_path: Path, empty: Path) -> None
 
 def test_epochs_after_a_gap_wait_for_those_before(told: Told, make_epochs: Callable[..., list[EpochMetrics]]) -> None:
     """As where a server was emptied while a trial was being trained."""
-    told.client.rename_experiment(told.experiment, "another sweep")
+    told.forget()
     store, trial = mlflow_store.Store(told.uri, told.sweep, told.ledger.id), told.sweep.trials[0]
     epochs = make_epochs(2, len(trial.config.predicting_units))
     store.write(trial, TrialState.RUNNING, epochs[1:], {})
@@ -321,6 +321,25 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     made.write_text("late")
     sqlite_file._put_in_place(made, database)
     assert database.read_text() == "ours"
+
+
+def test_an_experiment_that_a_user_renamed_is_still_the_sweeps(told: Told) -> None:
+    experiment = told.experiment
+    told.client.rename_experiment(experiment, "chosen by a user")
+    store = mlflow_store.Store(told.uri, told.sweep, told.ledger.id)
+    assert store.experiment == experiment
+    assert store.run_ids.keys() == {trial.id for trial in told.sweep.trials}
+    assert told.client.get_experiment(experiment).name == "chosen by a user"
+    assert told.client.get_experiment_by_name("small") is None
+    pages = mlflow_store.pages(told.uri, "small", told.ledger.storage)
+    assert pages["errors"].startswith(f"#/experiments/{experiment}/runs?")
+
+
+def test_an_experiment_of_an_earlier_version_is_known_by_its_name_and_marked(told: Told) -> None:
+    experiment = told.experiment
+    told.client.delete_experiment_tag(experiment, "sweep")
+    assert mlflow_store.Store(told.uri, told.sweep, told.ledger.id).experiment == experiment
+    assert told.client.get_experiment(experiment).tags["sweep"] == "small"
 
 
 def test_another_ledgers_sweep_of_the_same_name_has_an_experiment_of_its_own(told: Told, tmp_path: Path) -> None:
