@@ -428,6 +428,7 @@ def win_rows(rows: Iterable[WinRow]) -> list[Row]:
             "ties": row.wins.ties,
             "n": row.wins.n,
             "dropped": row.wins.dropped,
+            "units": row.units,
             "interval_low": row.interval.low if row.interval else None,
             "interval_high": row.interval.high if row.interval else None,
             **{f"p {test}": value for test, value in row.p_values.items()},
@@ -488,7 +489,7 @@ LONG: dict[str, LongTable] = {
     "wins": LongTable(
         lambda tables: win_rows(tables.wins),
         (
-            *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped"),
+            *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped", "units"),
             *("interval_low", "interval_high", *(f"p {test}" for test in TESTS), *(f"p {test} holm" for test in TESTS)),
         ),
     ),
@@ -525,6 +526,7 @@ def report_json(tables: Tables) -> str:
             "sweep": tables.sweep.name,
             "states": {str(state): tables.states[state] for state in TrialState},
             "notes": list(tables.notes),
+            "scope": tables.scope,
             **{name: long.rows(tables) for name, long in LONG.items()},
         }
     )

@@ -15,7 +15,8 @@ from orchestrator.analysis.measurements import METRICS
 from orchestrator.cli import cli
 from orchestrator.paper import reference, replication
 from orchestrator.paper.claims import CLAIMS, Claim
-from orchestrator.stats.significance import hoeffding, p_value, win_percentage
+from orchestrator.stats.paired import win_percentage
+from orchestrator.stats.significance import hoeffding, p_value
 
 PERCENTAGES = [*reference.printed("table5").items()]
 
