@@ -53,7 +53,7 @@ def signed_rank(units: Floats, rope: float, samples: int = SAMPLES, prior: float
 
 def _over(means: Floats, rope: float) -> Floats:
     """1 above the rope, one half on its edge."""
-    return (means > rope) + 0.5 * (means == rope)
+    return np.asarray((means > rope) + 0.5 * (means == rope), np.float64)
 
 
 def _weighed(region: Floats, weights: Floats) -> Floats:

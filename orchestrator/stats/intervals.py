@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.stats.paired import Floats, Labels
-from orchestrator.stats.resampling import bootstrap_means, clipped, subset_means
+from orchestrator.stats.resampling import bootstrap_means, subset_means
 
 LEVEL = 0.95
 
@@ -76,7 +76,7 @@ def median_interval(units: Floats, level: float = LEVEL) -> Interval | None:
         cut += 1
     if cut < 1:
         return None
-    ordered = np.sort(clipped(units))
+    ordered = np.sort(units)
     return Interval(low=float(ordered[cut - 1]), high=float(ordered[n - cut]), level=level, n=n)
 
 

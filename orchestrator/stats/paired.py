@@ -125,17 +125,17 @@ SCALES = {"points": differences, "ratios": log_ratios}
 """In what a pair may differ: see ``differences`` and ``log_ratios``."""
 
 
-def grouped_means(values: Floats, labels: Labels) -> Floats:
-    """The mean of the values of each label, in the order of the labels.
+def clipped(compared: Floats) -> Floats:
+    """Infinite differences become as large as the largest finite one, or 1 where there is none: a trial that diverged
+    counts as much as the clearest loss, and no more. Which one lost changes no size, so that no test is biased."""
+    sizes = np.abs(compared[np.isfinite(compared)])
+    most = float(sizes.max()) if len(sizes) and sizes.max() > 0 else 1.0
+    return np.clip(compared, -most, most)
 
-    Where infinities of both signs meet, as many of one as of the other cancel, and the sign of the rest decides.
-    """
+
+def grouped_means(values: Floats, labels: Labels) -> Floats:
+    """The mean of the values of each label, in the order of the labels."""
     if not len(values):
         return values
     _, places = np.unique(labels, return_inverse=True)
-    finite = np.isfinite(values)
-    sums = np.bincount(places, np.where(finite, values, 0.0))
-    counts = np.bincount(places, finite)
-    infinite = np.bincount(places, np.where(finite, 0.0, np.sign(values)))
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    return np.asarray(np.round(np.where(infinite == 0, means, np.copysign(np.inf, infinite)), ROUNDING), np.float64)
+    return np.asarray(np.round(np.bincount(places, values) / np.bincount(places), ROUNDING), np.float64)

@@ -36,19 +36,11 @@ def sign_flip(units: Floats) -> float:
     """The chance of so low a sum of differences, were each as likely to have the other sign; one-sided.
 
     It holds for differences of any sizes, however much these vary between units, if each is as likely above 0 as below
-    it. An infinite difference counts as the largest finite one. Where every difference has the same size this is the
-    exact sign test, ties dropped.
+    it. Where every difference has the same size this is the exact sign test, ties dropped.
     """
-    means = subset_means(clipped(units))
+    means = subset_means(units)
     # After a flip the sum is as low as it was if that of the flipped units is at least 0, and so is their mean.
     return float(1 + np.count_nonzero(means >= -EQUAL)) / (len(means) + 1)
-
-
-def clipped(units: Floats) -> Floats:
-    """Infinite differences become as large as the largest finite one, or 1 where there is none."""
-    sizes = np.abs(units[np.isfinite(units)])
-    most = float(sizes.max()) if len(sizes) and sizes.max() > 0 else 1.0
-    return np.clip(units, -most, most)
 
 
 def subset_means(units: Floats) -> Floats:

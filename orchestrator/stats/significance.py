@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.stats.intervals import check_level
-from orchestrator.stats.paired import SCALES, Errors, Floats, comparable
-from orchestrator.stats.resampling import clipped, sign_flip
+from orchestrator.stats.paired import SCALES, Errors, Floats, clipped, comparable
+from orchestrator.stats.resampling import sign_flip
 from orchestrator.stats.scopes import Grouping
 from orchestrator.text import counted
 
@@ -80,7 +80,7 @@ def wilcoxon(units: Floats) -> float:
     given = units[units != 0]
     if not len(given):
         return 1.0
-    ranks = _doubled_ranks(np.abs(clipped(given)))
+    ranks = _doubled_ranks(np.abs(given))
     positive = int(ranks[given > 0].sum())
     if len(given) <= EXACT_RANKS:
         return float(_rank_sums(ranks)[: positive + 1].sum())
@@ -154,7 +154,7 @@ def p_value(
     differences = SCALES[scale](method_errors, baseline_errors)
     if not len(differences):
         return None
-    values = np.sign(differences) if test in COUNTING else differences
+    values = np.sign(differences) if test in COUNTING else clipped(differences)
     if grouping:
         values = grouping.restricted(comparable(method_errors, baseline_errors)).means(values)
     return TESTS[test](values)

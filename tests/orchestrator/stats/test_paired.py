@@ -15,6 +15,7 @@ from orchestrator.stats.paired import (
     SCALES,
     RelativeIncrease,
     WinPercentage,
+    clipped,
     differences,
     grouped_means,
     log_ratios,
@@ -152,18 +153,9 @@ def test_the_means_of_groups_are_in_the_order_of_their_labels() -> None:
     assert grouped_means(np.array([]), np.array([], dtype=int)).tolist() == []
 
 
-@pytest.mark.parametrize(
-    ("values", "mean"),
-    [
-        ([1.0, math.inf], math.inf),
-        ([-math.inf, 5.0], -math.inf),
-        ([math.inf, -math.inf, 3.0, 4.0], 3.5),
-        ([math.inf, math.inf, -math.inf], math.inf),
-        ([math.inf, -math.inf], 0.0),
-    ],
-)
-def test_divergences_on_both_sides_cancel(values, mean) -> None:
-    assert grouped_means(np.array(values), np.zeros(len(values), dtype=int)).tolist() == [mean]
+def test_a_divergence_counts_as_much_as_the_clearest_loss() -> None:
+    assert clipped(np.array([math.inf, -2.0, 1.0, -math.inf])).tolist() == [2, -2, 1, -2]
+    assert clipped(np.array([math.inf, 0.0])).tolist() == [1, 0]
 
 
 def test_ratios_let_no_data_set_count_more_for_its_large_errors() -> None:
