@@ -9,6 +9,7 @@ import numpy as np
 
 from orchestrator.stats.paired import Floats, Labels
 from orchestrator.stats.resampling import bootstrap_means, subset_means
+from orchestrator.stats.scopes import FEWEST
 
 LEVEL = 0.95
 
@@ -86,25 +87,27 @@ def bootstrap_interval(
     """A percentile interval of the bootstrap of seeds within cells, or of whole ``units`` (see ``bootstrap_means``).
 
     Its quantiles are those of Student's distribution and not the normal one: from few values a bootstrap knows the
-    spread no better than a t-test does (Hesterberg 2015). None where nothing could be drawn otherwise.
+    spread no better than a t-test does (Hesterberg 2015). None where fewer values vary than a verdict needs, as their
+    resamples are too few, or where a cell has but one seed to draw.
     """
     check_level(level)
-    freedom = _freedom(values, cells) if units is None else float(len(np.unique(units)) - 1)
-    if freedom < 1 or not np.isfinite(values).all():
+    _, seeds = np.unique(cells, return_counts=True)
+    varying = int(seeds.sum() - len(seeds)) + 1 if units is None else len(np.unique(units))
+    alone = units is None and seeds.min(initial=1) < 2
+    if varying < FEWEST or alone or not np.isfinite(values).all():
         return None
+    freedom = _freedom(values, cells) if units is None else float(varying - 1)
     from scipy.special import ndtr, stdtrit
 
     tail = float(ndtr(stdtrit(freedom, (1 - level) / 2)))
     means = bootstrap_means(values, cells, units, rng)
     low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(low=float(low), high=float(high), level=level, n=len(values) if units is None else int(freedom) + 1)
+    return Interval(low=float(low), high=float(high), level=level, n=len(values) if units is None else varying)
 
 
 def _freedom(values: Floats, cells: Labels) -> float:
-    """Welch and Satterthwaite's degrees of freedom of the mean over cells; 0 where a cell has but one seed."""
+    """Welch and Satterthwaite's degrees of freedom of the mean over cells."""
     groups = [values[cells == cell] for cell in np.unique(cells)]
-    if any(len(group) < 2 for group in groups):
-        return 0.0
     squares = np.array([group.var(ddof=1) / len(group) for group in groups])
     if not squares.any():
         return float(len(values) - len(groups))

@@ -2,7 +2,8 @@
 
 A pair is a seed of a cell, and a cell is a network on a data set. Pairs of one cell share all but the seed, and cells
 of one data set share its images. Whoever claims something of new networks has as much evidence as there are networks,
-however many seeds each of them has.
+however many seeds each of them has. Networks and data sets are crossed: a verdict on new ones of the one kind takes
+those of the other as given.
 
 To add a scope: a line in SCOPES.
 """
@@ -66,8 +67,8 @@ SCOPES: dict[str, Scope] = {
     "data_sets": Scope(
         noun="data set",
         unit_of=lambda pair: pair[0],
-        about="new data sets of this kind",
-        silent="other kinds of data sets",
+        about="new data sets of this kind with these networks",
+        silent="other networks",
     ),
 }
 """From the narrowest to the widest."""
