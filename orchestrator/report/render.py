@@ -489,8 +489,8 @@ LONG: dict[str, LongTable] = {
 
 
 def report_text(tables: Tables, form: str = "table") -> str:
-    """A sweep for people: in a terminal, as markdown or as LaTeX. The verdicts come first, then the tables, and last what
-    is to know of them."""
+    """A sweep for people: in a terminal, as markdown or as LaTeX. Verdicts come first, then the tables, and what is to
+    know of them last."""
     parts = (
         verdict.glance(tables, form),
         show(arrange(tables), form),

@@ -394,7 +394,8 @@ def test_the_caption_of_wins_says_how_far_they_reach(load_text, make_record) -> 
     assert least == "The smallest p of 2 pairs by hoeffding is 0.37; too few for any test."
     assert diverged == "A trial that diverged loses its pair, and ties with another that diverged."
     assert noted(scope="data_sets", p_value="sign-test", diverged="drop")[1:] == (
-        "Scope data_sets: 1 data set; about new data sets of this kind with these networks, and silent about other networks.",
+        "Scope data_sets: 1 data set; about new data sets of this kind with these networks, "
+        "and silent about other networks.",
         "The smallest p of 1 data set by sign-test is 0.5; too few for any test.",
         "A pair with a trial that diverged is dropped.",
     )
