@@ -35,8 +35,8 @@ DATA_SETS = {"svhn": (2.7, 0.25, 26_032), "cifar10": (8.7, 0.7, 10_000), "cifar1
 """Table 6 at half of the cost: the error of ANN, the standard deviation of AANN's error less ANN's, test images."""
 SHARES = {"data set": 0.16, "network": 0.2, "cell": 0.3, "seed": 0.34}
 """Of the variance of a difference: of AANN's, at half and at three quarters of the cost, the networks' share is 0.1 and
-0.4; the means of data sets vary by 0.2 to 0.5 standard deviations. The rest is of cells and seeds, which one seed does not
-tell apart."""
+0.4; the means of data sets vary by 0.2 to 0.5 standard deviations. The rest is of cells and seeds, which one seed does
+not tell apart."""
 LUCK = {
     "seeds": ("seed",),
     "cells": ("cell", "seed"),

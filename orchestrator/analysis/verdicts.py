@@ -14,7 +14,6 @@ from orchestrator.analysis.tables import Tables, compared_methods
 from orchestrator.stats import paired, significance
 from orchestrator.stats.bayes import Posterior, posterior
 from orchestrator.stats.effects import Effect, effect
-from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES, Grouping, Scope
 from orchestrator.stats.significance import LEVEL
 
@@ -106,7 +105,7 @@ def _verdict(
         scope=scope,
         scale=scale,
         rope=rope,
-        word=judged(found, p, scale, rope, alike=bool((endless[0] == endless[1]).all())),
+        word=judged(found, (lower, higher), scale, rope, alike=bool((endless[0] == endless[1]).all())),
         effect=found,
         p=p,
         adjusted=None,
@@ -124,18 +123,16 @@ def _verdict(
     )
 
 
-def judged(found: Effect | None, p: float, scale: str, rope: float, *, alike: bool) -> str:
-    """The word of a verdict. ``alike``: no pair has a trial that diverged beside one that did not."""
-    if found is None:
+def judged(found: Effect | None, sides: tuple[float, float], scale: str, rope: float, *, alike: bool) -> str:
+    """The word of a verdict. ``sides`` are the one-sided p-values of lower and of higher errors, which count trials that
+    diverged; ``alike``: no pair has a trial that diverged beside one that did not."""
+    decisive = None if found is None else found.mean_interval if scale == "points" else found.relative_interval
+    if found is None or decisive is None:
         return UNDECIDED
     if alike and found.mean_interval and found.mean_interval.inside(rope):
         return EQUAL
-    decisive = found.mean_interval if scale == "points" else found.relative_interval
-    return _side(decisive) if p <= LEVEL and decisive else UNDECIDED
-
-
-def _side(interval: Interval) -> str:
-    return BETTER if interval.high < 0 else WORSE if interval.low > 0 else UNDECIDED
+    lower, higher = (significance.two_sided(p, 1.0) <= LEVEL for p in sides)
+    return BETTER if lower and decisive.high < 0 else WORSE if higher and decisive.low > 0 else UNDECIDED
 
 
 def _believed(own: paired.Floats, other: paired.Floats, grouping: Grouping, rope: float) -> Posterior | None:

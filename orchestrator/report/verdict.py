@@ -83,10 +83,10 @@ def _short(value: float) -> str:
     return f"{value:z.2f}" if abs(value) < 1 else f"{value:z.1f}"
 
 
-def _p(value: float | None) -> str:
+def _p(value: float | None, equals: str = "") -> str:
     if value is None:
         return "unknown"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
 
 
 def _extent(verdict: Verdict) -> str:
@@ -143,7 +143,7 @@ def _evidence(verdict: Verdict) -> Iterator[str]:
     relative = "" if found.relative is None else f", {abs(found.relative):.2g} % of it"
     yield f"{_points(found.mean)}{_interval(found.mean_interval, found.mean, ' ')}{relative}"
     yield f"lower in {found.lower} of {verdict.of.counted(found.n)}"
-    yield f"sign-flip test on {_unit_means(verdict)} p = {_p(verdict.p)}, two-sided, Holm {_p(verdict.adjusted)}"
+    yield f"sign-flip test on {_unit_means(verdict)} p {_p(verdict.p, '= ')}, two-sided, Holm {_p(verdict.adjusted)}"
     if verdict.posterior:
         chances = verdict.posterior
         yield (
