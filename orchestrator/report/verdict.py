@@ -151,7 +151,7 @@ def _evidence(verdict: Verdict) -> Iterator[str]:
             f"{chances.better:.2f}, {chances.equal:.2f}, {chances.worse:.2f}"
         )
     if verdict.units < FEWEST:
-        yield f"{verdict.of.counted(verdict.units)} are too few for any verdict at {100 * LEVEL:g} %"
+        yield f"too few for any verdict at {100 * LEVEL:g} %, which needs {verdict.of.counted(FEWEST)}"
     if sum(verdict.diverged):
         yield _diverged(verdict)
     if verdict.dropped:

@@ -54,7 +54,7 @@ def test_the_block_says_what_was_found_how_surely_and_of_what(make) -> None:
     assert lines[2] == (
         "  at 1/2   better*    1.2 points lower (95 % 1.2 to 1.2), wins 6 of 6 networks, p 0.031, Holm 0.312"
     )
-    assert lines[8] == "  at 1/4   equal      within 0.1 points (95 % 0.00 to 0.01)"
+    assert lines[8] == "  at 1/4   equal      within 0.1 points (95 % 0.01 to 0.01)"
     assert lines[-1] == "*: alone; not with Holm's correction for all 10 verdicts."
 
 
@@ -62,7 +62,7 @@ def test_of_cells_it_stands_with_the_others(make) -> None:
     lines = verdict.block(make("scope: cells")[0])
     assert "12 cells, 2 seeds, says something about: these cells with new seeds" in lines[0]
     assert lines[2].startswith(
-        "  at 1/2   better     1.2 points lower (95 % 1.1 to 1.3), wins 12 of 12 cells, p <0.001"
+        "  at 1/2   better     1.2 points lower (95 % 1.1 to 1.3), wins 12 of 12 cells, p < 0.001"
     )
     assert not any(line.startswith("*") for line in lines)
 
@@ -71,10 +71,10 @@ def test_each_comparison_is_a_sentence(make) -> None:
     said = verdict.sentences(make("scope: cells")[0])
     assert len(said) == 10
     assert said[1].startswith(
-        "On these 12 cells with 2 seeds the error of aann at 1/2 of the cost is lower than that of ann: 1.2 points lower "
-        "(95 % 1.1 to 1.3), "
+        "On these 12 cells with 2 seeds the error of aann at 1/2 of the cost is lower than that of ann: "
+        "1.2 points lower (95 % 1.1 to 1.3), "
     )
-    assert "lower in 12 of 12 cells; sign-flip test on cell means p = <0.001, two-sided, Holm" in said[1]
+    assert "lower in 12 of 12 cells; sign-flip test on cell means p < 0.001, two-sided, Holm" in said[1]
     assert said[1].endswith("; says nothing about other networks or data sets.")
     assert "at the full cost" in said[3]
     assert "on average over all predictions" in said[4]
@@ -83,7 +83,7 @@ def test_each_comparison_is_a_sentence(make) -> None:
 
 def test_too_few_units_are_told_to_be_too_few(make) -> None:
     said = verdict.sentences(make("scope: data_sets")[0])
-    assert all("2 data sets are too few for any verdict at 5 %" in sentence for sentence in said)
+    assert all("too few for any verdict at 5 %, which needs 6 data sets" in sentence for sentence in said)
     assert all("cannot be told from that of ann" in sentence for sentence in said)
 
 
