@@ -124,8 +124,8 @@ def _verdict(
 
 
 def judged(found: Effect | None, sides: tuple[float, float], scale: str, rope: float, *, alike: bool) -> str:
-    """The word of a verdict. ``sides`` are the one-sided p-values of lower and of higher errors, which count trials that
-    diverged; ``alike``: no pair has a trial that diverged beside one that did not."""
+    """The word of a verdict. ``sides`` are the one-sided p-values of lower and of higher errors, which count trials
+    that diverged; ``alike``: no pair has a trial that diverged beside one that did not."""
     decisive = None if found is None else found.mean_interval if scale == "points" else found.relative_interval
     if found is None or decisive is None:
         return UNDECIDED

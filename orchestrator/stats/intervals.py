@@ -72,9 +72,10 @@ def mean_interval(units: Floats, level: float = LEVEL) -> Interval | None:
 def median_interval(units: Floats, level: float = LEVEL) -> Interval | None:
     """Where the median difference lies: all values that the two-sided sign test does not reject; None of too few."""
     check_level(level)
-    n, tail, cut = len(units), 0.0, 0
-    while cut < n and (tail := tail + math.comb(n, cut) / 2**n) <= (1 - level) / 2:
-        cut += 1
+    from scipy.special import bdtr
+
+    n = len(units)
+    cut = int((bdtr(np.arange(n), n, 0.5) <= (1 - level) / 2).sum())  # so many may lie on the wrong side
     if cut < 1:
         return None
     ordered = np.sort(units)
