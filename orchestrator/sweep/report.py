@@ -27,4 +27,4 @@ class Report(BaseModel):
     scope: str | None = None
     scale: Literal["points", "ratios"] = "points"
     diverged: Literal["loss", "drop"] = "loss"
-    rope: Annotated[float, Field(ge=0, le=100)] = 0.1
+    rope: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1

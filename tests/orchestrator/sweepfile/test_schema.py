@@ -178,7 +178,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             f"line 17: report.scope: given 'network'; must be {' or '.join(_quoted(SCOPES).rsplit(', ', 1))}",
         ),
         ("{baseline: ann}", "{rope: -1}", "line 17: report.rope: given -1; must be greater than or equal to 0"),
-        ("{baseline: ann}", "{rope: .nan}", "line 17: report.rope: given nan; must be greater than or equal to 0"),
+        ("{baseline: ann}", "{rope: .nan}", "line 17: report.rope: given nan; must be a finite number"),
         ("{baseline: ann}", "{scale: log}", "line 17: report.scale: given 'log'; must be 'points' or 'ratios'"),
         ("{baseline: ann}", "{diverged: tie}", "line 17: report.diverged: given 'tie'; must be 'loss' or 'drop'"),
         ("baseline: ann", "baseline: an", "line 17: report.baseline: given 'an'; must be one of the methods: ann, aan"),
