@@ -94,7 +94,7 @@ def bootstrap_interval(
     check_level(level)
     _, seeds = np.unique(cells, return_counts=True)
     varying = int(seeds.sum() - len(seeds)) + 1 if units is None else len(np.unique(units))
-    alone = units is None and seeds.min(initial=1) < 2
+    alone = units is None and seeds.min() < 2
     if varying < FEWEST or alone or not np.isfinite(values).all():
         return None
     freedom = _freedom(values, cells) if units is None else float(varying - 1)

@@ -147,10 +147,10 @@ def test_very_many_units_take_little_memory() -> None:
 
 def test_seeds_alone_are_drawn_where_the_cells_are_given() -> None:
     """Cells far apart whose seeds agree: the mean over these cells is known well, that over new cells is not."""
-    cells, rng = np.repeat(np.arange(4), 5), np.random.default_rng(0)
-    values = np.array([0.0, 10, 20, 30])[cells] + rng.normal(0, 0.1, 20)
+    cells, rng = np.repeat(np.arange(6), 5), np.random.default_rng(0)
+    values = 10.0 * cells + rng.normal(0, 0.1, 30)
     these = bootstrap_interval(values, cells, None, np.random.default_rng(1))
-    new = bootstrap_interval(values, cells, np.arange(4), np.random.default_rng(1))
+    new = bootstrap_interval(values, cells, np.arange(6), np.random.default_rng(1))
     assert these.high - these.low < 0.2
     assert new.high - new.low > 20
 
@@ -166,5 +166,12 @@ def test_the_bootstrap_holds_the_mean_as_often_as_it_says(units, seeds) -> None:
     assert hits / 200 == pytest.approx(0.95, abs=0.04)
 
 
-def test_one_seed_of_a_cell_cannot_be_drawn_otherwise() -> None:
-    assert bootstrap_interval(np.array([1.0, 2.0]), np.array([0, 1]), None, np.random.default_rng(0)) is None
+@pytest.mark.parametrize(
+    ("cells", "units"),
+    [([0, 0, 0, 0, 0, 0, 0, 1], None), ([0, 0, 1, 1, 2, 2], None), ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])],
+    ids=["one seed of a cell", "few seeds", "few units"],
+)
+def test_what_varies_too_little_has_no_bootstrap(cells, units) -> None:
+    values = np.arange(float(len(cells)))
+    labels = None if units is None else np.array(units)
+    assert bootstrap_interval(values, np.array(cells), labels, np.random.default_rng(0)) is None
