@@ -31,11 +31,9 @@ def block(tables: Tables) -> list[str]:
     found = verdicts(tables)
     lines: list[str] = []
     for method, of_method in by_method(found):
-        first = of_method[0]
-        lines += [
-            "",
-            f"{method} against {first.baseline}, errors, {_extent(first)}, says something about: {first.of.about}",
-        ]
+        most = max(of_method, key=lambda each: each.units)
+        about = f"says something about: {most.of.about}"
+        lines += ["", f"{method} against {most.baseline}, errors, {_extent(most)}, {about}"]
         lines += [_line(each) for each in of_method]
     if any(_marked(each) for each in found):
         lines.append(f"{ALONE}: alone; not with Holm's correction for all {len(found)} verdicts.")
@@ -56,8 +54,8 @@ def _glance(verdict: Verdict) -> str:
     if found is None:
         return f"no pair without a divergence: {_diverged(verdict)}"
     if verdict.word == EQUAL:
-        return f"within {verdict.rope:g} points{_interval(found.mean_interval, found.mean, ' ')}"
-    parts = [f"{_points(found.mean)}{_interval(found.mean_interval, found.mean, ' ')}"]
+        return f"within {verdict.rope:g} points{_interval(found.mean_interval, found.mean)}"
+    parts = [f"{_points(found.mean)}{_interval(found.mean_interval, found.mean)}"]
     parts.append(f"wins {found.lower} of {verdict.of.counted(found.n)}")
     parts.append(f"p {_p(verdict.p)}, Holm {_p(verdict.adjusted)}")
     if sum(verdict.diverged):
@@ -71,12 +69,12 @@ def _points(mean: float) -> str:
     return f"{size} points {'lower' if mean < 0 else 'higher'}" if mean else "no points apart"
 
 
-def _interval(interval: Interval | None, mean: float, before: str = "") -> str:
-    """Counted in the direction of the mean: ``(95 % 0.4 to 2.1)``."""
+def _interval(interval: Interval | None, mean: float) -> str:
+    """Counted in the direction of the mean: ``(95 % 0.4 to 2.1)``, with a space before it."""
     if interval is None:
         return ""
     low, high = (interval.low, interval.high) if mean >= 0 else (-interval.high, -interval.low)
-    return f"{before}({100 * interval.level:g} % {_short(low)} to {_short(high)})"
+    return f" ({100 * interval.level:g} % {_short(low)} to {_short(high)})"
 
 
 def _short(value: float) -> str:
@@ -120,8 +118,6 @@ WORDS = {
     EQUAL: "is practically that",
     UNDECIDED: "cannot be told from that",
 }
-
-
 PLACES = {"AE": "on average over all predictions", "1": "at the full cost"}
 
 
@@ -141,11 +137,12 @@ def _evidence(verdict: Verdict) -> Iterator[str]:
     found = verdict.effect
     assert found is not None, "there is evidence"
     relative = "" if found.relative is None else f", {abs(found.relative):.2g} % of it"
-    yield f"{_points(found.mean)}{_interval(found.mean_interval, found.mean, ' ')}{relative}"
+    yield f"{_points(found.mean)}{_interval(found.mean_interval, found.mean)}{relative}"
     yield f"lower in {found.lower} of {verdict.of.counted(found.n)}"
     yield f"sign-flip test on {_unit_means(verdict)} p {_p(verdict.p, '= ')}, two-sided, Holm {_p(verdict.adjusted)}"
-    if verdict.posterior:
-        chances = verdict.posterior
+    if _marked(verdict):
+        yield "which does not stand with Holm's correction"
+    if chances := verdict.posterior:
         yield (
             f"chances of better, equal within {verdict.rope:g} points, and worse "
             f"{chances.better:.2f}, {chances.equal:.2f}, {chances.worse:.2f}"
@@ -184,10 +181,19 @@ def _runs(sweep: Sweep, states: Counter[TrialState]) -> Iterator[str]:
         f"{counted(len(datasets), 'data set')} ({', '.join(datasets)}) with {counted(len(seeds), 'seed')} "
         f"({', '.join(map(str, seeds))}), each for {training.steps} steps of {training.batch_size} images."
     )
-    of = "images held out from training" if sweep.validated else "the test images"
-    yield f"A seed sets the initial weights, the order of the images and all other random draws; errors are of {of}."
+    yield (
+        "A seed sets the initial weights, the order of the images and all other random draws; "
+        f"errors are of {_images(sweep, list(datasets))}."
+    )
     counts = ", ".join(f"{states[state]} {state}" for state in TrialState if states[state])
     yield f"Of {counted(states.total(), 'trial')}, {counts}."
+
+
+def _images(sweep: Sweep, datasets: Sequence[str]) -> str:
+    held = [name for name in datasets if name in sweep.validated]
+    if len(held) in (0, len(datasets)):
+        return "images held out from training" if held else "the test images"
+    return f"the test images, and on {', '.join(held)} of images held out from training"
 
 
 def _effort(records: Sequence[TrialRecord]) -> Iterator[str]:

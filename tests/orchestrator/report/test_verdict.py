@@ -82,6 +82,7 @@ def test_each_comparison_is_a_sentence(make) -> None:
 
 
 def test_too_few_units_are_told_to_be_too_few(make) -> None:
+    assert "; which does not stand with Holm's correction;" in verdict.sentences(make()[0])[1]
     said = verdict.sentences(make("scope: data_sets")[0])
     assert all("too few for any verdict at 5 %, which needs 6 data sets" in sentence for sentence in said)
     assert all("cannot be told from that of ann" in sentence for sentence in said)
@@ -133,6 +134,17 @@ def test_machines_get_every_number(make) -> None:
     content = json.loads(render.report_json(built), parse_constant=pytest.fail)["verdicts"]
     assert (content[1]["mean"], content[1]["smallest_p"]) == (pytest.approx(-1.2), pytest.approx(2 / 64))
     assert content[1]["chance_better"] > 0.99
+
+
+def test_errors_of_images_held_out_are_called_so(load_text) -> None:
+    for datasets, images in (
+        ("[digits, svhn]", "the test images."),
+        ("[{name: digits, validation: 300}, svhn]", "the test images, and on digits of images held out from training."),
+        ("[{name: digits, validation: 300}]", "images held out from training."),
+    ):
+        sweep = load_text(TEXT.replace("SCOPE", "baseline: ann").replace("[digits, svhn]", datasets))
+        built = tables.build(sweep, {}, {trial.id: TrialState.PENDING for trial in sweep.trials})
+        assert f"errors are of {images}" in verdict.methods(built, [])
 
 
 def test_without_results_there_is_nothing_to_say(load_text) -> None:

@@ -15,8 +15,8 @@ import pytest
 from orchestrator.stats.significance import LEVEL, UNSOUND
 
 GRIDS = 200
-SLACK = 0.03
-"""Of a share of 200 grids: two of its standard deviations."""
+SLACK = 0.045
+"""Of a share of 200 grids: three of its standard deviations."""
 
 
 @pytest.fixture(scope="module")
