@@ -61,6 +61,7 @@ def write_sweep(folder: Path, trials: int, predictions: int) -> Sweep:
         "datasets": list(DATASETS),
         "methods": {name: {"strategy": name} for name in METHODS},
         "seeds": list(range(seeds)),
+        "report": {"scope": "seeds"},  # each pair a unit, as the count from MLflow has it
     }
     folder.mkdir(parents=True)
     path = folder / "sweep.yaml"

@@ -35,10 +35,10 @@ class Experiment:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Measurements:
-    """Errors in percent, ``errors[experiment, method, metric]``, NaN where there is none: in the order of
-    ``experiments``, ``methods`` and ``METRICS``. ``optima`` are those methods that were trained for one depth at a time
-    (OPT): they win unfairly. ``places`` are those that should have errors; ``missing`` says in a word, by metric, why
-    one lacks an error that it should have."""
+    """Errors in percent, ``errors[experiment, method, metric]``, in the order of ``experiments``, ``methods`` and
+    ``METRICS``: NaN where there is none, infinite where the trial diverged. ``optima`` are those methods that were
+    trained for one depth at a time (OPT): they win unfairly. ``places`` are those that should have errors; ``missing``
+    says in a word, by metric, why one lacks an error that it should have."""
 
     experiments: tuple[Experiment, ...]
     methods: tuple[str, ...]
@@ -73,8 +73,7 @@ def collect(
     for (experiment, method), by_metric in values.items():
         place = errors[experiments[experiment], methods[method]]
         for index, metric in enumerate(METRICS):
-            value = by_metric.get(metric, math.nan)
-            place[index] = value if math.isfinite(value) else math.nan
+            place[index] = by_metric.get(metric, math.nan)
     return Measurements(
         experiments=tuple(experiments),
         methods=tuple(methods),
@@ -88,6 +87,7 @@ def collect(
 def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]) -> Measurements:
     """The errors of a sweep's trials; ``records`` of those that ended and ``states`` of all, by id.
 
+    A trial that diverged has infinite errors, or none where the sweep's report drops it; it is missing in either case.
     An optimum has an average only if every depth has been trained (Table 1); one that is not meant to have it does not
     lack it.
     """
@@ -101,6 +101,7 @@ def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[st
         places[place] = None
         if record is None or record.state is not TrialState.FINISHED:
             missing[place] |= dict.fromkeys(expected(cell, whole), str(states[trial_id]))
+            values[place] |= _endless(cell, record) if sweep.report.diverged == "loss" else {}
             continue
         values[place] |= errors_of(cell, record)
         if cell.unit is not None:
@@ -148,6 +149,13 @@ def errors_of(cell: Cell, record: TrialRecord) -> dict[str, float]:
     return {metric: errors[index] for metric, index in _milestones(costs)} | {AVERAGE: average_error(errors)}
 
 
+def _endless(cell: Cell, record: TrialRecord | None) -> dict[str, float]:
+    """The errors of a trial that diverged: worse than any other, wherever it would have predicted."""
+    if record is None or cell.unit is not None:
+        return {}
+    return dict.fromkeys([*(metric for metric, _ in _milestones(record.result.costs)), AVERAGE], math.inf)
+
+
 @lru_cache(maxsize=1024)
 def _milestones(costs: tuple[int, ...]) -> list[tuple[str, int]]:
     """The predictions at the fractions of the cost that one reaches: the same for all trials of a network."""
@@ -156,5 +164,5 @@ def _milestones(costs: tuple[int, ...]) -> list[tuple[str, int]]:
 
 
 def triples(experiments: Iterable[Experiment]) -> list[tuple[str, str, int]]:
-    """As ``stats.dependence`` takes them."""
+    """As ``stats`` takes them."""
     return [(experiment.dataset, experiment.network, experiment.seed) for experiment in experiments]

@@ -10,7 +10,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from statistics import fmean, stdev
 
 import numpy as np
@@ -22,14 +21,16 @@ from orchestrator.analysis import sequences, trace
 from orchestrator.analysis.measurements import (
     AVERAGE,
     METRICS,
-    Experiment,
     Measurements,
     expected,
+    experiment_of,
     measure,
     trained_for_all_depths,
     triples,
 )
-from orchestrator.stats import eann, significance
+from orchestrator.stats import eann, paired, significance
+from orchestrator.stats.intervals import Interval, clopper_pearson
+from orchestrator.stats.scopes import Grouping, widest
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 
@@ -59,16 +60,17 @@ class ErrorRow:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WinRow:
     """How often a method has a lower error than the baseline. ``p_values`` are by test, each that of a method that is
-    no better, and ``adjusted`` the same after Holm's correction over all rows; ``interval`` holds the percentage of
-    wins of 95 % of resamples of the experiments."""
+    no better, and ``adjusted`` the same after Holm's correction over all rows; ``interval`` is the exact one of the
+    percentage of wins. Both are of ``units``, which are what the scope counts."""
 
     method: str
     baseline: str
     metric: str
-    wins: significance.WinPercentage
+    wins: paired.WinPercentage
+    units: int
     p_values: ByMetric
     adjusted: ByMetric
-    interval: significance.Interval | None
+    interval: Interval | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +80,7 @@ class IncreaseRow:
     method: str
     optimum: str
     metric: str
-    increase: significance.RelativeIncrease
+    increase: paired.RelativeIncrease
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +99,8 @@ class SequenceRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tables:
-    """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them."""
+    """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them; ``scope`` is to what
+    the tests of its wins generalise, and ``measured`` the errors that all of it is made of."""
 
     sweep: Sweep
     optima: tuple[str, ...]
@@ -107,13 +110,16 @@ class Tables:
     sequences: tuple[SequenceRow, ...]
     states: Counter[TrialState]
     notes: tuple[str, ...] = ()
+    scope: str = "cells"
+    measured: Measurements | None = None
 
 
 def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]) -> Tables:
     """``records`` of the trials that ended, by id; a diverged one has no errors."""
     measured = measure(sweep, records, states)
     counted = Counter(states[trial.id] for trial in sweep.trials)
-    wins = tuple(win_rows(measured, sweep.report.baseline))
+    scope = scope_of(sweep)
+    wins = tuple(win_rows(measured, sweep.report.baseline, scope, sweep.report.scale))
     return Tables(
         sweep=sweep,
         optima=measured.optima,
@@ -122,8 +128,17 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
         increases=tuple(increase_rows(measured)),
         sequences=tuple(_sequence_rows(sweep, records, states)),
         states=counted,
-        notes=tuple(_notes(sweep, measured, counted, records)),
+        notes=tuple(_notes(sweep, counted, records)),
+        scope=scope,
+        measured=measured,
     )
+
+
+def scope_of(sweep: Sweep) -> str:
+    """The one that the sweep asks for, or the widest that its grid, once it has run, has enough units for."""
+    if sweep.report.scope:
+        return sweep.report.scope
+    return widest(triples(dict.fromkeys(experiment_of(cell) for cell in sweep.cells if cell.unit is None)))
 
 
 def error_rows(measured: Measurements) -> Iterator[ErrorRow]:
@@ -183,24 +198,39 @@ def lacking(missing: Reasons) -> str:
     return "; ".join(f"{', '.join(metrics)}: {words}" for words, metrics in by_words.items())
 
 
-def win_rows(measured: Measurements, baseline: str, seed: int = 0) -> Iterator[WinRow]:
-    """Of every method but the baseline and the optima. ``seed`` is that of the bootstrap."""
-    rng = np.random.default_rng(seed)
-    methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
-    places = [(method, metric) for method in methods for metric in METRICS]
+def compared_methods(measured: Measurements, baseline: str) -> list[str]:
+    """Every method but the baseline and the optima."""
+    return [name for name in measured.methods if name != baseline and name not in measured.optima]
+
+
+def win_rows(measured: Measurements, baseline: str, scope: str = "cells", scale: str = "points") -> Iterator[WinRow]:
+    """Of every method that is compared with the baseline. ``scope`` and ``scale`` are those of a sweep's report."""
+    places = [(method, metric) for method in compared_methods(measured, baseline) for metric in METRICS]
     pairs = {place: (measured.of(*place), measured.of(baseline, place[1])) for place in places}
-    p_values = {test: [significance.p_value(*pair, test) for pair in pairs.values()] for test in significance.TESTS}
+    grouping = Grouping.of(scope, triples(measured.experiments))
+    p_values = {
+        test: [significance.p_value(*pair, test, grouping, scale) for pair in pairs.values()]
+        for test in significance.TESTS
+    }
     adjusted = {test: significance.holm(values) for test, values in p_values.items()}
     for index, ((method, metric), pair) in enumerate(pairs.items()):
+        scores = _scores(pair, grouping)
         yield WinRow(
             method=method,
             baseline=baseline,
             metric=metric,
-            wins=significance.win_percentage(*pair),
+            wins=paired.win_percentage(*pair),
+            units=len(scores),
             p_values={test: values[index] for test, values in p_values.items()},
             adjusted={test: values[index] for test, values in adjusted.items()},
-            interval=significance.bootstrap_interval(*pair, rng),
+            interval=clopper_pearson(float(scores.sum()), len(scores)),
         )
+
+
+def _scores(pair: tuple[NDArray[np.float64], NDArray[np.float64]], grouping: Grouping) -> NDArray[np.float64]:
+    """The share of its pairs that each unit wins, a tie being half a win."""
+    balance = np.sign(paired.differences(*pair))
+    return (1 - grouping.restricted(paired.comparable(*pair)).means(balance)) / 2
 
 
 def increase_rows(measured: Measurements) -> Iterator[IncreaseRow]:
@@ -208,7 +238,7 @@ def increase_rows(measured: Measurements) -> Iterator[IncreaseRow]:
     for optimum in measured.optima:
         for method in measured.methods:
             for metric in METRICS if method not in measured.optima else ():
-                increase = significance.relative_increase(measured.of(method, metric), measured.of(optimum, metric))
+                increase = paired.relative_increase(measured.of(method, metric), measured.of(optimum, metric))
                 yield IncreaseRow(method=method, optimum=optimum, metric=metric, increase=increase)
 
 
@@ -299,31 +329,15 @@ def sequence_means(rows: Iterable[SequenceRow]) -> Iterator[ErrorRow]:
 # What is to know
 
 
-def _notes(
-    sweep: Sweep,
-    measured: Measurements,
-    states: Counter[TrialState],
-    records: Mapping[str, TrialRecord],
-) -> Iterator[str]:
+def _notes(sweep: Sweep, states: Counter[TrialState], records: Mapping[str, TrialRecord]) -> Iterator[str]:
     missing = {state: states[state] for state in TrialState if states[state] and state is not TrialState.FINISHED}
     if missing:
         words = ", ".join(f"{count} {state}" for state, count in missing.items())
-        yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped."
+        kept = " unless it diverged" if states[TrialState.DIVERGED] and sweep.report.diverged == "loss" else ""
+        yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped{kept}."
     if hidden := _without_column(sweep):
         yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
-    shown = not sweep.report.tables or "wins" in sweep.report.tables
-    if shown and (warning := significance.dependence(triples(_compared(measured, sweep.report.baseline)))):
-        yield f"{warning}."
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
-
-
-def _compared(measured: Measurements, baseline: str) -> Iterator[Experiment]:
-    """Experiments in which the baseline and some other method have one error in common."""
-    methods = [name for name in measured.methods if name != baseline and name not in measured.optima]
-    both = np.zeros(len(measured.experiments), dtype=bool)
-    for method, metric in product(methods, METRICS):
-        both |= np.isfinite(measured.of(method, metric)) & np.isfinite(measured.of(baseline, metric))
-    yield from (experiment for experiment, has in zip(measured.experiments, both, strict=True) if has)
 
 
 def _without_column(sweep: Sweep) -> int:

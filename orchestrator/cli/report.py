@@ -33,6 +33,7 @@ def _long_tables() -> Sequence[str]:
 @options.form(options.DOCUMENTS)
 @click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
 @click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
+@click.option("--verdict", is_flag=True, help="Say in words which method is better, how surely, and where.")
 @click.option("--html", type=FileOrFolder(folder=False), help="Write one page with everything.")
 @click.option("--output", type=FileOrFolder(file=False), help="Write tables and figures into a folder.")
 def report(
@@ -41,6 +42,7 @@ def report(
     form: str,
     table: str,
     compare: str | None,
+    verdict: bool,
     html: Path | None,
     output: Path | None,
 ) -> None:
@@ -52,6 +54,8 @@ def report(
     grid = load(sweep_file)
     if html or output:
         _write(grid, places, folder=output, page_file=html)
+    elif verdict:
+        click.echo(_said(grid, places, form))
     elif compare:
         say(_compared(read_tables(grid, places.ledger), form), form)
     else:
@@ -61,18 +65,21 @@ def report(
 def _refuse_contradictions() -> None:
     """Raises UsageError for options of ``report`` of which one would silently win."""
     context = click.get_current_context()
-    flags = {"html": "--html", "output": "--output", "compare": "--compare", "form": "--format", "table": "--table"}
+    names = ("html", "output", "compare", "verdict", "table")
+    flags = {"form": "--format", **{name: f"--{name}" for name in names}}
     given = {
         flag
         for name, flag in flags.items()
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
-    files, shown = given & {"--html", "--output"}, given & {"--compare", "--format", "--table"}
+    files, shown = given & {"--html", "--output"}, given & {"--compare", "--verdict", "--format", "--table"}
     if files and shown:
         words = [" and ".join(sorted(names)) for names in (files, shown)]
         raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
     if {"--compare", "--table"} <= given:
         raise UsageError("--compare has one table: not to be given with --table")
+    if "--verdict" in given and (others := sorted(given & {"--compare", "--table"})):
+        raise UsageError(f"--verdict says one thing: not to be given with {' and '.join(others)}")
 
 
 def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
@@ -92,6 +99,22 @@ def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path
         say(_shown(read_tables(sweep, ledger), "table", ""))
     if losses:
         end("\n".join(losses.lines), 1)
+
+
+def _said(sweep: Sweep, places: Places, form: str) -> str:
+    """Says what the sweep decides, to people or as a row for each verdict."""
+    from orchestrator.report import render, verdict
+    from orchestrator.report.status import read_tables, statuses
+
+    tables = read_tables(sweep, places.ledger)
+    match form:
+        case "json":
+            return render.as_json(verdict.rows(tables))
+        case "csv":
+            return render.as_csv(verdict.rows(tables), verdict.COLUMNS)
+        case _:
+            records = [status.record for status in statuses(sweep, places.ledger) if status.record]
+            return verdict.document(tables, records, form)
 
 
 def _compared(tables: Tables, form: str) -> str:

@@ -10,7 +10,15 @@ from decimal import Decimal
 from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements, triples
 from orchestrator.analysis.tables import WinRow, increase_rows, win_rows
 from orchestrator.paper import reference
-from orchestrator.paper.claims import BASELINE, LEVELS, PRINTED_THRESHOLDS, Percentages, claims, contradictions
+from orchestrator.paper.claims import (
+    BASELINE,
+    LEVELS,
+    PRINTED_THRESHOLDS,
+    Percentages,
+    by_scope,
+    claims,
+    contradictions,
+)
 from orchestrator.stats import significance
 from orchestrator.table import Column, Entry, Table
 
@@ -48,6 +56,7 @@ def build() -> Paper:
             thresholds(pairs["table5"]["aann"]),
             p_values(measured, wins),
             claims(measured, wins),
+            by_scope(measured, wins),
             contradictions(computed["table5"]),
         ),
         agreeing=sum(agreement),

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
+from orchestrator.stats.intervals import Interval
+from orchestrator.stats.scopes import SCOPES
+from orchestrator.stats.significance import LEVEL, TESTS, UNSOUND, smallest_p
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell
 from orchestrator.table import Column, Entry, Table
@@ -154,17 +157,43 @@ def wins(tables: Tables) -> Table:
         columns=(*_words("method", ""), *(Column(name=metric) for metric in METRICS)),
         rows=tuple(shown),
         notes=(
-            "p Holm: corrected for all places of the table. 95 %: of resamples of the experiments. "
-            "pairs (-d): d dropped for lack of an error.",
+            "p Holm: corrected for all places of the table. 95 %: exact (Clopper-Pearson), of the wins that the units "
+            "have on average. pairs (-d): d dropped for lack of an error.",
+            *_scope_notes(tables),
+            DIVERGED[report.diverged],
         ),
     )
+
+
+DIVERGED = {
+    "loss": "A trial that diverged loses its pair, and ties with another that diverged.",
+    "drop": "A pair with a trial that diverged is dropped.",
+}
+
+
+def _scope_notes(tables: Tables) -> Iterable[str]:
+    """To what the p-values generalise, and whether they can decide anything there."""
+    scope, test = SCOPES[tables.scope], tables.sweep.report.p_value
+    units = max((row.units for row in tables.wins), default=0)
+    yield f"Scope {tables.scope}: {scope.counted(units)}; about {scope.about}, and silent about {scope.silent}."
+    if units:
+        yield least_p_note(scope.counted(units), units, test)
+    if why := UNSOUND.get(test):
+        yield f"{test} is no sound test: {why}."
+
+
+def least_p_note(words: str, units: int, test: str) -> str:
+    """What ``units``, called so in ``words``, can show by each test at the most."""
+    able = [name for name in TESTS if name not in UNSOUND and smallest_p(units, name) <= LEVEL]
+    valid = f"tests that can fall below {100 * LEVEL:g} %: {', '.join(able)}" if able else "too few for any test"
+    return f"The smallest p of {words} by {test} is {smallest_p(units, test):.2g}; {valid}."
 
 
 WIN_LINES: dict[str, Callable[[WinRow, str], Entry]] = {
     "wins %": lambda row, test: Entry(value=row.wins.percent),
     "p": lambda row, test: _probability(row.p_values[test]),
     "p Holm": lambda row, test: _probability(row.adjusted[test]),
-    "95 %": lambda row, test: Entry(value=f"{row.interval.low:.0f}-{row.interval.high:.0f}" if row.interval else None),
+    "95 %": lambda row, test: Entry(value=_from_to(row.interval) if row.interval else None),
     "pairs": lambda row, test: Entry(value=f"{row.wins.n}" + (f" (-{row.wins.dropped})" if row.wins.dropped else "")),
 }
 
@@ -255,6 +284,10 @@ def _least(values: Iterable[float | None]) -> float | None:
 
 def _probability(value: float | None) -> Entry:
     return Entry(value=value, digits=3) if value is None or value >= 0.001 else Entry(value="<0.001")
+
+
+def _from_to(interval: Interval) -> str:
+    return "-".join(f"{end:.1f}".removesuffix(".0") for end in (interval.low, interval.high))
 
 
 def _words(*names: str) -> tuple[Column, ...]:

@@ -49,12 +49,15 @@ class TrialRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageContent:
-    """All that a page shows; what is empty is left out. ``figures`` are texts of SVG files by title, ``provenance`` is
+    """All that a page shows; what is empty is left out. ``verdict`` are the lines that come first, ``said`` the same in
+    sentences, the last of which is how it was found out. ``figures`` are texts of SVG files by title, ``provenance`` is
     pairs of what and which, ``notes`` what a reader must know before the numbers, ``made`` when and ``command`` by
     what."""
 
     title: str
     description: str = ""
+    verdict: Sequence[str] = ()
+    said: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
     statistics: Sequence[Table] = ()

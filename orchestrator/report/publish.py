@@ -15,7 +15,7 @@ from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
-from orchestrator.report import drawing, layouts, render
+from orchestrator.report import drawing, layouts, render, verdict
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
 from orchestrator.report.losses import Losses
@@ -149,14 +149,18 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
     """One page with everything, which needs no network."""
     statuses = report.statuses(sweep, ledger)
     arranged = layouts.arrange(tables)
+    records = [status.record for status in statuses if status.record]
+    said = [*verdict.sentences(tables), verdict.methods(tables, records)]
     return page(
         PageContent(
             title=sweep.name,
             description=sweep.description,
+            verdict=verdict.block(tables),
+            said=said,
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
             figures={caption_of(stem): drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
-            provenance=tuple(_provenance(status.record for status in statuses if status.record)),
+            provenance=tuple(_provenance(records)),
             trials=tuple(_trial_rows(statuses, links)),
             notes=tables.notes,
             made=now(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning.estimate import Estimate, Outlook
+from orchestrator.report import verdict
+from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
 from orchestrator.report.layouts import arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
@@ -99,39 +100,30 @@ def table_markdown(table: Table) -> str:
     """As GitHub shows it; the name of a group goes before that of its column."""
     rules = ["---:" if column.numeric else ":---" for column in table.columns]
     bodies = [[_markdown(entry) for entry in row] for row in table.rows]
-    lines = [f"| {' | '.join(line)} |" for line in (map(_escaped_markdown, headings(table)), rules, *bodies)]
+    lines = [f"| {' | '.join(line)} |" for line in (map(escaped_markdown, headings(table)), rules, *bodies)]
     return "\n".join(
         [
-            f"**{_escaped_markdown(table.title)}**",
+            f"**{escaped_markdown(table.title)}**",
             "",
             *lines,
-            *("\n" + _markdown_paragraph(note) for note in table.notes_on_bold),
+            *("\n" + markdown_paragraph(note) for note in table.notes_on_bold),
         ]
     )
 
 
 def _markdown(entry: Entry) -> str:
-    text = _escaped_markdown(entry_text(entry))
+    text = escaped_markdown(entry_text(entry))
     return f"**{text}**" if entry.best else text
-
-
-def _escaped_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_~$|<>\[\]]|&(?=#?\w+;))", r"\\\1", one_line(text))
-
-
-def _markdown_paragraph(text: str) -> str:
-    """A paragraph begins no heading and no list."""
-    return re.sub(r"^(\d*)([-+#=.)])", r"\1\\\2", _escaped_markdown(text))
 
 
 def table_latex(table: Table) -> str:
     """A ``table`` that needs the package booktabs; a long one, which goes over pages, longtable too."""
     columns = _latex_columns(table)
     notes = [table.title, *(note.rstrip(".") for note in table.notes_on_bold)]
-    caption = rf"\caption{{{_escaped_latex('. '.join(notes))}.}}"
+    caption = rf"\caption{{{escaped_latex('. '.join(notes))}.}}"
     label = rf"\label{{tab:{table.name}}}"
     above = [*_latex_groups(table)] if any(group_headings(table)) else []
-    head = [r"\toprule", *above, _latex_line(_escaped_latex(column.name) for column in table.columns), r"\midrule"]
+    head = [r"\toprule", *above, _latex_line(escaped_latex(column.name) for column in table.columns), r"\midrule"]
     body = [_latex_line(_latex(entry) for entry in row) for row in table.rows]
     small = r"\scriptsize\setlength{\tabcolsep}{2pt}"
     if len(body) > LONGEST:
@@ -172,7 +164,7 @@ def _latex_line(cells: Iterable[str]) -> str:
 
 def _latex_groups(table: Table) -> Iterator[str]:
     spans = [(group, len(list(columns))) for group, columns in groupby(column.group for column in table.columns)]
-    yield _latex_line(rf"\multicolumn{{{width}}}{{c}}{{{_escaped_latex(group)}}}" for group, width in spans)
+    yield _latex_line(rf"\multicolumn{{{width}}}{{c}}{{{escaped_latex(group)}}}" for group, width in spans)
     ends = list(accumulate(width for _, width in spans))
     yield "".join(
         rf"\cmidrule(lr){{{end - width + 1}-{end}}}" for (group, width), end in zip(spans, ends, strict=True) if group
@@ -180,7 +172,7 @@ def _latex_groups(table: Table) -> Iterator[str]:
 
 
 def _latex(entry: Entry) -> str:
-    text = _escaped_latex(entry_text(entry))
+    text = escaped_latex(entry_text(entry))
     return rf"\textbf{{{text}}}" if entry.best else text
 
 
@@ -196,23 +188,6 @@ NARROWEST = 0.15
 """Of a line, for a column of sentences."""
 WIDEST = 8
 """Columns that go on a line of text at its usual size."""
-LATEX = {
-    **{character: "\\" + character for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "±": r"$\pm$",
-    "†": r"\textdagger{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
-    **{character: f"{{{character}}}" for character in "[]*"},  # after a line's end they would be its options
-}
-
-
-def _escaped_latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in one_line(text))
 
 
 def table_rows(table: Table) -> list[Row]:
@@ -453,6 +428,7 @@ def win_rows(rows: Iterable[WinRow]) -> list[Row]:
             "ties": row.wins.ties,
             "n": row.wins.n,
             "dropped": row.wins.dropped,
+            "units": row.units,
             "interval_low": row.interval.low if row.interval else None,
             "interval_high": row.interval.high if row.interval else None,
             **{f"p {test}": value for test, value in row.p_values.items()},
@@ -513,7 +489,7 @@ LONG: dict[str, LongTable] = {
     "wins": LongTable(
         lambda tables: win_rows(tables.wins),
         (
-            *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped"),
+            *("method", "baseline", "metric", "win_percent", "wins", "ties", "n", "dropped", "units"),
             *("interval_low", "interval_high", *(f"p {test}" for test in TESTS), *(f"p {test} holm" for test in TESTS)),
         ),
     ),
@@ -521,6 +497,7 @@ LONG: dict[str, LongTable] = {
         lambda tables: increase_rows(tables.increases),
         ("method", "optimum", "metric", "increase_percent", "n", "dropped"),
     ),
+    "verdicts": LongTable(verdict.rows, verdict.COLUMNS),
     "sequences": LongTable(
         lambda tables: sequence_rows(tables.sequences),
         ("dataset", "method", "networks", "seed", *METRICS, "missing"),
@@ -529,17 +506,23 @@ LONG: dict[str, LongTable] = {
 
 
 def report_text(tables: Tables, form: str = "table") -> str:
-    """The tables of a sweep for people: in a terminal, as markdown or as LaTeX; what is to know of them last."""
-    return "\n\n".join([show(arrange(tables), form), *([_notes(tables.notes, form)] if tables.notes else [])])
+    """A sweep for people: in a terminal, as markdown or as LaTeX. Verdicts come first, then the tables, and what is to
+    know of them last."""
+    parts = (
+        verdict.glance(tables, form),
+        show(arrange(tables), form),
+        _notes(tables.notes, form) if tables.notes else "",
+    )
+    return "\n\n".join(filter(None, parts))
 
 
 def _notes(notes: Sequence[str], form: str) -> str:
     match form:
         case "latex":
-            lines = [_escaped_latex(note) + r"\par" for note in notes]
+            lines = [escaped_latex(note) + r"\par" for note in notes]
             return "\n".join([r"{\footnotesize\noindent", *lines, "}"])
         case "markdown":
-            return "\n\n".join(map(_markdown_paragraph, notes))
+            return "\n\n".join(map(markdown_paragraph, notes))
         case _:
             return "\n".join(notes)
 
@@ -550,6 +533,7 @@ def report_json(tables: Tables) -> str:
             "sweep": tables.sweep.name,
             "states": {str(state): tables.states[state] for state in TrialState},
             "notes": list(tables.notes),
+            "scope": tables.scope,
             **{name: long.rows(tables) for name, long in LONG.items()},
         }
     )

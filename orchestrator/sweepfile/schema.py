@@ -57,6 +57,7 @@ from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
+from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
@@ -325,6 +326,7 @@ class CheckedReport(sweep.Report):
     tables: Annotated[list[Annotated[str, _named_in(LAYOUTS)]], AfterValidator(_distinct)] = Field(default=[])
     figures: Annotated[list[Annotated[str, _named_in(FIGURES)]], AfterValidator(_distinct)] = Field(default=[])
     p_value: Annotated[str, _named_in(TESTS)] = "hoeffding"
+    scope: Annotated[str, _named_in(SCOPES)] | None = None
 
 
 class SweepFile(BaseModel):

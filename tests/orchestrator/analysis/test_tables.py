@@ -97,6 +97,10 @@ def measured_by_hand(sweep: Sweep, records: Mapping[str, TrialRecord]) -> Measur
             if (cell.dataset, cell.n, cell.period, cell.method, cell.seed) != (dataset, n, period, method, seed):
                 continue
             record = records.get(identity)
+            if record is not None and record.result.state == "diverged" and method != "opt":
+                found |= by_hand(
+                    replace(record.result, state="finished", errors=(math.inf,) * len(record.result.units))
+                )
             if record is None or record.result.state != "finished":
                 continue
             if method == "opt":
@@ -124,7 +128,8 @@ def test_all_numbers_are_those_worked_out_by_hand(sweep, make_record, rng) -> No
     assert len(rows) == len(found.errors) == 2 * 4 * 4
     for key, row in rows.items():
         for metric in (*QUARTERS, "AE"):
-            present = [error for seed in SEEDS if (error := measured[*key, seed].get(metric)) is not None]
+            errors = [measured[*key, seed].get(metric) for seed in SEEDS]
+            present = [error for error in errors if error is not None and error < math.inf]
             assert row.counts[metric] == len(present)
             assert row.errors[metric] == (pytest.approx(sum(present) / len(present)) if present else None)
             assert row.spreads[metric] == (pytest.approx(np.std(present, ddof=1)) if len(present) > 1 else None)
@@ -147,23 +152,31 @@ def test_all_numbers_are_those_worked_out_by_hand(sweep, make_record, rng) -> No
     experiments = list(product(["digits", "cifar10"], NETWORKS, SEEDS))
     for row in found.wins:
         wins = ties = n = 0
+        by_cell: dict[tuple[str, str], list[float]] = {}
         for dataset, network, seed in experiments:
             own = measured[dataset, network, row.method, seed].get(row.metric)
             other = measured[dataset, network, "ann", seed].get(row.metric)
             if own is not None and other is not None:
                 wins, ties, n = wins + (own < other), ties + (own == other), n + 1
+                by_cell.setdefault((dataset, network), []).append((own < other) + (own == other) / 2)
         assert (row.wins.wins, row.wins.ties, row.wins.n) == (wins, ties, n)
-        assert row.wins.dropped == len(experiments) - n > 0
+        assert row.wins.dropped == len(experiments) - n
         assert row.baseline == "ann"
         if n == 0:
             assert {row.wins.percent, row.interval, *row.p_values.values(), *row.adjusted.values()} == {None}
             continue
-        share = (wins + ties / 2) / n
-        assert row.p_values["hoeffding"] == pytest.approx(math.exp(-2 * n * max(share - 0.5, 0) ** 2))
-        assert row.p_values["sign-test"] == pytest.approx(
-            sum(math.comb(n - ties, k) for k in range(wins, n - ties + 1)) / 2 ** (n - ties)
-        )
-        assert row.interval.low <= 100 * share <= row.interval.high
+        # Eight cells are enough to be the units; each is worth the share of its seeds that are won.
+        shares = [sum(scores) / len(scores) for scores in by_cell.values()]
+        assert row.units == len(shares)
+        excess = max(sum(shares) / len(shares) - 0.5, 0)
+        assert row.p_values["hoeffding"] == pytest.approx(math.exp(-2 * len(shares) * excess**2))
+        sums = [
+            sum(sign * (share - 0.5) for sign, share in zip(signs, shares, strict=True))
+            for signs in product([1, -1], repeat=len(shares))
+        ]
+        flipped = sum(each >= len(shares) * (sum(shares) / len(shares) - 0.5) - 1e-9 for each in sums) / len(sums)
+        assert row.p_values["sign-test"] == pytest.approx(flipped)
+        assert row.interval.low <= 100 * sum(shares) / len(shares) <= row.interval.high
     for test in significance.TESTS:
         tested = [row for row in found.wins if row.wins.n]
         assert by_holm([row.p_values[test] for row in tested]) == pytest.approx([row.adjusted[test] for row in tested])
@@ -173,7 +186,7 @@ def test_all_numbers_are_those_worked_out_by_hand(sweep, make_record, rng) -> No
         ratios = [
             own / best - 1
             for place in experiments
-            if (own := measured[place[0], place[1], row.method, place[2]].get(row.metric)) is not None
+            if (own := measured[place[0], place[1], row.method, place[2]].get(row.metric)) not in (None, math.inf)
             and (best := measured[place[0], place[1], "opt", place[2]].get(row.metric)) is not None
         ]
         assert (row.optimum, row.increase.n) == ("opt", len(ratios))
@@ -232,12 +245,29 @@ def test_a_diverged_trial_is_in_no_row(sweep, make_record) -> None:
     found = built(sweep, {trial.id: make_record(trial, None) for trial in sweep.trials})
     assert {row.seeds for row in found.errors} == {0}
     assert {error for row in found.errors for error in row.errors.values()} == {None}
+    assert {(row.wins.ties, row.wins.n) for row in found.wins if row.metric in ("1", "AE")} == {(24, 24)}
+    assert {row.p_values["sign-test"] for row in found.wins if row.wins.n} == {1}
+    assert {word for row in found.errors for words in row.missing.values() for word in words} == {"diverged"}
+    assert found.states == {"diverged": len(sweep.trials)}
+    dropping = replace(sweep, report=sweep.report.model_copy(update={"diverged": "drop"}))
+    found = built(dropping, {trial.id: make_record(trial, None) for trial in sweep.trials})
     assert {(row.wins.n, row.wins.dropped, row.wins.percent, row.interval) for row in found.wins} == {
         (0, 24, None, None)
     }
     assert {p for row in found.wins for p in (*row.p_values.values(), *row.adjusted.values())} == {None}
-    assert {word for row in found.errors for words in row.missing.values() for word in words} == {"diverged"}
-    assert found.states == {"diverged": len(sweep.trials)}
+
+
+def test_a_diverged_trial_loses_its_pair(sweep, make_record) -> None:
+    """Where one method diverged on every network and the baseline did not."""
+    records = {
+        trial.id: make_record(
+            trial, None if trial.cell.method == "aann" else (9.0,) * len(trial.config.predicting_units)
+        )
+        for trial in sweep.trials
+        if trial.cell.method in ("ann", "aann")
+    }
+    rows = [row for row in built(sweep, records).wins if row.method == "aann" and row.metric == "1"]
+    assert [(row.wins.losses, row.wins.n, row.p_values["hoeffding"]) for row in rows] == [(24, 24, 1)]
 
 
 def test_an_optimum_that_failed_takes_no_other_from_the_means(sweep, make_record) -> None:

@@ -65,6 +65,8 @@ def test_errors_stand_beside_the_papers(orchestrate, small) -> None:
             "--html and --output: all there is goes there; not to be given with --compare and --table",
         ),
         (["--compare", "paper", "--table", "wins"], "--compare has one table: not to be given with --table"),
+        (["--verdict", "--table", "wins"], "--verdict says one thing: not to be given with --table"),
+        (["--verdict", "--html", "a.html"], "--html: all there is goes there; not to be given with --verdict"),
     ],
 )
 def test_options_of_which_one_would_win_are_refused(orchestrate, small, tmp_path, options, message) -> None:
@@ -72,6 +74,21 @@ def test_options_of_which_one_would_win_are_refused(orchestrate, small, tmp_path
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert {path.name for path in tmp_path.iterdir()} == {"small.yaml", "runs"}
+
+
+def test_a_verdict_is_said_in_words_and_for_machines(orchestrate, small) -> None:
+    """Both methods have the same errors, in one pair."""
+    said = orchestrate("report", "small.yaml", "--verdict")
+    assert said.code == 0, said.err
+    assert said.out.startswith("aann against ann, errors, 1 cell, 1 seed, says something about: these cells")
+    assert "too few for any verdict at 5 %, which needs 6 pairs" in said.out
+    assert "On this cell with 1 seed the error of aann at 1/4 of the cost cannot be told from that of ann" in said.out
+    assert "We trained 2 methods (ann, aann) on 1 network" in said.out
+    assert "\\paragraph{Methods.}" in orchestrate("report", "small.yaml", "--verdict", "--format", "latex").out
+    (first, *_) = json.loads(orchestrate("report", "small.yaml", "--verdict", "--format", "json").out)
+    assert (first["verdict"], first["p"], first["mean"], first["mean_low"]) == ("undecided", 1, 0, None)
+    rows = csv.DictReader(io.StringIO(orchestrate("report", "small.yaml", "--verdict", "--format", "csv").out))
+    assert [row["metric"] for row in rows] == ["1/4", "1/2", "3/4", "1", "AE"]
 
 
 @pytest.mark.parametrize("option", ["--output", "--html"])

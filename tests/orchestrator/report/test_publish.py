@@ -69,6 +69,9 @@ def test_the_page_holds_tables_figures_and_the_command_that_makes_it(load_text, 
     text = (tmp_path / "report.html").read_text()
     assert "at fractions of the cost" in text
     assert "Wins over ann in %" in text
+    assert text.index("aann against ann, errors") < text.index("We trained") < text.index("at fractions of the cost")
+    assert (tmp_path / "report.txt").read_text().startswith("aann against ann, errors")
+    assert (tmp_path / "verdicts.csv").read_text().startswith("method,baseline,metric,verdict,scope")
     assert text.count("data:image/svg+xml") == 1
     assert f"--storage {ledger.storage}" in re.sub(r"\s+", " ", text)
 

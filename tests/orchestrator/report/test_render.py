@@ -19,6 +19,7 @@ from orchestrator.ledger.ledger import Driver
 from orchestrator.planning import plan
 from orchestrator.planning.estimate import outlook
 from orchestrator.report import render
+from orchestrator.report.layouts import LAYOUTS
 from orchestrator.report.status import TrialStatus
 from orchestrator.sweep.trial import TrialState
 from orchestrator.table import Column, Entry, Table
@@ -44,6 +45,8 @@ def made(load_text, make_record) -> Tables:
         cell = trial.cell
         if state := FAILED.get((cell.method, cell.dataset, cell.seed)):
             states[trial.id] = state
+            if state is TrialState.DIVERGED:
+                records[trial.id] = make_record(trial, None)
             continue
         full = tuple(10.0 * left + cell.seed for left in (6, 5, 4, 3, 2, 1))
         errors = {"ann": full, "aann": tuple(error / 2 for error in full), "opt": (5.0,)}[cell.method]
@@ -277,16 +280,16 @@ def test_the_report_as_text_is_three_tables_and_what_they_lack(made) -> None:
     lines = [cells(line) for line in wins.splitlines()]
     assert lines[0][0].startswith("Wins over ann in %")
     assert lines[4:9] == [
-        ["aann", "wins %", *["100.00"] * 5],
-        ["aann", "p", *["0.368"] * 5],  # exp(-2 2 / 4)
+        ["aann", "wins %", *["66.67"] * 5],  # of two it won and one in which it diverged
+        ["aann", "p", *["0.846"] * 5],  # exp(-2 3 / 36)
         ["aann", "p Holm", *["1.000"] * 5],
-        ["aann", "95 %", *["100-100"] * 5],
-        ["aann", "pairs", *["2 (-2)"] * 5],
+        ["aann", "95 %", *["9.4-99.2"] * 5],
+        ["aann", "pairs", *["3 (-1)"] * 5],
     ]
     lines = [cells(line) for line in increases.splitlines()]
     assert lines[5][:3] == ["aann", "opt", "506.67 (of 3)"]
     assert notes.splitlines()[0] == (
-        "Not in the tables: 1 failed, 1 diverged of 24 trials; a pair that lacks one is dropped."
+        "Not in the tables: 1 failed, 1 diverged of 24 trials; a pair that lacks one is dropped unless it diverged."
     )
 
 
@@ -320,9 +323,10 @@ def test_the_report_as_json_has_every_number_and_count(made) -> None:
     assert rows["digits", "opt"]["AE"] is None
     win = content["wins"][0]
     assert (win["method"], win["baseline"], win["metric"]) == ("aann", "ann", "1/4")
-    assert (win["win_percent"], win["wins"], win["ties"], win["n"], win["dropped"]) == (100, 2, 0, 2, 2)
-    assert win["p hoeffding"] == pytest.approx(math.exp(-1))
-    assert win["p sign-test"] == 0.25
+    assert (win["wins"], win["ties"], win["n"], win["dropped"], win["units"]) == (2, 0, 3, 1, 3)
+    assert win["p hoeffding"] == pytest.approx(math.exp(-1 / 6))
+    assert win["p sign-test"] == 0.5
+    assert content["scope"] == "seeds"
     assert content["notes"] == list(made.notes)
 
 
@@ -421,21 +425,30 @@ def test_what_is_rounded_to_zero_has_no_sign() -> None:
     assert render.entry_text(Entry(value=-0.001)) == "0.00"
 
 
-def test_pairs_that_depend_on_each_other_are_told_where_some_are_compared(load_text, make_record) -> None:
-    """Two experiments of four are, of one data set."""
+def test_the_caption_of_wins_says_how_far_they_reach(load_text, make_record) -> None:
+    """One network on one data set with two seeds, of two data sets in the sweep: two pairs decide nothing."""
     sweep = load_text(TEXT)
     done = [trial for trial in sweep.trials if trial.cell.dataset == "digits"]
     records = {trial.id: make_record(trial, (1.0,) * len(trial.config.predicting_units)) for trial in done}
     states = {trial.id: TrialState.FINISHED if trial.id in records else TrialState.PENDING for trial in sweep.trials}
 
-    def warned(records: dict, **wishes: object) -> list[str]:
+    def noted(**wishes: object) -> tuple[str, ...]:
         asking = replace(sweep, report=sweep.report.model_copy(update=wishes))
-        return [note for note in tables.build(asking, records, states).notes if "independent" in note]
+        return LAYOUTS["wins"].arrange(tables.build(asking, records, states)).notes
 
-    (note,) = warned(records)
-    assert note.startswith("2 pairs on 1 data set with 2 seeds share images")
-    assert warned({}) == []
-    assert warned(records, tables=["errors"]) == []
+    _, scope, least, diverged = noted()
+    assert (
+        scope == "Scope seeds: 2 pairs; about these cells with new seeds, and silent about other networks or data sets."
+    )
+    assert least == "The smallest p of 2 pairs by hoeffding is 0.37; too few for any test."
+    assert diverged == "A trial that diverged loses its pair, and ties with another that diverged."
+    assert noted(scope="data_sets", p_value="sign-test", diverged="drop")[1:] == (
+        "Scope data_sets: 1 data set; about new data sets of this kind with these networks, "
+        "and silent about other networks.",
+        "The smallest p of 1 data set by sign-test is 0.5; too few for any test.",
+        "A pair with a trial that diverged is dropped.",
+    )
+    assert any("is no sound test" in note for note in noted(p_value="hoeffding-as-published"))
 
 
 def test_trials_that_are_not_alike_are_told(load_text, make_record) -> None:

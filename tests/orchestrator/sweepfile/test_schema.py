@@ -16,6 +16,7 @@ from anytime_core.config import STRATEGIES, Aann, Joint, Midfeat, NoGrad
 from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import WEIGHTINGS
 from orchestrator.errors import SweepError
+from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile.schema import JointMethod, SweepFile
@@ -139,8 +140,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "baseline: ann",
             "basline: ann",
-            "line 17: report.basline: unknown key; allowed: baseline, tables, figures, p_value "
-            "(did you mean baseline?)",
+            "line 17: report.basline: unknown key; allowed: baseline, tables, figures, p_value, scope, "
+            "scale, diverged, rope (did you mean baseline?)",
         ),
         # Unknown names
         (
@@ -171,6 +172,15 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "{p_value: bonferroni}",
             f"line 17: report.p_value: given 'bonferroni'; must be {' or '.join(_quoted(TESTS).rsplit(', ', 1))}",
         ),
+        (
+            "{baseline: ann}",
+            "{scope: network}",
+            f"line 17: report.scope: given 'network'; must be {' or '.join(_quoted(SCOPES).rsplit(', ', 1))}",
+        ),
+        ("{baseline: ann}", "{rope: -1}", "line 17: report.rope: given -1; must be greater than or equal to 0"),
+        ("{baseline: ann}", "{rope: .nan}", "line 17: report.rope: given nan; must be a finite number"),
+        ("{baseline: ann}", "{scale: log}", "line 17: report.scale: given 'log'; must be 'points' or 'ratios'"),
+        ("{baseline: ann}", "{diverged: tie}", "line 17: report.diverged: given 'tie'; must be 'loss' or 'drop'"),
         ("baseline: ann", "baseline: an", "line 17: report.baseline: given 'an'; must be one of the methods: ann, aan"),
         # Impossible networks
         ("n: 2", "n: 0", "line 3: networks.0: n is 0, must be at least 1"),

@@ -1,0 +1,315 @@
+"""Verdicts in words: a block to be seen at a glance, a sentence for each comparison, and the methods of a paper.
+
+Every number comes from the ledger. Text, Markdown and LaTeX differ in their dress alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from orchestrator.analysis.tables import Tables
+from orchestrator.analysis.verdicts import BETTER, EQUAL, TEST, UNDECIDED, WORSE, Verdict, by_method, verdicts
+from orchestrator.report.escape import escaped_latex, escaped_markdown
+from orchestrator.stats.intervals import Interval
+from orchestrator.stats.resampling import EXACT_UNITS
+from orchestrator.stats.scopes import FEWEST
+from orchestrator.stats.significance import LEVEL, smallest_p
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.trial import TrialRecord, TrialState
+from orchestrator.text import counted
+
+ALONE = "*"
+"""Marks a verdict that does not stand with Holm's correction."""
+
+
+# The block
+
+
+def block(tables: Tables) -> list[str]:
+    """The verdicts at a glance, a line for each metric of a method; nothing where there is nothing to compare."""
+    found = verdicts(tables)
+    lines: list[str] = []
+    for method, of_method in by_method(found):
+        most = max(of_method, key=lambda each: each.units)
+        about = f"says something about: {most.of.about}"
+        lines += ["", f"{method} against {most.baseline}, errors, {_extent(most)}, {about}"]
+        lines += [_line(each) for each in of_method]
+    if any(_marked(each) for each in found):
+        lines.append(f"{ALONE}: alone; not with Holm's correction for all {len(found)} verdicts.")
+    return lines[1:]
+
+
+def _line(verdict: Verdict) -> str:
+    word = verdict.word + (ALONE if _marked(verdict) else "")
+    return f"  at {verdict.metric:<5} {word:<10} {_glance(verdict)}"
+
+
+def _marked(verdict: Verdict) -> bool:
+    return verdict.word in (BETTER, WORSE) and not verdict.holds_with_others
+
+
+def _glance(verdict: Verdict) -> str:
+    found = verdict.effect
+    if found is None:
+        return f"no pair without a divergence: {_diverged(verdict)}"
+    if verdict.word == EQUAL:
+        return f"within {verdict.rope:g} points{_interval(found.mean_interval, found.mean)}"
+    parts = [f"{_points(found.mean)}{_interval(found.mean_interval, found.mean)}"]
+    parts.append(f"wins {found.lower} of {verdict.of.counted(found.n)}")
+    parts.append(f"p {_p(verdict.p)}, Holm {_p(verdict.adjusted)}")
+    if sum(verdict.diverged):
+        parts.append(_diverged(verdict))
+    return ", ".join(parts)
+
+
+def _points(mean: float) -> str:
+    """Such as ``1.3 points lower``."""
+    size = f"{abs(mean):#.2g}" if abs(mean) < 10 else f"{abs(mean):.1f}"
+    return f"{size} points {'lower' if mean < 0 else 'higher'}" if mean else "no points apart"
+
+
+def _interval(interval: Interval | None, mean: float) -> str:
+    """Counted in the direction of the mean: ``(95 % 0.4 to 2.1)``, with a space before it."""
+    if interval is None:
+        return ""
+    low, high = (interval.low, interval.high) if mean >= 0 else (-interval.high, -interval.low)
+    return f" ({100 * interval.level:g} % {_short(low)} to {_short(high)})"
+
+
+def _short(value: float) -> str:
+    return f"{value:z.2f}" if abs(value) < 1 else f"{value:z.1f}"
+
+
+def _p(value: float | None, equals: str = "") -> str:
+    if value is None:
+        return "unknown"
+    return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
+
+
+def _extent(verdict: Verdict) -> str:
+    """Such as ``12 cells, 3 seeds``; the units of the scope where they are others."""
+    units = "" if verdict.scope in ("seeds", "cells") else f"{verdict.of.counted(verdict.units)}, "
+    return f"{units}{counted(verdict.cells, 'cell')}, {_seeds(verdict)}"
+
+
+def _seeds(verdict: Verdict) -> str:
+    least, most = verdict.seeds
+    return counted(most, "seed") if least == most else f"{least} to {most} seeds"
+
+
+def _diverged(verdict: Verdict) -> str:
+    own, other, both = verdict.diverged
+    parts = [(own, f"{verdict.method} alone"), (other, f"{verdict.baseline} alone"), (both, "both")]
+    return "diverged: " + ", ".join(f"{who} in {counted(count, 'pair')}" for count, who in parts if count)
+
+
+# Sentences
+
+
+def sentences(tables: Tables) -> list[str]:
+    """One for each comparison, for somebody who reads nothing else."""
+    return [_sentence(each) for each in verdicts(tables)]
+
+
+WORDS = {
+    BETTER: "is lower than",
+    WORSE: "is higher than",
+    EQUAL: "is practically that",
+    UNDECIDED: "cannot be told from that",
+}
+PLACES = {"AE": "on average over all predictions", "1": "at the full cost"}
+
+
+def _sentence(verdict: Verdict) -> str:
+    found = verdict.effect
+    cells = "this cell" if verdict.cells == 1 else f"these {verdict.cells} cells"
+    start = f"On {cells} with {_seeds(verdict)}"
+    place = f"at {verdict.metric} of the cost"
+    subject = f"the error of {verdict.method} {PLACES.get(verdict.metric, place)} {WORDS[verdict.word]}"
+    whose = f"that of {verdict.baseline}" if verdict.word in (BETTER, WORSE) else f"of {verdict.baseline}"
+    if found is None:
+        return f"{start} {subject} {whose}: {_diverged(verdict)}."
+    return f"{start} {subject} {whose}: {'; '.join(_evidence(verdict))}."
+
+
+def _evidence(verdict: Verdict) -> Iterator[str]:
+    found = verdict.effect
+    assert found is not None, "there is evidence"
+    relative = "" if found.relative is None else f", {abs(found.relative):.2g} % of it"
+    yield f"{_points(found.mean)}{_interval(found.mean_interval, found.mean)}{relative}"
+    yield f"lower in {found.lower} of {verdict.of.counted(found.n)}"
+    yield f"sign-flip test on {_unit_means(verdict)} p {_p(verdict.p, '= ')}, two-sided, Holm {_p(verdict.adjusted)}"
+    if _marked(verdict):
+        yield "which does not stand with Holm's correction"
+    if chances := verdict.posterior:
+        yield (
+            f"chances of better, equal within {verdict.rope:g} points, and worse "
+            f"{chances.better:.2f}, {chances.equal:.2f}, {chances.worse:.2f}"
+        )
+    if verdict.units < FEWEST:
+        yield f"too few for any verdict at {100 * LEVEL:g} %, which needs {verdict.of.counted(FEWEST)}"
+    if sum(verdict.diverged):
+        yield _diverged(verdict)
+    if verdict.dropped:
+        yield f"{counted(verdict.dropped, 'pair')} dropped for lack of an error"
+    yield f"says nothing about {verdict.of.silent}"
+
+
+def _unit_means(verdict: Verdict) -> str:
+    return "pairs" if verdict.of.seeds_apart else f"{verdict.of.noun} means"
+
+
+# Methods
+
+
+def methods(tables: Tables, records: Sequence[TrialRecord]) -> str:
+    """A paragraph that answers what a checklist of a conference asks of experiments: what was run, on what, how often,
+    what the intervals are, and what was assumed."""
+    return " ".join([*_runs(tables.sweep, tables.states), *_effort(records), *_statistics(tables)])
+
+
+def _runs(sweep: Sweep, states: Counter[TrialState]) -> Iterator[str]:
+    cells = sweep.cells
+    networks, datasets, seeds = (
+        dict.fromkeys(getattr(cell, name) for cell in cells) for name in ("network", "dataset", "seed")
+    )
+    names = dict.fromkeys(cell.method for cell in cells)
+    training = sweep.trials[0].config.training
+    yield (
+        f"We trained {counted(len(names), 'method')} ({', '.join(names)}) on {counted(len(networks), 'network')} and "
+        f"{counted(len(datasets), 'data set')} ({', '.join(datasets)}) with {counted(len(seeds), 'seed')} "
+        f"({', '.join(map(str, seeds))}), each for {training.steps} steps of {training.batch_size} images."
+    )
+    yield (
+        "A seed sets the initial weights, the order of the images and all other random draws; "
+        f"errors are of {_images(sweep, list(datasets))}."
+    )
+    counts = ", ".join(f"{states[state]} {state}" for state in TrialState if states[state])
+    yield f"Of {counted(states.total(), 'trial')}, {counts}."
+
+
+def _images(sweep: Sweep, datasets: Sequence[str]) -> str:
+    held = [name for name in datasets if name in sweep.validated]
+    if len(held) in (0, len(datasets)):
+        return "images held out from training" if held else "the test images"
+    return f"the test images, and on {', '.join(held)} of images held out from training"
+
+
+def _effort(records: Sequence[TrialRecord]) -> Iterator[str]:
+    if not records:
+        return
+    hours = sum(record.result.seconds for record in records) / 3600
+    devices = Counter(record.result.device for record in records)
+    named = ", ".join(device if len(devices) == 1 else f"{device} ({n} trials)" for device, n in devices.most_common())
+    codes = Counter(str(record.provenance.get("code_version", "unknown")) for record in records)
+    yield f"Training took {hours:.2f} hours in all, one device a trial: {named}; code version {', '.join(codes)}."
+
+
+def _statistics(tables: Tables) -> Iterator[str]:
+    found = verdicts(tables)
+    if not found:
+        return
+    report, first = tables.sweep.report, max(found, key=lambda each: each.units)
+    within = "each pair of runs is a unit" if first.of.seeds_apart else f"runs are averaged within each {first.of.noun}"
+    differ = "differences in points" if report.scale == "points" else "logarithms of ratios"
+    yield (
+        f"Methods are compared with {report.baseline} on the same network, data set and seed; {within}, which gives "
+        f"{first.of.counted(first.units)}, taken for independent."
+    )
+    flips = "all patterns of signs" if first.units <= EXACT_UNITS else "random patterns of signs"
+    least = min(1.0, 2 * smallest_p(first.units, TEST))
+    yield (
+        f"P-values are two-sided, of a sign-flip test on {differ} with {flips}, corrected by Holm's method for "
+        f"{counted(len(found), 'comparison')}; no p of so many units is below {least:.2g}."
+    )
+    yield (
+        "Intervals of a mean difference hold 95 % and invert that test; they need differences that are symmetric and "
+        "neither normal nor of equal spread. Intervals of wins are those of Clopper and Pearson."
+    )
+    diverged = "loses its pair" if report.diverged == "loss" else "is left out"
+    yield (
+        f"Differences of at most {report.rope:g} points count as practically equal, a trial that diverged {diverged}. "
+        f"The conclusions are about {first.of.about}, and say nothing about {first.of.silent}."
+    )
+
+
+# Forms
+
+
+def document(tables: Tables, records: Sequence[TrialRecord], form: str = "table") -> str:
+    """All of it: the block, the sentences and the paragraph, as text, Markdown or LaTeX."""
+    if not verdicts(tables):
+        return f"There is nothing to compare with {tables.sweep.report.baseline} yet."
+    escape, item, end = FORMS[form]
+    said = [f"{item}{escape(sentence)}" for sentence in sentences(tables)]
+    return "\n".join([glance(tables, form), "", *said, *end, "", escape(methods(tables, records))])
+
+
+def glance(tables: Tables, form: str = "table") -> str:
+    """The block alone, in a form; empty where there is nothing to compare."""
+    lines = block(tables)
+    before, after = FENCES[form] if lines else ([], [])
+    return "\n".join([*before, *lines, *after])
+
+
+FENCES: dict[str, tuple[list[str], list[str]]] = {
+    "table": ([], []),
+    "markdown": (["```"], ["```"]),
+    "latex": ([r"\begin{verbatim}"], [r"\end{verbatim}"]),
+}
+FORMS: dict[str, tuple[Callable[[str], str], str, list[str]]] = {
+    "table": (str, "", []),
+    "markdown": (escaped_markdown, "- ", []),
+    "latex": (escaped_latex, r"\par\noindent ", [r"\paragraph{Methods.}"]),
+}
+"""How text is escaped, what begins a sentence, and what stands before the paragraph."""
+
+
+# For machines
+
+COLUMNS = (
+    *("method", "baseline", "metric", "verdict", "scope", "units", "cells", "seeds_least", "seeds_most"),
+    *("mean", "mean_low", "mean_high", "median", "median_low", "median_high", "bootstrap_low", "bootstrap_high"),
+    *("relative", "relative_low", "relative_high", "improvement", "improvement_low", "improvement_high"),
+    *("lower", "equal", "p", "holm", "smallest_p", "rope", "chance_better", "chance_equal", "chance_worse"),
+    *("dropped", "diverged_method", "diverged_baseline", "diverged_both"),
+)
+
+
+def rows(tables: Tables) -> list[dict[str, str | int | float | None]]:
+    """A row for each verdict: differences in points and percent, p-values two-sided."""
+    return [_row(each) for each in verdicts(tables)]
+
+
+def _row(verdict: Verdict) -> dict[str, str | int | float | None]:
+    found, chances = verdict.effect, verdict.posterior
+    values: dict[str, str | int | float | None] = {
+        "method": verdict.method,
+        "baseline": verdict.baseline,
+        "metric": verdict.metric,
+        "verdict": verdict.word,
+        "scope": verdict.scope,
+        "units": verdict.units,
+        "cells": verdict.cells,
+        "seeds_least": verdict.seeds[0],
+        "seeds_most": verdict.seeds[1],
+        "p": verdict.p,
+        "holm": verdict.adjusted,
+        "smallest_p": min(1.0, 2 * smallest_p(verdict.units, TEST)),
+        "rope": verdict.rope,
+        "dropped": verdict.dropped,
+        **dict(zip(COLUMNS[-3:], verdict.diverged, strict=True)),
+    }
+    if found:
+        values |= {name: getattr(found, name) for name in ("mean", "median", "relative", "improvement")}
+        values |= {"lower": found.lower, "equal": found.equal} | _ends(found.mean_interval, "mean")
+        values |= _ends(found.median_interval, "median") | _ends(found.relative_interval, "relative")
+        values |= _ends(found.improvement_interval, "improvement") | _ends(found.bootstrap, "bootstrap")
+    if chances:
+        values |= {f"chance_{name}": getattr(chances, name) for name in ("better", "equal", "worse")}
+    return {name: values.get(name) for name in COLUMNS}
+
+
+def _ends(interval: Interval | None, name: str) -> dict[str, str | int | float | None]:
+    return {f"{name}_low": interval.low, f"{name}_high": interval.high} if interval else {}

@@ -1,0 +1,96 @@
+"""Sign flips and the bootstrap: what luck could have made of the same differences.
+
+Both are of *units*, independent of each other: see ``scopes``. A difference is the method's error less the baseline's.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from anytime_core.seeds import named_seed
+from orchestrator.stats.paired import ROUNDING, Floats, Labels, grouped_means
+
+EXACT_UNITS = 14
+"""Up to so many units all subsets are looked at; of more units, ``SUBSETS`` random ones."""
+SUBSETS = 19_999
+RESAMPLES = 10_000
+EQUAL = 3 * 10.0**-ROUNDING
+"""What rounding may make of a mean of 0."""
+MOST_DRAWN = 4_000_000
+"""Members of random subsets to draw: of very many units there are fewer subsets."""
+FEWEST_SUBSETS = 999
+
+
+def generator(seed: int, *purpose: object) -> np.random.Generator:
+    """For one purpose; independent of all others. The same draws as everywhere here come from the same words."""
+    return np.random.default_rng(named_seed(seed, *purpose))
+
+
+# Sign flips
+
+
+def sign_flip(units: Floats) -> float:
+    """The chance of so low a sum of differences, were each as likely to have the other sign; one-sided.
+
+    It holds for differences of any sizes, however much these vary between units, if each is as likely above 0 as below
+    it. Where every difference has the same size this is the exact sign test, ties dropped.
+    """
+    means = subset_means(units)
+    # After a flip the sum is as low as it was if that of the flipped units is at least 0, and so is their mean.
+    return float(1 + np.count_nonzero(means >= -EQUAL)) / (len(means) + 1)
+
+
+def subset_means(units: Floats) -> Floats:
+    """The means of all subsets of the units but the empty one, or of random ones.
+
+    The centre of symmetric differences lies between any two of the sorted means with the same chance (Hartigan 1969).
+    """
+    if not len(units):
+        return units
+    chosen, sizes = _subsets(len(units))
+    return (chosen @ units) / sizes
+
+
+@lru_cache(maxsize=2)
+def _subsets(n: int) -> tuple[Floats, Floats]:
+    """``[subset, unit]``, 1 for a member; and how many members each subset has."""
+    if n <= EXACT_UNITS:
+        chosen = ((np.arange(1, 1 << n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
+    else:
+        count = max(min(SUBSETS, MOST_DRAWN // n), FEWEST_SUBSETS)
+        chosen = generator(0, "subsets of units", n).integers(0, 2, (count, n)).astype(np.float64)
+        chosen[~chosen.any(axis=1), 0] = 1
+    return chosen, chosen.sum(axis=1)
+
+
+# The bootstrap
+
+
+def bootstrap_means(
+    values: Floats, cells: Labels, units: Labels | None, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Floats:
+    """Means of resamples of paired differences, of which that is drawn anew to which a verdict generalises.
+
+    ``cells`` are the cell of each value. With ``units``, the unit of each cell in the order of the cells, whole units
+    are drawn with replacement: the noise of their seeds is in their means, and to draw the seeds too would count it
+    twice. Without, the cells are strata: each is in every resample, and its seeds are drawn with replacement.
+    Deviations are stretched, as resamples of few values vary less than the mean of new ones does.
+    """
+    means = grouped_means(values, cells)
+    if units is not None:
+        return _resampled(grouped_means(means, units), rng, resamples)
+    total = np.zeros(resamples)
+    for cell in np.unique(cells):
+        total += _resampled(values[cells == cell], rng, resamples)
+    return total / len(means)
+
+
+def _resampled(values: Floats, rng: np.random.Generator, resamples: int) -> Floats:
+    """Means of resamples of these values."""
+    n, centre = len(values), values.mean()
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    stretch = math.sqrt(n / (n - 1)) if n > 1 else 1.0
+    return np.asarray(centre + drawn @ (values - centre) / n * stretch)
