@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from anytime_core.config import MILESTONES
 from anytime_core.result import TrialResult
-from orchestrator.analysis import sequences, trace
+from orchestrator.analysis import ranking, sequences, trace
 from orchestrator.analysis.measurements import (
     AVERAGE,
     METRICS,
@@ -97,7 +97,8 @@ class SequenceRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tables:
-    """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them."""
+    """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them; ``field`` is what
+    all methods are ranked by at once."""
 
     sweep: Sweep
     optima: tuple[str, ...]
@@ -107,6 +108,7 @@ class Tables:
     sequences: tuple[SequenceRow, ...]
     states: Counter[TrialState]
     notes: tuple[str, ...] = ()
+    field: ranking.Field = ranking.NOBODY
 
 
 def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]) -> Tables:
@@ -123,6 +125,7 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
         sequences=tuple(_sequence_rows(sweep, records, states)),
         states=counted,
         notes=tuple(_notes(sweep, measured, counted, records)),
+        field=ranking.field(measured),
     )
 
 

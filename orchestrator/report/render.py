@@ -18,6 +18,7 @@ from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning.estimate import Estimate, Outlook
+from orchestrator.report import ranking_layouts
 from orchestrator.report.layouts import arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
@@ -500,6 +501,8 @@ LONG: dict[str, LongTable] = {
         lambda tables: sequence_rows(tables.sequences),
         ("dataset", "method", "networks", "seed", *METRICS, "missing"),
     ),
+    "ranking": LongTable(ranking_layouts.strength_records, ranking_layouts.STRENGTH_COLUMNS),
+    "matrix": LongTable(ranking_layouts.pair_records, ranking_layouts.PAIR_COLUMNS),
 }
 
 

@@ -9,7 +9,7 @@ for an error that is missing, infinity for a trial that diverged: it loses again
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -38,6 +38,12 @@ class Pairing:
     @property
     def n(self) -> int:
         return self.wins + self.ties + self.losses
+
+    @property
+    def reversed(self) -> Pairing:
+        """The same pair, the other way round."""
+        difference = None if self.difference is None else -self.difference
+        return replace(self, wins=self.losses, losses=self.wins, difference=difference)
 
 
 def pair_differences(errors: Numbers) -> Numbers:

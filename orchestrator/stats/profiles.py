@@ -79,7 +79,8 @@ def _over_seeds(scores: Scores) -> Scores:
 def _means(ordered: Scores, counts: NDArray[np.int64]) -> Scores:
     """Over the first ``counts`` [C] of the last axis."""
     there = np.arange(ordered.shape[-1]) < counts[:, None]
-    return np.round(np.where(there, ordered, 0).sum(axis=-1) / counts, ROUNDING)
+    means: Scores = np.round(np.where(there, ordered, 0).sum(axis=-1) / counts, ROUNDING)
+    return means
 
 
 def _by_seeds(ordered: Scores, counts: NDArray[np.int64], rng: np.random.Generator, resamples: int) -> Scores:
