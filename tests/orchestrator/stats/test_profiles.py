@@ -11,7 +11,7 @@ import pytest
 from orchestrator.stats import profiles
 from orchestrator.stats.draws import generator
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "ranking.json").read_text())["profile"]
+GOLDEN = json.loads((Path(__file__).parent / "golden_ranking" / "tables.json").read_text())["profile"]
 NAN, INF = np.nan, np.inf
 
 

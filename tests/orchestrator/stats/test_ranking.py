@@ -19,7 +19,7 @@ from orchestrator.stats import ranking
 from orchestrator.stats.draws import generator
 from orchestrator.stats.pairwise import pair_differences
 
-GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden" / "ranking.json").read_text())
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden_ranking" / "tables.json").read_text())
 TABLES = {name: np.array(table["errors"]) for name, table in GOLDEN["tables"].items()}
 Numbers = NDArray[np.float64]
 MANY = 10**6

@@ -1,6 +1,6 @@
-"""Writes what other libraries say of fixed tables into ``ranking.json``; README.md beside it names their versions.
+"""Writes what other libraries say of fixed tables into ``tables.json``; README.md beside it names their versions.
 
-python tests/orchestrator/stats/golden/make.py
+python tests/orchestrator/stats/golden_ranking/make.py
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> None:
         },
         "profile": {"scores": scores.tolist(), "points": points.tolist()} | profile(scores, points),
     }
-    (HERE / "ranking.json").write_text(json.dumps(made) + "\n")
+    (HERE / "tables.json").write_text(json.dumps(made) + "\n")
 
 
 if __name__ == "__main__":
