@@ -33,6 +33,7 @@ def _long_tables() -> Sequence[str]:
 @options.form(options.DOCUMENTS)
 @click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
 @click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
+@click.option("--power", is_flag=True, help="Show how many more seeds the open comparisons need.")
 @click.option("--html", type=FileOrFolder(folder=False), help="Write one page with everything.")
 @click.option("--output", type=FileOrFolder(file=False), help="Write tables and figures into a folder.")
 def report(
@@ -41,6 +42,7 @@ def report(
     form: str,
     table: str,
     compare: str | None,
+    power: bool,
     html: Path | None,
     output: Path | None,
 ) -> None:
@@ -54,6 +56,8 @@ def report(
         _write(grid, places, folder=output, page_file=html)
     elif compare:
         click.echo(_compared(read_tables(grid, places.ledger), form))
+    elif power:
+        click.echo(_power(read_tables(grid, places.ledger), form))
     else:
         click.echo(_shown(read_tables(grid, places.ledger), form, table))
 
@@ -61,18 +65,20 @@ def report(
 def _refuse_contradictions() -> None:
     """Raises UsageError for options of ``report`` of which one would silently win."""
     context = click.get_current_context()
-    flags = {"html": "--html", "output": "--output", "compare": "--compare", "form": "--format", "table": "--table"}
+    flags = {"form": "--format"} | {name: f"--{name}" for name in ("html", "output", "compare", "power", "table")}
     given = {
         flag
         for name, flag in flags.items()
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
-    files, shown = given & {"--html", "--output"}, given & {"--compare", "--format", "--table"}
+    files, shown = given & {"--html", "--output"}, given & {"--compare", "--format", "--power", "--table"}
     if files and shown:
         words = [" and ".join(sorted(names)) for names in (files, shown)]
         raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
     if {"--compare", "--table"} <= given:
         raise UsageError("--compare has one table: not to be given with --table")
+    if "--power" in given and (others := sorted(given & {"--compare", "--table"})):
+        raise UsageError(f"--power has one table: not to be given with {' and '.join(others)}")
 
 
 def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
@@ -107,6 +113,13 @@ def _compared(tables: Tables, form: str) -> str:
             return render.as_csv(comparison.comparison_rows(compared), comparison.COLUMNS)
         case _:
             return render.show([comparison.comparison_table(compared)], form)
+
+
+def _power(tables: Tables, form: str) -> str:
+    """Shows what would decide the sweep's comparisons with its baseline."""
+    from orchestrator.report import power, render
+
+    return render.show([power.table(tables)], form)
 
 
 def _shown(tables: Tables, form: str, table: str) -> str:

@@ -109,7 +109,7 @@ def plan(
     from orchestrator.cluster import capacity
     from orchestrator.planning import estimate, packing
     from orchestrator.planning import plan as planning
-    from orchestrator.report import render
+    from orchestrator.report import power, render
     from orchestrator.sweepfile.load import load
 
     options.check_slots(slots, address)
@@ -128,7 +128,7 @@ def plan(
     title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
     click.echo(render.table_text(render.plan_table(outlook, title, notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
-        click.echo(f"\n{planning.power(grid)}")
+        click.echo(f"\n{power.plan_text(grid, ledger)}")
 
 
 @click.command()

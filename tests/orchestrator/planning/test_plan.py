@@ -184,18 +184,3 @@ def test_an_optimum_is_planned_without_its_deeper_units(make_trial, ledger) -> N
     entries = planning.make([make_trial(Opt(unit=unit)) for unit in (1, 2, 3)], ledger).entries
     works = {entry.trial.cell.unit: entry.work for entry in entries}
     assert works == {unit: 3 * 64 * 44 * (DEPTHS[unit] + HEADS[unit]) for unit in (1, 2, 3)}
-
-
-def test_each_seed_is_an_experiment_of_its_own(load_text) -> None:
-    """Of 5 experiments all must be won by the sign test, 1 in 32; of 15, 12."""
-    text = """
-name: power
-networks: [{n: 1, c: 4}, {n: 2, c: 4}, {n: 3, c: 4}, {n: 4, c: 4}, {n: 5, c: 4}]
-datasets: [digits]
-methods: {ann: {}, aann: {strategy: aann}}
-training: {batch_size: 64}
-"""
-    assert "of 5 experiments" in planning.power(load_text(text))
-    many = planning.power(load_text(text + "seeds: [0, 1, 2]\n"))
-    assert "of 15 experiments" in many
-    assert "12 by sign-test" in many
