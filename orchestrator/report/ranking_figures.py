@@ -110,7 +110,8 @@ def _profile(field: Field, baseline: str, metric: str) -> Panel:
         "steps",
         metric,
         curves,
-        f"{counted(found[0].cells, 'cell')}, seeds averaged; {found[0].resampled} resampled",
+        f"{counted(found[0].cells, 'cell')}, seeds averaged",
+        f"band: {found[0].resampled} resampled",
         *_left_out(len(field.at(metric)) - found[0].cells),
         x=label,
         y="share of cells",
@@ -150,7 +151,7 @@ def _matrix(field: Field, metric: str) -> Panel:
         metric,
         curves,
         f"row less column in points, wins/ties/losses, Wilcoxon's p; {_range(counts)} cells, seeds averaged",
-        *((f"no difference counts {counted(diverged, 'cell')} with a diverged trial: a loss",) if diverged else ()),
+        *((f"where a trial diverged, {counted(diverged, 'result')} in no mean difference",) if diverged else ()),
     )
 
 
@@ -194,7 +195,8 @@ def _strengths(field: Field, baseline: str, metric: str) -> Panel:
         "strengths",
         metric,
         curves,
-        f"{_range([row.cells for row in shown])} cells, seeds averaged; lines: 95 %",
+        f"{_range([row.cells for row in shown])} cells, seeds averaged",
+        "lines: intervals of 95 %",
         *((f"not linked to {baseline}: {', '.join(unknown)}",) if unknown else ()),
         x=f"wins against {baseline} (%)",
     )
@@ -215,8 +217,8 @@ def _ranks(field: Field, metric: str) -> Panel:
         "ranks",
         metric,
         curves,
-        f"{counted(found.n, 'cell')}, seeds averaged; critical difference {found.critical_difference:.2f}",
-        f"Friedman's {_p_value(found.p_value)}",
+        f"{counted(found.n, 'cell')}, seeds averaged; Friedman's {_p_value(found.p_value)}",
+        f"critical difference {found.critical_difference:.2f}",
         x=label,
     )
     return replace(panel, critical=found.critical_difference)
