@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 MOST_SUMMED = 200
 """Degrees of freedom up to which the distribution is summed; above it two terms beside the normal one are as good."""
-HALVINGS = 100
+HALVINGS = 60
 
 
 @lru_cache(maxsize=4096)
