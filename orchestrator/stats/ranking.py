@@ -24,9 +24,9 @@ RIDGE = 1e-6
 FAR = 30.0
 """A difference of strengths that no table of experiments could tell from an infinite one."""
 HALVINGS = 22
-MOST_NEWTON_STEPS = 60
+MOST_NEWTON_STEPS = 200
 LONGEST_STEP = 2.0
-CONVERGED = 1e-9
+CONVERGED = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -125,22 +125,30 @@ def _score(strength: Numbers, tie: Numbers) -> Numbers:
 
 def _fitted(wins: Numbers, ties: Numbers, fixed: NDArray[np.bool_], start: Numbers) -> tuple[Numbers, Numbers]:
     """The strengths and log nu, [B, K + 1], at which the likelihood is greatest, and its logarithm, by Newton's method;
-    what is ``fixed`` stays as in ``start``."""
-    values = start.copy()
-    active = np.arange(len(values))
+    what is ``fixed`` stays as in ``start``. A step that makes it worse is tried again, shorter."""
+    values, likelihood = start.copy(), _log_likelihood(wins, ties, start)
+    active, shares = np.arange(len(values)), np.ones(len(values))
     for _ in range(MOST_NEWTON_STEPS):
-        gradient, information = _derivatives(wins[active], ties[active], values[active])
-        held = fixed[active]
-        gradient[held] = 0
-        information[held[:, :, None] | held[:, None, :]] = 0
-        information[:, range(held.shape[1]), range(held.shape[1])] += held
-        step = np.linalg.solve(information, gradient[..., None])[..., 0]
+        step = _newton_step(wins[active], ties[active], values[active], fixed[active])
         longest = np.abs(step).max(axis=1)
-        values[active] += step * np.minimum(1, LONGEST_STEP / np.maximum(longest, LONGEST_STEP))[:, None]
+        tried = values[active] + step * (shares[active] * np.minimum(1, LONGEST_STEP / (longest + CONVERGED)))[:, None]
+        reached = _log_likelihood(wins[active], ties[active], tried)
+        better = reached >= likelihood[active] - CONVERGED
+        values[active[better]], likelihood[active[better]] = tried[better], reached[better]
+        shares[active] = np.where(better, 1.0, shares[active] / 4)
         active = active[longest > CONVERGED]
         if not len(active):
-            break
-    return values, _log_likelihood(wins, ties, values)
+            return values, likelihood
+    raise ArithmeticError(f"{len(active)} of {len(values)} rankings have no maximum after {MOST_NEWTON_STEPS} steps")
+
+
+def _newton_step(wins: Numbers, ties: Numbers, values: Numbers, fixed: NDArray[np.bool_]) -> Numbers:
+    gradient, information = _derivatives(wins, ties, values)
+    gradient[fixed] = 0
+    information[fixed[:, :, None] | fixed[:, None, :]] = 0
+    information[:, range(fixed.shape[1]), range(fixed.shape[1])] += fixed
+    step: Numbers = np.linalg.solve(information, gradient[..., None])[..., 0]
+    return step
 
 
 def _chances(values: Numbers) -> tuple[Numbers, Numbers]:

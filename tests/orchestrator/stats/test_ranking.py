@@ -131,6 +131,22 @@ def test_nothing_but_ties_makes_all_equal() -> None:
     assert found.strength[0] == pytest.approx([0, 0, 0], abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_any_outcomes_have_a_strength_within_its_interval(seed: int) -> None:
+    """Few or many comparisons, in a dense table or a sparse one; some fall apart, some have a loser of all."""
+    rng = generator(seed, "any")
+    methods, density = int(rng.integers(2, 10)), rng.choice([0.05, 0.2, 0.6, 1.0])
+    shape = (4, methods, methods)
+    wins = rng.poisson(rng.choice([0.3, 1, 5, 40]), shape) * (rng.random(shape) < density) * (1.0 - np.eye(methods))
+    ties = np.triu(rng.poisson(rng.choice([0, 0.3, 3, 30]), shape) * (rng.random(shape) < density), 1)
+    found = ranking.strengths(wins, ties + ties.swapaxes(1, 2), [20] * 4, 0)
+    known = ~np.isnan(found.strength)
+    assert (found.low <= found.strength)[known].all()
+    assert (found.strength <= found.high)[known].all()
+    assert (found.score_low[known] <= found.score[known] + 1e-6).all()
+    assert (found.score[known] <= found.score_high[known] + 1e-6).all()
+
+
 def test_problems_solved_at_once_are_those_solved_alone() -> None:
     made = [ranking.outcomes(differences(TABLES["ties"][rows])) for rows in (slice(0, 12), slice(0, 5), slice(5, 12))]
     wins, ties = (np.array(values) for values in zip(*made, strict=True))
