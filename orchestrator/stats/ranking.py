@@ -147,8 +147,7 @@ def _newton_step(wins: Numbers, ties: Numbers, values: Numbers, fixed: NDArray[n
     gradient[fixed] = 0
     information[fixed[:, :, None] | fixed[:, None, :]] = 0
     information[:, range(fixed.shape[1]), range(fixed.shape[1])] += fixed
-    step: Numbers = np.linalg.solve(information, gradient[..., None])[..., 0]
-    return step
+    return np.asarray(np.linalg.solve(information, gradient[..., None])[..., 0], np.float64)
 
 
 def _chances(values: Numbers) -> tuple[Numbers, Numbers]:
