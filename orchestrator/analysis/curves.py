@@ -19,7 +19,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 
-Kind = Literal["lines", "steps", "bars", "stack"]
+Kind = Literal["lines", "steps", "bars", "stack", "matrix", "strengths", "ranks"]
 Points = Mapping[float, float]
 """y by x, of one trial or of all trials of one seed."""
 Key = TypeVar("Key")
@@ -28,8 +28,9 @@ Key = TypeVar("Key")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
     """``spread`` is the standard deviation across seeds at each point, NaN where one seed has it; there is none where
-    no point has two. A ``reference`` is what the others are held against: optima, trained for one depth each. Legends
-    list curves by their ``rank``."""
+    no point has two; ``band``, the low and the high end at each point, is another kind of it. ``words`` stand at each
+    point, in bold where it is ``bold``. A ``reference`` is what the others are held against: optima, trained for one
+    depth each. Legends list curves by their ``rank``."""
 
     label: str
     x: tuple[float, ...]
@@ -37,13 +38,16 @@ class Curve:
     spread: tuple[float, ...] = ()
     reference: bool = False
     rank: int = 0
+    band: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    words: tuple[str, ...] = ()
+    bold: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
     """One pair of axes. ``full_cost``, in multiply-adds, is what 1 stands for where x is a relative cost. ``group`` is
     what those panels have in common that belong on one page, the data set first. ``y_top`` is where the axis ends; None
-    shows everything. ``notes`` stand below."""
+    shows everything. ``critical`` is how far apart points must be to differ. ``notes`` stand below."""
 
     kind: Kind
     title: str
@@ -54,6 +58,7 @@ class Panel:
     full_cost: int | None = None
     log_x: bool = False
     y_top: float | None = None
+    critical: float | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from anytime_core.config import MILESTONES
 from anytime_core.result import TrialResult
-from orchestrator.analysis import sequences, trace
+from orchestrator.analysis import ranking, sequences, trace
 from orchestrator.analysis.measurements import (
     AVERAGE,
     METRICS,
@@ -100,7 +100,8 @@ class SequenceRow:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tables:
     """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them; ``scope`` is to what
-    the tests of its wins generalise, and ``measured`` the errors that all of it is made of."""
+    the tests of its wins generalise, ``measured`` the errors that all of it is made of, and ``field`` what all methods
+    are ranked by at once."""
 
     sweep: Sweep
     optima: tuple[str, ...]
@@ -112,6 +113,7 @@ class Tables:
     notes: tuple[str, ...] = ()
     scope: str = "cells"
     measured: Measurements | None = None
+    field: ranking.Field = ranking.NOBODY
 
 
 def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str, TrialState]) -> Tables:
@@ -131,6 +133,7 @@ def build(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[str,
         notes=tuple(_notes(sweep, counted, records)),
         scope=scope,
         measured=measured,
+        field=ranking.field(measured),
     )
 
 

@@ -34,6 +34,7 @@ def _long_tables() -> Sequence[str]:
 @click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
 @click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
 @click.option("--verdict", is_flag=True, help="Say in words which method is better, how surely, and where.")
+@click.option("--power", is_flag=True, help="Show how many more seeds the open comparisons need.")
 @click.option("--html", type=FileOrFolder(folder=False), help="Write one page with everything.")
 @click.option("--output", type=FileOrFolder(file=False), help="Write tables and figures into a folder.")
 def report(
@@ -43,6 +44,7 @@ def report(
     table: str,
     compare: str | None,
     verdict: bool,
+    power: bool,
     html: Path | None,
     output: Path | None,
 ) -> None:
@@ -58,6 +60,8 @@ def report(
         click.echo(_said(grid, places, form))
     elif compare:
         say(_compared(read_tables(grid, places.ledger), form), form)
+    elif power:
+        say(_power(read_tables(grid, places.ledger), form), form)
     else:
         say(_shown(read_tables(grid, places.ledger), form, table), form)
 
@@ -65,21 +69,23 @@ def report(
 def _refuse_contradictions() -> None:
     """Raises UsageError for options of ``report`` of which one would silently win."""
     context = click.get_current_context()
-    names = ("html", "output", "compare", "verdict", "table")
+    names = ("html", "output", "compare", "verdict", "power", "table")
     flags = {"form": "--format", **{name: f"--{name}" for name in names}}
     given = {
         flag
         for name, flag in flags.items()
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
-    files, shown = given & {"--html", "--output"}, given & {"--compare", "--verdict", "--format", "--table"}
+    files = given & {"--html", "--output"}
+    shown = given & {"--compare", "--verdict", "--power", "--format", "--table"}
     if files and shown:
         words = [" and ".join(sorted(names)) for names in (files, shown)]
         raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
     if {"--compare", "--table"} <= given:
         raise UsageError("--compare has one table: not to be given with --table")
-    if "--verdict" in given and (others := sorted(given & {"--compare", "--table"})):
-        raise UsageError(f"--verdict says one thing: not to be given with {' and '.join(others)}")
+    for flag, what in (("--verdict", "says one thing"), ("--power", "has one table")):
+        if flag in given and (others := sorted(given & {"--compare", "--verdict", "--power", "--table"} - {flag})):
+            raise UsageError(f"{flag} {what}: not to be given with {' and '.join(others)}")
 
 
 def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path | None) -> None:
@@ -130,6 +136,13 @@ def _compared(tables: Tables, form: str) -> str:
             return render.as_csv(comparison.comparison_rows(compared), comparison.COLUMNS)
         case _:
             return render.show([comparison.comparison_table(compared)], form)
+
+
+def _power(tables: Tables, form: str) -> str:
+    """Shows what would decide the sweep's comparisons with its baseline."""
+    from orchestrator.report import power, render
+
+    return render.show([power.table(tables)], form)
 
 
 def _shown(tables: Tables, form: str, table: str) -> str:

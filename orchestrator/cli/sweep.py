@@ -112,7 +112,7 @@ def plan(
     from orchestrator.cluster import capacity
     from orchestrator.planning import changes, estimate, packing
     from orchestrator.planning import plan as planning
-    from orchestrator.report import render
+    from orchestrator.report import power, render
     from orchestrator.sweepfile.load import load
     from orchestrator.tracking import delivered
 
@@ -133,7 +133,7 @@ def plan(
     title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
     say(render.table_text(render.plan_table(outlook, title, notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
-        say(f"\n{planning.power(grid)}")
+        say(f"\n{power.plan_text(grid, ledger)}")
 
 
 @click.command()

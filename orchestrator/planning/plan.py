@@ -12,8 +12,6 @@ from typing import Literal
 from anytime_core.config import Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
-from orchestrator.stats import significance
-from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.text import counted
@@ -108,14 +106,6 @@ def summary(plan: Plan) -> str:
     }
     counts = ", ".join(f"{plan.actions[action]} {word}" for action, word in words.items() if plan.actions[action])
     return f"{counted(len(plan.entries), 'trial')}: {counts}"
-
-
-def power(sweep: Sweep) -> str:
-    """What the finished sweep will be able to tell: the wins over the baseline that are needed to be sure at 5 %."""
-    n = len({(cell.dataset, cell.network, cell.seed) for cell in sweep.cells if cell.unit is None})
-    wins = {test: significance.wins_needed(n, test) for test in ("hoeffding", "sign-test")}
-    needed = ", ".join(f"{count or 'more than all'} by {test}" for test, count in wins.items())
-    return f"To be better than {sweep.report.baseline} at 5 %, a method must win, of {n} experiments: {needed}."
 
 
 def training_work(trial: Trial, steps: int) -> int:

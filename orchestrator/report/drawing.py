@@ -25,8 +25,11 @@ from typing import TYPE_CHECKING, Any
 from anytime_core.files import LocalFolder
 from orchestrator.analysis.curves import Curve, Kind, Panel
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.figures import FIGURES, UnsuitedError, suited
+from orchestrator.report import ranking_painters
+from orchestrator.report.figures import FIGURES, suited
 from orchestrator.report.figures import panels as panels_of
+from orchestrator.report.looks import NOTE, Look
+from orchestrator.report.unsuited import UnsuitedError
 from orchestrator.sweep.grid import Sweep
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ COLUMN, PAGE, HEIGHT = 3.35, 7.0, 9.2
 """In inches: the widths of one column and of both, and what a page holds from top to bottom."""
 MOST_PANELS = 15
 """On one page, in three columns."""
+MOST_COLUMNS: dict[Kind, int] = {"matrix": 2}
+"""Of panels that need more than a third of a page; others stand in three."""
 
 # Okabe and Ito's colours, grey for the yellow, which paper swallows; black is for what the others are held against.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777")
@@ -60,6 +65,7 @@ DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DEPTHS = "viridis"
 SPREAD = "± s.d. over seeds"
+BAND = "95 % of resamples"
 LONGEST_LABEL = 44
 """Characters of a label in a line of the legend: as many as one column holds."""
 LINE = 0.15
@@ -88,16 +94,6 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small, to be searched, in whatever sans-serif there is
     "svg.hashsalt": "orchestrate",
 }
-NOTE: dict[str, Any] = {"fontsize": 6, "color": "#555555"}
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How one label is drawn wherever it appears: no two alike in colour and dashes, or in marker."""
-
-    colour: str
-    dashes: str
-    marker: str
 
 
 def draw(name: str, sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
@@ -224,7 +220,7 @@ def _packed(panels: Sequence[Panel]) -> list[list[Panel]]:
 def _page(panels: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     from matplotlib.figure import Figure
 
-    columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
+    columns = {1: 1, 2: 2, 4: 2}.get(len(panels), MOST_COLUMNS.get(panels[0].kind, 3))
     rows = math.ceil(len(panels) / columns)
     width = COLUMN if columns == 1 else PAGE
     legend = _Legend.of(panels, looks, width)
@@ -273,20 +269,22 @@ class _Legend:
     """Below all panels, where it hides nothing."""
 
     labels: tuple[str, ...]
-    spread: bool
+    spread: str
     most_columns: int
 
     @classmethod
     def of(cls, panels: Sequence[Panel], looks: Mapping[str, Look], width: float) -> _Legend:
         curves = [curve for panel in panels if panel.kind in ("lines", "steps") for curve in panel.curves]
-        shown, spread = {curve.label for curve in curves}, any(curve.spread for curve in curves)
+        shown = {curve.label for curve in curves}
+        words = {BAND: any(curve.band for curve in curves), SPREAD: any(curve.spread for curve in curves)}
+        spread = next((text for text, there in words.items() if there), "")
         labels = tuple(label for label in looks if label in shown)
-        longest = min(max(map(len, (*labels, SPREAD if spread else "")), default=0), LONGEST_LABEL)
+        longest = min(max(map(len, (*labels, spread)), default=0), LONGEST_LABEL)
         return cls(labels, spread, max(1, int(width / (0.5 + 0.06 * longest))))
 
     @property
     def entries(self) -> int:
-        return len(self.labels) + self.spread
+        return len(self.labels) + bool(self.spread)
 
     @property
     def rows(self) -> int:
@@ -305,7 +303,7 @@ class _Legend:
             Line2D([], [], label="\n".join(wrap(label, LONGEST_LABEL)), **_line(looks[label])) for label in self.labels
         ]
         if self.spread:
-            handles.append(Patch(color="#888888", alpha=0.35, linewidth=0, label=SPREAD))
+            handles.append(Patch(color="#888888", alpha=0.35, linewidth=0, label=self.spread))
         if handles:
             columns = math.ceil(self.entries / self.rows)
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
@@ -386,12 +384,13 @@ def _steps(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for curve in panel.curves:
         look, x, y = looks[curve.label], (*curve.x, end), (*curve.y, curve.y[-1])
         axes.plot(x, y, drawstyle="steps-post", markevery=_marked(curve), **_line(look))
-        if curve.spread:
+        if curve.spread or curve.band:
             low, high = ((*edge, edge[-1]) for edge in _band(curve))
             axes.fill_between(x, low, high, step="post", color=look.colour, alpha=0.2, linewidth=0)
     if panel.log_x:
         axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(None if panel.log_x else 0, end)
+    first = min((x for curve in panel.curves for x in curve.x), default=0)
+    axes.set_xlim(None if panel.log_x else min(0, first), end)
 
 
 def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
@@ -424,6 +423,9 @@ PAINTERS: dict[Kind, Callable[[Axes, Panel, Mapping[str, Look]], None]] = {
     "steps": _steps,
     "bars": _bars,
     "stack": _stack,
+    "matrix": ranking_painters.matrix,
+    "strengths": ranking_painters.strengths,
+    "ranks": ranking_painters.ranks,
 }
 
 
@@ -439,7 +441,9 @@ def _marked(curve: Curve) -> list[int]:
     return list(range(count - 1, -1, -math.ceil(count / MOST_MARKERS)))
 
 
-def _band(curve: Curve) -> tuple[list[float], list[float]]:
+def _band(curve: Curve) -> tuple[Sequence[float], Sequence[float]]:
+    if curve.band:
+        return curve.band
     pairs = list(zip(curve.y, curve.spread, strict=True))
     return [y - spread for y, spread in pairs], [y + spread for y, spread in pairs]
 

@@ -29,6 +29,8 @@ from orchestrator.analysis.curves import (
     relative,
 )
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report import ranking_figures
+from orchestrator.report.unsuited import UnsuitedError
 from orchestrator.stats import eann
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell
@@ -40,10 +42,6 @@ ZOOM = 2.0
 BASE = 2.0
 """About how much deeper each member of the paper's sequence is than the one before (section 4.6)."""
 COST = "cost / full cost"
-
-
-class UnsuitedError(Exception):
-    """A sweep has nothing for a figure; the text says why."""
 
 
 def panels(name: str, sweep: Sweep, ledger: Ledger) -> list[Panel]:
@@ -162,6 +160,27 @@ FIGURES: dict[str, FigureKind] = {
     "weights": FigureKind("Weights of the losses", weights),
     "periods": FigureKind("Error by cost, with predictions more or less often", periods),
     "choices": FigureKind("Which loss is amplified, over the epochs", choices),
+    "profiles": FigureKind(
+        "Performance profiles: in which share of the cells, each with its seeds averaged, a method errs at most so "
+        "much more than the reference. Says nothing of other data sets",
+        ranking_figures.profiles,
+    ),
+    "matrix": FigureKind(
+        "Every method against every other, cell by cell, each with its seeds averaged: mean difference, "
+        "wins/ties/losses, two-sided p by Wilcoxon's test, bold up to 5 %. The p-values are not corrected for their "
+        "number, and take cells for independent",
+        ranking_figures.matrix,
+    ),
+    "strengths": FigureKind(
+        "Strengths after Bradley and Terry, ties after Davidson: how often each method wins a cell, seeds averaged, "
+        "against the baseline, by all comparisons together. Says nothing of the size of a difference",
+        ranking_figures.strengths,
+    ),
+    "ranks": FigureKind(
+        "Mean ranks over the cells, each with its seeds averaged; Nemenyi's test at 5 % cannot tell apart what a bar "
+        "spans. Who is in the field changes ranks, and so what a bar spans",
+        ranking_figures.ranks,
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
+from orchestrator.report import ranking_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import LEVEL, TESTS, UNSOUND, smallest_p
@@ -231,6 +232,8 @@ LAYOUTS: dict[str, Layout] = {
     "sequence": Layout(sequence),
     "wins": Layout(wins, compares=True),
     "increases": Layout(increases, compares=True),
+    "ranking": Layout(ranking_layouts.ranking, compares=True),
+    "matrix": Layout(ranking_layouts.matrix, compares=True),
 }
 
 
@@ -241,7 +244,13 @@ def arrange(tables: Tables) -> tuple[Table, ...]:
 
 
 def _suited(tables: Tables) -> list[str]:
-    return ["errors", *(["wins"] if tables.wins else []), *(["increases"] if tables.increases else [])]
+    suits = {
+        "errors": True,
+        "wins": bool(tables.wins),
+        "increases": bool(tables.increases),
+        "ranking": ranking_layouts.suited(tables),
+    }
+    return [name for name, suited in suits.items() if suited]
 
 
 def _kind(sweep: Sweep) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning.estimate import Estimate, Outlook
-from orchestrator.report import verdict
+from orchestrator.report import ranking_layouts, verdict
 from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
 from orchestrator.report.layouts import arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
@@ -502,6 +503,8 @@ LONG: dict[str, LongTable] = {
         lambda tables: sequence_rows(tables.sequences),
         ("dataset", "method", "networks", "seed", *METRICS, "missing"),
     ),
+    "ranking": LongTable(ranking_layouts.strength_records, ranking_layouts.STRENGTH_COLUMNS),
+    "matrix": LongTable(ranking_layouts.pair_records, ranking_layouts.PAIR_COLUMNS),
 }
 
 

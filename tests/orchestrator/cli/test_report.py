@@ -56,6 +56,16 @@ def test_errors_stand_beside_the_papers(orchestrate, small) -> None:
     assert [row["paper"] for row in table] == [str(row["paper"]) for row in rows]
 
 
+def test_what_open_comparisons_need_is_a_table_of_its_own(orchestrate, small) -> None:
+    """One seed of one cell, and no difference: there is nothing to go by."""
+    text = orchestrate("report", "small.yaml", "--power")
+    assert text.code == 0, text.err
+    assert text.out.startswith("Mean difference from ann in points, and what would decide it\n")
+    (table,) = json.loads(orchestrate("report", "small.yaml", "--power", "--format", "json").out)
+    assert [row["metric"] for row in table["rows"]] == ["1/4", "1/2", "3/4", "1", "AE"]
+    assert {row["new cells of this kind verdict"] for row in table["rows"]} == {None}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -67,6 +77,8 @@ def test_errors_stand_beside_the_papers(orchestrate, small) -> None:
         (["--compare", "paper", "--table", "wins"], "--compare has one table: not to be given with --table"),
         (["--verdict", "--table", "wins"], "--verdict says one thing: not to be given with --table"),
         (["--verdict", "--html", "a.html"], "--html: all there is goes there; not to be given with --verdict"),
+        (["--power", "--compare", "paper"], "--power has one table: not to be given with --compare"),
+        (["--power", "--html", "a.html"], "--html: all there is goes there; not to be given with --power"),
     ],
 )
 def test_options_of_which_one_would_win_are_refused(orchestrate, small, tmp_path, options, message) -> None:

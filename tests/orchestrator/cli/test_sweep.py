@@ -43,12 +43,13 @@ def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tm
     lines = done.out.splitlines()
     assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run; there is no folder runs yet"
     assert lines[2].split() == [*["id", "trial", "action", "reason", "cpus", "gpus", "time", "hours", "from", "MiB"]]
-    assert len(lines) == 4 + 28 + 1 + 4 + 2
-    assert [line.partition(":")[2] for line in lines[-6:-3]] == [" unknown", " unknown", " 28 unknown"]
-    assert lines[-1] == (
-        "To be better than ann at 5 %, a method must win, of 4 experiments: more than all by hoeffding, "
+    assert len(lines) == 4 + 28 + 1 + 4 + 4
+    assert [line.partition(":")[2] for line in lines[-8:-5]] == [" unknown", " unknown", " 28 unknown"]
+    assert lines[-3] == (
+        "To be better than ann at 5 %, a method must win, of 2 cells: more than all by hoeffding, "
         "more than all by sign-test."
     )
+    assert lines[-2].startswith("Differences that 2 cells with 2 seeds show with a chance of 80 %, in points (spread: ")
     assert list(tmp_path.iterdir()) == []  # looking writes nothing
 
 

@@ -184,39 +184,3 @@ def test_an_optimum_is_planned_without_its_deeper_units(make_trial, ledger) -> N
     entries = planning.make([make_trial(Opt(unit=unit)) for unit in (1, 2, 3)], ledger).entries
     works = {entry.trial.cell.unit: entry.work for entry in entries}
     assert works == {unit: 3 * 64 * 44 * (DEPTHS[unit] + HEADS[unit]) for unit in (1, 2, 3)}
-
-
-def test_each_seed_is_an_experiment_of_its_own(load_text) -> None:
-    """Of 5 experiments all must be won by the sign test, 1 in 32; of 15, 12."""
-    text = """
-name: power
-networks: [{n: 1, c: 4}, {n: 2, c: 4}, {n: 3, c: 4}, {n: 4, c: 4}, {n: 5, c: 4}]
-datasets: [digits]
-methods: {ann: {}, aann: {strategy: aann}}
-training: {batch_size: 64}
-"""
-    assert "of 5 experiments" in planning.power(load_text(text))
-    many = planning.power(load_text(text + "seeds: [0, 1, 2]\n"))
-    assert "of 15 experiments" in many
-    assert "12 by sign-test" in many
-
-
-# What runs now
-
-
-def test_each_running_sweep_is_asked_once_however_many_trials_it_has(sweep, ledger, monkeypatch) -> None:
-    asked, driver = [], Ledger.driver
-    monkeypatch.setattr(Ledger, "driver", lambda ledger, name: asked.append(name) or driver(ledger, name))
-    with ledger.drive("small", "its driver"):
-        ann, half, whole = (of_unit(sweep, unit) for unit in (None, 2, 3))
-        ledger.begin(ann, "small", driver="its driver")
-        ledger.begin(half, "small", driver="its driver")
-        ledger.begin(whole, "gone", driver="one that died")
-        asked.clear()
-        plan = planning.make(sweep.trials, ledger, with_running=True)
-    assert sorted(asked) == ["gone", "small"]
-    assert {entry.trial.cell.unit: entry.action for entry in plan.entries} == {
-        None: "running",
-        2: "running",
-        3: "resume",
-    }

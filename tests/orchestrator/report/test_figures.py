@@ -47,7 +47,7 @@ methods: {aann: {strategy: aann}, exp3: {strategy: exp3}, rwm: {strategy: rwm}}
 training: {steps: 44, batch_size: 64}
 report: {baseline: aann}
 """
-
+ALL_AT_ONCE = ["profiles", "matrix", "strengths", "ranks"]
 
 Picked = Callable[[Cell], bool]
 
@@ -305,7 +305,7 @@ def test_more_methods_than_can_be_told_apart_are_refused() -> None:
 @pytest.mark.parametrize(
     ("sweep", "expected"),
     [
-        ("table1", ["units", "last_units", "cost", "train_loss", "weights"]),
+        ("table1", ["units", "last_units", "cost", "train_loss", "weights", *ALL_AT_ONCE]),
         ("table4", ["units", "last_units", "cost", "train_loss", "weights", "periods"]),
         ("figure4", ["units", "last_units", "cost", "train_loss", "weights", "choices"]),
         ("eann", ["units", "last_units", "cost", "train_loss", "sequence", "weights", "choices"]),
@@ -323,7 +323,7 @@ def test_an_unknown_name_is_refused_with_those_allowed(load_text, ledger) -> Non
 # Pages and files
 
 
-TEXTS: Mapping[str, str] = dict.fromkeys(drawing.FIGURES, PAIR) | {"periods": PERIODS}
+TEXTS: Mapping[str, str] = dict.fromkeys(drawing.FIGURES, PAIR) | {"periods": PERIODS} | dict.fromkeys(ALL_AT_ONCE, BIG)
 LABELS = {
     "units": ["units", "test error (%)", "ann", "opt"],
     "last_units": ["units", "test error (%)"],
@@ -333,6 +333,10 @@ LABELS = {
     "weights": ["prediction", "loss weight (sum 1)", "sieve, 6 predictions"],
     "periods": ["cost / full cost", "test error (%)", "period 4"],
     "choices": ["epoch", "probability of choice", "prediction", "mean of 3 seeds"],
+    "profiles": ["share of cells", "error above that of aann (%)", "exp3", "95 % of resamples", "mean error (AE)"],
+    "matrix": ["error at 1/2 of the cost", "exp3", "0/18/0", "p 1.000"],
+    "strengths": ["wins against aann (%)", "18 cells, seeds averaged"],
+    "ranks": ["mean rank, 1 the best", "critical difference 0.78"],
 }
 
 
@@ -431,9 +435,9 @@ def test_no_two_methods_look_alike() -> None:
     assert len({(look.colour, look.dashes) for look in looks}) == len(looks)
 
 
-@pytest.mark.parametrize("name", ["units", "cost", "sequence", "choices"])
+@pytest.mark.parametrize("name", ["units", "cost", "sequence", "choices", *ALL_AT_ONCE])
 def test_no_text_is_cut_off(load_text, fill, name: str) -> None:
-    sweep = load_text(PAIR)
+    sweep = load_text(TEXTS[name])
     (figure,) = drawing.draw(name, sweep, fill(sweep, lost=lambda cell: cell.seed == 2)).values()
     box = figure.get_tightbbox()  # in inches, of all that is drawn
     assert box.x0 >= 0
