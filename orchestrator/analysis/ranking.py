@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements
 from orchestrator.stats import pairwise, ranking
-from orchestrator.sweep.trial import TrialState
 
 MOST_METHODS = 16
 """More can be told apart by nobody, and have more pairs than anybody reads."""
@@ -83,8 +82,7 @@ NOBODY = Field(names=(), methods=(), optima=(), seeds=(), errors=np.empty((0, 0,
 
 
 def field(measured: Measurements) -> Field:
-    """The field of a sweep; of an error that lacks as its trial diverged it makes infinity, where some other method of
-    the cell has an error at all."""
+    """The field of a sweep."""
     names = tuple(dict.fromkeys((each.dataset, each.network) for each in measured.experiments))
     seeds = tuple(sorted({each.seed for each in measured.experiments}))
     optima = tuple(name for name in measured.methods if name in measured.optima)
@@ -94,12 +92,6 @@ def field(measured: Measurements) -> Field:
     places = {name: index for index, name in enumerate(names)}
     for row, each in enumerate(measured.experiments):
         errors[places[each.dataset, each.network], :, seeds.index(each.seed)] = measured.errors[row, columns]
-    reached = np.isfinite(errors).any(axis=(1, 2))  # [cell, metric]
-    for (each, method), words in measured.missing.items():
-        cell = places[each.dataset, each.network]
-        for metric, word in words.items():
-            if word == TrialState.DIVERGED and reached[cell, METRICS.index(metric)]:
-                errors[cell, methods.index(method), seeds.index(each.seed), METRICS.index(metric)] = np.inf
     return Field(names=names, methods=tuple(methods), optima=optima, seeds=seeds, errors=errors)
 
 

@@ -14,8 +14,8 @@ from orchestrator.analysis.measurements import AVERAGE, METRICS, measure
 from orchestrator.analysis.ranking import Field
 from orchestrator.report.unsuited import UnsuitedError
 from orchestrator.stats import profiles as stats
-from orchestrator.stats.draws import generator
 from orchestrator.stats.pairwise import Pairing
+from orchestrator.stats.resampling import generator
 from orchestrator.sweep.trial import TrialState
 from orchestrator.text import counted
 

@@ -8,18 +8,15 @@ for an error that is missing, infinity for a trial that diverged: it loses again
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.stats import significance
 from orchestrator.stats.paired import ROUNDING
 
 Numbers = NDArray[np.float64]
-MOST_EXACT = 200
-"""Differences up to which the signed-rank test is exact."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,38 +75,5 @@ def pairing(differences: Numbers) -> Pairing:
 
 def signed_rank(differences: Numbers) -> float:
     """Wilcoxon's signed-rank test, two-sided: how likely are differences so much to one side, if both sides are as
-    likely?
-
-    It drops zeros, as Wilcoxon did, and equal sizes share their mean rank; infinite ones are the largest. It is exact,
-    with equal sizes too, for at most ``MOST_EXACT`` differences; above it takes the normal distribution. Without scipy,
-    whose import takes seconds.
-    """
-    moved = differences[differences != 0]
-    if not len(moved):
-        return 1.0
-    ranks = _double_ranks(np.abs(moved))
-    won = int(ranks[moved < 0].sum())
-    if len(moved) > MOST_EXACT:
-        z = abs(2 * won - ranks.sum()) / math.sqrt((ranks.astype(float) ** 2).sum())
-        return 2 * NormalDist().cdf(-float(z))
-    chances = _sums(ranks)
-    return min(1.0, 2 * float(min(chances[: won + 1].sum(), chances[won:].sum())))
-
-
-def _double_ranks(sizes: Numbers) -> NDArray[np.int64]:
-    """Twice the mean rank of each: a whole number."""
-    _, inverse, counts = np.unique(sizes, return_inverse=True, return_counts=True)
-    last = counts.cumsum()
-    doubled: NDArray[np.int64] = (2 * last - counts + 1)[inverse]
-    return doubled
-
-
-def _sums(ranks: NDArray[np.int64]) -> Numbers:
-    """The chance of each sum of ranks, where each rank is in it or not as a coin falls."""
-    chances = np.zeros(int(ranks.sum()) + 1)
-    chances[0] = 1.0
-    for rank in ranks:
-        moved = np.zeros_like(chances)
-        moved[rank:] = chances[: len(chances) - rank]
-        chances = (chances + moved) / 2
-    return chances
+    likely? Infinite differences are the largest. See ``significance.wilcoxon``."""
+    return significance.two_sided(significance.wilcoxon(differences), significance.wilcoxon(-differences))

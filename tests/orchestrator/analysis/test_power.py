@@ -12,8 +12,8 @@ from orchestrator.analysis import power, ranking
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.ranking import Field
 from orchestrator.paper import reference
-from orchestrator.stats.draws import generator
 from orchestrator.stats.power import PAPER, Spread
+from orchestrator.stats.resampling import generator
 
 NAN, INF = np.nan, np.inf
 

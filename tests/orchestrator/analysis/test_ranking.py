@@ -19,7 +19,8 @@ METHODS = ("ann", "aann", "exp3")
 def field_of(errors: Mapping[tuple[str, str, int], float | str | None]) -> Field:
     """Errors by method, network and seed, the same in all metrics; a word is why one is missing."""
     places = {key: (Experiment("digits", key[1], key[2]), key[0]) for key in errors}
-    values = {places[k]: dict.fromkeys(METRICS, v) for k, v in errors.items() if isinstance(v, float)}
+    numbers = {k: math.inf if v == "diverged" else v for k, v in errors.items()}
+    values = {places[k]: dict.fromkeys(METRICS, v) for k, v in numbers.items() if isinstance(v, float)}
     missing = {places[k]: dict.fromkeys(METRICS, v) for k, v in errors.items() if isinstance(v, str)}
     return ranking.field(collect(values, places.values(), ("opt",), missing))
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import rankdata, wilcoxon
 
-from orchestrator.stats import pairwise
-from orchestrator.stats.draws import generator
+from orchestrator.stats import pairwise, significance
+from orchestrator.stats.resampling import generator
 
 Numbers = NDArray[np.float64]
 NAN, INF = np.nan, np.inf
@@ -24,14 +24,14 @@ def test_the_signed_rank_test_is_scipys_where_that_is_exact(n: int) -> None:
 
 def test_of_many_differences_it_is_scipys_approximation() -> None:
     differences = np.round(generator(0, "many").normal(0.05, 1, size=500), 1)
-    expected = wilcoxon(differences, method="approx", zero_method="wilcox", correction=False).pvalue
+    expected = wilcoxon(differences, method="approx", zero_method="wilcox", correction=True).pvalue
     assert pairwise.signed_rank(differences) == pytest.approx(expected)
 
 
 def test_the_approximation_is_close_where_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    differences = generator(3, "close").normal(0.15, 1, size=pairwise.MOST_EXACT)
+    differences = generator(3, "close").normal(0.15, 1, size=significance.EXACT_RANKS)
     exact = pairwise.signed_rank(differences)
-    monkeypatch.setattr(pairwise, "MOST_EXACT", 0)
+    monkeypatch.setattr(significance, "EXACT_RANKS", 0)
     assert pairwise.signed_rank(differences) == pytest.approx(exact, rel=0.02)
 
 

@@ -10,8 +10,8 @@ from scipy.stats import binom
 from scipy.stats import t as students
 
 from orchestrator.stats import power
-from orchestrator.stats.draws import generator
 from orchestrator.stats.power import Spread
+from orchestrator.stats.resampling import generator
 from orchestrator.stats.significance import wins_needed
 
 TABLES = 4000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from orchestrator.stats import profiles
-from orchestrator.stats.draws import generator
+from orchestrator.stats.resampling import generator
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_ranking" / "tables.json").read_text())["profile"]
 NAN, INF = np.nan, np.inf

@@ -16,8 +16,8 @@ from scipy.optimize import minimize
 from scipy.stats import friedmanchisquare, studentized_range
 
 from orchestrator.stats import ranking
-from orchestrator.stats.draws import generator
 from orchestrator.stats.pairwise import pair_differences
+from orchestrator.stats.resampling import generator
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden_ranking" / "tables.json").read_text())
 TABLES = {name: np.array(table["errors"]) for name, table in GOLDEN["tables"].items()}
