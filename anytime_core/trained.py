@@ -58,7 +58,7 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
         network = build_network(config)
         network.load_state_dict(as_tensors(saved.below("network/")))
         normalise = Normalisation(**as_tensors(saved.below("normalisation/")))
-        trained = TrainedNetwork(network, normalise, dataset_of(config.data.name).spec).eval()
+        trained = TrainedNetwork(network, normalise, dataset_of(config.data).spec).eval()
         state = _state(config, history)
     except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error

@@ -25,7 +25,7 @@ from statistics import median
 from typing import Literal
 
 from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.memory import parameter_count
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
@@ -418,7 +418,7 @@ class _Disks:
 
 def disk_of(config: TrialConfig) -> int:
     """Bytes that a finished trial leaves: its newest checkpoint, which holds its history, and its metrics."""
-    spec = DATASETS[config.data.name]
+    spec = dataset_of(config.data)
     steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
     epochs = math.ceil(config.training.steps / max(steps_per_epoch, 1)) * config.phases
     history = epochs * len(config.predicting_units) * OF_AN_EPOCH

@@ -28,7 +28,7 @@ class Sweep:
     @property
     def validated(self) -> frozenset[str]:
         """The data sets whose errors are those of images held out from training, not of test images."""
-        return frozenset(trial.config.data.name for trial in self.trials if trial.config.data.validation)
+        return frozenset(trial.config.data.name for trial in self.trials if trial.config.data.validated)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from anytime_core.config import TrialConfig, to_dict
 from anytime_core.cost import trial_costs
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
 from orchestrator.sweep.trial import Trial, TrialRecord
 
@@ -143,7 +143,7 @@ def _steps_per_epoch(config: TrialConfig) -> int:
 
 
 def train_images(config: TrialConfig) -> int:
-    return DATASETS[config.data.name].train_images - config.data.validation
+    return dataset_of(config.data).train_images - config.data.validation
 
 
 def _images(config: TrialConfig, epoch: EpochMetrics) -> int:
