@@ -20,7 +20,7 @@ COUNTED_AT_ONCE = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Images:
-    """A whole data set: images uint8 [N,C,H,W], labels int64 [N] from 0. Few have a split of their own to validate on."""
+    """A whole data set: images uint8 [N,C,H,W], labels int64 [N] from 0. Few have images for validation."""
 
     train_images: Bytes
     train_labels: Labels

@@ -76,9 +76,9 @@ def train(
     folder or more than that, an epoch is reported once a checkpoint holds it. A later call goes on from the newest
     valid one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted.
 
-    ``images`` are read from ``data_root`` unless given; those of the user's own must be given. ``device`` is CUDA where there is one. There a step is one CUDA
-    graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits. ``on_step`` is called after each
-    training step, for which it does not wait.
+    ``images`` are read from ``data_root`` unless given; those of the user's own must be given. ``device`` is CUDA where
+    there is one. There a step is one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same
+    bits. ``on_step`` is called after each training step, for which it does not wait.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what the functions that are given raise.
