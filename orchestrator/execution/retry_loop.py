@@ -99,6 +99,7 @@ class RetryLoop:
             sweep=self._run.sweep.name,
             driver=self._run.driver,
             checkpoint_share=self._run.tally.policy.checkpoint_share,
+            own_data=self._run.sweep.own_data,
         )
         trials = [entry.trial for entry in plan.to_run]
         left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]

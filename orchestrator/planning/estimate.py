@@ -24,7 +24,7 @@ from heapq import heappop, heappush
 from statistics import median
 from typing import Literal
 
-from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
+from anytime_core.config import DataConfig, Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
 from anytime_core.data.catalog import dataset_of
 from anytime_core.memory import parameter_count
 from orchestrator.errors import UsageError
@@ -185,7 +185,13 @@ def shape_of(config: TrialConfig) -> Shape:
         case _:
             words = regime.name
     training = tuple((name, getattr(config.training, name)) for name in PER_STEP)
-    return Shape(network=config.network, data=config.data.name, regime=words, training=training)
+    return Shape(network=config.network, data=_data_of(config.data), regime=words, training=training)
+
+
+def _data_of(data: DataConfig) -> str:
+    """Of a data set of the user's own, which may have changed, also what decides the times."""
+    own = data.own
+    return f"{data.name} {own.channels}x{own.size} {len(own.class_names)} {own.train_images}" if own else data.name
 
 
 # Times

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anytime_core.data.own.source import Source
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.report import Report
 from orchestrator.sweep.retries import Retries
@@ -24,6 +25,10 @@ class Sweep:
     report: Report
     retries: Retries = field(default_factory=Retries)
     notify: Notify = field(default_factory=Notify)
+    own_data: Mapping[str, Source] = field(default_factory=dict)
+    """Where the data sets of the user's own lie, by their names."""
+    remarks: tuple[str, ...] = ()
+    """What the reader of the sweep file noted."""
 
     @property
     def validated(self) -> frozenset[str]:
@@ -32,7 +37,8 @@ class Sweep:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is allowed but seldom meant."""
+        """What is allowed but seldom meant, and what else the user is to know."""
         training = self.trials[0].config.training
         late = ", ".join(str(step) for step in training.learning_rate if step >= training.steps)
-        return (f"learning_rate changes at step {late}, which {training.steps} steps never reach",) if late else ()
+        never = f"learning_rate changes at step {late}, which {training.steps} steps never reach"
+        return (*self.remarks, *([never] if late else []))

@@ -48,7 +48,7 @@ from anytime_core.config import (
     refuse,
     refuse_gaps,
 )
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
 from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
@@ -57,6 +57,7 @@ from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
+from orchestrator.sweepfile import datasets
 from orchestrator.sweepfile.document import Document, Fault, Key
 
 T = TypeVar("T")
@@ -77,14 +78,21 @@ def _dataset(value: Any) -> Any:
     value = _named(value)
     if not isinstance(value, dict) or not isinstance(name := value.get("name"), str):
         return value
-    if (spec := DATASETS.get(name)) is None:
-        raise ValueError(f"no data set is named {_given(name)}; allowed: {', '.join(DATASETS)}")
+    if value.get("validation") == "own":
+        value = {**value, "validation": 0, "own_validation": True}
+    own = value.get("own")
+    if (spec := own_dataset(name, own) if own else DATASETS.get(name)) is None:
+        allowed = f"{', '.join(DATASETS)}, or give path and format"
+        raise ValueError(f"no data set is named {_given(name)}; allowed: {allowed}")
     return {"pad": spec.pad, "flip": spec.flip, **value}
 
 
 def _fits_images(data: DataConfig) -> DataConfig:
-    spec = DATASETS[data.name]
+    spec = dataset_of(data)
     refuse(
+        f"validation is {data.validation}, and {data.name} has a split of its own for it; must be own, or left out"
+        if data.validation and spec.validation_images
+        else None,
         f"validation is {data.validation}, must be less than the {spec.train_images} training images"
         if data.validation >= spec.train_images
         else None,
@@ -432,6 +440,8 @@ def _key(location: Sequence[str | int], content: Any, kind: str) -> list[str | i
 def _allowed_keys(location: Sequence[str | int]) -> list[str]:
     """The keys that the mapping around ``location`` may have."""
     kind = _kind(location[:-1])
+    if kind is DataConfig:
+        return list(datasets.KEYS)
     names = kind.model_fields if issubclass(kind, BaseModel) else (field.name for field in fields(kind))
     return list(names)
 

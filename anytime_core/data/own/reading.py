@@ -136,7 +136,7 @@ def _check(found: Found, faults: Faults) -> None:
         faults.add(fault)
     highest = len(found.class_names) - 1
     for part in found.splits.values():
-        for place in np.flatnonzero((part.labels < 0) | (part.labels > highest)):
+        for place in np.flatnonzero((part.labels < 0) | (part.labels > highest)).tolist():
             faults.add(f"{part.names[place]} has label {part.labels[place]}, must be 0 to {highest}")
     if "train" in found.splits:
         trained = set(found.splits["train"].labels.tolist())
