@@ -76,6 +76,8 @@ def _show_own(path: Path, size: int | None, form: str) -> None:
             click.echo(render.as_json([render_data.data_document(*each) for each in found]))
         case "csv":
             for each in found:
+                if len(found) > 1:
+                    click.echo(f"# {each[0].name}")
                 print_rows(render_data.data_rows(*each), form)
         case _:
             click.echo("\n\n".join(render_data.data_text(*each) for each in found))

@@ -121,10 +121,11 @@ def plan(
     With --address the cluster is asked what it has, and what it cannot hold is refused.
     """
     from orchestrator.cluster import capacity
-    from orchestrator.planning import estimate, packing
+    from orchestrator.planning import changed_data, estimate, packing
     from orchestrator.planning import plan as planning
     from orchestrator.report import render
     from orchestrator.sweepfile.load import load
+    from orchestrator.tracking.delivered import last_trials
 
     options.check_slots(slots, address)
     grid, ledger = load(sweep_file), places.ledger
@@ -138,7 +139,8 @@ def plan(
     if form != "table":
         print_rows(render.plan_rows(outlook), form)
         return
-    notes = (*packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
+    changed = changed_data.notes(grid, last_trials(ledger, grid.name), ledger)
+    notes = (*changed, *packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
     title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
     click.echo(render.table_text(render.plan_table(outlook, title, notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
