@@ -42,6 +42,7 @@ name: mine
 networks: [{n: 1, c: 2}]
 datasets: [{name: pets, path: pets, format: image_folder}, digits]
 methods: {ann: {}}
+training: {steps: 4, batch_size: 4, learning_rate: {0: 0.1}}
 """
 
 
