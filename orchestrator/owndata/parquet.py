@@ -25,7 +25,7 @@ ROWS = 256
 
 def read(source: Source, faults: Faults) -> Found:
     """Class names are those of the files' metadata, or else the numbers themselves."""
-    shards = [shard for path in sorted(files(source.path)) if (shard := _shard(source, path, faults))]
+    shards = [shard for path in sorted(files(source.path)) if (shard := _shard(source, Path(path), faults))]
     for split in REQUIRED:
         if not any(shard.split == split for shard in shards):
             faults.add(f"there is no usable file {split}*.parquet")
@@ -134,9 +134,9 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def files(path: Path) -> Iterator[Path]:
+def files(path: Path) -> Iterator[str]:
     for prefix in PREFIXES:
-        yield from path.glob(f"{prefix}*.parquet")
+        yield from map(str, path.glob(f"{prefix}*.parquet"))
 
 
 def looks_alike(path: Path) -> bool:

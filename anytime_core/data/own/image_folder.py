@@ -106,12 +106,12 @@ class _Tree:
         return str(path.relative_to(self._root))
 
 
-def files(path: Path) -> Iterator[Path]:
-    """Those in the folders of splits, links followed as they are when a picture is read."""
+def files(path: Path) -> Iterator[str]:
+    """All that lies in the folders of splits, but for hidden files."""
     for name in FOLDERS:
         for folder, folders, names in os.walk(path / name):
             folders[:] = [inner for inner in folders if not inner.startswith(".")]
-            yield from (Path(folder, name) for name in (*folders, *names) if not name.startswith("."))
+            yield from (f"{folder}/{name}" for name in (*folders, *names) if not name.startswith("."))
 
 
 def looks_alike(path: Path) -> bool:

@@ -165,8 +165,8 @@ def _class_names(arrays: dict[str, Any], splits: dict[str, Split]) -> tuple[str,
     return tuple(map(str, range(count)))
 
 
-def files(path: Path) -> Iterator[Path]:
-    yield path
+def files(path: Path) -> Iterator[str]:
+    yield str(path)
 
 
 def looks_alike(path: Path) -> bool:

@@ -113,9 +113,9 @@ def _key(source: Source, form: Format) -> str:
 def _stats(root: Path, form: Format) -> Iterator[tuple[str, int, int]]:
     """Of a folder the name alone: its time also changes with what is ignored in it."""
     for path in form.files(root):
-        name = os.path.relpath(path, root)
+        name = path.removeprefix(str(root))
         try:
-            status = path.stat()
+            status = os.stat(path)
         except FileNotFoundError:  # a link that leads nowhere, which a reader refuses
             yield name, -1, -1
             continue

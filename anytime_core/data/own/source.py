@@ -96,6 +96,6 @@ class Format:
     """
 
     read: Callable[[Source, Faults], Found]
-    files: Callable[[Path], Iterator[Path]]
+    files: Callable[[Path], Iterator[str]]
     looks_alike: Callable[[Path], bool]
     resizes: bool
