@@ -30,7 +30,7 @@ def read(source: Source, faults: Faults) -> Found:
         for name, folder in found:
             for picture in tree.pictures(folder):
                 if name in class_names:
-                    gallery.add(split, str(picture.relative_to(source.path)), picture, class_names.index(name))
+                    gallery.add(split, tree.shown(picture), picture, class_names.index(name))
     splits = gallery.splits()
     return Found(class_names=tuple(class_names), splits=splits, notes=gallery.notes, ignored=tree.ignored)
 
@@ -74,17 +74,17 @@ class _Tree:
             if path.is_dir():
                 found.append((normalize("NFC", path.name), path))
             else:
-                self._faults.add(f"{self._shown(path)} lies beside the folders of classes; must lie in one")
+                self._faults.add(f"{self.shown(path)} lies beside the folders of classes; must lie in one")
         return found
 
     def pictures(self, folder: Path) -> Iterator[Path]:
         for path in self._entries(folder):
             if path.is_dir():
-                self._faults.add(f"{self._shown(path)} is a folder; pictures must lie directly in that of their class")
+                self._faults.add(f"{self.shown(path)} is a folder; pictures must lie directly in that of their class")
             elif path.suffix.lower() not in pictures.SUFFIXES:
-                self._faults.add(f"{self._shown(path)} is no picture; allowed: {', '.join(pictures.SUFFIXES)}")
+                self._faults.add(f"{self.shown(path)} is no picture; allowed: {', '.join(pictures.SUFFIXES)}")
             elif not path.is_file():
-                self._faults.add(f"{self._shown(path)} is no file")
+                self._faults.add(f"{self.shown(path)} is no file")
             else:
                 yield path
 
@@ -98,12 +98,14 @@ class _Tree:
 
     def _is_inside(self, path: Path) -> bool:
         if leads_out(path, self._root):
-            self._faults.add(f"{self._shown(path)} {LEADS_OUT}")
+            self._faults.add(f"{self.shown(path)} {LEADS_OUT}")
             return False
         return True
 
-    def _shown(self, path: Path) -> str:
-        return str(path.relative_to(self._root))
+    def shown(self, path: Path) -> str:
+        """A path as it is, unless it holds what nobody can see, or no terminal can write."""
+        name = str(path.relative_to(self._root))
+        return name if name.isprintable() else repr(name)
 
 
 def files(path: Path) -> Iterator[str]:

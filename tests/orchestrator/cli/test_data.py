@@ -54,8 +54,8 @@ def test_what_data_of_ones_own_hold_is_shown(orchestrate, tmp_path, pets) -> Non
     assert shown["pets"].out == shown["mine.yaml"].out
     for words in (
         "8 x 8 pixels, 3 channels",
-        " cat        6      2",
-        " all       12      4",
+        " cat         6      2\n",
+        " all        12      4\n",
         "ignored: 1 file such as",
     ):
         assert words in shown["pets"].out

@@ -176,6 +176,18 @@ def test_two_spellings_of_one_class_are_refused(pets: Path) -> None:
     assert "train/cat differs from train/Cat in case alone; give them one name" in faults(pets)
 
 
+@pytest.mark.parametrize("name", [b"\xff.png", b"a\nb.png"])
+def test_a_name_that_cannot_be_shown_is_escaped(pets: Path, name: bytes) -> None:
+    path = os.path.join(os.fsencode(pets), b"train", b"cat", name)
+    shutil.copy(os.fsencode(pets / "train" / "cat" / "000.png"), path)
+    assert load(pets).described.train_images == 13
+    with open(path, "wb") as file:
+        file.write(b"x")
+    (said,) = faults(pets)
+    said.encode()
+    assert "train/cat/" in said
+
+
 def test_a_special_file_never_hangs(pets: Path) -> None:
     os.mkfifo(pets / "train" / "cat" / "pipe.png")
     with pytest.raises(DataError, match=r"pipe\.png is neither a file nor a folder"):
