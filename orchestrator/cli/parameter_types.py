@@ -98,8 +98,8 @@ class NameOrPath(Names):
     """One of the names of a registry, or else the path of a file or folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value not in self.choices and (path := Path(expanded(value))).exists():
-            return path
+        if value not in self.choices and os.path.exists(path := expanded(value)):
+            return Path(path)
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:

@@ -19,7 +19,7 @@ from anytime_core.data.own.reading import LARGEST
 from anytime_core.data.own.source import Source
 from anytime_core.errors import DataError
 from orchestrator.owndata import formats
-from orchestrator.sweepfile.document import Document, Fault
+from orchestrator.sweepfile.document import Document, Fault, given
 
 OWN_KEYS = ("path", "format", "size")
 HIDDEN = ("own", "own_validation")
@@ -83,10 +83,10 @@ def _faults(document: Document, index: int, entry: dict[str, Any]) -> Iterator[F
         if key not in entry and key != "size":
             yield document.fault(("datasets", index, key), f"is missing; must be {words}")
         elif key in entry and not is_sound(entry[key]):
-            yield document.fault(("datasets", index, key), f"given {entry[key]!r}; must be {words}")
+            yield document.fault(("datasets", index, key), f"given {given(entry[key])}; must be {words}")
     form = str(entry.get("format"))
     if "size" in entry and form in formats.FORMATS and not formats.FORMATS[form].resizes:
-        words = f"given {entry['size']!r}; is for pictures, and {form} holds arrays: leave it out"
+        words = f"given {given(entry['size'])}; is for pictures, and {form} holds arrays: leave it out"
         yield document.fault(("datasets", index, "size"), words)
 
 
@@ -98,7 +98,7 @@ def _name_fault(entry: dict[str, Any]) -> str:
     if name in DATASETS:
         return f"{name} is a data set of ours, which has no {', '.join(OWN_KEYS)}; give yours another name"
     allowed = "at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
-    return "" if NAME.fullmatch(name) else f"given {name!r}; must be {allowed}"
+    return "" if NAME.fullmatch(name) else f"given {given(name)}; must be {allowed}"
 
 
 def _is_path(value: Any) -> bool:
@@ -128,7 +128,7 @@ def _source(sweep_file: Path, entry: dict[str, Any]) -> Source:
 
 def _described(found: Resolved, source: Source) -> OwnData:
     """What a trial holds of the data: where they are gone, as they were when they were last read here."""
-    if not source.path.exists() and (known := formats.remembered(source)):
+    if not os.path.exists(source.path) and (known := formats.remembered(source)):
         found.notes.append(f"{source.name}: {source.path} is not there; its trials are those of the data last read")
         return known
     own = formats.load(source).described

@@ -59,13 +59,13 @@ from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
 from orchestrator.sweepfile import datasets
 from orchestrator.sweepfile.document import Document, Fault, Key
+from orchestrator.sweepfile.document import given as _given
 
 T = TypeVar("T")
 
 FLAGS = ("flip", "compiled")
 MOST_STEPS = 2**31 - 1
 LONGEST_FRACTION = 24
-LONGEST_GIVEN = 80
 
 
 def _named(value: Any) -> Any:
@@ -416,12 +416,6 @@ def _fault(document: Document, details: ErrorDetails) -> Fault:
         case _:  # such as "Input should be a valid list"
             message = f"given {given}; {re.sub('^[A-Z][a-z]+ should ', 'must ', details['msg'])}"
     return document.fault(key, message)
-
-
-def _given(value: Any) -> str:
-    """As Python writes it, as far as a line holds it."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
 
 
 def _key(location: Sequence[str | int], content: Any, kind: str) -> list[str | int]:

@@ -66,6 +66,8 @@ def test_a_folder_of_pictures_trains_and_answers_by_the_names_of_its_classes(tmp
     assert own["config"]["data"]["own"]["class_names"] == ["dark", "light", "reddish"]
     assert own["provenance"]["data_hash"] == own["config"]["data"]["own"]["content"]
     assert str(shades) not in json.dumps(own["config"])
+    logged = user.database().execute("SELECT name, digest FROM datasets").fetchall()
+    assert ("shades", own["provenance"]["data_hash"]) in logged
 
     moved = Path(shutil.move(shades, tmp_path / "elsewhere"))
     user.sweep_file.write_text(SWEEP.replace("DATA", "elsewhere"))

@@ -73,7 +73,10 @@ def load(source: Source, form: Format) -> OwnImages:
 
     def read() -> tuple[Images, cache.About]:
         faults = Faults(source)
-        found = form.read(source, faults)
+        try:
+            found = form.read(source, faults)
+        except OSError as error:  # such as a folder that may not be read
+            raise DataError(f"{source.name}: {error.filename or source.path}: {error.strerror or error}") from error
         _check(found, faults)
         faults.refuse()
         if _key(source, form) != key:
@@ -99,7 +102,7 @@ def _root(source: Source) -> Path:
 
 def _key(source: Source, form: Format) -> str:
     """Changes with the names, sizes and times of the files, of which none is read."""
-    if not source.path.exists():
+    if not os.path.exists(source.path):  # not the path's own method, which raises for a name that is too long
         raise DataError(f"{source.name}: {source.path} is not there")
     root = source.path.resolve()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,9 @@ from trials import digits_trial
 
 from anytime_core import train
 from anytime_core.config import DataConfig, TrialConfig, from_dict, to_dict
-from anytime_core.data.own import npz, reading
+from anytime_core.data.own import image_folder, npz, reading
 from anytime_core.data.own.reading import OwnImages
-from anytime_core.data.own.source import Faults, Found, Source
+from anytime_core.data.own.source import Faults, Format, Found, Source
 from anytime_core.errors import DataError
 from anytime_core.trained import load_network
 
@@ -85,6 +86,19 @@ def test_what_changes_while_it_is_read_is_refused(mine: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^mine: .*gone\.npz is not there$"):
         load(tmp_path / "gone.npz")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000])
+def test_a_path_that_cannot_be_is_not_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"is not there$"):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize("form", [npz.FORMAT, image_folder.FORMAT])
+def test_a_path_of_another_kind_is_named(mine: Path, form: Format) -> None:
+    path = mine if form is image_folder.FORMAT else mine.parent
+    with pytest.raises(DataError, match=rf"^mine: {re.escape(str(path))}"):
+        reading.load(Source(name="mine", path=path, format="?"), form)
 
 
 def test_the_last_images_are_a_mixture(tmp_path: Path) -> None:
