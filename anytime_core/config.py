@@ -89,6 +89,34 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OwnData:
+    """What a trial holds of a data set of the user's own, so that its results can be read when the data are gone.
+
+    ``content`` identifies the images, the labels and how they are split. ``class_names`` are in the order of the
+    labels. Images have ``size`` by ``size`` pixels of ``channels`` bytes. The others count images, of which a split for
+    validation may have none. Paths and formats are no part of it.
+    """
+
+    content: str
+    class_names: tuple[str, ...]
+    channels: int
+    size: int
+    train_images: int
+    test_images: int
+    validation_images: int = 0
+
+    def __post_init__(self) -> None:
+        names = tuple(self.class_names)  # JSON has lists
+        refuse(
+            None if isinstance(self.content, str) and self.content else f"content is {self.content!r}, must be a hash",
+            None if len(names) > 1 else f"class_names holds {len(names)} names, must hold at least 2",
+            *(_whole(name, getattr(self, name), 1) for name in ("channels", "size", "train_images", "test_images")),
+            _whole("validation_images", self.validation_images, 0),
+        )
+        object.__setattr__(self, "class_names", names)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """A data set and how its training images are augmented.
 
@@ -96,6 +124,9 @@ class DataConfig:
     set (section 4.1 uses 5,000). ``pad`` zeros are added to each side before a random crop back to the image's size.
     As in the authors' code for SVHN, before that each image's ``contrast`` is multiplied by up to 1 plus or minus this,
     and up to plus or minus ``brightness``, of 255, is added to all of its pixels.
+
+    A data set that is not of the catalog is ``own``. With ``own_validation`` its own split for validation is evaluated
+    on instead of the test set, and nothing is held out.
     """
 
     name: str
@@ -104,6 +135,8 @@ class DataConfig:
     flip: bool = False
     brightness: float = field(default=0.0, metadata=ADDED)
     contrast: float = field(default=0.0, metadata=ADDED)
+    own: OwnData | None = field(default=None, metadata=ADDED)
+    own_validation: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         refuse(
@@ -111,8 +144,19 @@ class DataConfig:
             _whole("pad", self.pad, 0),
             _within("brightness", self.brightness, 0, 255),
             _within("contrast", self.contrast, 0, 1),
+            self._split_fault() if self.own_validation else None,
         )
         _as_floats(self, "brightness", "contrast")
+
+    @property
+    def validated(self) -> bool:
+        """Whether errors are those of validation images, not of test images."""
+        return bool(self.validation) or self.own_validation
+
+    def _split_fault(self) -> str | None:
+        if not self.own or not self.own.validation_images:
+            return f"validation is own, and {self.name} has no split of its own for validation"
+        return f"validation is {self.validation} and own, must be one of them" if self.validation else None
 
 
 class Part:
@@ -480,11 +524,16 @@ def from_dict(values: Mapping[str, Any]) -> TrialConfig:
     """The inverse of ``to_dict``."""
     return TrialConfig(
         network=NetworkConfig(**values["network"]),
-        data=DataConfig(**values["data"]),
+        data=_data(values["data"]),
         regime=_regime(values["regime"]),
         training=TrainingConfig(**values["training"]),
         seed=values["seed"],
     )
+
+
+def _data(values: Mapping[str, Any]) -> DataConfig:
+    own = values.get("own")
+    return DataConfig(**{**values, "own": OwnData(**own)} if own else values)
 
 
 def _regime(values: Mapping[str, Any]) -> Regime | Part:

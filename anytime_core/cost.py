@@ -73,7 +73,7 @@ def prediction_costs(
 
 def trial_costs(config: TrialConfig) -> list[int]:
     """Multiply-adds of one image of the trial's data set up to each prediction that it trains."""
-    spec, network = dataset_of(config.data.name), config.network
+    spec, network = dataset_of(config.data), config.network
     return costs_at(
         network.n,
         network.c,

@@ -32,7 +32,7 @@ def predicted_memory(config: TrialConfig) -> int:
 
 def saved_memory(config: TrialConfig) -> int:
     """Bytes that the forward pass of all predictions keeps for the backward pass, but for parameters."""
-    spec, last = dataset_of(config.data.name), config.predicting_units[-1]
+    spec, last = dataset_of(config.data), config.predicting_units[-1]
     images = spec.channels * spec.size**2 * _element(config)
     features = sum(_saved(config, unit) for unit in range(1, last + 1)) + _pixels(config, last)
     per_image = images + features * _element(config) + FLOAT * _head_numbers(config)
@@ -42,7 +42,7 @@ def saved_memory(config: TrialConfig) -> int:
 
 def parameter_count(config: TrialConfig) -> int:
     """The numbers that are trained."""
-    classes = dataset_of(config.data.name).classes
+    classes = dataset_of(config.data).classes
     heads = sum((_channels(config, unit) + 1) * classes for unit in config.predicting_units)
     norms = sum(
         2 * (2 * _channels(config, unit) + _first_channels(config, unit))
@@ -53,10 +53,10 @@ def parameter_count(config: TrialConfig) -> int:
 
 def data_memory(config: TrialConfig) -> int:
     """Bytes of the images, their labels and the draws of an epoch."""
-    spec = dataset_of(config.data.name)
-    held_out = config.data.validation or spec.test_images
+    spec = dataset_of(config.data)
+    evaluated = config.data.validation or (spec.validation_images if config.data.own_validation else spec.test_images)
     trained = spec.train_images - config.data.validation
-    return (trained + held_out) * (spec.channels * spec.size**2 + LABEL) + trained * DRAWS
+    return (trained + evaluated) * (spec.channels * spec.size**2 + LABEL) + trained * DRAWS
 
 
 def _element(config: TrialConfig) -> int:
@@ -80,7 +80,7 @@ def _first_channels(config: TrialConfig, unit: int) -> int:
 
 def _pixels(config: TrialConfig, unit: int) -> int:
     """Numbers of one image behind the unit."""
-    side = dataset_of(config.data.name).size
+    side = dataset_of(config.data).size
     for _ in range((unit - 1) // config.network.n):
         side = downsampled(side)
     return _channels(config, unit) * side**2
@@ -97,13 +97,13 @@ def _saved(config: TrialConfig, unit: int) -> int:
 
 def _head_numbers(config: TrialConfig) -> int:
     """Of one image: pooled features and the logarithms of probabilities."""
-    classes = dataset_of(config.data.name).classes
+    classes = dataset_of(config.data).classes
     return sum(_channels(config, unit) + classes for unit in config.predicting_units)
 
 
 def _convolutions(config: TrialConfig) -> Iterator[int]:
     """The weights of each convolution."""
-    yield KERNEL * dataset_of(config.data.name).channels * config.network.c
+    yield KERNEL * dataset_of(config.data).channels * config.network.c
     for unit in range(1, config.predicting_units[-1] + 1):
         own = _channels(config, unit)
         if _opens(config, unit) and config.network.transition == "convolution":

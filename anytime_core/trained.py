@@ -69,7 +69,7 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
         config, history = from_dict(saved.meta["config"]), [EpochMetrics.of(values) for values in saved.meta["history"]]
         network = _network(config, saved.below("network/"))
         normalise = _normalisation(config, saved.below("normalisation/"))
-        trained = TrainedNetwork(network, normalise, dataset_of(config.data.name).spec, _answers(config)).eval()
+        trained = TrainedNetwork(network, normalise, dataset_of(config.data).spec, _answers(config)).eval()
         state = _state(config, history)
     except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error

@@ -20,8 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.data import DataLoader, Dataset
 
 from anytime_core.config import TrainingConfig
-from anytime_core.data.dataset import Images
-from anytime_core.data.loader import channel_moments
+from anytime_core.data.dataset import Images, channel_moments
 from anytime_core.model.network import AnytimeResNet
 from harness import NotHereError
 

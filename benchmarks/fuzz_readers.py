@@ -99,7 +99,7 @@ def write_storage(folder: Path) -> Sweep:
     made.write_status(sweep.name, asdict(snapshot))
     images, labels = np.zeros((4, 1, 8, 8), np.uint8), np.zeros(4, np.int64)
     arrays = Images(train_images=images, train_labels=labels, test_images=images, test_labels=labels)
-    cache._stored(arrays, folder / "runs" / "cache")
+    cache._stored(arrays, {}, folder / "runs" / "cache")
     made.records(trial.id for trial in sweep.trials)  # writes the index
     return sweep
 

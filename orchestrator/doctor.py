@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from packaging.requirements import Requirement
 
+from anytime_core.data.own.source import Source
 from anytime_core.files import LocalFolder
 from orchestrator.cluster import ray_folder
 from orchestrator.cluster.probe import (
@@ -74,8 +75,8 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoctorSettings:
-    """Where a sweep would look. ``datasets`` and ``resources`` are those of one sweep, where one is given. ``networks``
-    are the sizes in bytes, in ascending order, of those that would go to MLflow."""
+    """Where a sweep would look. ``datasets``, ``own_data`` and ``resources`` are those of one sweep, where one is
+    given; see ``probe.Request``. ``networks`` are the sizes in bytes, ascending, of those that would go to MLflow."""
 
     storage: Location
     data_root: Path
@@ -83,6 +84,7 @@ class DoctorSettings:
     address: str | None = None
     datasets: tuple[str, ...] = ()
     networks: tuple[int, ...] = ()
+    own_data: tuple[tuple[Source, str], ...] = ()
     resources: Resources | None = None
 
 
@@ -90,12 +92,15 @@ def settings_of(
     sweep: Sweep | None, *, storage: Location, data_root: Path, tracking_uri: str, address: str | None
 ) -> DoctorSettings:
     """With what the sweep needs, if there is one."""
+    used = {trial.config.data.name: trial.config.data for trial in sweep.trials} if sweep else {}
+    own = {name: data.own for name, data in sorted(used.items()) if data.own}
     return DoctorSettings(
         storage=storage.absolute() if isinstance(storage, Path) else storage,
         data_root=data_root.absolute(),
         tracking_uri=tracking_uri,
         address=address,
-        datasets=tuple(sorted({trial.config.data.name for trial in sweep.trials})) if sweep else (),
+        datasets=tuple(name for name in sorted(used) if name not in own),
+        own_data=tuple((sweep.own_data[name], data.content) for name, data in own.items()) if sweep else (),
         networks=_sent([run_files.size_of(trial.config) for trial in sweep.trials] if sweep else [COMMON_NETWORK]),
         resources=sweep.trials[0].resources if sweep else None,
     )
@@ -115,7 +120,11 @@ def examine(settings: DoctorSettings) -> list[Check]:
         except OSError as error:
             fault = reason(error)
         request = Request(
-            storage=settings.storage, token=token, data_root=settings.data_root, datasets=settings.datasets
+            storage=settings.storage,
+            token=token,
+            data_root=settings.data_root,
+            datasets=settings.datasets,
+            own_data=settings.own_data,
         )
         here = look(request)
         nodes, refused = _ask(settings.address, request)
@@ -381,20 +390,29 @@ def disk(storage: Location, free: int | None, places: Mapping[str, MachineReport
 
 def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Iterator[Check]:
     """Whether each data set of the sweep is there on every machine, and ready."""
-    for name in settings.datasets:
+    own = {source.name: source.path for source, _ in settings.own_data}
+    for name in (*settings.datasets, *own):
         faults = {place: machine.data[name] for place, machine in places.items() if machine.data.get(name)}
         for place, fault in faults.items():
-            if fault == NOT_CONVERTED:
-                unconverted = (
-                    f"{place}: {name} is there, not converted nor compared with its md5 sums: a sweep does both first"
-                )
-                mend = f"to compare them now: orchestrate data check {name} --root {settings.data_root}"
-                yield Check(name="data", state=State.WARNING, found=unconverted, mend=mend)
-            else:
-                mend = "fetch it there, or give a --data-root that all nodes see"
-                yield Check(name="data", state=State.PROBLEM, found=f"{place}: {fault}", mend=mend)
+            yield _own_data(name, own[name], place, fault) if name in own else _data(settings, name, place, fault)
         if not faults:
             yield Check(name="data", state=State.OK, found=f"{name}: ready" + (" on all nodes" * (len(places) > 1)))
+
+
+def _data(settings: DoctorSettings, name: str, place: str, fault: str) -> Check:
+    if fault != NOT_CONVERTED:
+        mend = "fetch it there, or give a --data-root that all nodes see"
+        return Check(name="data", state=State.PROBLEM, found=f"{place}: {fault}", mend=mend)
+    unconverted = f"{place}: {name} is there, not converted nor compared with its md5 sums: a sweep does both first"
+    mend = f"to compare them now: orchestrate data check {name} --root {settings.data_root}"
+    return Check(name="data", state=State.WARNING, found=unconverted, mend=mend)
+
+
+def _own_data(name: str, path: Path, place: str, fault: str) -> Check:
+    if fault != NOT_CONVERTED:
+        mend = f"bring to {path} there what lies at it here, or let all nodes see one folder at that path"
+        return Check(name="data", state=State.PROBLEM, found=f"{place}: {fault}", mend=mend)
+    return Check(name="data", state=State.WARNING, found=f"{place}: {name} is there, and is read by its first trial")
 
 
 def tracking(uri: str, networks: Sequence[int] = ()) -> Check:

@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,7 +26,10 @@ from anytime_core.files import open_plain, read_plain, user_cache
 
 FORMAT = 2  # to be raised when a reader, or what lies in a cache, or what is checked, changes
 ARRAYS = tuple(field.name for field in fields(Images))
+NEEDED = frozenset(field.name for field in fields(Images) if field.default is MISSING)
 MANIFEST = "manifest.json"
+About = dict[str, Any]
+"""What is kept beside images, as JSON holds it."""
 
 
 def load(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
@@ -38,15 +42,26 @@ def load(name: str, root: Path | None, *, check_md5: bool = True) -> Images:
     if root is None or not files:
         return source_files.read(name, root)
     key = f"{name}-{_fingerprint(name, root, files, check_md5)}"
-    folders = [parent / key for parent in _parents(root)]
-    for folder in folders:
-        if cached := _opened(folder):
-            return cached
-    images = source_files.read(name, root, check_md5=check_md5)
-    for folder in folders:
-        if cached := _stored(images, folder):
-            return cached
-    return images
+    return kept(key, root, lambda: (source_files.read(name, root, check_md5=check_md5), {}))[0]
+
+
+def kept(key: str, root: Path, read: Callable[[], tuple[Images, About]]) -> tuple[Images, About]:
+    """What is cached under ``key``, or else is read now, and cached if it can be."""
+    if cached := opened(key, root):
+        return cached
+    images, about = read()
+    for parent in _parents(root):
+        if cached_images := _stored(images, about, parent / key):
+            return cached_images, about
+    return images, about
+
+
+def opened(key: str, root: Path) -> tuple[Images, About] | None:
+    """What is cached under ``key``: images, mapped into memory, and what is to be known of them."""
+    for parent in _parents(root):
+        if (images := _opened(parent / key)) and (about := _about(parent / key)) is not None:
+            return images, about
+    return None
 
 
 def is_converted(name: str, root: Path | None) -> bool:
@@ -55,7 +70,7 @@ def is_converted(name: str, root: Path | None) -> bool:
     if root is None or not files:
         return True
     keys = [f"{name}-{_fingerprint(name, root, files, check_md5)}" for check_md5 in (True, False)]
-    return any(_opened(parent / key) for parent in _parents(root) for key in keys)
+    return any(opened(key, root) for key in keys)
 
 
 def content_hash(images: Images) -> str:
@@ -82,8 +97,10 @@ def _opened(folder: Path) -> Images | None:
     hash SVHN's 2 GB takes seconds, for every worker at every start, and the folder only ever appears once it is whole.
     """
     try:
-        arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in ARRAYS}
-        whole = _manifest(folder)["arrays"] == _description(folder, arrays)
+        described = _manifest(folder)["arrays"]
+        names = [name for name in ARRAYS if name in NEEDED or name in described]
+        arrays: dict[str, Any] = {name: _mapped(folder / f"{name}.npy") for name in names}
+        whole = described == _description(folder, arrays)
     except Exception:  # whatever is wrong with a cache, the answer is a new one
         return None
     return Images(**arrays) if whole else None
@@ -96,12 +113,19 @@ def _mapped(path: Path) -> np.ndarray:
     return array
 
 
-def _stored(images: Images, folder: Path) -> Images | None:
+def _about(folder: Path) -> About | None:
+    with suppress(OSError, ValueError):  # another process has just put a new one in the place of a damaged one
+        about = _manifest(folder).get("about", {})
+        return about if isinstance(about, dict) else None
+    return None
+
+
+def _stored(images: Images, about: About, folder: Path) -> Images | None:
     """Writes a cache beside ``folder``, gives it that name and opens it; None where that cannot be done."""
     written = folder.with_name(f"{folder.name}.{uuid4().hex}")
     try:
         written.mkdir(parents=True)
-        _write(images, written)
+        _write(images, about, written)
         return _installed(written, folder)
     except OSError:
         return None
@@ -125,11 +149,11 @@ def _installed(written: Path, folder: Path) -> Images | None:
         shutil.rmtree(damaged, ignore_errors=True)
 
 
-def _write(images: Images, folder: Path) -> None:
+def _write(images: Images, about: About, folder: Path) -> None:
     arrays = _arrays(images)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    manifest = {"content": _hash(images), "arrays": _description(folder, arrays)}
+    manifest = {"content": _hash(images), "arrays": _description(folder, arrays), **({"about": about} if about else {})}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     for path in (*folder.iterdir(), folder):
         _sync(path)
@@ -161,7 +185,7 @@ def _description(folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arrays(images: Images) -> dict[str, Any]:
-    return {name: getattr(images, name) for name in ARRAYS}
+    return {name: array for name in ARRAYS if (array := getattr(images, name)) is not None}
 
 
 def _hash(images: Images) -> str:
@@ -177,7 +201,7 @@ def _recorded_hash(images: Images) -> str | None:
     arrays = _arrays(images)
     paths = {name: Path(getattr(array, "filename", None) or "") for name, array in arrays.items()}
     folder = paths[ARRAYS[0]].parent
-    if paths != {name: folder / f"{name}.npy" for name in ARRAYS}:
+    if paths != {name: folder / f"{name}.npy" for name in arrays}:
         return None
     try:
         manifest = _manifest(folder)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from functools import lru_cache
+
+from anytime_core.config import DataConfig, OwnData
 from anytime_core.data import formats
 from anytime_core.data.dataset import Dataset
 from anytime_core.errors import DataError
@@ -118,8 +122,18 @@ _ALL = (
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 
 
-def dataset_of(name: str) -> Dataset:
-    """The data set of that name. Raises DataError if there is none."""
+def dataset_of(data: DataConfig | str) -> Dataset:
+    """The data set of a trial, or of the catalog by its name. Raises DataError if there is none."""
+    if isinstance(data, DataConfig) and data.own:
+        return own_dataset(data.name, data.own)
+    name = data if isinstance(data, str) else data.name
     if name not in DATASETS:
         raise DataError(f"no data set is named {name!r}, must be one of {', '.join(DATASETS)}")
     return DATASETS[name]
+
+
+@lru_cache(maxsize=64)
+def own_dataset(name: str, own: OwnData) -> Dataset:
+    """What is usual for a data set of the user's own: crops by up to an eighth of a side, and no mirrors."""
+    known = {field.name: getattr(own, field.name) for field in fields(own) if field.name != "content"}
+    return Dataset(name=name, pad=own.size // 8, flip=False, **known)

@@ -15,24 +15,12 @@ from torch.nn.functional import pad
 
 from anytime_core.config import DataConfig
 from anytime_core.data.catalog import dataset_of
-from anytime_core.data.dataset import Images
+from anytime_core.data.dataset import Images, channel_moments
 from anytime_core.errors import DataError
 from anytime_core.randomness import generator
 
 Batch = tuple[Tensor, Tensor]  # images float32 [N,C,H,W], labels int64 [N]
 EVALUATION_BATCH = 500
-COUNTED_AT_ONCE = 10_000
-
-
-def channel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel of uint8 [N,C,H,W], from exact integer sums."""
-    values, counts = np.arange(256, dtype=np.float64), np.zeros((images.shape[1], 256), np.int64)
-    for start in range(0, len(images), COUNTED_AT_ONCE):  # bincount makes 8 bytes of each, 5 GB of one channel of SVHN
-        for channel, pixels in enumerate(images[start : start + COUNTED_AT_ONCE].swapaxes(0, 1)):
-            counts[channel] += np.bincount(pixels.ravel(), minlength=256)
-    share = counts / counts.sum(1, keepdims=True)
-    mean = share @ values
-    return mean, np.sqrt((share * (values - mean[:, None]) ** 2).sum(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +133,13 @@ class EvaluationData:
 def to_device(
     images: Images, config: DataConfig, batch_size: int, seed: int, device: torch.device
 ) -> tuple[TrainingData, EvaluationData]:
-    """Training batches, and those to evaluate on: the test images, or the last training images held out instead.
+    """Training batches, and those to evaluate on: the test images; or the data set's own validation images, or the last
+    training images held out, instead.
 
     On the CPU they share the memory of ``images``, and so do all processes that map one cache. Raises DataError.
     """
-    _refuse_unfit(images, config.name)
-    if config.flip and dataset_of(config.name).never_flips:
+    _refuse_unfit(images, config)
+    if config.flip and dataset_of(config).never_flips:
         raise DataError(f"{config.name}: flip is true, must be false: its images are never mirrored")
     kept = len(images.train_images) - config.validation
     if kept < batch_size:
@@ -158,15 +147,22 @@ def to_device(
             f"{config.name}: {len(images.train_images)} training images less {config.validation} for validation "
             f"leave {kept}, fewer than one batch of {batch_size}"
         )
-    held_out = (images.train_images[kept:], images.train_labels[kept:])
-    test = held_out if config.validation else (images.test_images, images.test_labels)
+    evaluated = _evaluated(images, config, kept)
     normalise = Normalisation.of(images.train_images[:kept], device)
 
     pixels, labels = _moved(images.train_images[:kept], device), _moved(images.train_labels[:kept], device)
     return (
         TrainingData(pixels, labels, config, normalise, batch_size, seed),
-        EvaluationData(_moved(test[0], device), _moved(test[1], device), normalise),
+        EvaluationData(_moved(evaluated[0], device), _moved(evaluated[1], device), normalise),
     )
+
+
+def _evaluated(images: Images, config: DataConfig, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    if config.validation:
+        return images.train_images[kept:], images.train_labels[kept:]
+    if config.own_validation and images.validation_images is not None and images.validation_labels is not None:
+        return images.validation_images, images.validation_labels
+    return images.test_images, images.test_labels
 
 
 def _moved(array: np.ndarray, device: torch.device) -> Tensor:
@@ -176,12 +172,14 @@ def _moved(array: np.ndarray, device: torch.device) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), device=device)
 
 
-def _refuse_unfit(images: Images, name: str) -> None:
+def _refuse_unfit(images: Images, config: DataConfig) -> None:
     """Images may come from elsewhere than the readers, and on a GPU a wrong label is an error without a place."""
-    spec = dataset_of(name)
+    name, spec = config.name, dataset_of(config)
     shape = (spec.channels, spec.size, spec.size)
-    for part in ("train", "test"):
+    for part in ("train", "test", *(["validation"] if config.own_validation else [])):
         pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
+        if pixels is None:
+            raise DataError(f"{name}: there are no {part} images, and validation is own")
         if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or not len(pixels):
             actual = f"{pixels.dtype} {list(pixels.shape)}"
             raise DataError(f"{name}: {part} images are {actual}, must be uint8 [N, {', '.join(map(str, shape))}]")

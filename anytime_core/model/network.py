@@ -266,7 +266,7 @@ class AnytimeResNet(nn.Module):
 
 def build_network(config: TrialConfig) -> AnytimeResNet:
     """The untrained network of a trial, on the CPU."""
-    spec = dataset_of(config.data.name)
+    spec = dataset_of(config.data)
     network = AnytimeResNet(
         config.network.n,
         config.network.c,

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anytime_core.config import MILESTONES, Ann, Joint, Part, TrialConfig, to_dict
+from anytime_core.config import MILESTONES, Ann, DataConfig, Joint, Part, TrialConfig, to_dict
 from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.catalog import dataset_of
-from anytime_core.data.dataset import Images
+from anytime_core.data.dataset import Images, refuse_own
 from anytime_core.data.loader import EvaluationData, TrainingData, to_device
-from anytime_core.errors import CheckpointError, ConfigError
+from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.extend import Answers, GradientFlow, Objective, Progress, Weighting
 from anytime_core.files import Guard, folder_at
 from anytime_core.model.graphs import Mode, mode_on
@@ -79,9 +79,9 @@ def train(
     folder or more than that, an epoch is reported once a checkpoint holds it. A later call goes on from the newest
     valid one: on the CPU, with the same number of ``threads``, to the same bits as a run that was never interrupted.
 
-    ``images`` are read from ``data_root`` unless given. ``device`` is CUDA where there is one. There a step is one CUDA
-    graph, unless ``mode`` is ``eager``: the same work call by call, to the same bits. ``on_step`` is called after each
-    training step, for which it does not wait.
+    ``images`` are read from ``data_root`` unless given; those of the user's own must be given. ``device`` is CUDA where
+    there is one. There a step is one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same
+    bits. ``on_step`` is called after each training step, for which it does not wait.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what the functions that are given raise.
@@ -94,7 +94,7 @@ def train(
     kept = checkpoints if isinstance(checkpoints, Checkpoints | None) else Checkpoints(folder=checkpoints)
     with reproducible(threads):
         if images is None:
-            images = cache.load(config.data.name, data_root)
+            images = _read(config.data, data_root)
         run = build_run(config, images, device, mode=mode)
         if kept:
             run.restore(kept.folder)
@@ -107,6 +107,10 @@ def train(
             elif run.ended or kept.due():
                 _save(run, kept, report)
         return run.result()
+
+
+def _read(data: DataConfig, root: Path | None) -> Images:
+    return refuse_own(dataset_of(data), ()) if data.own else cache.load(data.name, root)
 
 
 def _save(run: Run, checkpoints: Checkpoints, report: OnEpoch) -> None:
@@ -212,6 +216,8 @@ class Run:
             from anytime_core.model.compiling import compile_units  # imports half of torch
 
             compile_units(network, device)
+        data_hash = cache.content_hash(images)
+        _refuse_other(config.data, data_hash)
         train_data, test_data = to_device(images, config.data, config.training.batch_size, config.seed, device)
         try:
             phases = regimes.phases(config, network)
@@ -226,7 +232,7 @@ class Run:
             test_data=test_data,
             costs=costs,
             history=[],
-            data_hash=cache.content_hash(images),
+            data_hash=data_hash,
             trained_on=[_place(device)],
             graph=graph,
         )
@@ -340,11 +346,11 @@ class Run:
     @property
     def guess_losses(self) -> tuple[float, ...]:
         """Predictions that are not computed yet count as guesses."""
-        return (math.log(dataset_of(self.config.data.name).classes),) * (len(self.costs) - len(self.phase.weights))
+        return (math.log(dataset_of(self.config.data).classes),) * (len(self.costs) - len(self.phase.weights))
 
     @property
     def guess_errors(self) -> tuple[float, ...]:
-        return (100 - 100 / dataset_of(self.config.data.name).classes,) * len(self.guess_losses)
+        return (100 - 100 / dataset_of(self.config.data).classes,) * len(self.guess_losses)
 
     def _train_steps(self, on_step: Callable[[], None]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         while self.steps_ahead:
@@ -429,6 +435,15 @@ def _part(config: TrialConfig, kind: str, wanted: type[T]) -> T | None:
     if part is None or isinstance(part, wanted):
         return part
     raise ConfigError(f"{part} is not here, or has changed; nothing can be trained with it")
+
+
+def _refuse_other(data: DataConfig, content: str) -> None:
+    """A trial on data of the user's own is one on these very images, wherever they are read from."""
+    if data.own and data.own.content != content:
+        raise DataError(
+            f"{data.name}: its content here is {content}, and that of the trial is {data.own.content}; "
+            "bring the old data back, or let the sweep file be read again"
+        )
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

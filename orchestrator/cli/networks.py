@@ -62,7 +62,7 @@ def predict(
     Several ids are a sequence, run by depth. An IMAGE is a .png, .jpg, or an .npy of pixels as the data set has them.
     Each image has the limits to itself; what comes after its deadline says by how much.
     """
-    from anytime_core.data.catalog import DATASETS
+    from anytime_core.data.catalog import dataset_of
     from orchestrator.inference import images as pictures
     from orchestrator.inference import lookup
     from orchestrator.inference import predict as predicting
@@ -72,7 +72,7 @@ def predict(
     paths = pictures.paths_of(words)
     limits = predicting.Limits.of(deadline, budget, confidence)
     members = _find([word for word in words if not pictures.is_image(word)], places, sequence=sequence)
-    dataset = DATASETS[members[0].config.data.name]
+    dataset = dataset_of(members[0].config.data)
     images = pictures.read(paths, dataset, resize=resize, background=background, brightest=brightest)
     tell: Callable[[str], object] = say if form == "table" else str
     with profiling.threads(threads):

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.cli.main import set_debug
-from orchestrator.cli.parameter_types import Expanded, FileOrFolder, Names, Share, StorageType
+from orchestrator.cli.parameter_types import Expanded, FileOrFolder, NameOrPath, Names, Share, StorageType
 from orchestrator.cli.places import DEFAULT_STORAGE, Places
 from orchestrator.errors import UsageError
 from orchestrator.text import ADDRESSES, FromEnvironment, named
@@ -50,6 +50,7 @@ def words(metavar: str) -> Decorator:
 
 cell = click.argument("cell", nargs=-1, required=True)
 dataset = click.argument("name", metavar="DATASET", type=Names(_datasets))
+any_dataset = click.argument("given", metavar="DATASET", type=NameOrPath(_datasets))
 
 
 # Options

@@ -92,3 +92,15 @@ class Names(click.Choice[str]):
     @property
     def choices(self) -> Sequence[str]:  # type: ignore[override]
         return tuple(self._registry())
+
+
+class NameOrPath(Names):
+    """One of the names of a registry, or else the path of a file or folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices and os.path.exists(path := expanded(value)):
+            return Path(path)
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{error.message.rstrip('.')}, or a file or folder.", ctx, param) from error

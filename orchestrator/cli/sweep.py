@@ -110,18 +110,18 @@ def plan(
     With --address the cluster is asked what it has, and what it cannot hold is refused.
     """
     from orchestrator.cluster import capacity
-    from orchestrator.planning import changes, estimate, packing
+    from orchestrator.planning import changed_data, changes, estimate, packing
     from orchestrator.planning import plan as planning
     from orchestrator.report import power, render
     from orchestrator.sweepfile.load import load
-    from orchestrator.tracking import delivered
+    from orchestrator.tracking.delivered import last_trials
 
     options.check_slots(slots, address)
     grid, ledger = load(sweep_file), places.ledger
     print_notes(grid)
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger, with_running=True)
     if grid.extensions:
-        entries = changes.explained(entries, ledger, delivered.last_trials(ledger, grid.name), grid.extensions)
+        entries = changes.explained(entries, ledger, last_trials(ledger, grid.name), grid.extensions)
     trials = [entry.trial for entry in entries.to_run]
     nodes, speeds = capacity.machines_for(trials, address, slots), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)
@@ -129,7 +129,8 @@ def plan(
     if form != "table":
         print_rows(render.plan_rows(outlook), form)
         return
-    notes = (*packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
+    changed = changed_data.notes(grid, last_trials(ledger, grid.name), ledger)
+    notes = (*changed, *packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
     title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
     say(render.table_text(render.plan_table(outlook, title, notes)))
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:

@@ -51,7 +51,7 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
     grid = load(sweep_file)
     trial = trace.find(grid, " ".join(cell))
     settings = reproducing.ReproduceSettings(
-        data_root=places.data_root, check_md5=check_md5, extensions=grid.extensions
+        data_root=places.data_root, check_md5=check_md5, extensions=grid.extensions, own_data=grid.own_data
     )
     try:
         comparison = reproducing.reproduce(trial, places.ledger, settings, Console(stderr=True))

@@ -21,9 +21,11 @@ from typing import Any
 from uuid import uuid4
 
 from anytime_core.data import cache
+from anytime_core.data.own.source import Source
 from anytime_core.errors import DataError
 from anytime_core.files import open_plain
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
+from orchestrator.owndata import formats
 from orchestrator.system.hardware import Gpu, this_machine
 from orchestrator.system.provenance import code_version
 
@@ -45,12 +47,16 @@ print(json.dumps(answer))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What to look at. ``token`` names the folder that the driver left in the storage; "" where it could not."""
+    """What to look at. ``token`` names the folder that the driver left in the storage; "" where it could not.
+
+    ``own_data`` are the data sets of the user's own, each with the content that trials are of.
+    """
 
     storage: Location
     token: str
     data_root: Path
     datasets: tuple[str, ...] = ()
+    own_data: tuple[tuple[Source, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +128,7 @@ def look(request: Request | None = None) -> MachineReport:
         free=shutil.disk_usage("/tmp").free,
         storage=_storage(request, answer) if request and request.token else "",
         answer=answer,
-        data={name: data_fault(name, request.data_root) for name in request.datasets} if request else {},
+        data=_data(request) if request else {},
     )
 
 
@@ -131,6 +137,20 @@ def installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _data(request: Request) -> dict[str, str]:
+    catalogued = {name: data_fault(name, request.data_root) for name in request.datasets}
+    return catalogued | {source.name: own_fault(source, content) for source, content in request.own_data}
+
+
+def own_fault(source: Source, content: str) -> str:
+    """The same for data of the user's own, which must be those that trials are of."""
+    try:
+        found = formats.opened(source)
+        return formats.other_content(source, found, content) if found else NOT_CONVERTED
+    except (DataError, OSError) as error:
+        return str(error)
 
 
 def data_fault(name: str, root: Path) -> str:

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from anytime_core.data import cache
 from anytime_core.errors import DataError
 from orchestrator.errors import UsageError
 from orchestrator.execution.console import remark, tell
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.sweep_run import SweepRun, SweepSettings, troubles
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.owndata.formats import images_of
 from orchestrator.planning import estimate, packing
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
@@ -60,7 +60,7 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
             return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
         if plan.to_run:
             _check_resources(plan, settings)
-            _check_data(plan, settings)
+            _check_data(sweep, plan, settings)
         with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
             under_way = SweepRun(
                 sweep=sweep,
@@ -149,12 +149,12 @@ def _check_resources(plan: Plan, settings: SweepSettings) -> None:
         packing.refuse(trials, [estimate.here(trials, settings.slots)])
 
 
-def _check_data(plan: Plan, settings: SweepSettings) -> None:
+def _check_data(sweep: Sweep, plan: Plan, settings: SweepSettings) -> None:
     """Reads each data set once, which also converts it for the workers. Raises UsageError with all that is wrong."""
-    faults = []
-    for name in sorted({entry.trial.config.data.name for entry in plan.to_run}):
+    faults, used = [], {entry.trial.config.data.name: entry.trial.config.data for entry in plan.to_run}
+    for _, data in sorted(used.items()):
         try:
-            cache.load(name, settings.data_root, check_md5=settings.check_md5)
+            images_of(data, sweep.own_data, settings.data_root, check_md5=settings.check_md5)
         except DataError as error:
             faults.append(str(error))
     if faults:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from anytime_core.data import cache
+from anytime_core.data.own.source import Source
 from anytime_core.errors import CheckpointError
 from orchestrator.analysis.trace import RerunComparison, TrainingRecord, compare
 from orchestrator.errors import OrchestratorError, UsageError
@@ -18,6 +19,7 @@ from orchestrator.execution.progress import Progress
 from orchestrator.execution.worker import Outcome, WorkerContext, run_trial
 from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.owndata.formats import images_of
 from orchestrator.planning import plan
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord
 from orchestrator.system.provenance import code_version
@@ -26,11 +28,13 @@ from orchestrator.text import counted
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReproduceSettings:
-    """Where the data sets are, whether their files' md5 sums are compared, and the extensions of the sweep."""
+    """Where the data sets are, those of the user's own by their names, whether files' md5 sums are compared, and the
+    extensions of the sweep."""
 
     data_root: Path
     check_md5: bool = True
     extensions: tuple[Extension, ...] = ()
+    own_data: Mapping[str, Source] = field(default_factory=dict)
 
 
 def reproduce(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: Console) -> RerunComparison:
@@ -46,7 +50,8 @@ def reproduce(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console
             f"only what has ended can be compared with a rerun"
         )
     again = Trial(id=trial.id, config=trial.config, cell=trial.cell, resources=_resources(trial, record))
-    cache.load(trial.config.data.name, settings.data_root, check_md5=settings.check_md5)  # what it lacks is told now
+    # What it lacks is told now.
+    images_of(trial.config.data, settings.own_data, settings.data_root, check_md5=settings.check_md5)
     with TemporaryDirectory(prefix="reproduce-") as folder:
         rerun = _rerun(again, Ledger(Path(folder)), settings, console)
     return compare(trial, _run(record, ledger), rerun)
@@ -82,6 +87,7 @@ def _train(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: C
         check_md5=settings.check_md5,
         code_version=code_version(),
         extensions=settings.extensions,
+        own_data=settings.own_data,
     )
     with Progress(plan.make([trial], ledger).entries, 0, console) as progress:
         progress.started(trial.id)

@@ -104,6 +104,7 @@ class RetryLoop:
             driver=self._run.driver,
             checkpoint_share=self._run.tally.policy.checkpoint_share,
             extensions=self._run.sweep.extensions,
+            own_data=self._run.sweep.own_data,
         )
         trials = [entry.trial for entry in plan.to_run]
         left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]

@@ -11,14 +11,15 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from anytime_core.config import parts_of, to_dict
+from anytime_core.config import DataConfig, parts_of, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.data.dataset import Images
+from anytime_core.data.own.source import Source
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.errors import OrchestratorError, StorageError, UsageError
@@ -57,6 +58,8 @@ class WorkerContext:
     """The id of the driver that has trials of the sweep run."""
     checkpoint_share: float = 1.0
     extensions: tuple[Extension, ...] = ()
+    own_data: Mapping[str, Source] = field(default_factory=dict)
+    """Where the data sets of the user's own lie, by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
 
     checkpoints = ledger.checkpoints(trial.id)
     epochs.beat()
-    images = _images(trial.config.data.name, where.data_root, where.check_md5)
+    images = _images(trial.config.data, where)
     epochs.beat()
     result = train(
         trial.config,
@@ -229,12 +232,17 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
     return _record(trial, where, attempt, result, provenance)
 
 
-@lru_cache(maxsize=4)
-def _images(name: str, root: Path, check_md5: bool) -> Images:
-    """Kept between the trials of one worker."""
-    from anytime_core.data.cache import load
+def _images(data: DataConfig, where: WorkerContext) -> Images:
+    own = DataConfig(name=data.name, own=data.own)  # what augments them makes no other images
+    return _kept_images(own, tuple(where.own_data.items()), where.data_root, where.check_md5)
 
-    return load(name, root, check_md5=check_md5)
+
+@lru_cache(maxsize=4)
+def _kept_images(data: DataConfig, own_data: tuple[tuple[str, Source], ...], root: Path, check_md5: bool) -> Images:
+    """Kept between the trials of one worker."""
+    from orchestrator.owndata.formats import images_of
+
+    return images_of(data, dict(own_data), root, check_md5=check_md5)
 
 
 class _Pace:

@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from anytime_core import inputs
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.files import write_atomically
 from anytime_core.model.network import Unit
 from anytime_core.model.stages import Stage, stages
@@ -53,13 +53,13 @@ class Description:
 
 
 def describe(trial: TrainedTrial) -> Description:
-    name = trial.config.data.name
+    dataset = dataset_of(trial.config.data)
     return Description(
         trial=trial.trial_id,
         label=trial.label,
-        dataset=name,
-        size=DATASETS[name].size,
-        classes=DATASETS[name].class_names,
+        dataset=dataset.name,
+        size=dataset.size,
+        classes=dataset.class_names,
     )
 
 

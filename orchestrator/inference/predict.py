@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.errors import TooEarlyError
 from anytime_core.inputs import late, limits_of, seconds_late
 from orchestrator.errors import UsageError
@@ -82,7 +82,7 @@ def rows(
 ) -> Iterator[Row]:
     """A row for each prediction, as soon as it is there. Raises UsageError for limits that cannot be, TooEarlyError
     where there is none."""
-    dataset, answered = DATASETS[members[0].config.data.name], False
+    dataset, answered = dataset_of(members[0].config.data), False
     names, costs = dataset.class_names, predictor.costs(dataset.size)
     started = time.perf_counter()
     try:

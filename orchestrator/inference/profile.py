@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.files import write_atomically
 from orchestrator.analysis import curves, pareto, sequences
 from orchestrator.analysis.curves import Curve, Panel
@@ -116,7 +116,7 @@ def _times(
 
 
 def _side(trial: TrainedTrial) -> int:
-    return DATASETS[trial.config.data.name].size
+    return dataset_of(trial.config.data).size
 
 
 def write(profile: Profile, folder: Path, losses: Losses) -> list[Path]:
@@ -183,7 +183,7 @@ def table(
     device: str,
 ) -> Table:
     """A line for each answer."""
-    costs = predictor.costs(DATASETS[members[0].config.data.name].size)
+    costs = predictor.costs(dataset_of(members[0].config.data).size)
     rows = [
         (
             Entry(value=index + 1),
@@ -224,7 +224,7 @@ def _title(members: Sequence[TrainedTrial]) -> str:
 
 
 def _kind(members: Sequence[TrainedTrial]) -> str:
-    return "validation" if members[0].config.data.validation else "test"
+    return "validation" if members[0].config.data.validated else "test"
 
 
 def panel(members: Sequence[TrainedTrial], latencies: Sequence[Latency], *, batch: int, device: str) -> Panel:

@@ -24,8 +24,8 @@ from heapq import heappop, heappush
 from statistics import median
 from typing import Literal
 
-from anytime_core.config import Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
-from anytime_core.data.catalog import DATASETS
+from anytime_core.config import DataConfig, Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
+from anytime_core.data.catalog import dataset_of
 from anytime_core.files import plain_files
 from anytime_core.memory import parameter_count
 from orchestrator.errors import UsageError
@@ -186,7 +186,13 @@ def shape_of(config: TrialConfig) -> Shape:
         case _:
             words = regime.name
     training = tuple((name, getattr(config.training, name)) for name in PER_STEP)
-    return Shape(network=config.network, data=config.data.name, regime=words, training=training)
+    return Shape(network=config.network, data=_data_of(config.data), regime=words, training=training)
+
+
+def _data_of(data: DataConfig) -> str:
+    """Of a data set of the user's own, which may have changed, also what decides the times."""
+    own = data.own
+    return f"{data.name} {own.channels}x{own.size} {len(own.class_names)} {own.train_images}" if own else data.name
 
 
 # Times
@@ -419,7 +425,7 @@ class _Disks:
 
 def disk_of(config: TrialConfig) -> int:
     """Bytes that a finished trial leaves: its newest checkpoint, which holds its history, and its metrics."""
-    spec = DATASETS[config.data.name]
+    spec = dataset_of(config.data)
     steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
     epochs = math.ceil(config.training.steps / max(steps_per_epoch, 1)) * config.phases
     history = epochs * len(config.predicting_units) * OF_AN_EPOCH

@@ -365,7 +365,7 @@ def _refuse_many(sweep: Sweep) -> None:
 
 
 def _error(results: Results, cells: Sequence[Cell]) -> str:
-    return f"{'validation' if results.config(cells[0]).data.validation else 'test'} error (%)"
+    return f"{'validation' if results.config(cells[0]).data.validated else 'test'} error (%)"
 
 
 def _some(shown: list[Panel], reason: str) -> list[Panel]:

@@ -185,7 +185,7 @@ def config_of(record: TrialRecord) -> TrialConfig:
     an extension that is not here, or somebody's hand."""
     try:
         config = from_dict(record.config)
-        dataset_of(config.data.name)
+        dataset_of(config.data)
         if config.network.n > MOST_UNITS or config.network.c > MOST_CHANNELS:
             raise ValueError(f"a network of n = {config.network.n}, c = {config.network.c} is none that can be")
     except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:

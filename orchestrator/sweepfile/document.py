@@ -20,6 +20,8 @@ MOST_VALUES = 100_000
 """That a file may stand for once its aliases are written out; a sweep of a thousand networks has a tenth of it."""
 LONGEST_NUMBER = 20
 """In characters; as many as 64 bits need."""
+LONGEST_GIVEN = 80
+"""In characters, of a value in a message."""
 INTEGER, NUMBERS = "tag:yaml.org,2002:int", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
@@ -31,6 +33,12 @@ class Fault:
 
     def __str__(self) -> str:
         return f"line {self.line}: " + ": ".join(filter(None, (".".join(map(_visible, self.key)), self.message)))
+
+
+def given(value: Any) -> str:
+    """A value as Python writes it, as far as a line holds it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
 
 
 def _visible(key: str) -> str:

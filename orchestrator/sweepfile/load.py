@@ -10,7 +10,7 @@ from typing import Any
 
 from anytime_core.config import DataConfig, NetworkConfig, Opt, Part, Regime, TrialConfig, WeightingConfig
 from anytime_core.cost import prediction_costs
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Progress
 from anytime_core.training.weighting import base_weights
 from orchestrator.errors import UsageError
@@ -18,16 +18,17 @@ from orchestrator.extensions import finding, importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
-from orchestrator.sweepfile import schema, trust
+from orchestrator.sweepfile import datasets, schema, trust
 from orchestrator.sweepfile.document import Document, Fault, read
 from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 
 
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
-    document = read(path)
+    own = datasets.resolved(read(path))
+    document = own.document
     extensions = extended(document)
-    faults = schema.faults(document)
+    faults = own.faults + schema.faults(document)
     if isinstance(document.content, dict):
         faults += _contradictions(document)
     document.refuse(faults)
@@ -48,6 +49,8 @@ def load(path: Path) -> Sweep:
         retries=file.retries,
         notify=file.notify,
         extensions=extensions,
+        own_data=own.sources,
+        remarks=tuple(own.notes),
     )
 
 
@@ -133,7 +136,7 @@ def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> I
 def _batch_faults(document: Document, datasets: Iterable[DataConfig]) -> Iterator[Fault]:
     training = sound_section(document, "training")
     for data in datasets if training else ():
-        images = DATASETS[data.name].train_images - data.validation
+        images = dataset_of(data).train_images - data.validation
         if training.batch_size > images:
             message = f"given {training.batch_size}; must be at most the {images} training images of {data.name}"
             yield document.fault(("training", "batch_size"), message)

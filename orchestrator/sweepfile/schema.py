@@ -53,7 +53,7 @@ from anytime_core.config import (
     refuse,
     refuse_gaps,
 )
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
 from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
@@ -63,8 +63,9 @@ from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
-from orchestrator.sweepfile import parts
+from orchestrator.sweepfile import datasets, parts
 from orchestrator.sweepfile.document import Document, Fault, Key
+from orchestrator.sweepfile.document import given as _given
 from orchestrator.sweepfile.parts import OneOf, named
 
 T = TypeVar("T")
@@ -72,7 +73,6 @@ T = TypeVar("T")
 FLAGS = ("flip", "compiled")
 MOST_STEPS = 2**31 - 1
 LONGEST_FRACTION = 24
-LONGEST_GIVEN = 80
 
 
 def _dataset(value: Any) -> Any:
@@ -80,14 +80,21 @@ def _dataset(value: Any) -> Any:
     value = named(value)
     if not isinstance(value, dict) or not isinstance(name := value.get("name"), str):
         return value
-    if (spec := DATASETS.get(name)) is None:
-        raise ValueError(f"no data set is named {_given(name)}; allowed: {', '.join(DATASETS)}")
+    if value.get("validation") == "own":
+        value = {**value, "validation": 0, "own_validation": True}
+    own = value.get("own")
+    if (spec := own_dataset(name, own) if own else DATASETS.get(name)) is None:
+        allowed = f"{', '.join(DATASETS)}, or give path and format"
+        raise ValueError(f"no data set is named {_given(name)}; allowed: {allowed}")
     return {"pad": spec.pad, "flip": spec.flip, **value}
 
 
 def _fits_images(data: DataConfig) -> DataConfig:
-    spec = DATASETS[data.name]
+    spec = dataset_of(data)
     refuse(
+        f"validation is {data.validation}, and {data.name} has a split of its own for it; must be own, or left out"
+        if data.validation and spec.validation_images
+        else None,
         f"validation is {data.validation}, must be less than the {spec.train_images} training images"
         if data.validation >= spec.train_images
         else None,
@@ -466,12 +473,6 @@ def _fault(document: Document, details: ErrorDetails) -> Fault:
     return document.fault(key, message)
 
 
-def _given(value: Any) -> str:
-    """As Python writes it, as far as a line holds it."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
-
-
 def _key(location: Sequence[str | int], content: Any, kind: str) -> list[str | int]:
     """The path of keys in the file: pydantic's location less the names it gives to the members of unions."""
     path: list[str | int] = []
@@ -488,6 +489,8 @@ def _key(location: Sequence[str | int], content: Any, kind: str) -> list[str | i
 def _allowed_keys(location: Sequence[str | int]) -> list[str]:
     """The keys that the mapping around ``location`` may have."""
     kind = _kind(location[:-1])
+    if kind is DataConfig:
+        return list(datasets.KEYS)
     names = kind.model_fields if issubclass(kind, BaseModel) else (field.name for field in fields(kind))
     return list(names)
 

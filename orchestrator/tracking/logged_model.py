@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anytime_core.config import TrialConfig
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from orchestrator.tracking import pyfunc, run_files
 from orchestrator.tracking.tracked_run import TrackedRun
 
@@ -42,7 +42,7 @@ def _signature(config: TrialConfig) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-    spec = DATASETS[config.data.name]
+    spec = dataset_of(config.data)
     images = TensorSpec(np.dtype(np.uint8), (-1, spec.channels, spec.size, spec.size))
     probabilities = TensorSpec(np.dtype(np.float32), (-1, spec.classes))
     kinds = {float: "double", bool: "boolean"}

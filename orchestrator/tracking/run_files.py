@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anytime_core.config import MILESTONES, TrialConfig
 from anytime_core.cost import costs_at, trial_costs
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, milestone_errors
 from anytime_core.training import checkpoint
@@ -44,7 +44,7 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
 def size_of(config: TrialConfig) -> int:
     """Bytes of a trial's network, but for its biases and normalisations, which are few: on an image of one pixel each
     weight is one multiply-add."""
-    spec, network = DATASETS[config.data.name], config.network
+    spec, network = dataset_of(config.data), config.network
     weights = costs_at(
         network.n,
         network.c,

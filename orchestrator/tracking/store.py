@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from anytime_core.config import TrialConfig
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import TrackingError, UsageError
 from orchestrator.ledger.ledger import Ledger
@@ -255,7 +255,7 @@ class Store:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        name, spec = config.data.name, DATASETS[config.data.name]
+        name, spec = config.data.name, dataset_of(config.data)
         profile = {"num_rows": browsing.train_images(config), "test_rows": spec.test_images, "classes": spec.classes}
         source = json.dumps({"uri": name})
         dataset = Dataset(name, digest[:36], "local", source, _schema(config), json.dumps(profile))
@@ -451,7 +451,7 @@ def _run_of(trial: Trial) -> str:
 
 
 def _schema(config: TrialConfig) -> str:
-    spec = DATASETS[config.data.name]
+    spec = dataset_of(config.data)
     images = {"dtype": "uint8", "shape": [-1, spec.channels, spec.size, spec.size]}
     labels = {"dtype": "int64", "shape": [-1]}
     features, targets = ([{"type": "tensor", "tensor-spec": part}] for part in (images, labels))

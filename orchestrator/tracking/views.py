@@ -11,7 +11,7 @@ from typing import Any
 
 from anytime_core.config import TrialConfig, to_dict
 from anytime_core.cost import trial_costs
-from anytime_core.data.catalog import DATASETS
+from anytime_core.data.catalog import dataset_of
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
 from orchestrator.sweep.trial import Trial, TrialRecord
 
@@ -21,6 +21,8 @@ fractions of the cost. ``metrics.parquet``, among the run's artifacts, has them 
 MOST_PREDICTIONS = 900
 """Of an epoch, which must fit into one request."""
 EPOCH = "epoch"
+LONGEST_PARAM = 5900
+"""MLflow takes 6,000 characters."""
 IDENTITY = ("first_attempt_began", "network_hash")
 """What tells one training of a trial from another, as tags: when it began, and the network that came of it."""
 FIRST = "0"
@@ -75,7 +77,12 @@ def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
         if isinstance(value, dict) and name != "learning_rate":
             yield from _flattened(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, json.dumps(value) if isinstance(value, dict) else str(value)
+            yield prefix + name, _shortened(json.dumps(value) if isinstance(value, dict) else str(value))
+
+
+def _shortened(value: str) -> str:
+    """A thousand names of classes are more than MLflow takes."""
+    return value if len(value) <= LONGEST_PARAM else f"{value[:LONGEST_PARAM]}..."
 
 
 def record_tags(record: TrialRecord) -> dict[str, str]:
@@ -143,7 +150,7 @@ def _steps_per_epoch(config: TrialConfig) -> int:
 
 
 def train_images(config: TrialConfig) -> int:
-    return DATASETS[config.data.name].train_images - config.data.validation
+    return dataset_of(config.data).train_images - config.data.validation
 
 
 def _images(config: TrialConfig, epoch: EpochMetrics) -> int:

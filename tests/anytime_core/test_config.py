@@ -29,6 +29,7 @@ from anytime_core.config import (
     NetworkConfig,
     NoGrad,
     Opt,
+    OwnData,
     Rwm,
     TrainingConfig,
     TrialConfig,
@@ -181,6 +182,15 @@ TRAINING = st.builds(
 )
 
 
+COUNT = st.integers(1, 10**9)
+OWN = st.builds(
+    OwnData,
+    content=st.text(min_size=1),
+    class_names=st.lists(st.text(), min_size=2, max_size=9).map(tuple),
+    **dict.fromkeys(("channels", "size", "train_images", "test_images", "validation_images"), COUNT),
+)
+
+
 @st.composite
 def trials(draw: st.DrawFn) -> TrialConfig:
     n = draw(st.integers(1, 30))
@@ -193,6 +203,7 @@ def trials(draw: st.DrawFn) -> TrialConfig:
             flip=draw(st.booleans()),
             brightness=draw(positive(255)),
             contrast=draw(positive(1)),
+            own=draw(st.none() | OWN),
         ),
         regime=draw(st.one_of(JOINT, st.builds(Opt, unit=st.integers(1, 3 * n)), st.just(Midfeat()), NO_GRAD)),
         training=draw(TRAINING),
@@ -359,6 +370,7 @@ def test_the_other_defaults_are_the_papers() -> None:
     assert asdict(WeightingConfig()) == {"name": "sieve", "normalize": "sum_to_one", "values": ()}
     assert asdict(NetworkConfig(n=1, c=1)) == {"n": 1, "c": 1, "period": 1, "transition": "convolution"}
     plain_data = {"validation": 0, "pad": 4, "flip": False, "brightness": 0.0, "contrast": 0.0}
+    plain_data |= {"own": None, "own_validation": False}
     assert asdict(DataConfig(name="svhn")) == {"name": "svhn", **plain_data}
     assert (Joint().strategy, NoGrad().variant) == (Ann(), "stages")
 
@@ -383,6 +395,8 @@ def test_fields_that_were_added_are_written_only_where_they_are_set() -> None:
     assert found == {
         "brightness": 0.0,
         "contrast": 0.0,
+        "own": None,
+        "own_validation": False,
         "head_decay": "uniform",
         "precision": "float32",
         "compiled": False,

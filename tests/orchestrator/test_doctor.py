@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from own_data import as_npz, pixels
 
+from anytime_core.data.own.source import Source
 from orchestrator import doctor
 from orchestrator.cli import cli
 from orchestrator.cluster import probe
 from orchestrator.cluster.probe import NOT_CONVERTED, MachineReport, NodeReport, Request, Torch
 from orchestrator.doctor import HERE, Check, State
+from orchestrator.owndata import formats
 from orchestrator.sweep.trial import Resources
 from orchestrator.system import hardware
 from orchestrator.system.hardware import Gpu
@@ -259,6 +262,39 @@ def test_each_node_without_the_data_is_named(faults: dict[str, str], expected: l
     checks = list(doctor.data(settings, places))
     assert [check.state for check in checks] == expected
     assert all("two" in check.found for check in checks[1:])
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "words"),
+    [
+        ("", State.OK, "pets: ready"),
+        (NOT_CONVERTED, State.WARNING, "two: pets is there, and is read by its first trial"),
+        ("pets: /data/pets is not there", State.PROBLEM, "two: pets: /data/pets is not there"),
+    ],
+)
+def test_each_node_without_the_users_own_data_is_named(fault: str, state: State, words: str) -> None:
+    pets = Source(name="pets", path=Path("/data/pets"), format="image_folder")
+    settings = doctor.DoctorSettings(
+        storage=Path(), data_root=Path(), tracking_uri="", own_data=((pets, "0123456789abcdef"),)
+    )
+    places = {HERE: replace(MACHINE, data={"pets": ""}), "two": replace(MACHINE, data={"pets": fault})}
+    (check,) = doctor.data(settings, places)
+    assert check.state is state
+    assert words in check.found
+    assert ("/data/pets" in check.mend) == (state is State.PROBLEM)
+
+
+def test_a_node_says_whether_the_users_own_data_are_those_of_the_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    mine = Source(name="mine", path=tmp_path / "data" / "mine.npz", format="npz")
+    assert probe.own_fault(mine, "") == f"mine: {mine.path} is not there"
+    as_npz(mine.path, pixels())
+    assert probe.own_fault(mine, "") == NOT_CONVERTED
+    content = formats.load(mine).described.content
+    assert probe.own_fault(mine, content) == ""
+    assert probe.own_fault(mine, "other").endswith(f"is {content} here, and that of the trial is other")
 
 
 # MLflow

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from anytime_core.data.cache import content_hash, load
 from anytime_core.data.dataset import Images
 from anytime_core.errors import DataError
 
-PARTS = [field.name for field in fields(Images)]
+PARTS = [field.name for field in fields(Images) if field.default is MISSING]
 REPOSITORY = Path(__file__).parents[3]
 
 

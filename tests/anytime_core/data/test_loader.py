@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from anytime_core.config import DataConfig
-from anytime_core.data import loader
+from anytime_core.data import dataset, loader
 from anytime_core.data.catalog import DATASETS
-from anytime_core.data.dataset import Images
-from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, channel_moments, to_device
+from anytime_core.data.dataset import Images, channel_moments
+from anytime_core.data.loader import EvaluationData, Normalisation, TrainingData, to_device
 from anytime_core.errors import DataError
 from anytime_core.randomness import generator
 
@@ -190,7 +190,7 @@ def test_test_images_have_the_normalisation_of_the_training_images() -> None:
 
 
 def test_moments_are_those_of_all_images_at_once(monkeypatch) -> None:
-    monkeypatch.setattr(loader, "COUNTED_AT_ONCE", 7)
+    monkeypatch.setattr(dataset, "COUNTED_AT_ONCE", 7)
     pixels = images(train=40).train_images
     mean, std = channel_moments(pixels)
     np.testing.assert_allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-12)

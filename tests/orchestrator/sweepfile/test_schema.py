@@ -91,8 +91,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "[digits]",
             "[{name: digits, fliped: true}]",
-            "line 5: datasets.0.fliped: unknown key; allowed: name, validation, pad, flip, brightness, contrast "
-            "(did you mean flip?)",
+            "line 5: datasets.0.fliped: unknown key; allowed: name, validation, pad, flip, brightness, contrast, "
+            "path, format, size (did you mean flip?)",
         ),
         (
             "{strategy: ann}",
