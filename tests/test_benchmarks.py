@@ -32,6 +32,14 @@ def test_the_ledger_and_mlflow_are_measured_side_by_side() -> None:
         assert row["peak_mib"] > 10
 
 
+@pytest.mark.slow
+def test_null_grids_count_what_is_wrong_in_a_scope() -> None:
+    found = measured("null_grids.py", "--grids", "8", "--scope", "data_sets")
+    assert {(row["units"], row["test"]) for row in found["verdicts"]} >= {(3, "sign-flip"), (8, "hoeffding")}
+    assert {row["alone"] for row in found["verdicts"] if row["units"] == 3} == {0}
+    assert [row["mean"] is None for row in found["coverage"]] == [True, False]
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_a_sweep_of_many_trials_is_measured_beside_a_plain_pool() -> None:

@@ -155,7 +155,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
         PageContent(
             title=sweep.name,
             description=sweep.description,
-            verdict=verdict.block(tables),
+            verdict=verdict.block(tables) if verdict.asked_for(tables) else [],
             said=said,
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],

@@ -243,14 +243,20 @@ def document(tables: Tables, records: Sequence[TrialRecord], form: str = "table"
         return f"There is nothing to compare with {tables.sweep.report.baseline} yet."
     escape, item, end = FORMS[form]
     said = [f"{item}{escape(sentence)}" for sentence in sentences(tables)]
-    return "\n".join([glance(tables, form), "", *said, *end, "", escape(methods(tables, records))])
+    before, after = FENCES[form]
+    return "\n".join([*before, *block(tables), *after, "", *said, *end, "", escape(methods(tables, records))])
 
 
 def glance(tables: Tables, form: str = "table") -> str:
-    """The block alone, in a form; empty where there is nothing to compare."""
-    lines = block(tables)
+    """What a report begins with: the block in a form; empty where there is nothing to compare, or nobody asked."""
+    lines = block(tables) if asked_for(tables) else []
     before, after = FENCES[form] if lines else ([], [])
     return "\n".join([*before, *lines, *after])
+
+
+def asked_for(tables: Tables) -> bool:
+    """Whether a report is to compare methods: not where it names its tables, and that of wins is not among them."""
+    return not tables.sweep.report.tables or "wins" in tables.sweep.report.tables
 
 
 FENCES: dict[str, tuple[list[str], list[str]]] = {

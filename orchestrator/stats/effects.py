@@ -13,7 +13,7 @@ from orchestrator.stats.intervals import (
     mean_interval,
     median_interval,
 )
-from orchestrator.stats.paired import Errors, Floats, comparable, differences, log_ratios
+from orchestrator.stats.paired import ROUNDING, Errors, Floats, comparable, differences, log_ratios
 from orchestrator.stats.resampling import generator
 from orchestrator.stats.scopes import Grouping
 
@@ -56,7 +56,7 @@ def effect(own: Errors, other: Errors, grouping: Grouping) -> Effect | None:
         n=len(units),
         lower=int((units < 0).sum()),
         equal=int((units == 0).sum()),
-        mean=float(units.mean()),
+        mean=round(float(units.mean()), ROUNDING - 1),  # units are rounded: what cancels is 0
         mean_interval=mean_interval(units),
         median=float(np.median(units)),
         median_interval=median_interval(units),

@@ -147,6 +147,14 @@ def test_errors_of_images_held_out_are_called_so(load_text) -> None:
         assert f"errors are of {images}" in verdict.methods(built, [])
 
 
+def test_a_report_of_other_tables_than_wins_begins_with_them(make) -> None:
+    built, records = make("tables: [errors]")
+    assert verdict.glance(built) == ""
+    assert render.report_text(built).startswith("Test error in %")
+    assert verdict.document(built, records).startswith("aann against ann")
+    assert verdict.glance(make("tables: [wins, errors]")[0]).startswith("aann against ann")
+
+
 def test_without_results_there_is_nothing_to_say(load_text) -> None:
     sweep = load_text(TEXT.replace("SCOPE", "baseline: ann"))
     built = tables.build(sweep, {}, {trial.id: TrialState.PENDING for trial in sweep.trials})

@@ -37,6 +37,13 @@ def test_the_chance_of_an_improvement_crosses_the_seeds_of_a_cell() -> None:
     assert found.improvement_interval.low < found.improvement < found.improvement_interval.high
 
 
+def test_what_cancels_is_no_difference() -> None:
+    """Thirds are rounded, and their sum is not quite 0."""
+    pairs = list(product(["a"], ["x", "y"], [0, 1, 2]))
+    found = effect([1.0, 1.0, 2.0, 2.0, 2.0, 1.0], [1.0, 1.0, 1.0, 2.0, 2.0, 2.0], Grouping.of("cells", pairs))
+    assert found.mean == 0
+
+
 def test_too_few_units_have_an_effect_and_no_interval_of_it() -> None:
     found = effect(OWN, OTHER, Grouping.of("data_sets", PAIRS))
     assert (found.n, found.mean_interval, found.median_interval, found.relative_interval) == (2, None, None, None)
