@@ -121,11 +121,11 @@ def _label(config: TrialConfig) -> str:
 
 def _refuse_no_sequence(members: Sequence[TrainedTrial]) -> None:
     depths = [it.config.predicting_units[-1] for it in members]
-    names = {it.config.data.name for it in members}
+    images = {(it.config.data.name, it.config.data.own) for it in members}
     listed = "".join(f"\n  {it.label}, {depth} units" for it, depth in zip(members, depths, strict=True))
     if len(set(depths)) < len(depths):
         raise UsageError(f"networks of a sequence must differ in depth:{listed}")
-    if len(names) > 1:
+    if len(images) > 1:
         raise UsageError(f"networks of a sequence must be of one data set:{listed}")
 
 

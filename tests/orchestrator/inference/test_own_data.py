@@ -6,7 +6,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 from own_data import as_folder, as_npz, picture, pixels
 
 from orchestrator.cli import cli
+from orchestrator.errors import UsageError
 from orchestrator.execution import worker
 from orchestrator.execution.worker import WorkerContext, run_trial
+from orchestrator.inference import lookup
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureKind
@@ -97,6 +99,17 @@ def test_arrays_of_five_channels_are_answered_and_pictures_refused(trained: Trai
     picture(pixels()["test_images"][0]).save(tmp_path / "a.png")
     refused = trained.call("predict", trained.ids()["spectra"], tmp_path / "a.png").exception
     assert str(refused).endswith("a.png: is a picture, and images of spectra have 5 channels; give an .npy")
+
+
+def test_a_sequence_is_of_one_content_not_of_one_name(trained: Trained) -> None:
+    shallow = lookup.find([trained.ids()["pets"]], trained.ledger)[0]
+    data, network = shallow.config.data, shallow.config.network
+    assert data.own
+    deep = replace(shallow, config=replace(shallow.config, network=replace(network, n=2)))
+    lookup._refuse_no_sequence([shallow, deep])
+    other = replace(data, own=replace(data.own, content="another"))
+    with pytest.raises(UsageError, match="must be of one data set"):
+        lookup._refuse_no_sequence([shallow, replace(deep, config=replace(deep.config, data=other))])
 
 
 @pytest.mark.parametrize("command", ["show", "report", "status", "plan"])
