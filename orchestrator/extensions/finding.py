@@ -73,6 +73,18 @@ def find_installed(given: str) -> Extension | None:
     return _made(given, given, _of_package(given.split(".")[0]), shipped=False) if _is_installed(given) else None
 
 
+def installed_fault(extension: Extension) -> str:
+    """What is wrong with an installed extension in this process, which found it elsewhere or before; empty where it is
+    as it was."""
+    here = find_installed(extension.module)
+    if here is None:
+        return "is not installed here; every node needs it"
+    if here.source != extension.source:
+        theirs, ours = (found.modules[found.module].file for found in (extension, here))
+        return f"differs between {theirs} and {ours}; every node needs the same"
+    return ""
+
+
 Find = Callable[[str], "Path | None"]
 
 
