@@ -31,6 +31,7 @@ from orchestrator.cluster.probe import (
     look,
 )
 from orchestrator.errors import ClusterError, TrackingError
+from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.storage import Location, reason
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Resources
@@ -67,13 +68,15 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoctorSettings:
-    """Where a sweep would look. ``datasets`` and ``resources`` are those of one sweep, where one is given."""
+    """Where a sweep would look. ``datasets``, ``extensions`` and ``resources`` are those of one sweep, where one is
+    given."""
 
     storage: Location
     data_root: Path
     tracking_uri: str
     address: str | None = None
     datasets: tuple[str, ...] = ()
+    extensions: tuple[Extension, ...] = ()
     resources: Resources | None = None
 
 
@@ -87,6 +90,7 @@ def settings_of(
         tracking_uri=tracking_uri,
         address=address,
         datasets=tuple(sorted({trial.config.data.name for trial in sweep.trials})) if sweep else (),
+        extensions=sweep.extensions if sweep else (),
         resources=sweep.trials[0].resources if sweep else None,
     )
 
@@ -100,7 +104,11 @@ def examine(settings: DoctorSettings) -> list[Check]:
         except OSError as error:
             fault = reason(error)
         request = Request(
-            storage=settings.storage, token=token, data_root=settings.data_root, datasets=settings.datasets
+            storage=settings.storage,
+            token=token,
+            data_root=settings.data_root,
+            datasets=settings.datasets,
+            extensions=settings.extensions,
         )
         here = look(request)
         nodes, refused = _ask(settings.address, request)
@@ -123,6 +131,7 @@ def examine(settings: DoctorSettings) -> list[Check]:
         *shared_storage(settings.storage, fault, places, unseen),
         *disk(settings.storage, free, places),
         *data(settings, places),
+        *extensions(settings, places),
         tracking(settings.tracking_uri),
     ]
 
@@ -377,6 +386,18 @@ def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Itera
                 yield Check(name="data", state=State.PROBLEM, found=f"{place}: {fault}", mend=mend)
         if not faults:
             yield Check(name="data", state=State.OK, found=f"{name}: ready" + (" on all nodes" * (len(places) > 1)))
+
+
+def extensions(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Iterator[Check]:
+    """Whether each extension of the sweep can be imported on every machine, and says there what it says here."""
+    for extension in settings.extensions:
+        faults = {place: said for place, machine in places.items() if (said := machine.extensions.get(extension.given))}
+        for place, fault in faults.items():
+            mend = "install the same version on every node"
+            yield Check(name="extension", state=State.PROBLEM, found=f"{place}: {extension.given} {fault}", mend=mend)
+        if not faults:
+            how = "is sent to workers" if extension.shipped else "installed" + (" on all nodes" * (len(places) > 1))
+            yield Check(name="extension", state=State.OK, found=f"{extension.given}: {how}")
 
 
 def tracking(uri: str) -> Check:

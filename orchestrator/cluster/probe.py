@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from anytime_core.data import cache
 from anytime_core.errors import DataError
+from orchestrator.extensions.finding import Extension, installed_fault, is_installed
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
 from orchestrator.system.hardware import Gpu, this_machine
 from orchestrator.system.provenance import code_version
@@ -50,6 +51,7 @@ class Request:
     token: str
     data_root: Path
     datasets: tuple[str, ...] = ()
+    extensions: tuple[Extension, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,8 +67,8 @@ class Torch:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MachineReport:
     """``storage`` is what is wrong with the storage as seen from there, "" if nothing; ``data`` the same for each data
-    set, or "not converted"; ``free`` are the bytes left where Ray puts its files. ``cpus``, ``gpus`` and ``memory`` are
-    what may be used there, ``limits`` what keeps that from being all."""
+    set, or "not converted", and ``extensions`` for each of those; ``free`` are the bytes left where Ray puts its files.
+    ``cpus``, ``gpus`` and ``memory`` are what may be used there, ``limits`` what keeps that from being all."""
 
     host: str
     python: str
@@ -79,6 +81,7 @@ class MachineReport:
     storage: str = ""
     answer: str = ""
     data: dict[str, str] = field(default_factory=dict)
+    extensions: dict[str, str] = field(default_factory=dict)
     memory: int = 0
     limits: tuple[str, ...] = ()
 
@@ -122,6 +125,7 @@ def look(request: Request | None = None) -> MachineReport:
         storage=_storage(request, answer) if request and request.token else "",
         answer=answer,
         data={name: data_fault(name, request.data_root) for name in request.datasets} if request else {},
+        extensions={it.given: extension_fault(it) for it in request.extensions} if request else {},
     )
 
 
@@ -138,6 +142,14 @@ def data_fault(name: str, root: Path) -> str:
         return "" if cache.is_converted(name, root) else NOT_CONVERTED
     except (DataError, OSError) as error:
         return str(error)
+
+
+def extension_fault(extension: Extension) -> str:
+    """Why an extension cannot be used here, or "". One that is shipped needs the packages that it imports."""
+    if not extension.shipped:
+        return installed_fault(extension)
+    absent = [name for name in extension.imports if not is_installed(name)]
+    return f"imports {', '.join(absent)}, which is not installed here" if absent else ""
 
 
 # The storage: the driver leaves a file, each node reads it and leaves one of its own.

@@ -12,13 +12,16 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import CodeType, ModuleType
+from typing import Any
 
 from anytime_core.config import KINDS, Part
 from orchestrator.errors import UsageError
+from orchestrator.extensions.additions import ADDED
 from orchestrator.extensions.finding import HOME, Extension, Module, installed_fault
 
-Parts = dict[tuple[str, str], type[Part]]
-"""By kind and name."""
+Known = dict[tuple[str, str], Any]
+"""What an extension registers, by kind and name."""
+REGISTRIES: dict[str, dict[str, Any]] = {**KINDS, **ADDED}
 
 
 class _Importer(MetaPathFinder, Loader):
@@ -50,7 +53,7 @@ class _Imported:
     """``loaded`` are its modules as they were imported: another extension may have a helper of the same name."""
 
     extension: Extension
-    parts: Parts
+    parts: Known
     loaded: Mapping[str, ModuleType]
 
 
@@ -68,14 +71,14 @@ def activate(extensions: Sequence[Extension]) -> bool:
     _refuse_namesakes(extensions)
     added = [_parts_of(extension) for extension in extensions]
     names = [key for parts in added for key in parts]
-    before = {kind: dict(parts) for kind, parts in KINDS.items()}
-    for known in KINDS.values():
+    before = {kind: dict(parts) for kind, parts in REGISTRIES.items()}
+    for known in REGISTRIES.values():
         known.clear()
     for extension, parts in zip(extensions, added, strict=True):
         for (kind, name), part in parts.items():
             alone = names.count((kind, name)) == 1
-            KINDS[kind][name if alone else f"{extension.module.split('.')[-1]}.{name}"] = part
-    return before != KINDS
+            REGISTRIES[kind][name if alone else f"{extension.module.split('.')[-1]}.{name}"] = part
+    return before != REGISTRIES
 
 
 def _refuse_namesakes(extensions: Sequence[Extension]) -> None:
@@ -93,7 +96,7 @@ def _refuse_namesakes(extensions: Sequence[Extension]) -> None:
                 raise UsageError(f"{both}; call one of them otherwise")
 
 
-def _parts_of(extension: Extension) -> Parts:
+def _parts_of(extension: Extension) -> Known:
     known = _imported.get(extension.module)
     if extension.shipped:
         _importer.modules |= extension.modules
@@ -115,7 +118,7 @@ def _check_installed(extension: Extension) -> None:
         raise UsageError(f"extension {extension.given} {fault}")
 
 
-def _import(extension: Extension) -> Parts:
+def _import(extension: Extension) -> Known:
     with _noted() as parts:
         try:
             import_module(extension.module)
@@ -123,22 +126,23 @@ def _import(extension: Extension) -> Parts:
             place = located(error, extension.modules)
             raise UsageError(f"{extension.given}: {place}{type(error).__name__}: {error}") from error
     for part in parts.values():
-        part.source = extension.source
+        if isinstance(part, type) and issubclass(part, Part):
+            part.source = extension.source
     return parts
 
 
 @contextmanager
-def _noted() -> Iterator[Parts]:
+def _noted() -> Iterator[Known]:
     """What is registered in the block; what was known before is known again after it."""
-    before = {kind: dict(parts) for kind, parts in KINDS.items()}
-    parts: Parts = {}
+    before = {kind: dict(parts) for kind, parts in REGISTRIES.items()}
+    parts: Known = {}
     try:
-        for known in KINDS.values():
+        for known in REGISTRIES.values():
             known.clear()
         yield parts
-        parts |= {(kind, name): part for kind, known in KINDS.items() for name, part in known.items()}
+        parts |= {(kind, name): part for kind, known in REGISTRIES.items() for name, part in known.items()}
     finally:
-        for kind, known in KINDS.items():
+        for kind, known in REGISTRIES.items():
             known.clear()
             known |= before[kind]
 

@@ -27,7 +27,7 @@ from orchestrator.extensions import finding, importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
-from orchestrator.sweepfile import schema, trust
+from orchestrator.sweepfile import reported, schema, trust
 from orchestrator.sweepfile.document import Document, Fault, read
 from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 
@@ -75,7 +75,9 @@ def extended(document: Document) -> tuple[Extension, ...]:
     document.refuse(faults)
     trust.check_extensions(document.path, found)
     try:
-        if importing.activate(found):
+        changed = importing.activate(found)
+        reported.install()
+        if changed:
             schema.rebuild()
     except UsageError as error:
         document.refuse([document.fault(("extensions",), str(error))])
