@@ -1,5 +1,5 @@
-"""Whether what an extension registers can be trained, resumed and sent to workers: found out in seconds, on noise of the
-digits' shape, before a sweep finds it out in hours.
+"""Whether what an extension registers can be trained, resumed and sent to workers: found out in seconds, on noise of
+the digits' shape, before a sweep finds it out in hours.
 
 Shapes: N images, L predictions, K classes.
 """

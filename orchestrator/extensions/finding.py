@@ -172,7 +172,7 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST:
             raise UsageError(f"{path}: is larger than {LARGEST} bytes, which no module of an extension may be")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

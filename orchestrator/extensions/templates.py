@@ -73,8 +73,8 @@ ANSWERS = Template(
     says="Each prediction answers with the mean of the logits so far.",
     body='''    def answers(self, logits):
         """[L,N,K] -> [L,N,K], answer i from the first i predictions alone"""
-        counts = torch.arange(1, len(logits) + 1, device=logits.device)
-        return logits.cumsum(0) / counts[:, None, None]
+        upto = torch.tril(logits.new_ones(len(logits), len(logits)))
+        return torch.einsum("ij,jnk->ink", upto / upto.sum(1, keepdim=True), logits)
 ''',
     test="assert part.answers(torch.tensor([[[2.0]], [[4.0]]])).flatten().tolist() == [2.0, 3.0]",
 )
@@ -134,7 +134,7 @@ def _class_of(name: str) -> str:
 def _text(name: str, template: Template) -> str:
     needs_torch = "torch." in template.body.replace("torch.nn", "")
     imports = sorted(filter(None, ["import torch" if needs_torch else "", *template.imports.splitlines()]), key=_order)
-    doors = ", ".join(sorted((template.base, *template.also, "register"), key=str.swapcase))
+    doors = ", ".join(sorted((template.base, *template.also, "register"), key=lambda word: (word.islower(), word)))
     lines = [*dict.fromkeys(imports), "" if imports else None, f"from anytime_core.extend import {doors}"]
     return "\n".join(
         [
