@@ -137,7 +137,7 @@ def test_a_field_without_a_default_may_be_given(tmp_path) -> None:
 
 def test_a_file_that_registers_nothing_is_refused(tmp_path) -> None:
     (tmp_path / "empty.py").write_text("x = 1")
-    with pytest.raises(UsageError, match="empty.py: registers nothing; it needs @register over a class below one of"):
+    with pytest.raises(UsageError, match=r"empty\.py: registers nothing; it needs @register over a class below one of"):
         check_file(tmp_path / "empty.py")
 
 
