@@ -14,8 +14,7 @@ import pytest
 from anytime_core.config import TrainingConfig
 from anytime_core.training.trainer import train
 from orchestrator.cli import cli
-from orchestrator.extensions import importing
-from orchestrator.extensions.conformance import check_file
+from orchestrator.extensions import conformance, importing
 from orchestrator.sweepfile.load import load
 
 REPOSITORY = Path(__file__).parents[1]
@@ -84,7 +83,7 @@ def test_the_method_in_the_readme_passes_the_check(tmp_path: Path) -> None:
     (block,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "@register" in block)
     (tmp_path / "ramp.py").write_text(block)
     try:
-        (verdict,) = check_file(tmp_path / "ramp.py")
+        (verdict,) = conformance.check_file(tmp_path / "ramp.py")
     finally:
         importing.activate([])
     assert (verdict.name, verdict.kind, verdict.findings) == ("ramp", "weights", ())

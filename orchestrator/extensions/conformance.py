@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pickle
 import subprocess
 import sys
@@ -327,11 +326,10 @@ def _travels(extension: Extension, part: Part) -> str:
         raise Finding(f"cannot be pickled: {error}", "define it at the top of the module") from error
     with TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", "from orchestrator.extensions import received; received.answer()"],
+            [sys.executable, "-P", "-c", "from orchestrator.extensions import received; received.answer()"],
             input=sent,
             capture_output=True,
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))},
             timeout=WORKER_SECONDS,
             check=False,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 
 RAMP = """from dataclasses import dataclass
 from anytime_core.extend import Progress, Weighting, register
@@ -36,6 +38,7 @@ def test_an_extension_is_begun_and_checked(orchestrate, tmp_path) -> None:
     assert checked.code == 0, checked.err
     expected = "ramp    weights    ok: config round trip, finite, no wait for the device, same bits twice, "
     assert checked.out.startswith(expected)
+    assert re.search(r"resume gives the same bits, pickles to a worker, \d+\.\d\d of a plain step\n$", checked.out)
     again = orchestrate("extension", "new", "ramp", "--kind", "answers")
     assert (again.code, again.err) == (2, "error: ramp.py, ramp_test.py: there already; nothing was written\n")
 
@@ -63,8 +66,6 @@ def test_what_is_announced_is_listed(orchestrate, tmp_path) -> None:
     site.mkdir(parents=True)
     (site / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 2.0\n")
     (site / "entry_points.txt").write_text("[anytime_orchestrator]\nmy-ramp = lab.anytime\n")
-    import os
-
     path = os.pathsep.join(filter(None, [str(site.parent), os.environ.get("PYTHONPATH")]))
     listed = orchestrate("extension", "list", "--format", "json", PYTHONPATH=path)
     wanted = {"name": "my-ramp", "module": "lab.anytime", "package": "lab", "version": "2.0"}
