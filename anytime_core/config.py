@@ -194,6 +194,8 @@ KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime
 
 
 Normalisation = Literal["sum_to_one", "as_published", "none"]
+WEIGHTS = ("constant", "linear", "expb2", "expb0.5", "half_end", "sieve")
+"""The names of our weights, beside ``opt(k)`` and ``values``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -451,7 +453,15 @@ class TrialConfig:
         refuse(
             f"regime.unit is {unit}, must be at most 3n = {units}" if unit > units else None,
             _whole("seed", self.seed, 0),
+            self._decay_fault(),
         )
+
+    def _decay_fault(self) -> str | None:
+        """A head's decay is set once, and the weights of an extension may change with each epoch."""
+        weights = getattr(self.regime, "weights", None)
+        if self.training.head_decay == "uniform" or not isinstance(weights, Part):
+            return None
+        return f"training.head_decay is loss_weight, must be uniform: weights {weights.name} may change with each epoch"
 
     @property
     def predicting_units(self) -> tuple[int, ...]:

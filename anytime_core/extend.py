@@ -19,11 +19,11 @@ Imports no torch, so that a sweep is planned without it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from anytime_core.config import KINDS, REGIMES, SOURCE, STRATEGIES, Normalisation, Part
+from anytime_core.config import KINDS, REGIMES, SOURCE, STRATEGIES, WEIGHTS, Normalisation, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,7 +155,7 @@ class Regime(Part):
 BASES: dict[str, type[Part]] = {
     base.kind: base for base in (Weighting, Strategy, Objective, Answers, GradientFlow, Regime)
 }
-OURS: dict[str, Mapping[str, Any]] = {"strategy": STRATEGIES, "regime": REGIMES}
+OURS: dict[str, Container[str]] = {"strategy": STRATEGIES, "regime": REGIMES, "weights": {*WEIGHTS, "opt", "values"}}
 
 
 class ExtensionError(ValueError):
@@ -167,8 +167,7 @@ def register(name: str) -> Callable[[type[P]], type[P]]:
 
     def add(part: type[P]) -> type[P]:
         kind = _kind_of(part)
-        taken = name in OURS.get(kind, {})
-        _refuse(name, part, f"{kind} {name} is one of ours; give it another name" if taken else None)
+        _refuse(name, part, _taken(kind, name, part))
         part.name = name
         part.source = _source_of(part)
         KINDS[kind][name] = part
@@ -183,6 +182,16 @@ def _kind_of(part: type[Part]) -> str:
         allowed = ", ".join(base.__name__ for base in BASES.values())
         raise ExtensionError(f"{getattr(part, '__name__', part)} must be a class below one of {allowed}")
     return bases[0]
+
+
+def _taken(kind: str, name: str, part: type[Part]) -> str | None:
+    """A class that is made again, as in a notebook, takes the place of its former self."""
+    if name in OURS.get(kind, ()):
+        return f"{kind} {name} is one of ours; give it another name"
+    other = KINDS[kind].get(name, part)
+    if (other.__module__, other.__qualname__) != (part.__module__, part.__qualname__):
+        return f"{kind} {name} is {other.__qualname__} of {other.__module__} already; give it another name"
+    return None
 
 
 def _refuse(name: str, part: Any, taken: str | None) -> None:

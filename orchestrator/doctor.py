@@ -33,6 +33,7 @@ from orchestrator.cluster.probe import (
     look,
 )
 from orchestrator.errors import ClusterError, TrackingError
+from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.storage import Location, reason
 from orchestrator.redaction import redacted
 from orchestrator.sweep.grid import Sweep
@@ -75,8 +76,9 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoctorSettings:
-    """Where a sweep would look. ``datasets``, ``own_data`` and ``resources`` are those of one sweep, where one is
-    given; see ``probe.Request``. ``networks`` are the sizes in bytes, ascending, of those that would go to MLflow."""
+    """Where a sweep would look. ``datasets``, ``own_data``, ``extensions`` and ``resources`` are those of one sweep,
+    where one is given; see ``probe.Request``. ``networks`` are the sizes in bytes, ascending, of those that would go to
+    MLflow."""
 
     storage: Location
     data_root: Path
@@ -85,6 +87,7 @@ class DoctorSettings:
     datasets: tuple[str, ...] = ()
     networks: tuple[int, ...] = ()
     own_data: tuple[tuple[Source, str], ...] = ()
+    extensions: tuple[Extension, ...] = ()
     resources: Resources | None = None
 
 
@@ -101,6 +104,7 @@ def settings_of(
         address=address,
         datasets=tuple(name for name in sorted(used) if name not in own),
         own_data=tuple((sweep.own_data[name], data.content) for name, data in own.items()) if sweep else (),
+        extensions=sweep.extensions if sweep else (),
         networks=_sent([run_files.size_of(trial.config) for trial in sweep.trials] if sweep else [COMMON_NETWORK]),
         resources=sweep.trials[0].resources if sweep else None,
     )
@@ -125,6 +129,7 @@ def examine(settings: DoctorSettings) -> list[Check]:
             data_root=settings.data_root,
             datasets=settings.datasets,
             own_data=settings.own_data,
+            extensions=settings.extensions,
         )
         here = look(request)
         nodes, refused = _ask(settings.address, request)
@@ -147,6 +152,7 @@ def examine(settings: DoctorSettings) -> list[Check]:
         *shared_storage(settings.storage, fault, places, unseen),
         *disk(settings.storage, free, places),
         *data(settings, places),
+        *extensions(settings, places),
         tracking(settings.tracking_uri, settings.networks),
     ]
 
@@ -397,6 +403,18 @@ def data(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Itera
             yield _own_data(name, own[name], place, fault) if name in own else _data(settings, name, place, fault)
         if not faults:
             yield Check(name="data", state=State.OK, found=f"{name}: ready" + (" on all nodes" * (len(places) > 1)))
+
+
+def extensions(settings: DoctorSettings, places: Mapping[str, MachineReport]) -> Iterator[Check]:
+    """Whether each extension of the sweep can be imported on every machine, and says there what it says here."""
+    for extension in settings.extensions:
+        faults = {place: said for place, machine in places.items() if (said := machine.extensions.get(extension.given))}
+        for place, fault in faults.items():
+            mend = "install the same version on every node"
+            yield Check(name="extension", state=State.PROBLEM, found=f"{place}: {extension.given} {fault}", mend=mend)
+        if not faults:
+            how = "is sent to workers" if extension.shipped else "installed" + (" on all nodes" * (len(places) > 1))
+            yield Check(name="extension", state=State.OK, found=f"{extension.given}: {how}")
 
 
 def _data(settings: DoctorSettings, name: str, place: str, fault: str) -> Check:

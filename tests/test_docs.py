@@ -14,6 +14,7 @@ import pytest
 from anytime_core.config import TrainingConfig
 from anytime_core.training.trainer import train
 from orchestrator.cli import cli
+from orchestrator.extensions import conformance, importing
 from orchestrator.sweepfile.load import load
 
 REPOSITORY = Path(__file__).parents[1]
@@ -50,7 +51,7 @@ def test_every_sweep_in_the_readme_is_there(path: str) -> None:
 
 
 def test_the_sweep_in_the_readme_is_sound(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    (block,) = re.findall(r"```yaml\n(name: .*?)```", README, re.S)
     path = tmp_path / "mine.yaml"
     path.write_text(block)
     assert len(load(path).trials) == 2 * 3 * (6 + 4)
@@ -77,7 +78,18 @@ def test_the_two_commands_of_the_readme_are_in_the_makefile(target: str) -> None
     assert f"\n{target}: " in (REPOSITORY / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("path", ["CONTRIBUTING.md", "CHANGELOG.md"])
+def test_the_method_in_the_readme_passes_the_check(tmp_path: Path) -> None:
+    """As on the page that it is the beginning of."""
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "@register" in block)
+    (tmp_path / "ramp.py").write_text(block)
+    try:
+        (verdict,) = conformance.check_file(tmp_path / "ramp.py")
+    finally:
+        importing.activate([])
+    assert (verdict.name, verdict.kind, verdict.findings) == ("ramp", "weights", ())
+
+
+@pytest.mark.parametrize("path", ["CONTRIBUTING.md", "CHANGELOG.md", "docs/extending.md"])
 def test_what_the_readme_links_to_is_there(path: str) -> None:
     assert f"]({path})" in README
     assert (REPOSITORY / path).is_file()

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse_gaps
+from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse, refuse_gaps
 from anytime_core.cost import trial_costs
 from anytime_core.extend import Progress, Regime
 from anytime_core.model.network import AnytimeResNet
@@ -42,15 +42,28 @@ class Phase:
 def phases(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
     """Raises ValueError for weights that the network cannot have."""
     if isinstance(config.regime, Regime):
-        return _counted(config.regime, tuple(config.regime.phases(network)), config.phases)
+        return _sound(config, config.regime, tuple(config.regime.phases(network)), network)
     if type(config.regime) not in PHASES:
         raise ValueError(f"{config.regime} is not here, or has changed; nothing can be trained with it")
     return PHASES[type(config.regime)](config, network)
 
 
-def _counted(regime: Regime, given: tuple[Phase, ...], count: int) -> tuple[Phase, ...]:
-    if len(given) != count:
-        raise ValueError(f"regime {regime.name} has {len(given)} phases, must have {count}, as its count says")
+def _sound(config: TrialConfig, regime: Regime, given: tuple[Phase, ...], network: AnytimeResNet) -> tuple[Phase, ...]:
+    """The phases of an extension's regime. Raises ValueError."""
+    faults = [] if len(given) == config.phases else [f"has {len(given)} phases, must have {config.phases}"]
+    known = _everything(network)
+    for number, phase in enumerate(given, start=1):
+        reached = sum(unit <= phase.depth for unit in config.predicting_units)
+        if len(phase.weights) != reached or not reached:
+            faults.append(
+                f"phase {number} has {len(phase.weights)} weights, must have {reached}, one for each prediction up to "
+                f"unit {phase.depth}"
+            )
+        if strange := sorted(phase.trained - known):
+            faults.append(f"phase {number} trains {', '.join(strange)}, which the network does not have")
+        if not phase.trained & known:
+            faults.append(f"phase {number} trains nothing")
+    refuse(*(f"regime {regime.name}: {fault}" for fault in faults))
     return given
 
 

@@ -23,6 +23,7 @@ from anytime_core import extend
 from anytime_core.config import STRATEGIES, Aann, Ann, Avgl, Exp3, Milestone, Part, Rwm, Strategy, refuse_gaps
 from anytime_core.errors import ConfigError
 from anytime_core.extend import State, Step
+from anytime_core.training import checked
 
 TINY = 1e-12
 VECTOR = "v"
@@ -126,7 +127,7 @@ refuse_gaps("selection.RULES", RULES, STRATEGIES.values())
 
 
 class _Own:
-    """A strategy of ours, with the functions of an ``extend.Strategy``."""
+    """A strategy of ours, as ``Selection`` uses it."""
 
     noise = False
 
@@ -135,16 +136,41 @@ class _Own:
             raise ConfigError(f"{config} is not here, or has changed; nothing can be trained with it")
         self.config, self.rule = config, RULES[type(config)]
 
-    def start(self, base: Tensor, milestones: Sequence[int]) -> State:
-        return {VECTOR: self.rule.start(base, milestones)}
+    def start(self, base: Tensor, milestones: Sequence[int]) -> dict[str, Tensor]:
+        return {VECTOR: self.rule.start(base, milestones).clone()}
 
     def probabilities(self, state: State) -> Tensor | None:
         return None if isinstance(self.config, Ann) else self.rule.probabilities(self.config, state[VECTOR])
 
-    def update(self, state: State, step: Step) -> State:
-        if self.rule.update is unchanged or step.probabilities is None:
-            return {}
-        return {VECTOR: self.rule.update(self.config, state[VECTOR], step.probabilities, step.chosen, step.losses)}
+    def weights(self, state: State, base: Tensor, bonus: Tensor, chosen: Tensor, noise: Tensor | None) -> Tensor:
+        return base if isinstance(self.config, Ann) else base + bonus * chosen
+
+    def update(self, state: State, step: Step) -> None:
+        if self.rule.update is not unchanged and step.probabilities is not None:
+            v = state[VECTOR]
+            v.copy_(self.rule.update(self.config, v, step.probabilities, step.chosen, step.losses))
+
+
+class _Extended:
+    """The same of an extension's, whose answers are looked at."""
+
+    def __init__(self, part: extend.Strategy) -> None:
+        self.part, self.noise = part, part.noise
+        self.shape: Sequence[int] = ()
+
+    def start(self, base: Tensor, milestones: Sequence[int]) -> dict[str, Tensor]:
+        self.shape = base.shape
+        return checked.started(self.part, self.part.start(base, milestones))
+
+    def probabilities(self, state: State) -> Tensor | None:
+        p = self.part.probabilities(state)
+        return None if p is None else checked.shaped(self.part, "probabilities", p, self.shape)
+
+    def weights(self, state: State, base: Tensor, bonus: Tensor, chosen: Tensor, noise: Tensor | None) -> Tensor:
+        return checked.shaped(self.part, "weights", self.part.weights(state, base, chosen, noise), self.shape)
+
+    def update(self, state: State, step: Step) -> None:
+        checked.update(self.part, state, self.part.update(state, step))
 
 
 class Selection:
@@ -156,10 +182,10 @@ class Selection:
 
     def __init__(self, strategy: Strategy | Part, base: Tensor, milestones: Sequence[int] = ()) -> None:
         self.strategy = strategy
-        self.rule = strategy if isinstance(strategy, extend.Strategy) else _Own(strategy)
+        self.rule = _Extended(strategy) if isinstance(strategy, extend.Strategy) else _Own(strategy)
         self.base = base
         self.bonus = getattr(strategy, "gamma", 0.0) * base.sum()
-        self.state = {name: value.clone() for name, value in self.rule.start(base, milestones).items()}
+        self.state = self.rule.start(base, milestones)
         self.last = torch.zeros_like(base)
         self.last[-1] = 1
         self.warms_up = False
@@ -193,9 +219,7 @@ class Selection:
         gamma sum(B) more than its B; ``noise`` [L] is normal, for strategies that ask for it."""
         if self.amplifies:
             self._draw(draw)
-        if isinstance(self.rule, _Own):
-            return self.base + self.bonus * self.chosen if self.amplifies else self.base
-        return self.rule.weights(self.state, self.base, self.chosen, noise)
+        return self.rule.weights(self.state, self.base, self.bonus, self.chosen, noise)
 
     def _draw(self, draw: Tensor) -> None:
         self.p = self.probabilities()
@@ -208,6 +232,6 @@ class Selection:
         """Updates the state, where it lies, from the step's unweighted losses [L]."""
         if self.warms_up:
             return
-        step = Step(losses=losses, chosen=self.chosen, probabilities=self.p if self.amplifies else None)
-        for name, value in self.rule.update(self.state, step).items():
-            self.state[name].copy_(value)
+        self.rule.update(
+            self.state, Step(losses=losses, chosen=self.chosen, probabilities=self.p if self.amplifies else None)
+        )

@@ -211,7 +211,7 @@ class Run:
         graph = mode_on(device, mode) == "graph"
         network, costs = build_network(config).to(device), trial_costs(config)
         if flow := _part(config, "flow", GradientFlow):
-            network.let_flow(flow.factors([cost / costs[-1] for cost in costs]))
+            network.let_flow(_factors(flow, [cost / costs[-1] for cost in costs]))
         if config.training.compiled:
             from anytime_core.model.compiling import compile_units  # imports half of torch
 
@@ -444,6 +444,19 @@ def _refuse_other(data: DataConfig, content: str) -> None:
             f"{data.name}: its content here is {content}, and that of the trial is {data.own.content}; "
             "bring the old data back, or let the sweep file be read again"
         )
+
+
+def _factors(flow: GradientFlow, costs: Sequence[float]) -> list[tuple[float, float]]:
+    """Raises ConfigError for factors that cannot be."""
+    given = list(flow.factors(costs))
+    try:
+        factors = [(float(head), float(rest)) for head, rest in given]
+    except (TypeError, ValueError):
+        factors = []
+    if len(factors) != len(costs) or not all(0 <= factor < math.inf for pair in factors for factor in pair):
+        wanted = f"{len(costs)} pairs, one for each prediction, of finite factors of at least 0"
+        raise ConfigError(f"flow {flow.name}: factors gives {given!r:.80}, must give {wanted}")
+    return factors
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Loss weights B_i of the L predictions, i = 1..L (section 3.2 and 4.3).
 
 ``loss_weights`` gives the weights as the paper's formulas do; ``normalize`` sets the scale of their sum, which acts
-like a learning rate and must be the same for everything that is compared. To add weights: a function, and a line in
-WEIGHTINGS.
+like a learning rate and must be the same for everything that is compared. To add weights: a name in
+``config.WEIGHTS``, a function, and a line in WEIGHTINGS.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from anytime_core.config import Normalisation, Part, WeightingConfig
+from anytime_core.config import WEIGHTS, Normalisation, Part, WeightingConfig, refuse_gaps
 from anytime_core.extend import Progress, Weighting
 
 Weights = list[float]
@@ -59,6 +59,8 @@ WEIGHTINGS: dict[str, Callable[[int], Weights]] = {
     "half_end": half_end,
     "sieve": sieve,
 }
+refuse_gaps("weighting.WEIGHTINGS", WEIGHTINGS, WEIGHTS)
+refuse_gaps("config.WEIGHTS", WEIGHTS, WEIGHTINGS)
 
 # The totals of the authors' training code, where the paper's text gives proportions only.
 PUBLISHED_TOTALS: dict[str, Callable[[int], float]] = {
@@ -111,11 +113,18 @@ def _scaled(weights: Weights, total: float) -> Weights:
     return [weight * scale for weight in weights]
 
 
+def _given(config: Weighting, costs: Sequence[float], progress: Progress) -> Weights:
+    try:
+        return [float(weight) for weight in config.weights(costs, progress)]
+    except Exception as error:  # an extension may raise anything
+        raise ValueError(f"weights {config.name}: {type(error).__name__}: {error}") from error
+
+
 def base_weights(config: WeightingConfig | Part, costs: Sequence[int], progress: Progress) -> Sequence[float]:
     """The weights of a trial's losses as an epoch begins, whoever gives them. ``costs`` are those of its predictions.
     Raises ValueError for weights that cannot be."""
     if isinstance(config, Weighting):
-        values = [float(weight) for weight in config.weights([cost / costs[-1] for cost in costs], progress)]
+        values = _given(config, [cost / costs[-1] for cost in costs], progress)
     elif isinstance(config, WeightingConfig) and config.values:
         values = list(config.values)
     elif isinstance(config, WeightingConfig):

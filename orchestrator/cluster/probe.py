@@ -24,6 +24,7 @@ from anytime_core.data import cache
 from anytime_core.data.own.source import Source
 from anytime_core.errors import DataError
 from anytime_core.files import open_plain
+from orchestrator.extensions.finding import Extension, installed_fault, is_installed
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
 from orchestrator.owndata import formats
 from orchestrator.system.hardware import Gpu, this_machine
@@ -57,6 +58,7 @@ class Request:
     data_root: Path
     datasets: tuple[str, ...] = ()
     own_data: tuple[tuple[Source, str], ...] = ()
+    extensions: tuple[Extension, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +74,8 @@ class Torch:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MachineReport:
     """``storage`` is what is wrong with the storage as seen from there, "" if nothing; ``data`` the same for each data
-    set, or "not converted"; ``free`` are the bytes left where Ray puts its files. ``cpus``, ``gpus`` and ``memory`` are
-    what may be used there, ``limits`` what keeps that from being all."""
+    set, or "not converted", and ``extensions`` for each of those; ``free`` are the bytes left where Ray puts its files.
+    ``cpus``, ``gpus`` and ``memory`` are what may be used there, ``limits`` what keeps that from being all."""
 
     host: str
     python: str
@@ -86,6 +88,7 @@ class MachineReport:
     storage: str = ""
     answer: str = ""
     data: dict[str, str] = field(default_factory=dict)
+    extensions: dict[str, str] = field(default_factory=dict)
     memory: int = 0
     limits: tuple[str, ...] = ()
 
@@ -129,6 +132,7 @@ def look(request: Request | None = None) -> MachineReport:
         storage=_storage(request, answer) if request and request.token else "",
         answer=answer,
         data=_data(request) if request else {},
+        extensions={it.given: extension_fault(it) for it in request.extensions} if request else {},
     )
 
 
@@ -159,6 +163,14 @@ def data_fault(name: str, root: Path) -> str:
         return "" if cache.is_converted(name, root) else NOT_CONVERTED
     except (DataError, OSError) as error:
         return str(error)
+
+
+def extension_fault(extension: Extension) -> str:
+    """Why an extension cannot be used here, or "". One that is shipped needs the packages that it imports."""
+    if not extension.shipped:
+        return installed_fault(extension)
+    absent = [name for name in extension.imports if not is_installed(name)]
+    return f"imports {', '.join(absent)}, which is not installed here" if absent else ""
 
 
 # The storage: the driver leaves a file, each node reads it and leaves one of its own.

@@ -191,14 +191,15 @@ def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
 
 
 def _described(error: Exception) -> str:
-    """A line for the user."""
+    """A line for the user, with that of an extension's code where the error comes from there."""
     match error:
         case TrainerError() | OrchestratorError():
-            return str(error)
+            said = str(error)
         case OSError(strerror=str(), filename=str() | Path()):
-            return f"{error.filename}: {error.strerror}"
+            said = f"{error.filename}: {error.strerror}"
         case _:
-            return f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}"
+    return f"{importing.located(error)}{said}"
 
 
 def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:

@@ -6,12 +6,14 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import entry_points, packages_distributions, version
 from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.extensions.source import imports_of, source_of
 
+GROUP = "anytime_orchestrator"
+"""The group of entry points by which installed packages announce modules."""
 HOME = "anytime_extensions"
 """The package that files of extensions are modules of, so that one may be called as an installed package is."""
 OURS = ("anytime_core", "orchestrator", HOME)
@@ -59,18 +61,74 @@ def find(given: str, folder: Path) -> Extension:
         if not path.stem.isidentifier():
             raise UsageError(f"{given}: must be called as a module can be, such as my_method.py")
         return _made(given, f"{HOME}.{path.stem}", _beside(path.parent, {f"{HOME}.{path.stem}": path}), shipped=True)
-    if not all(part.isidentifier() for part in given.split(".")):
-        raise UsageError(f"{given}: must be a file such as ./my_method.py, or a module such as my_lab.anytime")
-    if _in(folder, given) and not _is_installed(given.split(".")[0]):
+    named = all(part.isidentifier() for part in given.split("."))
+    if named and _in(folder, given) and not is_installed(given.split(".")[0]):
         return _made(given, given, _beside(folder, {}), shipped=True)
-    if (installed := find_installed(given)) is None:
-        raise UsageError(f"{given}: there is no such module, neither installed nor in {folder.absolute()}")
-    return installed
+    if named and (installed := find_installed(given)):
+        return installed
+    if found := _announced(given):
+        return found
+    if not named:
+        raise UsageError(
+            f"{given}: must be a file such as ./my_method.py, a module such as my_lab.anytime, or a name that an "
+            "installed package announces; orchestrate extension list shows those"
+        )
+    raise UsageError(f"{given}: there is no such module, neither installed nor in {folder.absolute()}")
 
 
-def find_installed(given: str) -> Extension | None:
+def find_installed(module: str, given: str | None = None) -> Extension | None:
     """The module of an installed package; None where there is none."""
-    return _made(given, given, _of_package(given.split(".")[0]), shipped=False) if _is_installed(given) else None
+    if not is_installed(module):
+        return None
+    return _made(given or module, module, _of_package(module.split(".")[0]), shipped=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Announced:
+    """A module that an installed package announces by ``name``."""
+
+    name: str
+    module: str
+    package: str
+    version: str
+
+
+def announced() -> list[Announced]:
+    """All of them, by name."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    return [
+        Announced(
+            name=point.name,
+            module=point.module,
+            package=point.dist.name if point.dist else "",
+            version=point.dist.version if point.dist else "",
+        )
+        for point in points
+    ]
+
+
+def _announced(given: str) -> Extension | None:
+    named = [one for one in announced() if one.name == given]
+    if len({one.module for one in named}) > 1:
+        packages = " and ".join(f"{one.package} ({one.module})" for one in named)
+        raise UsageError(f"{given}: is announced by {packages}; name the module instead")
+    if not named:
+        return None
+    if (found := find_installed(named[0].module, given)) is None:
+        raise UsageError(f"{given}: {named[0].package} announces the module {named[0].module}, which is not there")
+    return found
+
+
+def installed_fault(extension: Extension) -> str:
+    """What is wrong with an installed extension in this process, which found it elsewhere or before; empty where it is
+    as it was."""
+    here = find_installed(extension.module)
+    if here is None:
+        return "is not installed here; every node needs it"
+    if here.source != extension.source:
+        theirs, ours = (found.modules[found.module].file for found in (extension, here))
+        return f"differs between {theirs} and {ours}; every node needs the same"
+    return ""
 
 
 Find = Callable[[str], "Path | None"]
@@ -114,7 +172,7 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST:
             raise UsageError(f"{path}: is larger than {LARGEST} bytes, which no module of an extension may be")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -129,7 +187,7 @@ def _beside(folder: Path, known: Mapping[str, Path]) -> Find:
         if name in known:
             return known[name]
         top = name.split(".")[0]
-        return None if top in OURS or _is_installed(top) else _in(folder, name)
+        return None if top in OURS or is_installed(top) else _in(folder, name)
 
     return find
 
@@ -139,7 +197,8 @@ def _in(folder: Path, name: str) -> Path | None:
     return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether a module is there for every program of this Python, and not only for those that use an extension."""
     if name.split(".")[0] in sys.stdlib_module_names:
         return True
     try:
@@ -153,7 +212,7 @@ def _of_package(top: str) -> Find:
     """The modules of an installed package."""
 
     def find(name: str) -> Path | None:
-        if name.split(".")[0] != top or not _is_installed(name):
+        if name.split(".")[0] != top or not is_installed(name):
             return None
         spec = importlib.util.find_spec(name)
         return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None

@@ -12,13 +12,16 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import CodeType, ModuleType
+from typing import Any
 
 from anytime_core.config import KINDS, Part
 from orchestrator.errors import UsageError
-from orchestrator.extensions.finding import HOME, Extension, Module, find_installed
+from orchestrator.extensions.additions import ADDED
+from orchestrator.extensions.finding import HOME, Extension, Module, installed_fault
 
-Parts = dict[tuple[str, str], type[Part]]
-"""By kind and name."""
+Known = dict[tuple[str, str], Any]
+"""What an extension registers, by kind and name."""
+REGISTRIES: dict[str, dict[str, Any]] = {**KINDS, **ADDED}
 
 
 class _Importer(MetaPathFinder, Loader):
@@ -47,8 +50,11 @@ class _Importer(MetaPathFinder, Loader):
 
 @dataclass(frozen=True, slots=True)
 class _Imported:
+    """``loaded`` are its modules as they were imported: another extension may have a helper of the same name."""
+
     extension: Extension
-    parts: Parts
+    parts: Known
+    loaded: Mapping[str, ModuleType]
 
 
 _importer = _Importer()
@@ -65,83 +71,91 @@ def activate(extensions: Sequence[Extension]) -> bool:
     _refuse_namesakes(extensions)
     added = [_parts_of(extension) for extension in extensions]
     names = [key for parts in added for key in parts]
-    before = {kind: dict(parts) for kind, parts in KINDS.items()}
-    for known in KINDS.values():
+    before = {kind: dict(parts) for kind, parts in REGISTRIES.items()}
+    for known in REGISTRIES.values():
         known.clear()
     for extension, parts in zip(extensions, added, strict=True):
         for (kind, name), part in parts.items():
             alone = names.count((kind, name)) == 1
-            KINDS[kind][name if alone else f"{extension.module.split('.')[-1]}.{name}"] = part
-    return before != KINDS
+            REGISTRIES[kind][name if alone else f"{extension.module.split('.')[-1]}.{name}"] = part
+    return before != REGISTRIES
 
 
 def _refuse_namesakes(extensions: Sequence[Extension]) -> None:
+    """Two that have one name, or helpers of one name that differ: an import could find but one of them."""
     by_module: dict[str, Extension] = {}
+    texts: dict[str, tuple[Extension, str]] = {}
     for extension in extensions:
         twin = by_module.setdefault(extension.module, extension)
         if twin is not extension:
             raise UsageError(f"{twin.given} and {extension.given} have one name; call one of them otherwise")
+        for name, module in extension.modules.items():
+            other, text = texts.setdefault(name, (extension, module.text))
+            if text != module.text:
+                both = f"{other.given} and {extension.given} import different modules named {name}"
+                raise UsageError(f"{both}; call one of them otherwise")
 
 
-def _parts_of(extension: Extension) -> Parts:
+def _parts_of(extension: Extension) -> Known:
     known = _imported.get(extension.module)
-    if known is None or known.extension.source != extension.source:
-        _forget(extension)
-        if extension.shipped:
-            _importer.modules |= extension.modules
-        else:
-            _check_installed(extension)
-        known = _imported[extension.module] = _Imported(extension, _import(extension))
-    return known.parts
-
-
-def _forget(extension: Extension) -> None:
-    old = _imported.pop(extension.module, None)
-    for name in {*extension.modules, *(old.extension.modules if old else ())}:
-        if extension.shipped:
+    if extension.shipped:
+        _importer.modules |= extension.modules
+        for name in extension.modules:
             sys.modules.pop(name, None)
+    if known is None or known.extension.source != extension.source:
+        if not extension.shipped:
+            _check_installed(extension)
+        parts = _import(extension)
+        loaded = {name: sys.modules[name] for name in extension.modules if name in sys.modules}
+        known = _imported[extension.module] = _Imported(extension, parts, loaded)
+    sys.modules.update(known.loaded)
+    return known.parts
 
 
 def _check_installed(extension: Extension) -> None:
     """Raises UsageError unless the package is here as it was where the extension was found."""
-    here = find_installed(extension.given)
-    if here is None:
-        raise UsageError(f"extension {extension.given} is not installed here; every node needs it")
-    if here.source != extension.source:
-        theirs, ours = (next(iter(found.modules.values())).file for found in (extension, here))
-        raise UsageError(f"extension {extension.given} differs between {theirs} and {ours}; every node needs the same")
+    if fault := installed_fault(extension):
+        raise UsageError(f"extension {extension.given} {fault}")
 
 
-def _import(extension: Extension) -> Parts:
+def _import(extension: Extension) -> Known:
     with _noted() as parts:
         try:
             import_module(extension.module)
         except Exception as error:
-            raise UsageError(f"{extension.given}: {_where(error, extension.modules)}") from error
+            place = located(error, extension.modules)
+            raise UsageError(f"{extension.given}: {place}{type(error).__name__}: {error}") from error
     for part in parts.values():
-        part.source = extension.source
+        if isinstance(part, type) and issubclass(part, Part):
+            part.source = extension.source
     return parts
 
 
 @contextmanager
-def _noted() -> Iterator[Parts]:
+def _noted() -> Iterator[Known]:
     """What is registered in the block; what was known before is known again after it."""
-    before = {kind: dict(parts) for kind, parts in KINDS.items()}
-    parts: Parts = {}
+    before = {kind: dict(parts) for kind, parts in REGISTRIES.items()}
+    parts: Known = {}
     try:
-        for known in KINDS.values():
+        for known in REGISTRIES.values():
             known.clear()
         yield parts
-        parts |= {(kind, name): part for kind, known in KINDS.items() for name, part in known.items()}
+        parts |= {(kind, name): part for kind, known in REGISTRIES.items() for name, part in known.items()}
     finally:
-        for kind, known in KINDS.items():
+        for kind, known in REGISTRIES.items():
             known.clear()
             known |= before[kind]
 
 
-def _where(error: Exception, modules: Mapping[str, Module]) -> str:
-    """An error with the last line of the extension's own that it passed."""
-    files = {module.file for module in modules.values()}
-    lines = [f"{frame.filename}, line {frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    own = [line for line in lines if line.rpartition(", line ")[0] in files]
-    return f"{f'{own[-1]}: ' if own else ''}{type(error).__name__}: {error}"
+def located(error: BaseException | None, modules: Mapping[str, Module] | None = None) -> str:
+    """Such as ``ramp.py, line 12: ``, the last line of an extension's code that an error passed; empty where it passed
+    none. ``modules`` are those to look at, by default all that were imported."""
+    if modules is None:
+        modules = {name: module for known in _imported.values() for name, module in known.extension.modules.items()}
+    place = ""
+    while error:
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if module := modules.get(frame.f_globals.get("__name__", "")):
+                place = f"{module.file}, line {line}: "
+        error = error.__cause__
+    return place

@@ -8,7 +8,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from anytime_core.config import DataConfig, NetworkConfig, Opt, Part, Regime, TrialConfig, WeightingConfig
+from anytime_core.config import (
+    DataConfig,
+    NetworkConfig,
+    Opt,
+    Part,
+    Regime,
+    TrainingConfig,
+    TrialConfig,
+    WeightingConfig,
+)
 from anytime_core.cost import prediction_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Progress
@@ -18,7 +27,7 @@ from orchestrator.extensions import finding, importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
-from orchestrator.sweepfile import datasets, schema, trust
+from orchestrator.sweepfile import datasets, reported, schema, trust
 from orchestrator.sweepfile.document import Document, Fault, read
 from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 
@@ -69,7 +78,9 @@ def extended(document: Document) -> tuple[Extension, ...]:
     document.refuse(faults)
     trust.check_extensions(document.path, found)
     try:
-        if importing.activate(found):
+        changed = importing.activate(found)
+        reported.install()
+        if changed:
             schema.rebuild()
     except UsageError as error:
         document.refuse([document.fault(("extensions",), str(error))])
@@ -102,6 +113,7 @@ def _contradictions(document: Document) -> Iterator[Fault]:
         yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
     yield from _weight_faults(document, networks.values())
     yield from _batch_faults(document, datasets.values())
+    yield from _regime_faults(document, networks.values())
 
 
 def _baseline_faults(document: Document, methods: Collection[object], baseline: str) -> Iterator[Fault]:
@@ -130,7 +142,26 @@ def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> I
             costs = prediction_costs(network.n, network.c, network.period)
             base_weights(weights, costs, Progress(epoch=1, fraction=0.0))
         except Exception as error:  # an extension may raise anything
-            yield document.fault(key, f"network ({network.n},{network.c}): {error}")
+            yield document.fault(key, f"network ({network.n},{network.c}): {importing.located(error)}{error}")
+
+
+def _regime_faults(document: Document, networks: Collection[NetworkConfig]) -> Iterator[Fault]:
+    """What a regime and the training cannot be together, such as weights of an extension's and ``head_decay``."""
+    training, weights = sound_section(document, "training"), sound_section(document, "weights")
+    methods = sound_items(document, "methods") if training and weights else {}
+    for (name, method), network in product(methods.items(), networks):
+        for variant in method.variants("").values():
+            try:
+                for regime in variant.regimes(network, weights):
+                    _tried(network, regime, training)
+            except Exception as error:  # an extension may raise anything
+                yield document.fault(("methods", str(name)), f"{importing.located(error)}{error}")
+
+
+def _tried(network: NetworkConfig, regime: Regime | Part, training: TrainingConfig) -> None:
+    trial = TrialConfig(network=network, data=DataConfig(name="digits"), regime=regime, training=training)
+    if trial.phases < 1:
+        raise ValueError(f"regime {regime.name}: count gives {trial.phases}, must give at least 1")
 
 
 def _batch_faults(document: Document, datasets: Iterable[DataConfig]) -> Iterator[Fault]:

@@ -19,6 +19,7 @@ from orchestrator.cli import cli
 from orchestrator.cluster import probe
 from orchestrator.cluster.probe import NOT_CONVERTED, MachineReport, NodeReport, Request, Torch
 from orchestrator.doctor import HERE, Check, State
+from orchestrator.extensions import finding
 from orchestrator.owndata import formats
 from orchestrator.sweep.trial import Resources
 from orchestrator.system import hardware
@@ -364,3 +365,36 @@ def test_a_machine_that_is_well_gives_exit_code_0(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "problem" not in done.output
     assert not list(tmp_path.iterdir())
+
+
+# Extensions
+
+
+def test_an_extension_is_told_where_it_is_missing_or_differs(tmp_path: Path) -> None:
+    (tmp_path / "ramp.py").write_text("import numpy")
+    shipped = finding.find("ramp.py", tmp_path)
+    installed = replace(shipped, given="lab", module="lab", shipped=False)
+    settings = doctor.DoctorSettings(
+        storage=tmp_path, data_root=tmp_path, tracking_uri="", extensions=(shipped, installed)
+    )
+    places = {
+        HERE: replace(MACHINE, extensions={"ramp.py": "", "lab": ""}),
+        "two": replace(MACHINE, extensions={"ramp.py": "", "lab": "is not installed here; every node needs it"}),
+    }
+    sent, missing = doctor.extensions(settings, places)
+    assert (sent.state, sent.found) == (State.OK, "ramp.py: is sent to workers")
+    assert (missing.state, missing.found) == (
+        State.PROBLEM,
+        "two: lab is not installed here; every node needs it",
+    )
+    assert missing.mend == "install the same version on every node"
+
+
+def test_a_machine_says_what_is_wrong_with_an_extension(tmp_path: Path) -> None:
+    (tmp_path / "ramp.py").write_text("import numpy")
+    shipped = finding.find("ramp.py", tmp_path)
+    assert probe.extension_fault(shipped) == ""
+    absent = replace(shipped, imports=("numpy", "no_such_library"))
+    assert probe.extension_fault(absent) == "imports no_such_library, which is not installed here"
+    gone = replace(shipped, given="lab", module="no_such_lab", shipped=False)
+    assert probe.extension_fault(gone) == "is not installed here; every node needs it"

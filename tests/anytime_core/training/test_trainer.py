@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -21,6 +21,7 @@ import psutil
 import pytest
 import torch
 import torch._inductor.config
+from emulated_graph import EmulatedGraph
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -662,50 +663,6 @@ def test_a_tensor_of_the_host_in_a_step_is_caught(on_meta, monkeypatch) -> None:
         started.step()
 
 
-class Calls(TorchDispatchMode):
-    """The calls of some work, to be made again as a CUDA graph makes them: on the tensors they had, with the numbers
-    that Python gave them then, into the memory of their results."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[tuple[Any, Any, Any, list[torch.Tensor]]] = []
-
-    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = call(*args, **(kwargs or {}))
-        given = {tensor.untyped_storage().data_ptr() for tensor in self._tensors((args, kwargs))}
-        fresh = [one for one in self._tensors(result) if one.untyped_storage().data_ptr() not in given]
-        if fresh or call._schema.is_mutable:  # all others are views
-            self.made.append((call, args, kwargs or {}, fresh))
-        return result
-
-    @torch.no_grad()
-    def again(self) -> None:
-        for call, args, kwargs, results in self.made:
-            for kept, result in zip(results, self._tensors(call(*args, **kwargs)), strict=bool(results)):
-                kept.copy_(result)
-
-    @staticmethod
-    def _tensors(values: Any) -> list[torch.Tensor]:
-        return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
-
-
-class EmulatedGraph:
-    """In the place of ``graphs.Graph``, on a CPU."""
-
-    def __init__(self, work: Callable[[], None], state: Sequence[torch.Tensor]) -> None:
-        for _ in range(graphs.WARM_UPS):
-            graphs._undone(work, state)
-        self._calls = Calls()
-        graphs._undone(partial(self._captured, work), state)  # capturing does nothing, and is done here
-
-    def _captured(self, work: Callable[[], None]) -> None:
-        with self._calls:
-            work()
-
-    def __call__(self) -> None:
-        self._calls.again()
-
-
 @pytest.fixture
 def emulated(monkeypatch) -> None:
     monkeypatch.setattr(graphs, "Graph", EmulatedGraph)
@@ -734,7 +691,8 @@ def test_what_is_not_on_static_tensors_shows_when_calls_are_made_again(emulated,
     assert_same_run(run(config, mode="graph"), run(config, mode="eager"))
 
     def learn(own: Selection, losses: torch.Tensor) -> None:
-        own.state = dict(own.rule.update(own.state, Step(losses=losses, chosen=own.chosen, probabilities=own.p)))
+        own.state = {name: value.clone() for name, value in own.state.items()}
+        own.rule.update(own.state, Step(losses=losses, chosen=own.chosen, probabilities=own.p))
 
     monkeypatch.setattr(Selection, "learn", learn)
     assert timeless(run(config, mode="graph")[1]) != timeless(run(config, mode="eager")[1])

@@ -1,0 +1,369 @@
+"""Whether what an extension registers can be trained, resumed and sent to workers: found out in seconds, on noise of
+the digits' shape, before a sweep finds it out in hours.
+
+Shapes: N images, L predictions, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from anytime_core import extend
+from anytime_core.config import (
+    KINDS,
+    DataConfig,
+    Joint,
+    NetworkConfig,
+    Part,
+    TrainingConfig,
+    TrialConfig,
+    from_dict,
+    to_dict,
+)
+from anytime_core.data.dataset import Images
+from anytime_core.errors import TrainerError
+from anytime_core.training.objective import TrainingObjective
+from anytime_core.training.selection import Selection
+from anytime_core.training.trainer import Run, build_run, reproducible
+from orchestrator.errors import UsageError
+from orchestrator.extensions import finding, importing
+from orchestrator.extensions.additions import ADDED, WIN_TEST
+from orchestrator.extensions.finding import Extension
+from orchestrator.extensions.importing import located
+
+PREDICTIONS, IMAGES_A_BATCH, CLASSES = 6, 32, 10
+TIMED_EPOCHS = 12
+WORKER_SECONDS = 120.0
+HOST = "make tensors as those that are given are: torch.zeros_like(base), state[...] * 2"
+WAITS = "keep numbers in tensors: torch.where in place of if; no item(), tolist() or numpy(); no mask as an index"
+SECRET = "keep what is remembered in the state, and take random numbers from the draws that are given"
+
+
+class Finding(Exception):  # noqa: N818  it is what a check finds, not what went wrong with it
+    """What is wrong, and what to change."""
+
+    def __init__(self, fault: str, mend: str) -> None:
+        super().__init__(fault)
+        self.fault, self.mend = fault, mend
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """On one thing that an extension registers: which checks it passed, and what was found in the others."""
+
+    name: str
+    kind: str
+    passed: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+Check = Callable[[Part], str]
+"""Says what is well in some words, none where the check is not for this kind. Raises Finding."""
+
+
+def check_file(path: Path, given: Mapping[str, str] | None = None) -> list[Verdict]:
+    """Checks all that a file registers; it runs its code. ``given`` are values of fields, as a sweep file would give
+    them. Raises UsageError for a file that cannot be imported, or registers nothing."""
+    extension = finding.find(str(path.absolute()), Path())
+    importing.activate([extension])
+    parts = [(kind, name, part) for kind, named in KINDS.items() for name, part in named.items()]
+    if not parts and not any(ADDED.values()):
+        bases = ", ".join(base.__name__ for base in extend.BASES.values())
+        raise UsageError(f"{path}: registers nothing; it needs @register over a class below one of {bases}")
+    with reproducible(1):
+        verdicts = [_checked(extension, kind, name, part, given or {}) for kind, name, part in parts]
+    return [*verdicts, *_additions()]
+
+
+def _checked(extension: Extension, kind: str, name: str, part: type[Part], given: Mapping[str, str]) -> Verdict:
+    passed: list[str] = []
+    findings: list[Finding] = []
+    try:
+        made = _made(part, given)
+        passed += filter(None, [_round_trip(made), _trains(made)])
+        for check in (*CHECKS, partial(_travels, extension), _costs):
+            try:
+                passed += filter(None, [check(made)])
+            except Finding as found:
+                findings.append(found)
+    except Finding as found:
+        findings.append(found)
+    return Verdict(name=name, kind=kind, passed=tuple(passed), findings=tuple(findings))
+
+
+def _made(part: type[Part], given: Mapping[str, str]) -> Part:
+    own = {field.name: field for field in fields(part)}  # type: ignore[arg-type]
+    values = {name: _value(text) for name, text in given.items() if name in own}
+    absent = [
+        name
+        for name, field in own.items()
+        if name not in values and field.default is MISSING and field.default_factory is MISSING
+    ]
+    if absent:
+        options = " ".join(f"--field {name}=VALUE" for name in absent)
+        raise Finding(f"needs values for {', '.join(absent)}", f"give them defaults, or check it with {options}")
+    try:
+        return TypeAdapter(part).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise Finding(f"{place}: {first['msg']}", "give it another value or default") from error
+    except Exception as error:  # pydantic says of a type that it cannot read what it likes
+        raise Finding(f"cannot be read: {error}", "annotate fields as numbers, text, booleans or tuples") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _config(part: Part, *, units: int = PREDICTIONS // 3, channels: int = 2, steps: int = 7) -> TrialConfig:
+    """Six predictions, three batches an epoch."""
+    regime = part if isinstance(part, extend.Regime) else Joint(**{part.kind: part})
+    return TrialConfig(
+        network=NetworkConfig(n=units, c=channels),
+        data=DataConfig(name="digits", pad=1),
+        regime=regime,
+        training=TrainingConfig(steps=steps, batch_size=IMAGES_A_BATCH, learning_rate={0: 0.05}),
+    )
+
+
+def _images(count: int = 3 * IMAGES_A_BATCH) -> Images:
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(17, size=(2, count, 1, 8, 8), dtype=np.uint8), rng.integers(CLASSES, size=(2, count))
+    return Images(train_images=pixels[0], train_labels=labels[0], test_images=pixels[1], test_labels=labels[1])
+
+
+# The checks
+
+
+def _round_trip(part: Part) -> str:
+    config = _config(part)
+    try:
+        same = from_dict(json.loads(json.dumps(to_dict(config)))) == config and hash(part) == hash(part)
+    except (TypeError, ValueError) as error:
+        raise Finding(f"its config cannot be kept: {error}", "use numbers, text, booleans or tuples of them") from error
+    if not same:
+        raise Finding("its config is another once it was kept", "use numbers, text, booleans or tuples of them")
+    return "config round trip"
+
+
+def _trains(part: Part) -> str:
+    """One step and all epochs: losses, gradients and parameters are numbers."""
+    try:
+        run = _begun(part)
+        run.begin_epoch()
+        run.step()
+        gradients = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            raise Finding(
+                "gradients are not finite", "keep log, sqrt and division away from 0, as clamp_min(1e-8) does"
+            )
+        run = _trained(part)
+    except TrainerError as error:
+        raise Finding(f"{located(error)}{error}", _signature(part)) from error
+    except Finding:
+        raise
+    except Exception as error:  # whatever the extension raises
+        raise Finding(f"{located(error)}{type(error).__name__}: {error}", _signature(part)) from error
+    if run.diverged:
+        raise Finding("losses are not finite", "keep weights and losses of the size of the plain ones")
+    return "finite"
+
+
+def _signature(part: Part) -> str:
+    base = extend.BASES[part.kind]
+    return f"write its functions as those of anytime_core.extend.{base.__name__}, which say what they are given"
+
+
+def _begun(part: Part) -> Run:
+    return build_run(_config(part), _images(), "cpu")
+
+
+def _trained(part: Part) -> Run:
+    run = _begun(part)
+    while not run.ended:
+        run.epoch()
+    return run
+
+
+def _waits(part: Part) -> str:
+    """On a device without content, on which nothing can be read, and with nothing of the host."""
+    where = torch.device("meta")
+    logits = torch.empty(PREDICTIONS, IMAGES_A_BATCH, CLASSES, device=where, requires_grad=True)
+    labels, draw = torch.empty(IMAGES_A_BATCH, dtype=torch.int64, device=where), torch.empty(1, device=where)
+    noise = torch.empty(PREDICTIONS, device=where)
+    strategy = part if isinstance(part, extend.Strategy) else None
+    objective = part if isinstance(part, extend.Objective) else None
+    answers = part if isinstance(part, extend.Answers) else None
+    try:
+        training = TrainingObjective(PREDICTIONS, where, objective, answers)
+        base = torch.empty(PREDICTIONS, device=where)
+        selection = Selection(strategy, base, [1, 2, 4, 5]) if strategy else None
+        with _NotOfTheHost():
+            losses, differentiated = training(logits, labels)
+            weights = selection.choose(draw, noise if part.noise else None) if selection else base  # type: ignore[attr-defined]
+            torch.autograd.backward(differentiated, weights)
+            training.learn(logits.detach(), labels)
+            training.answers(logits.detach())
+            if selection:
+                selection.learn(losses.detach())
+    except _HostError as error:
+        raise Finding(f"{located(error)}uses a tensor of the host", HOST) from error
+    except Exception as error:  # torch has many ways to say that there is nothing to read
+        raise Finding(f"{located(error)}waits for the device", WAITS) from error
+    return "no wait for the device"
+
+
+class _HostError(Exception):
+    pass
+
+
+class _NotOfTheHost(TorchDispatchMode):
+    """Every tensor that takes part in anything is on the device ``meta``."""
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = call(*args, **(kwargs or {}))
+        where = {one.device.type for one in tree_leaves((args, kwargs, result)) if isinstance(one, Tensor)}
+        if where - {"meta"}:
+            raise _HostError
+        return result
+
+
+def _repeats(part: Part) -> str:
+    if _bits(_trained(part)) != _bits(_trained(part)):
+        raise Finding("gives other bits each time", SECRET)
+    return "same bits twice"
+
+
+def _resumes(part: Part) -> str:
+    """From a checkpoint after each epoch, each time by a new run."""
+    with TemporaryDirectory() as folder:
+        run = _begun(part)
+        while not run.ended:
+            run.epoch()
+            run.save(Path(folder))
+            run = _begun(part)
+            run.restore(Path(folder))
+    if _bits(run) != _bits(_trained(part)):
+        raise Finding("gives other bits once it was interrupted", SECRET)
+    return "resume gives the same bits"
+
+
+def _bits(run: Run) -> dict[str, bytes]:
+    state = {**run.network.state_dict(), **run.selection.state, **run.objective.state}
+    errors = np.array([(*epoch.train_loss, *epoch.test_error) for epoch in run.history])
+    return {"errors": errors.tobytes(), **{name: tensor.numpy().tobytes() for name, tensor in state.items()}}
+
+
+def _causal(part: Part) -> str:
+    if not isinstance(part, extend.Answers):
+        return ""
+    logits = torch.randn(PREDICTIONS, IMAGES_A_BATCH, CLASSES, generator=torch.Generator().manual_seed(0))
+    whole = part.answers(logits)
+    for count in range(1, PREDICTIONS):
+        if not torch.allclose(part.answers(logits[:count]), whole[:count], rtol=1e-5, atol=1e-6):
+            mend = "answer i must come from the first i predictions alone"
+            raise Finding(f"answer {count} depends on later predictions", mend)
+    return "causal; not exportable, as it is code"
+
+
+def _costs(part: Part) -> str:
+    """The time of a step, as a multiple of that of a plain one: of steps taken in turns."""
+    shape: dict[str, Any] = {"units": 2, "channels": 8, "steps": 3 * TIMED_EPOCHS}
+    plain = TrialConfig(**{**_fields(_config(part, **shape)), "regime": Joint()})
+    runs = [build_run(config, _images(), "cpu") for config in (_config(part, **shape), plain)]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(TIMED_EPOCHS):
+        for run, taken in zip(runs, seconds, strict=True):
+            run.begin_epoch()
+            while run.steps_ahead:
+                began = time.perf_counter()
+                run.step()
+                taken.append(time.perf_counter() - began)
+    own, other = map(median, seconds)
+    return f"{own / other:.2f} of a plain step"
+
+
+def _fields(config: TrialConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(config)}
+
+
+CHECKS: tuple[Check, ...] = (_waits, _repeats, _resumes, _causal)
+"""Of what trains at all."""
+
+
+# On a worker
+
+
+def _travels(extension: Extension, part: Part) -> str:
+    """In a process of its own, in an empty folder, as on another node."""
+    config = _config(part)
+    try:
+        sent = pickle.dumps(([extension], pickle.dumps(config)))
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise Finding(f"cannot be pickled: {error}", "define it at the top of the module") from error
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "from orchestrator.extensions import received; received.answer()"],
+            input=sent,
+            capture_output=True,
+            cwd=folder,
+            timeout=WORKER_SECONDS,
+            check=False,
+        )
+    if done.returncode or json.loads(done.stdout) != to_dict(config):
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it arrives as something else"]
+        raise Finding(f"is not the same on a worker: {said[-1]}", "define it at the top of the module")
+    return "pickles to a worker"
+
+
+# Additions to reports
+
+
+def _additions() -> Iterator[Verdict]:
+    for kind, named in ADDED.items():
+        for name, added in named.items():
+            passed = ("shown by reports of sweeps that name it",)
+            try:
+                passed = (_p_values(added.function),) if kind == WIN_TEST else passed
+            except Finding as found:
+                yield Verdict(name=name, kind=kind, passed=(), findings=(found,))
+            else:
+                yield Verdict(name=name, kind=kind, passed=passed)
+
+
+DIFFERENCES: tuple[Sequence[float], ...] = ((-1.0,), (1.0,), (0.0, 0.0, 0.0), (-2.0, -1.0, 0.5, -0.1), (0.5,) * 8)
+
+
+def _p_values(test: Callable[..., Any]) -> str:
+    for differences in DIFFERENCES:
+        try:
+            p = float(test(np.array(differences)))
+        except Exception as error:  # whatever the extension raises
+            fault = f"{located(error)}{type(error).__name__}: {error}"
+            raise Finding(fault, "it is given one difference or more, and gives a number") from error
+        if not 0 <= p <= 1 or math.isnan(p):
+            raise Finding(f"gives {p} for {list(differences)}", "a p-value is from 0 to 1")
+    return "p-values from 0 to 1"

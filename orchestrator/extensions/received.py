@@ -1,0 +1,17 @@
+"""What a worker makes of what is sent to it: the other end of ``conformance``, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+
+from anytime_core.config import to_dict
+from orchestrator.extensions import importing
+
+
+def answer() -> None:
+    """Reads pickled extensions and a config, in this order as a worker does; prints the config as JSON."""
+    extensions, config = pickle.load(sys.stdin.buffer)
+    importing.activate(extensions)
+    print(json.dumps(to_dict(pickle.loads(config))))

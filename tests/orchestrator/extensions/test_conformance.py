@@ -1,0 +1,187 @@
+"""What the check finds in an extension, and what it says to change; the files that it begins with pass."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.extensions import conformance, templates
+from orchestrator.extensions.conformance import HOST, SECRET, WAITS, Verdict, check_file
+
+HEAD = """from dataclasses import dataclass, field
+import math, random
+import torch
+from anytime_core.extend import *
+from anytime_core.extend import Answers, GradientFlow, Objective, Strategy, Weighting, register
+
+"""
+
+
+@pytest.fixture(autouse=True)
+def here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what takes seconds: another process, and a comparison of times. Commands are tested with both."""
+    monkeypatch.setattr(conformance, "_travels", lambda extension, part: "")
+    monkeypatch.setattr(conformance, "_costs", lambda part: "")
+
+
+def verdict_of(tmp_path: Path, base: str, body: str, **given: str) -> Verdict:
+    path = tmp_path / "mine.py"
+    path.write_text(f'{HEAD}@register("mine")\n@dataclass(frozen=True, kw_only=True)\nclass Mine({base}):\n{body}\n')
+    (verdict,) = check_file(path, given)
+    return verdict
+
+
+def found(tmp_path: Path, base: str, *lines: str) -> tuple[str, str]:
+    """The one finding: the fault and what to change."""
+    verdict = verdict_of(tmp_path, base, "\n".join(f"    {line}" for line in lines))
+    assert len(verdict.findings) == 1, [finding.fault for finding in verdict.findings]
+    return verdict.findings[0].fault, verdict.findings[0].mend
+
+
+@pytest.mark.parametrize("kind", templates.TEMPLATES)
+def test_what_a_new_extension_begins_with_passes(kind, tmp_path) -> None:
+    path, _ = templates.write("my_method", kind, tmp_path)
+    (verdict,) = check_file(path)
+    assert verdict.findings == ()
+    assert (verdict.name, verdict.kind) == ("my_method", kind)
+    assert verdict.passed[:2] == ("config round trip", "finite")
+    for words in ("no wait for the device", "same bits twice", "resume gives the same bits"):
+        assert words in verdict.passed
+    assert any("causal" in words for words in verdict.passed) == (kind == "answers")
+
+
+WEIGHTS = "def weights(self, state, base, chosen, noise):"
+UPDATE = "def update(self, state, step):"
+START = ("def start(self, base, milestones):", "    return {'v': torch.ones_like(base)}")
+FINDINGS = {
+    "number": ("Strategy", (WEIGHTS, "    return base * float(base[0].item())"), "waits for the device", WAITS),
+    "branch": ("Strategy", (WEIGHTS, "    return base if base[0] > 0 else base"), "waits for the device", WAITS),
+    "list": ("Strategy", (WEIGHTS, "    return base.new_zeros(6) + sum(base.tolist())"), "waits for the device", WAITS),
+    "mask": (
+        "Answers",
+        ("def answers(self, logits):", "    return logits + logits[logits > 0].sum() * 0"),
+        "waits",
+        WAITS,
+    ),
+    "host": ("Strategy", (WEIGHTS, "    return base * torch.tensor([1.0] * 6)"), "uses a tensor of the host", HOST),
+    "random": ("Strategy", (WEIGHTS, "    return base * torch.rand_like(base)"), "other bits each time", SECRET),
+    "remembered": (
+        "Strategy",
+        ("seen = []", WEIGHTS, "    self.seen.append(1)", "    return base * (1 + len(self.seen) % 7)"),
+        "other bits",
+        SECRET,
+    ),
+    "NaN": ("Strategy", (WEIGHTS, "    return base * math.nan"), "gradients are not finite", "clamp_min"),
+    "log of 0": (
+        "Objective",
+        ("def losses(self, state, logits, labels):", "    return (logits - logits).sum((1, 2)).log()"),
+        "gradients are not finite",
+        "clamp_min",
+    ),
+    "grows": (
+        "Weighting",
+        ("normalize: str = 'none'", "def weights(self, costs, progress):", "    return [1e12] * len(costs)"),
+        "not finite",
+        "plain ones",
+    ),
+    "shape": (
+        "Objective",
+        ("def losses(self, state, logits, labels):", "    return logits.mean()"),
+        "shape []",
+        "Objective",
+    ),
+    "signature": (
+        "Weighting",
+        ("def weights(self, costs):", "    return costs"),
+        "TypeError: Mine.weights()",
+        "Weighting",
+    ),
+    "raises": ("Strategy", (UPDATE, "    raise KeyError('gone')"), "mine.py, line 10: KeyError: 'gone'", "Strategy"),
+    "later": (
+        "Answers",
+        ("def answers(self, logits):", "    return logits + logits.mean(0)"),
+        "answer 1 depends on later",
+        "first i",
+    ),
+    "dictionary": (
+        "Weighting",
+        ("bends: dict = field(default_factory=dict)", "def weights(self, costs, progress):", "    return costs"),
+        "its config cannot be kept: ",
+        "tuples",
+    ),
+    "no default": (
+        "Weighting",
+        ("power: float", "def weights(self, costs, progress):", "    return costs"),
+        "needs values for power",
+        "--field power=VALUE",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_each_fault_is_found_with_what_to_change(name, tmp_path) -> None:
+    base, lines, fault, mend = FINDINGS[name]
+    if name == "remembered":  # every call is another: nothing is the same, whatever it is asked
+        findings = verdict_of(tmp_path, base, "\n".join(f"    {line}" for line in lines)).findings
+        assert {finding.mend for finding in findings} == {mend}
+        return
+    said = found(tmp_path, base, *lines)
+    assert fault in said[0]
+    assert mend in said[1]
+
+
+def test_a_field_without_a_default_may_be_given(tmp_path) -> None:
+    body = "    power: float\n    def weights(self, costs, progress):\n        return [c ** self.power for c in costs]"
+    assert verdict_of(tmp_path, "Weighting", body, power="2").findings == ()
+    (finding,) = verdict_of(tmp_path, "Weighting", body, power="much").findings
+    assert finding.fault.startswith("power: Input should be a valid number")
+
+
+def test_a_file_that_registers_nothing_is_refused(tmp_path) -> None:
+    (tmp_path / "empty.py").write_text("x = 1")
+    with pytest.raises(UsageError, match=r"empty\.py: registers nothing; it needs @register over a class below one of"):
+        check_file(tmp_path / "empty.py")
+
+
+def test_all_that_a_file_registers_is_checked(tmp_path) -> None:
+    path = tmp_path / "several.py"
+    path.write_text(
+        "from orchestrator.extend import figure, table, win_test\n"
+        "@win_test('coin')\ndef coin(differences):\n    return 0.5\n"
+        "@win_test('large')\ndef large(differences):\n    return 2.0\n"
+        "@table('counts')\ndef counts(tables):\n    pass\n"
+        "@figure('flat', 'Flat')\ndef flat(results):\n    pass\n"
+    )
+    verdicts = {verdict.name: verdict for verdict in check_file(path)}
+    assert list(verdicts) == ["coin", "large", "counts", "flat"]
+    assert verdicts["coin"].passed == ("p-values from 0 to 1",)
+    assert [finding.fault for finding in verdicts["large"].findings] == ["gives 2.0 for [-1.0]"]
+    assert verdicts["flat"].findings == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", templates.TEMPLATES)
+def test_the_test_that_comes_with_a_new_extension_passes(kind, tmp_path) -> None:
+    _, test = templates.write("my_method", kind, tmp_path)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("name", ["", "my-method", "class", "a/b", "../x"])
+def test_a_new_extension_needs_a_name(name, tmp_path) -> None:
+    with pytest.raises(UsageError, match="must be a name such as my_method"):
+        templates.write(name, "weights", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("there", ["mine.py", "mine_test.py"])
+def test_nothing_is_overwritten(there, tmp_path) -> None:
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(UsageError, match=f"{there}: there already; nothing was written"):
+        templates.write("mine", "weights", tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
