@@ -332,7 +332,8 @@ def test_the_report_as_json_has_every_number_and_count(made) -> None:
 
 def test_the_report_as_csv_has_a_row_for_each_number(made) -> None:
     counts = {name: len(list(csv.DictReader(io.StringIO(long.csv(made))))) for name, long in render.LONG.items()}
-    assert counts == {"errors": 6, "wins": 5, "increases": 10, "sequences": 0, "ranking": 0, "matrix": 0}
+    counted = {"errors": 6, "wins": 5, "increases": 10, "verdicts": 5, "sequences": 0, "ranking": 0, "matrix": 0}
+    assert counts == counted
 
 
 # Plan and status
@@ -414,7 +415,7 @@ def test_a_long_table_goes_over_pages_in_latex() -> None:
 def test_a_csv_has_its_heading_without_rows_too(made) -> None:
     for name, long in render.LONG.items():
         assert all(tuple(row) == long.columns for row in long.rows(made)), name
-    empty = replace(made, errors=(), wins=(), increases=(), sequences=())
+    empty = replace(made, errors=(), wins=(), increases=(), sequences=(), measured=None)
     assert all(long.csv(empty) == ",".join(long.columns) for long in render.LONG.values())
     empty = replace(NOTED, rows=())
     assert render.show([empty], "csv") == "a_b"
