@@ -10,7 +10,7 @@ from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lackin
 from orchestrator.report import ranking_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
-from orchestrator.stats.significance import LEVEL, TESTS, UNSOUND, smallest_p
+from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell
 from orchestrator.table import Column, Entry, Table
@@ -179,6 +179,8 @@ def _scope_notes(tables: Tables) -> Iterable[str]:
     yield f"Scope {tables.scope}: {scope.counted(units)}; about {scope.about}, and silent about {scope.silent}."
     if units:
         yield least_p_note(scope.counted(units), units, test)
+    if tables.sweep.report.scale == "ratios" and test not in COUNTING:
+        yield "Sizes are those of the logarithms of the errors' ratios."
     if why := UNSOUND.get(test):
         yield f"{test} is no sound test: {why}."
 

@@ -449,6 +449,8 @@ def test_the_caption_of_wins_says_how_far_they_reach(load_text, make_record) -> 
         "The smallest p of 1 data set by sign-test is 0.5; too few for any test.",
         "A pair with a trial that diverged is dropped.",
     )
+    assert any("logarithms" in note for note in noted(p_value="wilcoxon", scale="ratios"))
+    assert not any("logarithms" in note for note in noted(p_value="sign-test", scale="ratios"))
     assert any("is no sound test" in note for note in noted(p_value="hoeffding-as-published"))
 
 
