@@ -14,7 +14,8 @@ from anytime_core.errors import CheckpointError, DataError
 from anytime_core.extend import Answers
 from anytime_core.files import folder_at
 from anytime_core.inputs import ImageSpec
-from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
+from anytime_core.model.interface import AnytimeModule
+from anytime_core.model.network import as_tensors, build_network
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Place
@@ -31,7 +32,7 @@ class TrainedNetwork(nn.Module):
 
     def __init__(
         self,
-        network: AnytimeResNet,
+        network: AnytimeModule,
         normalise: Normalisation,
         spec: ImageSpec | None = None,
         answers: Answers | None = None,
@@ -40,7 +41,7 @@ class TrainedNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.answers = answers
-        self.spec = spec or ImageSpec(network.stem.in_channels)
+        self.spec = spec or ImageSpec(network.channels)
         self.register_buffer("mean", normalise.mean)
         self.register_buffer("std", normalise.std)
 

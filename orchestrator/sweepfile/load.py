@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from anytime_core.config import DataConfig, NetworkConfig, Opt, Part, Regime, TrialConfig, WeightingConfig
-from anytime_core.cost import prediction_costs
+from anytime_core.config import AnyNetwork, DataConfig, NetworkConfig, Opt, Part, Regime, TrialConfig, WeightingConfig
+from anytime_core.cost import network_costs
 from anytime_core.data.catalog import DATASETS
 from anytime_core.extend import Progress
 from anytime_core.training.weighting import base_weights
@@ -18,6 +18,7 @@ from orchestrator.extensions import finding, importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
+from orchestrator.sweepfile import networks as networks_of_extensions
 from orchestrator.sweepfile import schema, trust
 from orchestrator.sweepfile.document import Document, Fault, read
 from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
@@ -76,15 +77,15 @@ def extended(document: Document) -> tuple[Extension, ...]:
 def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
     """Every place of the grid and what is trained for it."""
     for data, network, (name, method) in product(file.datasets, file.networks, file.expanded_methods.items()):
-        regimes = [(_built(network, regime), regime) for regime in method.regimes(network, file.weights)]
+        regimes = [(_built(network, regime), regime) for regime in method.regimes(network, data, file.weights)]
         for seed, (built, regime) in product(file.seeds, regimes):
             config = TrialConfig(network=built, data=data, regime=regime, training=file.training, seed=seed)
             yield cell_of(name, network, config), config
 
 
-def _built(network: NetworkConfig, regime: Regime | Part) -> NetworkConfig:
+def _built(network: AnyNetwork, regime: Regime | Part) -> AnyNetwork:
     """An optimum has one prediction whatever the period: written as 1, sweeps that differ in it share the trial."""
-    return replace(network, period=1) if isinstance(regime, Opt) else network
+    return replace(network, period=1) if isinstance(network, NetworkConfig) and isinstance(regime, Opt) else network
 
 
 def _contradictions(document: Document) -> Iterator[Fault]:
@@ -97,7 +98,10 @@ def _contradictions(document: Document) -> Iterator[Fault]:
         yield document.fault(("networks", index), f"is the same as networks.{twin}")
     for index, twin in _repeated({index: data.name for index, data in datasets.items()}):
         yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
-    yield from _weight_faults(document, networks.values())
+    wrong = networks_of_extensions.faults(document, networks, list(datasets.values()))
+    yield from wrong
+    if not wrong:
+        yield from _weight_faults(document, networks.values(), datasets.values())
     yield from _batch_faults(document, datasets.values())
 
 
@@ -113,7 +117,9 @@ def _baseline_faults(document: Document, methods: Collection[object], baseline: 
         yield document.fault(("report", "baseline"), f"given {baseline!r}; {allowed}")
 
 
-def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> Iterator[Fault]:
+def _weight_faults(
+    document: Document, networks: Collection[AnyNetwork], datasets: Collection[DataConfig]
+) -> Iterator[Fault]:
     """Weights that some network cannot have, such as opt(9) where there are 6 predictions."""
     common = sound_section(document, "weights")
     methods = {name: method for name, method in sound_items(document, "methods").items() if method.regime == "joint"}
@@ -124,10 +130,20 @@ def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> I
     }
     for (key, weights), network in product(used.items(), networks):
         try:
-            costs = prediction_costs(network.n, network.c, network.period)
+            costs = network_costs(network, *_image(network, datasets))
             base_weights(weights, costs, Progress(epoch=1, fraction=0.0))
         except Exception as error:  # an extension may raise anything
-            yield document.fault(key, f"network ({network.n},{network.c}): {error}")
+            yield document.fault(key, f"network {network.label}: {error}")
+
+
+def _image(network: AnyNetwork, datasets: Iterable[DataConfig]) -> tuple[int, int, int]:
+    """Classes, channels and pixels of a side: any will do for a network of ours, whose number of predictions is all
+    that matters."""
+    first = next(iter(datasets), None)
+    if first is None or isinstance(network, NetworkConfig):
+        return 10, 3, 32
+    spec = DATASETS[first.name]
+    return spec.classes, spec.channels, spec.size
 
 
 def _batch_faults(document: Document, datasets: Iterable[DataConfig]) -> Iterator[Fault]:
