@@ -168,8 +168,11 @@ class Network(OwnNetwork):
 
     @property
     def label(self) -> str:
-        """How tables call it: a line that no other network of a sweep has."""
-        return " ".join([self.name, *(f"{field.name}={getattr(self, field.name)}" for field in fields(self))])
+        """How tables call it: a line that no other network of a sweep has; by default, its name and the fields that are
+        not at their defaults."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {field.name for field in fields(self) if given[field.name] != field.default}
+        return " ".join([self.name, *(f"{name}={value}" for name, value in given.items() if name in changed)])
 
     def build(self, classes: int, channels: int, size: int) -> nn.Module:
         """A new module, on the CPU. Its ``forward`` takes normalised images [N,C,S,S] and yields the logits [N,K] of

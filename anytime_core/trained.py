@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from anytime_core.config import TrialConfig, from_dict
 from anytime_core.data.catalog import dataset_of
 from anytime_core.data.loader import Normalisation
-from anytime_core.errors import CheckpointError, DataError
+from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.extend import Answers
 from anytime_core.files import folder_at
 from anytime_core.inputs import ImageSpec
@@ -69,6 +69,8 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
         normalise = Normalisation(**as_tensors(saved.below("normalisation/")))
         trained = TrainedNetwork(network, normalise, dataset_of(config.data.name).spec, _answers(config)).eval()
         state = _state(config, history)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
     except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error
     if state != "finished" and not unfinished:

@@ -276,7 +276,10 @@ def build_network(config: TrialConfig) -> AnytimeModule:
         return build_resnet(config)
     if isinstance(config.network, Network):
         return _build_own(config, config.network)
-    raise ConfigError(f"{config.network} is not here, or has changed; nothing can be trained or loaded with it")
+    raise ConfigError(
+        f"{config.network} is not here, or has changed; "
+        'orchestrator.extensions.use("FILE.py") makes the extension known'
+    )
 
 
 def _build_own(config: TrialConfig, shape: Network) -> OwnModule:

@@ -100,10 +100,9 @@ def _fits_images(data: DataConfig) -> DataConfig:
 
 def _unnamed(value: Any) -> Any:
     """Ours are told by having no name."""
-    name = value.get("name") if isinstance(value, dict) else value if isinstance(value, str) else None
-    if name is not None:
-        allowed = ", ".join([*KINDS["network"], "or ours: {n: 3, c: 16}"])
-        raise ValueError(f"no network is named {_given(name)}; allowed: {allowed}")
+    if isinstance(value, dict) and "name" in value:
+        allowed = ", ".join([*KINDS["network"], "or one of ours without a name, as {n: 3, c: 16}"])
+        raise ValueError(f"no network is named {_given(value['name'])}; allowed: {allowed}")
     return value
 
 
