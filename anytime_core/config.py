@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 
 def refuse(*faults: str | None) -> None:
@@ -53,6 +53,13 @@ def _as_floats(config: object, *names: str) -> None:
 Transition = Literal["convolution", "pooling"]
 
 
+def resnet_label(n: int, c: int, period: int, transition: Transition) -> str:
+    """As the paper writes a network, (n, c), with the period and the transition where they are not the usual ones."""
+    return (
+        f"({n},{c})" + ("" if period == 1 else f"/{period}") + ("" if transition == "convolution" else f" {transition}")
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkConfig:
     """An anytime ResNet (section 4.1): ``n`` units in each of 3 blocks, ``c`` initial channels, a prediction every
@@ -77,6 +84,10 @@ class NetworkConfig:
             f"period is {self.period}, must be at most 3n = {self.units}" if too_long else None,
             _one_of("transition", self.transition, get_args(Transition)),
         )
+
+    @property
+    def label(self) -> str:
+        return resnet_label(self.n, self.c, self.period, self.transition)
 
     @property
     def units(self) -> int:
@@ -185,11 +196,40 @@ class Absent(Part):
     def __str__(self) -> str:
         return f"{self.kind} {self.name} of source {self.source}"
 
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def predicting_units(self) -> tuple[int, ...]:
+        raise ValueError(f"{self} is not here, or has changed; how many predictions it has is not known")
+
+
+class OwnNetwork(Part):
+    """A network of an extension's, as far as a config needs it: see ``anytime_core.extend.Network``."""
+
+    kind: ClassVar[str] = "network"
+
+    if TYPE_CHECKING:  # as attributes, they would be defaults of fields of these names
+
+        @property
+        def label(self) -> str: ...
+        @property
+        def predictions(self) -> int: ...
+
+    @property
+    def predicting_units(self) -> tuple[int, ...]:
+        """Each of its units predicts."""
+        return tuple(range(1, self.predictions + 1))
+
+
+AnyNetwork = NetworkConfig | OwnNetwork | Absent
+
 
 OPTIONAL = ("objective", "answers", "flow")
 PARTS = ("weights", "strategy", *OPTIONAL)
 """Kinds of parts of joint training. Of the optional ones there are none of ours."""
-KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime")}
+KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime", "network")}
 """The parts that extensions have added, by kind and name."""
 
 
@@ -442,18 +482,24 @@ def _step(key: Any) -> Any:
 class TrialConfig:
     """One trained network: the same config on the same machine gives the same bits."""
 
-    network: NetworkConfig
+    network: AnyNetwork
     data: DataConfig
     regime: Regime | Part = field(default_factory=Joint)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unit, units = getattr(self.regime, "unit", 1), self.network.units
-        refuse(
-            f"regime.unit is {unit}, must be at most 3n = {units}" if unit > units else None,
-            _whole("seed", self.seed, 0),
-            self._decay_fault(),
+        refuse(self._too_deep(), _whole("seed", self.seed, 0), self._decay_fault())
+
+    def _too_deep(self) -> str | None:
+        if not isinstance(self.regime, Opt) or isinstance(self.network, Absent):
+            return None
+        if isinstance(self.network, NetworkConfig):
+            units, what = self.network.units, "3n"
+        else:
+            units, what = self.network.predictions, f"the predictions of {self.network.name}"
+        return (
+            f"regime.unit is {self.regime.unit}, must be at most {what} = {units}" if self.regime.unit > units else None
         )
 
     def _decay_fault(self) -> str | None:
@@ -462,6 +508,13 @@ class TrialConfig:
         if self.training.head_decay == "uniform" or not isinstance(weights, Part):
             return None
         return f"training.head_decay is loss_weight, must be uniform: weights {weights.name} may change with each epoch"
+
+    @property
+    def resnet(self) -> NetworkConfig:
+        """Its network, for what only an anytime ResNet has. Raises ValueError for another."""
+        if not isinstance(self.network, NetworkConfig):
+            raise ValueError(f"network {self.network.label} is no anytime ResNet, which has n units and c channels")
+        return self.network
 
     @property
     def predicting_units(self) -> tuple[int, ...]:
@@ -504,7 +557,7 @@ def to_dict(config: TrialConfig) -> dict[str, Any]:
 def parts_of(config: TrialConfig) -> list[Part]:
     """The parts of extensions that a trial uses."""
     joint = (getattr(config.regime, kind, None) for kind in PARTS)
-    return [part for part in (config.regime, *joint) if isinstance(part, Part)]
+    return [part for part in (config.network, config.regime, *joint) if isinstance(part, Part)]
 
 
 def plain(part: Any) -> dict[str, Any]:
@@ -533,7 +586,7 @@ def _exact(kind: object, value: Any) -> Any:
 def from_dict(values: Mapping[str, Any]) -> TrialConfig:
     """The inverse of ``to_dict``."""
     return TrialConfig(
-        network=NetworkConfig(**values["network"]),
+        network=_network(values["network"]),
         data=_data(values["data"]),
         regime=_regime(values["regime"]),
         training=TrainingConfig(**values["training"]),
@@ -544,6 +597,10 @@ def from_dict(values: Mapping[str, Any]) -> TrialConfig:
 def _data(values: Mapping[str, Any]) -> DataConfig:
     own = values.get("own")
     return DataConfig(**{**values, "own": OwnData(**own)} if own else values)
+
+
+def _network(values: Mapping[str, Any]) -> AnyNetwork:
+    return cast(AnyNetwork, _part("network", values)) if SOURCE in values else NetworkConfig(**values)
 
 
 def _regime(values: Mapping[str, Any]) -> Regime | Part:

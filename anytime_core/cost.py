@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
+from importlib import import_module
 
-from anytime_core.config import NetworkConfig, Transition, TrialConfig
+from anytime_core.config import AnyNetwork, NetworkConfig, Opt, Transition, TrialConfig
 from anytime_core.data.catalog import dataset_of
+from anytime_core.extend import ExtensionError, Network
 
 BLOCKS = 3
 KERNEL = 9  # 3x3
@@ -74,15 +77,71 @@ def prediction_costs(
 def trial_costs(config: TrialConfig) -> list[int]:
     """Multiply-adds of one image of the trial's data set up to each prediction that it trains."""
     spec, network = dataset_of(config.data), config.network
+    if isinstance(network, NetworkConfig):
+        return resnet_costs(network, config.predicting_units, spec.classes, spec.channels, spec.size)
+    if isinstance(config.regime, Opt):
+        return [own_costs(ending_at(network, config.regime.unit), spec.classes, spec.channels, spec.size)[-1]]
+    return [*own_costs(network, spec.classes, spec.channels, spec.size)]
+
+
+def network_costs(network: AnyNetwork, classes: int, channels: int, size: int) -> Sequence[int]:
+    """Multiply-adds of one image, ``size`` pixels wide and high, up to each prediction. Raises ValueError."""
+    if isinstance(network, NetworkConfig):
+        return resnet_costs(network, network.predicting_units, classes, channels, size)
+    return own_costs(network, classes, channels, size)
+
+
+def resnet_costs(network: NetworkConfig, units: Sequence[int], classes: int, channels: int, size: int) -> list[int]:
+    """As ``costs_at``."""
     return costs_at(
         network.n,
         network.c,
-        config.predicting_units,
-        num_classes=spec.classes,
-        in_channels=spec.channels,
-        image_size=spec.size,
+        units,
+        num_classes=classes,
+        in_channels=channels,
+        image_size=size,
         transition=network.transition,
     )
+
+
+@lru_cache(maxsize=256)
+def own_costs(network: AnyNetwork, classes: int, channels: int, size: int) -> tuple[int, ...]:
+    """As the network of an extension says, or as they are counted. Raises ExtensionError for what no costs can be."""
+    own = _present(network)
+    try:
+        given = own.costs(classes, channels, size)
+    except Exception as error:  # an extension may raise anything
+        raise ExtensionError(f"network {own.name}: costs raises {type(error).__name__}: {error}") from error
+    if given is None:  # a room that imports torch, which planning does not need otherwise
+        given = import_module("anytime_core.building").counted_costs(own, classes, channels, size)
+    costs = tuple(given)
+    ascending = all(isinstance(cost, int) for cost in costs) and sorted({0, *costs}) == [0, *costs]
+    if not ascending or len(costs) != own.predictions:
+        raise ExtensionError(
+            f"network {own.name} costs {list(costs)} multiply-adds, must be {own.predictions} ascending whole numbers, "
+            "one up to each prediction: yield the predictions one by one, or give costs"
+        )
+    return costs
+
+
+def ending_at(network: AnyNetwork, prediction: int) -> Network:
+    """The network of an extension's that ends at a prediction. Raises ExtensionError where it offers none."""
+    own = _present(network)
+    shorter = own.up_to(prediction)
+    if not isinstance(shorter, Network):
+        raise ExtensionError(f"network {own.name} has no up_to({prediction}), the network that opt trains")
+    return shorter
+
+
+def _present(network: AnyNetwork) -> Network:
+    if not isinstance(network, Network):
+        raise ExtensionError(f"{network} is not here, or has changed; nothing can be computed with it")
+    return network
+
+
+def nearest_index(costs: Sequence[int], fraction: Fraction) -> int:
+    """Index of the prediction whose cost is nearest to ``fraction`` of the last one's; of two, the later."""
+    return min(range(len(costs)), key=lambda index: (abs(costs[index] - fraction * costs[-1]), -index))
 
 
 def milestone_index(costs: Sequence[int], fraction: Fraction) -> int | None:

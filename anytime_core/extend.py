@@ -11,8 +11,9 @@ the functions of its kind. ``register`` gives it the name by which a sweep file 
         def weights(self, costs, progress):
             return [(0.01 + progress.fraction * cost) ** self.power for cost in costs]
 
-Shapes: N images, L predictions, K classes. Tensors lie on the training device, and nothing here may wait for it: no
-``item``, no ``if`` on a tensor, no shape that depends on values. What is random comes from the draws that are given.
+Shapes: N images, C channels, S x S pixels, L predictions, K classes. Tensors lie on the training device, and nothing
+here may wait for it: no ``item``, no ``if`` on a tensor, no shape that depends on values. What is random comes from the
+draws that are given.
 Imports no torch, so that a sweep is planned without it.
 """
 
@@ -23,12 +24,13 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from anytime_core.config import KINDS, REGIMES, SOURCE, STRATEGIES, WEIGHTS, Normalisation, Part
+from anytime_core.config import KINDS, REGIMES, SOURCE, STRATEGIES, WEIGHTS, Normalisation, OwnNetwork, Part
+from anytime_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from anytime_core.model.network import AnytimeResNet
+    from anytime_core.model.interface import AnytimeModule
     from anytime_core.training.regimes import Phase
 
 State = Mapping[str, "Tensor"]
@@ -147,18 +149,65 @@ class Regime(Part):
         """How many phases there are."""
         return 1
 
-    def phases(self, network: AnytimeResNet) -> Sequence[Phase]:
+    def phases(self, network: AnytimeModule) -> Sequence[Phase]:
         """As many as ``count`` says. ``network`` names the parameters of its units and heads."""
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True)
+class Network(OwnNetwork):
+    """An anytime network. ``predictions``, a field or a property, says how many predictions it has: L.
+
+    ``build`` alone is needed. Predictions count from 1, the cheapest first. ``head`` and ``trunk`` name parameters of
+    the module, or modules within it, as ``named_parameters`` does: midfeat and ``head_decay: loss_weight`` need
+    ``head``, no_grad in stages needs both, opt needs ``up_to``. Where the module has a method ``let_flow(factors)``,
+    which takes what a GradientFlow gives, ``flows`` says so: ``flow`` and no_grad with stop_gradient need it.
+    """
+
+    flows: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        """How tables call it: a line that no other network of a sweep has; by default, its name and the fields that are
+        not at their defaults."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {field.name for field in fields(self) if given[field.name] != field.default}
+        return " ".join([self.name, *(f"{name}={value}" for name, value in given.items() if name in changed)])
+
+    def build(self, classes: int, channels: int, size: int) -> nn.Module:
+        """A new module, on the CPU. Its ``forward`` takes normalised images [N,C,S,S] and yields the logits [N,K] of
+        one prediction after the other; or it returns all of them [L,N,K], and a method ``refine`` yields them. torch
+        draws from the trial's seed meanwhile."""
+        raise NotImplementedError
+
+    def costs(self, classes: int, channels: int, size: int) -> Sequence[int] | None:
+        """Multiply-adds of one image up to each prediction [L]. None has torch count them, on a blank image."""
+        return None
+
+    def up_to(self, prediction: int) -> Network | None:
+        """The network that ends at a prediction, of which opt trains the last prediction alone."""
+        return None
+
+    def head(self, prediction: int) -> Sequence[str]:
+        """What gives the logits of a prediction, and serves no other."""
+        return ()
+
+    def trunk(self, prediction: int) -> Sequence[str]:
+        """What a prediction needs, and those before it do not, but for its head."""
+        return ()
+
+    def gives(self, function: str) -> bool:
+        """Whether its class has a function of its own in place of the one here."""
+        return getattr(type(self), function) is not getattr(Network, function)
+
+
 BASES: dict[str, type[Part]] = {
-    base.kind: base for base in (Weighting, Strategy, Objective, Answers, GradientFlow, Regime)
+    base.kind: base for base in (Weighting, Strategy, Objective, Answers, GradientFlow, Regime, Network)
 }
 OURS: dict[str, Container[str]] = {"strategy": STRATEGIES, "regime": REGIMES, "weights": {*WEIGHTS, "opt", "values"}}
 
 
-class ExtensionError(ValueError):
+class ExtensionError(ConfigError, ValueError):
     """Something is wrong with an extension: what, and what is allowed."""
 
 
@@ -167,7 +216,7 @@ def register(name: str) -> Callable[[type[P]], type[P]]:
 
     def add(part: type[P]) -> type[P]:
         kind = _kind_of(part)
-        _refuse(name, part, _taken(kind, name, part))
+        _refuse(name, part, kind, _taken(kind, name, part))
         part.name = name
         part.source = _source_of(part)
         KINDS[kind][name] = part
@@ -194,13 +243,14 @@ def _taken(kind: str, name: str, part: type[Part]) -> str | None:
     return None
 
 
-def _refuse(name: str, part: Any, taken: str | None) -> None:
+def _refuse(name: str, part: Any, kind: str, taken: str | None) -> None:
     params = getattr(part, "__dataclass_params__", None)
     sound = is_dataclass(part) and "__dataclass_fields__" in vars(part) and params is not None and params.frozen
     faults = [
         taken,
         None if sound else f"{part.__name__} must be a @dataclass(frozen=True, kw_only=True), below @register",
-        *(f"{part.__name__} has a field {name}, which is reserved" for name in RESERVED if name in _fields(part)),
+        *(f"{part.__name__} has a field {name}, which is reserved" for name in _reserved(part) & _fields(part)),
+        None if kind != "network" or _counts(part) else f"{part.__name__} lacks predictions, a field or a property",
         None if name.isidentifier() else f"{name!r} must be a name such as my_method",
     ]
     if present := [fault for fault in faults if fault]:
@@ -209,6 +259,16 @@ def _refuse(name: str, part: Any, taken: str | None) -> None:
 
 def _fields(part: Any) -> set[str]:
     return {field.name for field in fields(part)} if is_dataclass(part) else set()
+
+
+def _reserved(part: type[Part]) -> set[str]:
+    """A field called as a function of a Network would be hidden by it, or hide it."""
+    hidden = {name for name in vars(Network) if not name.startswith("_")} if issubclass(part, Network) else set()
+    return {*RESERVED, *hidden}
+
+
+def _counts(part: type[Part]) -> bool:
+    return hasattr(part, "predictions") or "predictions" in _fields(part)
 
 
 def _source_of(part: type[Part]) -> str:

@@ -1,4 +1,5 @@
-"""How much memory a trial takes on its device, from shapes alone. Standard library only: planning needs no torch.
+"""How much memory a trial of an anytime ResNet takes on its device, from shapes alone. Standard library only: planning
+needs no torch.
 
 What a step keeps for its backward pass is nearly all of it, and exact; the rest is an upper bound or an allowance.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anytime_core.config import TrialConfig
+from anytime_core.config import NetworkConfig, TrialConfig
 from anytime_core.cost import KERNEL, downsampled
 from anytime_core.data.catalog import dataset_of
 
@@ -23,7 +24,10 @@ OVERHEAD = 1 << 30
 
 
 def predicted_memory(config: TrialConfig) -> int:
-    """Bytes of the device at the peak of a step. Phases that train a part of the network take less."""
+    """Bytes of the device at the peak of a step; 0, which is unknown, for an extension's network. Phases that train a
+    part of the network take less."""
+    if not isinstance(config.network, NetworkConfig):
+        return 0
     largest = _pixels(config, 1) * _element(config)
     moving = MOVING * (config.training.batch_size + EVALUATED) * largest
     trained = OF_PARAMETER * FLOAT * parameter_count(config)
@@ -64,24 +68,24 @@ def _element(config: TrialConfig) -> int:
 
 
 def _channels(config: TrialConfig, unit: int) -> int:
-    return config.network.c << ((unit - 1) // config.network.n)
+    return config.resnet.c << ((unit - 1) // config.resnet.n)
 
 
 def _opens(config: TrialConfig, unit: int) -> bool:
     """Whether it is the first unit of a block behind another."""
-    return unit > 1 and (unit - 1) % config.network.n == 0
+    return unit > 1 and (unit - 1) % config.resnet.n == 0
 
 
 def _first_channels(config: TrialConfig, unit: int) -> int:
     """Those that come into the unit's first norm."""
-    pools = config.network.transition == "pooling" and _opens(config, unit)
+    pools = config.resnet.transition == "pooling" and _opens(config, unit)
     return _channels(config, unit - 1 if pools else unit)
 
 
 def _pixels(config: TrialConfig, unit: int) -> int:
     """Numbers of one image behind the unit."""
     side = dataset_of(config.data).size
-    for _ in range((unit - 1) // config.network.n):
+    for _ in range((unit - 1) // config.resnet.n):
         side = downsampled(side)
     return _channels(config, unit) * side**2
 
@@ -90,7 +94,7 @@ def _saved(config: TrialConfig, unit: int) -> int:
     """Numbers of one image: the unit's input and what comes out of its first two norms and of both convolutions; before
     it the input of a transition."""
     own, before = _pixels(config, unit), _pixels(config, unit - 1) if _opens(config, unit) else 0
-    if before and config.network.transition == "pooling":
+    if before and config.resnet.transition == "pooling":
         return 2 * before + 3 * own
     return before + 5 * own
 
@@ -103,10 +107,10 @@ def _head_numbers(config: TrialConfig) -> int:
 
 def _convolutions(config: TrialConfig) -> Iterator[int]:
     """The weights of each convolution."""
-    yield KERNEL * dataset_of(config.data).channels * config.network.c
+    yield KERNEL * dataset_of(config.data).channels * config.resnet.c
     for unit in range(1, config.predicting_units[-1] + 1):
         own = _channels(config, unit)
-        if _opens(config, unit) and config.network.transition == "convolution":
+        if _opens(config, unit) and config.resnet.transition == "convolution":
             yield KERNEL * own // 2 * own
         yield KERNEL * _first_channels(config, unit) * own
         yield KERNEL * own**2

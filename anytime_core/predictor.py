@@ -10,19 +10,17 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from threading import Event
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anytime_core.config import Transition
-from anytime_core.cost import costs_at
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
 from anytime_core.inputs import ImageSpec, affordable, check_limits
-from anytime_core.model.stages import stages
+from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.stages import stepped
 from anytime_core.trained import TrainedNetwork
 
 PRIOR = -1
@@ -60,27 +58,17 @@ class _Member:
 
     def __init__(self, network: TrainedNetwork, after: int) -> None:
         self.network, self.after = network, after
-        self.stages = stages(network.network)
-        predicting = [stage for stage in self.stages if stage.predicts]
-        self.predicting_units = tuple(stage.unit for stage in predicting)
-        self.units = tuple(unit for unit in self.predicting_units if unit > after)
-        self.classes = len(predicting[-1].bias) if predicting[-1].bias is not None else 0
-        self.channels = network.network.stem.in_channels
+        self.steps = stepped(network.network)
+        self.units = tuple(unit for unit in network.predicting_units if unit > after)
+        self.classes, self.channels = network.network.classes, network.network.channels
         self.spec = network.spec
+        self._costs: dict[int, tuple[int, ...]] = {}
 
     def costs(self, side: int) -> tuple[int, ...]:
         """Of all of its predictions, answers or not."""
-        own = self.network.network
-        return _costs(own.n, own.stem.out_channels, self.predicting_units, self.classes, self.channels, side, own.pools)
-
-
-@lru_cache(maxsize=256)
-def _costs(
-    n: int, c: int, units: tuple[int, ...], classes: int, channels: int, side: int, pools: bool
-) -> tuple[int, ...]:
-    transition: Transition = "pooling" if pools else "convolution"
-    costs = costs_at(n, c, units, num_classes=classes, in_channels=channels, image_size=side, transition=transition)
-    return tuple(costs)
+        if side not in self._costs:
+            self._costs[side] = self.network.network.costs(side)
+        return self._costs[side]
 
 
 @dataclass(slots=True)
@@ -138,6 +126,8 @@ class ExponentialSequence:
         depths = [0, *(network.predicting_units[-1] for network in networks)]
         if len(depths) == 1 or depths != sorted(set(depths)):
             raise ValueError(f"members are {depths[1:]} units deep, must be at least one, and ascending")
+        if len(networks) > 1 and not all(isinstance(it.network, AnytimeResNet) for it in networks):
+            raise ValueError("a sequence is one of anytime ResNets, whose units are alike; others run alone")
         self._members = tuple(_Member(network, after) for network, after in zip(networks, depths, strict=False))
         self._refuse_unlike()
         self._prior = None if prior is None else self._checked_prior(prior)
@@ -297,17 +287,20 @@ class ExponentialSequence:
         for number, member in enumerate(self._members):
             x = Normalisation(member.network.mean, member.network.std)(pixels)
             so_far: list[Tensor] = []
-            for stage in member.stages:
+            steps = member.steps(x)
+            while True:
                 if limits.reached():
                     return
-                x, logits = stage.run(x)
+                if (step := next(steps, None)) is None:
+                    break
+                unit, logits = step
                 if logits is not None and member.network.answers:
                     so_far.append(logits)
                     logits = member.network.answers.answers(torch.stack(so_far))[-1]
                 if x.is_cuda:  # which only takes note of what is asked
                     torch.cuda.current_stream(x.device).synchronize()
-                if logits is not None and stage.unit > member.after:
-                    answer = _Answer(index, number, stage.unit, costs[index], time.perf_counter() - started, logits)
+                if logits is not None and unit > member.after:
+                    answer = _Answer(index, number, unit, costs[index], time.perf_counter() - started, logits)
                     yield answer
                     if limits.enough(answer):
                         return

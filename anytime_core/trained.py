@@ -10,15 +10,16 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor, nn
 
-from anytime_core.config import TrialConfig, from_dict
+from anytime_core.config import NetworkConfig, TrialConfig, from_dict
 from anytime_core.data.catalog import dataset_of
 from anytime_core.data.loader import Normalisation
-from anytime_core.errors import CheckpointError, DataError
+from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.extend import Answers
 from anytime_core.files import Folder, UnfitFileError, folder_at
 from anytime_core.inputs import ImageSpec
 from anytime_core.memory import parameter_count
-from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
+from anytime_core.model.interface import AnytimeModule
+from anytime_core.model.network import as_tensors, build_network
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Place
@@ -35,7 +36,7 @@ class TrainedNetwork(nn.Module):
 
     def __init__(
         self,
-        network: AnytimeResNet,
+        network: AnytimeModule,
         normalise: Normalisation,
         spec: ImageSpec | None = None,
         answers: Answers | None = None,
@@ -44,7 +45,7 @@ class TrainedNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.answers = answers
-        self.spec = spec or ImageSpec(network.stem.in_channels)
+        self.spec = spec or ImageSpec(network.channels)
         self.register_buffer("mean", normalise.mean)
         self.register_buffer("std", normalise.std)
 
@@ -71,6 +72,8 @@ def load_network(folder: Place, *, unfinished: bool = False) -> TrainedNetwork:
         normalise = _normalisation(config, saved.below("normalisation/"))
         trained = TrainedNetwork(network, normalise, dataset_of(config.data).spec, _answers(config)).eval()
         state = _state(config, history)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
     except (DataError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a checkpoint of no trial: {type(error).__name__}: {error}") from error
     if state != "finished" and not unfinished:
@@ -91,15 +94,19 @@ def _answers(config: TrialConfig) -> Answers | None:
     )
 
 
-def _network(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> AnytimeResNet:
+def _network(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> AnytimeModule:
     """Raises ValueError where the arrays are too few for it, before there is room made for more."""
-    held, depth = sum(array.size for array in arrays.values()), getattr(config.regime, "unit", config.network.units)
-    if depth > len(arrays) or parameter_count(config) > held:
-        given = f"{len(arrays)} arrays of {held} numbers"
-        raise ValueError(f"{given} are no network of n = {config.network.n}, c = {config.network.c}")
+    if isinstance(config.network, NetworkConfig):
+        _refuse_few(config, config.network, arrays)
     network = build_network(config)
     network.load_state_dict(as_tensors(arrays))
     return network
+
+
+def _refuse_few(config: TrialConfig, shape: NetworkConfig, arrays: Mapping[str, np.ndarray]) -> None:
+    held, depth = sum(array.size for array in arrays.values()), getattr(config.regime, "unit", shape.units)
+    if depth > len(arrays) or parameter_count(config) > held:
+        raise ValueError(f"{len(arrays)} arrays of {held} numbers are no network of n = {shape.n}, c = {shape.c}")
 
 
 def _normalisation(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> Normalisation:

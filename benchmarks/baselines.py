@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from anytime_core.config import TrainingConfig
 from anytime_core.data.dataset import Images, channel_moments
+from anytime_core.model.interface import AnytimeModule
 from anytime_core.model.network import AnytimeResNet
 from harness import NotHereError
 
@@ -73,8 +74,9 @@ class ResNet(nn.Module):
         return outputs
 
 
-def twin_of(network: AnytimeResNet) -> ResNet:
+def twin_of(network: AnytimeModule) -> ResNet:
     """The same network with the same parameters, on the same device."""
+    assert isinstance(network, AnytimeResNet)
     stem: Any = network.stem
     heads: Any = next(block.heads for block in network.blocks if block.heads is not None)
     classes = heads.bias[0].shape[0]

@@ -74,7 +74,7 @@ class Shape:
 
     @classmethod
     def of(cls, trial: TrialConfig) -> Shape:
-        return cls(trial.network.n, trial.network.c, trial.predicting_units, DATASETS[trial.data.name].classes)
+        return cls(trial.resnet.n, trial.resnet.c, trial.predicting_units, DATASETS[trial.data.name].classes)
 
     def __str__(self) -> str:
         heads = f"{len(self.units)} heads" if len(self.units) > 1 else "1 head"

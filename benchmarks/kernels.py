@@ -76,7 +76,7 @@ class Setting:
 
 def heads(setting: Setting) -> Part:
     """The linear layers of one block's units: one a unit, or one batched product; forward and backward."""
-    count, channels = setting.config.network.n, setting.config.network.c
+    count, channels = setting.config.resnet.n, setting.config.resnet.c
     pooled = setting.randn(count, setting.config.training.batch_size, channels).requires_grad_()
     linears = nn.ModuleList(nn.Linear(channels, setting.classes) for _ in range(count)).to(setting.device)
     batched = Heads(count, channels, setting.classes).to(setting.device)
@@ -137,7 +137,7 @@ def sgd(setting: Setting) -> Part:
 
 def unit(setting: Setting) -> Part:
     """Forward and backward of one residual unit, call by call and compiled."""
-    channels, size = setting.config.network.c, DATASETS[setting.config.data.name].size
+    channels, size = setting.config.resnet.c, DATASETS[setting.config.data.name].size
     x = setting.randn(setting.config.training.batch_size, channels, size, size)
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     eager = Unit(channels).to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -173,7 +173,7 @@ def strategies(setting: Setting) -> list[Part]:
 
 
 def all_heads(setting: Setting) -> Part:
-    network = setting.config.network
+    network = setting.config.resnet
     last = replace(setting.config, network=replace(network, period=network.units))
     return Part("a step, of the last head or of all", step_of(setting, last), step_of(setting, setting.config))
 

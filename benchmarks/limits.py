@@ -53,7 +53,7 @@ def step_flops(config: TrialConfig) -> int:
 
 def step_bytes(config: TrialConfig, value: int = 2) -> int:
     """With ``value`` bytes an activation: 2 in bfloat16, 4 in float32."""
-    network, spec = config.network, DATASETS[config.data.name]
+    network, spec = config.resnet, DATASETS[config.data.name]
     batch, depth = config.training.batch_size, config.predicting_units[-1]
     sides = [spec.size]
     for _ in range(1, BLOCKS):
@@ -72,7 +72,7 @@ def step_bytes(config: TrialConfig, value: int = 2) -> int:
 
 def parameters(config: TrialConfig) -> int:
     """How many the network has."""
-    network, spec = config.network, DATASETS[config.data.name]
+    network, spec = config.resnet, DATASETS[config.data.name]
     count = KERNEL * spec.channels * network.c
     for unit in range(1, config.predicting_units[-1] + 1):
         block, index = divmod(unit - 1, network.n)

@@ -28,7 +28,7 @@ import packing
 from anytime_core.config import STRATEGIES, Aann, Exp3, Joint, Midfeat, NoGrad, Opt, Regime, TrialConfig
 from anytime_core.data.dataset import Images
 from anytime_core.model.graphs import Mode
-from anytime_core.model.network import AnytimeResNet, build_network
+from anytime_core.model.network import AnytimeResNet, build_resnet
 from anytime_core.result import EpochMetrics
 from anytime_core.trained import network_hash
 from anytime_core.training.evaluate import losses_of
@@ -73,7 +73,7 @@ def regimes(config: TrialConfig) -> Iterator[tuple[str, Regime]]:
     for name, strategy in STRATEGIES.items():
         yield name, Joint(strategy=strategy())
     yield "exp3, after a warm-up", Joint(strategy=Exp3(warm_up_epochs=1))
-    yield "opt", Opt(unit=config.network.units // 2)
+    yield "opt", Opt(unit=config.resnet.units // 2)
     yield "midfeat", Midfeat()
     yield "no_grad, stages", NoGrad()
     yield "no_grad, stop_gradient", NoGrad(variant="stop_gradient")
@@ -130,7 +130,7 @@ def same(one: str, other: str) -> str:
 def usual_network(setting: Setting) -> str:
     """Batched heads and losses against the loop, in float64: the baselines compute the same."""
     images, labels = (part.to(setting.device) for part in setting.batch())
-    network = build_network(setting.config).to(setting.device).double()
+    network = build_resnet(setting.config).to(setting.device).double()
     found = of_ours(network, images, labels)
     return within(difference(found, of_twin(baselines.twin_of(network), network, images, labels)), EXACT)
 
@@ -138,7 +138,7 @@ def usual_network(setting: Setting) -> str:
 def against_float64(setting: Setting, double: bool) -> str:
     """This device against float64 on the CPU."""
     images, labels = setting.batch()
-    network = build_network(setting.config).double()
+    network = build_resnet(setting.config).double()
     exact = of_ours(network, images, labels)
     network = network.to(setting.device) if double else network.to(setting.device).float()
     found = of_ours(network, images.to(setting.device, network.stem.weight.dtype), labels.to(setting.device))

@@ -143,7 +143,7 @@ def measured(network: tuple[int, int], options: argparse.Namespace, images: Imag
 
 
 def _measured(setting: Setting, options: argparse.Namespace, found: Found) -> None:
-    network = (setting.config.network.n, setting.config.network.c)
+    network = (setting.config.resnet.n, setting.config.resnet.c)
     name = f"({network[0]},{network[1]})"
     loops: dict[str, Callable[[int], None]] = {}
     first: dict[str, float] = {}

@@ -105,9 +105,14 @@ def settings_of(
         datasets=tuple(name for name in sorted(used) if name not in own),
         own_data=tuple((sweep.own_data[name], data.content) for name, data in own.items()) if sweep else (),
         extensions=sweep.extensions if sweep else (),
-        networks=_sent([run_files.size_of(trial.config) for trial in sweep.trials] if sweep else [COMMON_NETWORK]),
+        networks=_sent(_sizes(sweep) if sweep else [COMMON_NETWORK]),
         resources=sweep.trials[0].resources if sweep else None,
     )
+
+
+def _sizes(sweep: Sweep) -> list[int]:
+    """Of the networks whose sizes are known before they are built."""
+    return [size for trial in sweep.trials if (size := run_files.size_of(trial.config))]
 
 
 def _sent(networks: Sequence[int]) -> tuple[int, ...]:

@@ -15,13 +15,14 @@ import torch._inductor.config
 
 from anytime_core.errors import ConfigError
 from anytime_core.files import user_cache
-from anytime_core.model.network import AnytimeResNet, Unit
+from anytime_core.model.interface import AnytimeModule
+from anytime_core.model.network import Unit
 
 SHAPES = 128
 """Compiled forms of a unit that a worker may have: 12 shapes in Table 6, each in training and evaluation, or frozen."""
 
 
-def compile_units(network: AnytimeResNet, device: torch.device) -> None:
+def compile_units(network: AnytimeModule, device: torch.device) -> None:
     """From here on units run compiled. The first pass of a new shape takes seconds to a minute. Raises ConfigError."""
     compilers = filter(None, [os.environ.get("CXX"), "g++", "clang++"])
     if device.type == "cpu" and not any(map(which, compilers)):

@@ -35,11 +35,13 @@ class Graph:
         with torch.cuda.device(device):  # which need not be the current one; what runs on another is not captured
             self._graph = torch.cuda.CUDAGraph()
             torch.cuda.empty_cache()  # what graphs of an earlier phase held, which other trials on the GPU may need
+            draws = torch.cuda.get_rng_state(device)
             warm_up.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(warm_up):
                 for _ in range(WARM_UPS):
                     _undone(work, state)
             torch.cuda.current_stream().wait_stream(warm_up)
+            torch.cuda.set_rng_state(draws, device)  # the first replay is the first to draw
             # cuBLAS keeps a workspace for each stream, and the first to capture there has it in its own pool: the next
             # would use it too, and torch frees it with the first (pytorch issue 193402). So each gets one of its own.
             torch._C._cuda_clearCublasWorkspaces()

@@ -14,9 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, batch_norm, pad
 
-from anytime_core.config import NetworkConfig, NoGrad, Transition, TrialConfig
-from anytime_core.cost import BLOCKS
+from anytime_core.config import NetworkConfig, NoGrad, Opt, Transition, TrialConfig
+from anytime_core.cost import BLOCKS, resnet_costs
 from anytime_core.data.catalog import dataset_of
+from anytime_core.errors import ConfigError
+from anytime_core.extend import Network
+from anytime_core.model.interface import AnytimeModule
+from anytime_core.model.own import OwnModule
 from anytime_core.randomness import generator
 
 
@@ -170,7 +174,7 @@ def _ascending(units: Sequence[int], last: int) -> tuple[int, ...]:
     return tuple(units)
 
 
-class AnytimeResNet(nn.Module):
+class AnytimeResNet(AnytimeModule):
     """The network of ``NetworkConfig(n, c, period)``; any image size and channel count.
 
     ``predicting_units`` (1-based, ascending) replaces those of the period; units past the last of them are not built,
@@ -192,9 +196,10 @@ class AnytimeResNet(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        regular = NetworkConfig(n=n, c=c, period=period, transition=transition).predicting_units
+        self.shape = NetworkConfig(n=n, c=c, period=period, transition=transition)
+        regular = self.shape.predicting_units
         self.predicting_units = regular if predicting_units is None else _ascending(predicting_units, BLOCKS * n)
-        self.n = n
+        self.n, self.classes, self.channels = n, num_classes, in_channels
         self.pools = transition == "pooling"
         with torch.random.fork_rng(devices=[]):  # torch draws parameters of its own, which are not kept
             self.stem = conv3x3(in_channels, c)
@@ -240,9 +245,10 @@ class AnytimeResNet(nn.Module):
                     logits.append(predicted)
         return torch.cat(logits)
 
+    def costs(self, size: int) -> tuple[int, ...]:
+        return tuple(resnet_costs(self.shape, self.predicting_units, self.classes, self.channels, size))
+
     def let_flow(self, factors: Sequence[tuple[float, float]]) -> None:
-        """Sets, for each prediction, the factors of the gradients that come back to its unit from its head and from the
-        units after it."""
         left = iter(factors)
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -264,17 +270,41 @@ class AnytimeResNet(nn.Module):
         return frozenset(name for name, _ in self.named_parameters() if name.startswith(prefixes))
 
 
-def build_network(config: TrialConfig) -> AnytimeResNet:
-    """The untrained network of a trial, on the CPU."""
+def build_network(config: TrialConfig) -> AnytimeModule:
+    """The untrained network of a trial, on the CPU. Raises ConfigError for one whose extension is not here."""
+    if isinstance(config.network, NetworkConfig):
+        return build_resnet(config)
+    if isinstance(config.network, Network):
+        return _build_own(config, config.network)
+    raise ConfigError(
+        f"{config.network} is not here, or has changed; "
+        'orchestrator.extensions.use("FILE.py") makes the extension known'
+    )
+
+
+def _build_own(config: TrialConfig, shape: Network) -> OwnModule:
     spec = dataset_of(config.data)
+    alone = config.regime.unit if isinstance(config.regime, Opt) else None
+    network = OwnModule(shape, spec.classes, spec.channels, spec.size, alone=alone, seed=config.seed)
+    if _isolates(config):
+        network.let_flow([(1.0, 0.0)] * shape.predictions)
+    return network
+
+
+def _isolates(config: TrialConfig) -> bool:
+    return isinstance(config.regime, NoGrad) and config.regime.variant == "stop_gradient"
+
+
+def build_resnet(config: TrialConfig) -> AnytimeResNet:
+    spec, shape = dataset_of(config.data), config.resnet
     network = AnytimeResNet(
-        config.network.n,
-        config.network.c,
+        shape.n,
+        shape.c,
         spec.classes,
         in_channels=spec.channels,
         predicting_units=config.predicting_units,
-        transition=config.network.transition,
-        isolated=isinstance(config.regime, NoGrad) and config.regime.variant == "stop_gradient",
+        transition=shape.transition,
+        isolated=_isolates(config),
         seed=config.seed,
     )
     # A step of (3, 16) on 64 images of 32x32: 0.24 s, else 0.28 s (one CPU core, median of 5).

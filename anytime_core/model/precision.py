@@ -43,7 +43,9 @@ def rounded_weights(precision: Precision, network: nn.Module) -> dict[str, Tenso
     two kernels for each. None in float32."""
     if precision == "float32":
         return {}
-    weights = {name: p for name, p in network.named_parameters() if p.ndim == 4 and p.requires_grad}
+    # An extension's may have others of four dimensions, which autocast leaves alone.
+    convolutions = {f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    weights = {name: p for name, p in network.named_parameters() if name in convolutions and p.requires_grad}
     if not weights:
         return {}
     return dict(zip(weights, _Rounded.apply(*weights.values()), strict=True))  # type: ignore[no-untyped-call]

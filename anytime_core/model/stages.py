@@ -1,18 +1,23 @@
-"""An anytime network cut at its units: each stage can be the last one that is computed.
+"""An anytime network run unit by unit: each can be the last one that is computed. A ResNet is cut into stages for it.
 
 Shapes: N images, C channels, H x W pixels, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from anytime_core.model.interface import AnytimeModule
 from anytime_core.model.network import AnytimeResNet, Block, Heads
+from anytime_core.model.own import OwnModule
+
+Steps = Iterator[tuple[int, Tensor | None]]
+"""Units, and their logits [N,K], or None where one does not predict; each is computed once it is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -39,6 +44,24 @@ class Stage:
         if self.weight is None or self.bias is None:
             return x, None
         return x, torch.addmm(self.bias, torch.relu(x).mean((2, 3)), self.weight)
+
+
+def stepped(network: AnytimeModule) -> Callable[[Tensor], Steps]:
+    """A function that runs the network on normalised images [N,C',H',W'], unit by unit. Raises TypeError."""
+    match network:
+        case AnytimeResNet():
+            cut = stages(network)
+            return lambda x: _run(cut, x)
+        case OwnModule():
+            return network.steps
+        case _:
+            raise TypeError(f"a {type(network).__name__} cannot be run unit by unit")
+
+
+def _run(cut: Sequence[Stage], x: Tensor) -> Steps:
+    for stage in cut:
+        x, logits = stage.run(x)
+        yield stage.unit, logits
 
 
 def stages(network: AnytimeResNet) -> tuple[Stage, ...]:

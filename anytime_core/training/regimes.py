@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse, refuse_gaps
 from anytime_core.cost import trial_costs
 from anytime_core.extend import Progress, Regime
-from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.interface import AnytimeModule
 from anytime_core.training.weighting import base_weights
 
 
@@ -29,17 +29,19 @@ class Phase:
     trained: frozenset[str]
     depth: int
 
-    def apply(self, network: AnytimeResNet) -> None:
+    def apply(self, network: AnytimeModule) -> None:
         """Makes the network train this phase's parameters, and no others."""
         network.train()
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in self.trained)
+        everything = all(parameter.requires_grad for parameter in network.parameters())
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.train(module.weight.requires_grad)
+            if isinstance(module, _BatchNorm):  # its running averages change with its parameters, if it has some
+                own = [parameter.requires_grad for parameter in module.parameters()]
+                module.train(any(own) if own else everything)
 
 
-def phases(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+def phases(config: TrialConfig, network: AnytimeModule) -> tuple[Phase, ...]:
     """Raises ValueError for weights that the network cannot have."""
     if isinstance(config.regime, Regime):
         return _sound(config, config.regime, tuple(config.regime.phases(network)), network)
@@ -48,7 +50,7 @@ def phases(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
     return PHASES[type(config.regime)](config, network)
 
 
-def _sound(config: TrialConfig, regime: Regime, given: tuple[Phase, ...], network: AnytimeResNet) -> tuple[Phase, ...]:
+def _sound(config: TrialConfig, regime: Regime, given: tuple[Phase, ...], network: AnytimeModule) -> tuple[Phase, ...]:
     """The phases of an extension's regime. Raises ValueError."""
     faults = [] if len(given) == config.phases else [f"has {len(given)} phases, must have {config.phases}"]
     known = _everything(network)
@@ -67,22 +69,22 @@ def _sound(config: TrialConfig, regime: Regime, given: tuple[Phase, ...], networ
     return given
 
 
-def _everything(network: AnytimeResNet) -> frozenset[str]:
+def _everything(network: AnytimeModule) -> frozenset[str]:
     return frozenset(name for name, _ in network.named_parameters())
 
 
-def joint(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+def joint(config: TrialConfig, network: AnytimeModule) -> tuple[Phase, ...]:
     assert isinstance(config.regime, Joint)
     values = base_weights(config.regime.weights, trial_costs(config), Progress(epoch=1, fraction=0.0))
     return (Phase(tuple(values), _everything(network), config.predicting_units[-1]),)
 
 
-def opt(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+def opt(config: TrialConfig, network: AnytimeModule) -> tuple[Phase, ...]:
     """The network ends at the one prediction there is."""
     return (Phase((1.0,), _everything(network), config.predicting_units[-1]),)
 
 
-def midfeat(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+def midfeat(config: TrialConfig, network: AnytimeModule) -> tuple[Phase, ...]:
     """Heads on frozen features do not touch each other, so all are trained at once, each as if alone."""
     depth, others = config.predicting_units[-1], len(config.predicting_units) - 1
     heads = [network.head_parameters(unit) for unit in config.predicting_units]
@@ -94,7 +96,7 @@ def midfeat(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
     return both[: config.phases]
 
 
-def no_grad(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
+def no_grad(config: TrialConfig, network: AnytimeModule) -> tuple[Phase, ...]:
     """A stage trains a head with the units from the head before up to its own, and computes no further."""
     assert isinstance(config.regime, NoGrad)
     units = config.predicting_units
@@ -110,7 +112,7 @@ def no_grad(config: TrialConfig, network: AnytimeResNet) -> tuple[Phase, ...]:
     )
 
 
-PHASES: dict[type, Callable[[TrialConfig, AnytimeResNet], tuple[Phase, ...]]] = {
+PHASES: dict[type, Callable[[TrialConfig, AnytimeModule], tuple[Phase, ...]]] = {
     Joint: joint,
     Opt: opt,
     Midfeat: midfeat,

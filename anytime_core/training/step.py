@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from anytime_core.building import seed_torch
 from anytime_core.config import Precision
 from anytime_core.data.loader import TrainingData
 from anytime_core.model.graphs import Replay
-from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.interface import AnytimeModule
 from anytime_core.model.precision import autocast, rounded_weights
 from anytime_core.randomness import generator
 from anytime_core.training.evaluate import ErrorTally, wrong_of
@@ -33,7 +34,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        network: AnytimeResNet,
+        network: AnytimeModule,
         phase: Phase,
         data: TrainingData,
         optimiser: Sgd,
@@ -59,6 +60,8 @@ class TrainingStep:
         """Prepares an epoch, counted from 1, of as many steps as there are learning rates."""
         self.phase.apply(self.network)
         self.data.draw(epoch)
+        if self.network.draws:
+            seed_torch(self.device, self.data.seed, "network", epoch)
         draws = torch.rand(len(rates), generator=generator(self.data.seed, "selection", epoch))
         self._draws[: len(rates)].copy_(draws)
         if len(self._noise):

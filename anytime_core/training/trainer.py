@@ -25,10 +25,11 @@ from anytime_core.data.catalog import dataset_of
 from anytime_core.data.dataset import Images, refuse_own
 from anytime_core.data.loader import EvaluationData, TrainingData, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
-from anytime_core.extend import Answers, GradientFlow, Objective, Progress, Weighting
+from anytime_core.extend import Answers, GradientFlow, Network, Objective, Progress, Weighting
 from anytime_core.files import Guard, folder_at
 from anytime_core.model.graphs import Mode, mode_on
-from anytime_core.model.network import AnytimeResNet, as_tensors, build_network
+from anytime_core.model.interface import AnytimeModule
+from anytime_core.model.network import as_tensors, build_network
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.training import checkpoint, regimes
 from anytime_core.training.checkpoint import Place
@@ -38,6 +39,7 @@ from anytime_core.training.optim import Sgd
 from anytime_core.training.regimes import Phase
 from anytime_core.training.selection import VECTOR, Selection
 from anytime_core.training.step import TrainingStep
+from anytime_core.training.suiting import lacking
 from anytime_core.training.usage import Meter
 from anytime_core.training.weighting import base_weights
 
@@ -136,7 +138,8 @@ def reproducible(threads: int | None = None) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _set_torch(before[0] if threads is None else threads, "warn", False, False, False)
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):  # a network of an extension's may draw from it
+            yield
     finally:
         _set_torch(*before)
 
@@ -187,7 +190,7 @@ class Run:
 
     config: TrialConfig
     device: torch.device
-    network: AnytimeResNet
+    network: AnytimeModule
     phases: tuple[Phase, ...]
     train_data: TrainingData
     test_data: EvaluationData
@@ -209,6 +212,7 @@ class Run:
     @classmethod
     def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
         graph = mode_on(device, mode) == "graph"
+        _refuse_unsuited(config)
         network, costs = build_network(config).to(device), trial_costs(config)
         if flow := _part(config, "flow", GradientFlow):
             network.let_flow(_factors(flow, [cost / costs[-1] for cost in costs]))
@@ -257,7 +261,9 @@ class Run:
         self.evaluate = Evaluation(self.network, self.test_data, predictions, self.phase.depth, **how)
 
     def _head_weights(self) -> dict[str, float]:
-        """The weight of each head's loss, by the names of the head's parameters."""
+        """The weight of each head's loss, by the names of the head's parameters, where its decay goes by that."""
+        if self.config.training.head_decay == "uniform":
+            return {}
         weighed = zip(self.network.predicting_units, self.phase.weights, strict=False)  # a stage has the first ones
         return {name: weight for unit, weight in weighed for name in self.network.head_parameters(unit)}
 
@@ -424,6 +430,12 @@ class Run:
 def _place_of(name: str) -> str:
     """Of a tensor of the selection in a checkpoint. That of our strategies has a plain name, as it always had."""
     return "selection" if name == VECTOR else f"selection/{name}"
+
+
+def _refuse_unsuited(config: TrialConfig) -> None:
+    """Raises ConfigError where an extension's network lacks what the trial asks of it."""
+    if isinstance(config.network, Network) and (faults := lacking(config.network, config.regime, config.training)):
+        raise ConfigError("; ".join(faults))
 
 
 T = TypeVar("T", bound=Part)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, TypeVar
 
-from anytime_core.config import Joint, TrialConfig
+from anytime_core.config import Joint, NetworkConfig, TrialConfig
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.ledger.ledger import Ledger
@@ -82,8 +82,9 @@ class Results:
     def full_cost(self, cell: Cell) -> int:
         """Multiply-adds of the whole network with all of its heads, however little of it the trial needs."""
         config = self.config(cell)
-        whole = replace(config, regime=Joint(), network=replace(config.network, period=cell.period))
-        return trial_costs(whole)[-1]
+        network = config.network
+        own = replace(network, period=cell.period) if isinstance(network, NetworkConfig) else network
+        return trial_costs(replace(config, regime=Joint(), network=own))[-1]
 
     def errors_by_unit(self, cell: Cell) -> Points:
         """In percent, by units computed."""

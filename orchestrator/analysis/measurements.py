@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.config import MILESTONES, opt_unit
+from anytime_core.config import MILESTONES
 from anytime_core.cost import milestone_index
 from anytime_core.result import average_error
 from orchestrator.sweep.grid import Sweep
@@ -20,6 +20,7 @@ from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 AVERAGE = "AE"
 METRICS: tuple[str, ...] = (*map(str, MILESTONES), AVERAGE)
 """The columns of the paper's tables: error at 1/4, 1/2, 3/4 and all of the cost, and the mean of all (section 4.1)."""
+Kind = tuple[str, str, range]
 Words = Mapping[str, str]
 """A word for each metric."""
 
@@ -106,35 +107,31 @@ def measure(sweep: Sweep, records: Mapping[str, TrialRecord], states: Mapping[st
         values[place] |= errors_of(cell, record)
         if cell.unit is not None:
             depths[place][cell.unit] = record.result.errors[-1]
-            if depths[place].keys() == {*range(3 * cell.n, 0, -cell.period)}:
+            if depths[place].keys() == {*cell.predicting_units}:
                 values[place][AVERAGE] = average_error(tuple(depths[place].values()))
     optima = dict.fromkeys(cell.method for cell in sweep.cells if cell.unit is not None)
     return collect(values, places, tuple(optima), missing)
 
 
-def trained_for_all_depths(sweep: Sweep) -> frozenset[tuple[str, int, int]]:
-    """Methods, n and periods whose optima are of every depth that predicts."""
-    depths: dict[tuple[str, int, int], set[int]] = defaultdict(set)
+def trained_for_all_depths(sweep: Sweep) -> frozenset[Kind]:
+    """Methods, networks and units that predict, whose optima are of every one of these."""
+    depths: dict[Kind, set[int]] = defaultdict(set)
     for cell in sweep.cells:
         if cell.unit is not None:
             depths[_kind(cell)].add(cell.unit)
-    return frozenset(kind for kind, units in depths.items() if units >= {*range(3 * kind[1], 0, -kind[2])})
+    return frozenset(kind for kind, units in depths.items() if units >= {*kind[2]})
 
 
-def _kind(cell: Cell) -> tuple[str, int, int]:
-    return cell.method, cell.n, cell.period
+def _kind(cell: Cell) -> Kind:
+    """Optima of ResNets of one depth and period count together, whatever their width."""
+    return cell.method, cell.network if cell.own else "", cell.predicting_units
 
 
-def expected(cell: Cell, whole: Collection[tuple[str, int, int]]) -> Sequence[str]:
+def expected(cell: Cell, whole: Collection[Kind]) -> Sequence[str]:
     """The metrics that are not there without this trial; ``whole`` is as from ``trained_for_all_depths``."""
     if cell.unit is None:
         return METRICS
-    return [*_nearest(cell), *([AVERAGE] if _kind(cell) in whole else [])]
-
-
-def _nearest(cell: Cell) -> list[str]:
-    """The fractions of the cost that round to the depth of an optimum."""
-    return [str(fraction) for fraction in MILESTONES if opt_unit(cell.n, fraction) == cell.unit]
+    return [*cell.fractions, *([AVERAGE] if _kind(cell) in whole else [])]
 
 
 def experiment_of(cell: Cell) -> Experiment:
@@ -145,7 +142,7 @@ def errors_of(cell: Cell, record: TrialRecord) -> dict[str, float]:
     """The errors in percent that a finished trial has by itself, by metric; those it does not reach are left out."""
     costs, errors = record.result.costs, record.result.errors
     if cell.unit is not None:  # an optimum stands for each fraction of the cost that rounds to its depth
-        return dict.fromkeys(_nearest(cell), errors[-1])
+        return dict.fromkeys(cell.fractions, errors[-1])
     return {metric: errors[index] for metric, index in _milestones(costs)} | {AVERAGE: average_error(errors)}
 
 

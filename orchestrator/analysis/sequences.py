@@ -1,4 +1,5 @@
-"""Which networks of a sweep make a sequence of growing depth (section 4.6): the same for tables and figures."""
+"""Which networks of a sweep make a sequence of growing depth (section 4.6): the same for tables and figures. Anytime
+ResNets alone do: of a network of an extension's nobody knows which others differ from it in depth alone."""
 
 from __future__ import annotations
 
@@ -12,10 +13,20 @@ LEAST_GROWTH = 1.5
 """A network that is less than this times as deep as a member is left out of its sequence."""
 
 
+def resnets(cells: Iterable[Cell]) -> list[Cell]:
+    """Those of networks that have n units and c channels."""
+    return [cell for cell in cells if not cell.own]
+
+
+def passed_over(cells: Iterable[Cell]) -> list[str]:
+    """The other networks, for a note that they are left out."""
+    return list(dict.fromkeys(cell.network for cell in cells if cell.own))
+
+
 def families(cells: Iterable[Cell]) -> list[list[Cell]]:
     """The cells of each data set whose networks differ in depth alone, in the order of the cells."""
     groups: dict[tuple[str, int, str], list[Cell]] = {}
-    for cell in cells:
+    for cell in resnets(cells):
         groups.setdefault((cell.dataset, cell.c, cell.transition), []).append(cell)
     return list(groups.values())
 

@@ -65,7 +65,7 @@ def by_words(sweep: Sweep, given: str) -> list[Trial]:
         if words and words == own:
             ids = {trial_id: None}
             break
-        if words and words <= own | {cell.transition}:
+        if words and words <= own | (set() if cell.own else {cell.transition}):
             ids[trial_id] = None
     return [trial for trial in sweep.trials if trial.id in ids]
 
@@ -175,7 +175,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
 
 
 def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[PredictionError]:
-    units, costs = trial.config.predicting_units, trial_costs(trial.config)
+    units, costs = trial.config.predicting_units, record.result.costs if record else trial_costs(trial.config)
     errors = record.result.errors if record else ()
     for index, (unit, cost) in enumerate(zip(units, costs, strict=True)):
         error = errors[index] if index < len(errors) else None

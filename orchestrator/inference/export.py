@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from anytime_core import inputs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.files import write_atomically
-from anytime_core.model.network import Unit
+from anytime_core.model.network import AnytimeResNet, Unit
 from anytime_core.model.stages import Stage, stages
 from anytime_core.predictor import AnytimePredictor
 from anytime_core.trained import TrainedNetwork
@@ -64,10 +64,14 @@ def describe(trial: TrainedTrial) -> Description:
 
 
 def export(network: TrainedNetwork, description: Description, path: Path) -> None:
-    """Writes the file, whole. Raises UsageError where ``onnx`` is not installed, and for a network whose answers are an
-    extension's code."""
+    """Writes the file, whole. Raises UsageError where ``onnx`` is not installed, and for a network that is an
+    extension's, or answers by its code."""
     if network.answers:
         raise UsageError(f"{description.label}: answers {network.answers.name} are code, which no ONNX file can hold")
+    if not isinstance(network.network, AnytimeResNet):
+        raise UsageError(
+            f"{description.label}: not exportable; only anytime ResNets are, as EMITTERS know their layers"
+        )
     cut = stages(network.network)
     costs = dict(zip(network.predicting_units, AnytimePredictor(network).costs(description.size), strict=True))
     names = {stage.unit: f"stages/unit-{stage.unit:03d}.onnx" for stage in cut}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anytime_core.config import Joint, TrialConfig
+from anytime_core.config import Joint, NetworkConfig, TrialConfig
 from orchestrator.analysis import sequences, trace
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
@@ -65,7 +65,7 @@ def find(
         trials = _of_sweep(load(Path(words[0])), " ".join(words[1:]), ledger, sequence)
     else:
         trials = [_of_id(word, ledger, trial_of) for word in words]
-    trials.sort(key=lambda it: it.config.predicting_units[-1])
+    trials.sort(key=lambda it: it.record.result.units[-1])
     _refuse_no_sequence(trials)
     return trials
 
@@ -120,9 +120,11 @@ def _label(config: TrialConfig) -> str:
 
 
 def _refuse_no_sequence(members: Sequence[TrainedTrial]) -> None:
-    depths = [it.config.predicting_units[-1] for it in members]
+    depths = [it.record.result.units[-1] for it in members]
     images = {(it.config.data.name, it.config.data.own) for it in members}
     listed = "".join(f"\n  {it.label}, {depth} units" for it, depth in zip(members, depths, strict=True))
+    if len(members) > 1 and not all(isinstance(it.config.network, NetworkConfig) for it in members):
+        raise UsageError(f"networks of a sequence must be anytime ResNets:{listed}")
     if len(set(depths)) < len(depths):
         raise UsageError(f"networks of a sequence must differ in depth:{listed}")
     if len(images) > 1:

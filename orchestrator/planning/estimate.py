@@ -4,10 +4,10 @@ The time of a step is, in this order:
 
 - *measured*: the median of the ledger's trials of the same shape (network, data set, regime, batch) on the same device
   with as many threads, or as large a share of the GPU;
-- *scaled*: that of the nearest shape of the same data set, regime and batch on the same device, by the multiply-adds of
-  a step, if they differ by a factor of ``NEAR`` at most;
-- *model*: a constant and a rate of multiply-adds, fitted to at least ``ENOUGH`` shapes on the same device that come
-  within a factor of ``REACH`` of it;
+- *scaled*: that of the nearest shape of the same kind of network, data set, regime and batch on the same device, by the
+  multiply-adds of a step, if they differ by a factor of ``NEAR`` at most;
+- *model*: a constant and a rate of multiply-adds, fitted to at least ``ENOUGH`` shapes of the same kind of network on
+  the same device that come within a factor of ``REACH`` of it;
 - else *unknown*, and with it every sum that it is in.
 
 A trial's seconds hold its evaluations. ``plan`` and this import neither torch nor Ray.
@@ -24,7 +24,16 @@ from heapq import heappop, heappush
 from statistics import median
 from typing import Literal
 
-from anytime_core.config import DataConfig, Joint, NetworkConfig, NoGrad, Opt, TrainingConfig, TrialConfig
+from anytime_core.config import (
+    AnyNetwork,
+    DataConfig,
+    Joint,
+    NetworkConfig,
+    NoGrad,
+    Opt,
+    TrainingConfig,
+    TrialConfig,
+)
 from anytime_core.data.catalog import dataset_of
 from anytime_core.files import plain_files
 from anytime_core.memory import parameter_count
@@ -59,10 +68,15 @@ PER_STEP = tuple(field.name for field in fields(TrainingConfig) if field.name no
 class Shape:
     """All of a trial that its time for a step depends on."""
 
-    network: NetworkConfig
+    network: AnyNetwork
     data: str
     regime: str
     training: tuple[tuple[str, object], ...]
+
+    @property
+    def family(self) -> str:
+        """Networks of one kind, such as all ResNets: times of others say little."""
+        return "" if isinstance(self.network, NetworkConfig) else self.network.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,7 +254,7 @@ class Speeds:
                 continue
             trial_id, config = example
             shape = shape_of(config)
-            works[shape] = step_work(config)
+            works[shape] = step_work(config, group[0].result.costs)
             ids[shape] = trial_id
             for record in group:
                 if device := _device_of(record):
@@ -268,8 +282,8 @@ class Speeds:
     def _step(self, config: TrialConfig, shape: Shape, measured: Mapping[Shape, _Measured]) -> Quantity:
         if same := measured.get(shape):
             return Quantity(value=same.typical, source="measured", n=len(same.seconds))
-        work = step_work(config)
-        return _scaled(shape, work, measured.values()) or _modelled(work, measured.values()) or UNKNOWN
+        work, alike = step_work(config), [it for it in measured.values() if it.shape.family == shape.family]
+        return _scaled(shape, work, alike) or _modelled(work, alike) or UNKNOWN
 
     def parts(self, config: TrialConfig, gpu: str) -> dict[int, float]:
         """By the share of a GPU of that name, in ten-thousandths: the seconds of a step that were measured."""
@@ -410,7 +424,7 @@ class _Disks:
     def of(self, config: TrialConfig) -> Quantity:
         key = shape_of(config), config.steps
         if key not in self._known:
-            self._known[key] = self._measured(*key) or Quantity(value=float(disk_of(config)), source="computed")
+            self._known[key] = self._measured(*key) or _computed(config)
         return self._known[key]
 
     def _measured(self, shape: Shape, steps: int) -> Quantity | None:
@@ -421,6 +435,11 @@ class _Disks:
             return None
         size = sum(path.lstat().st_size for path in plain_files(self._ledger.folder(record.trial_id)))
         return Quantity(value=float(size), source="measured", n=1) if size else None
+
+
+def _computed(config: TrialConfig) -> Quantity:
+    known = isinstance(config.network, NetworkConfig)  # an extension's is built by its workers alone
+    return Quantity(value=float(disk_of(config)), source="computed") if known else UNKNOWN
 
 
 def disk_of(config: TrialConfig) -> int:

@@ -3,7 +3,8 @@
 k is, in this order: 1 where no MPS daemon answers, as programs would only take turns; else of the k that the ledger has
 measured for this shape on this GPU, if there are two at least, the one with the most steps a second; else
 ``BY_CHANNELS``, which nobody has measured yet. It is never more than memory allows: each trial's predicted memory fits
-into its share of that of the smallest GPU, so whatever shares come together on a GPU, they fit.
+into its share of that of the smallest GPU, so whatever shares come together on a GPU, they fit. The memory of a network
+of an extension's is unknown, so it has a GPU alone.
 
 On CPUs a trial has as many threads as CPUs, so trials never fight for cores. They are not chosen here: another number
 of threads gives other bits.
@@ -87,7 +88,7 @@ def share(config: TrialConfig, room: int, mps: bool, measured: dict[int, float],
     able = {k: rate for k, rate in rates.items() if k <= most}
     if len(able) > 1:
         return Share(k=max(able, key=lambda k: (able[k], -k)), reason="measured")
-    usual = next((k for channels, k in BY_CHANNELS if config.network.c <= channels), 1)
+    usual = next((k for channels, k in BY_CHANNELS if config.resnet.c <= channels), 1)
     return Share(k=min(usual, most), reason="memory" if most < usual else "by channels, not measured")
 
 

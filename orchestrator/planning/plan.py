@@ -4,7 +4,7 @@ that no long one is left to the end."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -113,15 +113,16 @@ def training_work(trial: Trial, steps: int) -> int:
     return round(step_work(trial.config) * steps) if steps else 0
 
 
-def step_work(config: TrialConfig) -> float:
-    """Multiply-adds of one training step."""
-    return config.training.batch_size * _image_work(replace(config, seed=0))  # a seed changes no cost
+def step_work(config: TrialConfig, costs: Sequence[int] = ()) -> float:
+    """Multiply-adds of one training step. ``costs`` are those that a trial which ended has recorded."""
+    known = tuple(costs)
+    return config.training.batch_size * _image_work(replace(config, seed=0), known)  # a seed changes no cost
 
 
 @lru_cache(maxsize=1024)
-def _image_work(config: TrialConfig) -> float:
+def _image_work(config: TrialConfig, known: tuple[int, ...]) -> float:
     """Multiply-adds of training on one image."""
-    costs = trial_costs(config)
+    costs = known or trial_costs(config)
     match config.regime:
         case Midfeat():  # the second phase has no backward pass to speak of
             return costs[-1] * (TRAINING_PASSES + 1) / 2

@@ -73,7 +73,8 @@ def _suits(name: str, sweep: Sweep) -> bool:
 def units(results: Results) -> list[Panel]:
     """Error against the units that were computed, for each network and data set (Figure 2a)."""
     return [
-        _compared(results, cells, results.errors_by_unit, "units", _error(results, cells)) for cells in _places(results)
+        _compared(results, cells, results.errors_by_unit, _units(cells), _error(results, cells))
+        for cells in _places(results)
     ]
 
 
@@ -81,12 +82,12 @@ def last_units(results: Results) -> list[Panel]:
     """The same for the last four units that predict (Figure 2b)."""
     zoomed = []
     for cells in _places(results):
-        predicting = range(3 * cells[0].n, 0, -cells[0].period)
+        predicting = cells[0].predicting_units
         if len(predicting) > LAST_UNITS:
             first = predicting[LAST_UNITS - 1]
             last = [cell for cell in cells if cell.unit is None or cell.unit >= first]
             points = _from(first, results.errors_by_unit)
-            zoomed.append(_zoomed(_compared(results, last, points, "units", _error(results, cells))))
+            zoomed.append(_zoomed(_compared(results, last, points, _units(cells), _error(results, cells))))
     return _some(zoomed, f"no network has more than {LAST_UNITS} predictions")
 
 
@@ -129,7 +130,7 @@ def weights(results: Results) -> list[Panel]:
 
 def periods(results: Results) -> list[Panel]:
     """Error against cost for each period, a panel for each depth; steps drop at new predictions (Figure 3)."""
-    whole = [cell for cell in results.sweep.cells if cell.unit is None]
+    whole = [cell for cell in sequences.resnets(results.sweep.cells) if cell.unit is None]
     depths = grouped(whole, lambda cell: (cell.dataset, cell.method, cell.n, cell.c, cell.transition))
     several = [cells for cells in depths.values() if len({cell.period for cell in cells}) > 1]
     return _some([_periods(results, cells) for cells in several], "no network has two periods")
@@ -220,6 +221,10 @@ def _compared(
         group=(cells[0].dataset, cells[0].network),
         notes=results.missing(by_cell),
     )
+
+
+def _units(cells: Sequence[Cell]) -> str:
+    return "predictions" if cells[0].own else "units"
 
 
 def _from(first: int, points: Callable[[Cell], Points]) -> Callable[[Cell], Points]:

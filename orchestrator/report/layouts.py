@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.analysis import sequences
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
 from orchestrator.report import ranking_layouts
@@ -78,7 +79,8 @@ def methods(tables: Tables) -> Table:
 
 def periods(tables: Tables) -> Table:
     """Table 4: a line for each metric of a network, the prediction periods side by side."""
-    cells = {(cell.dataset, cell.network, cell.method): cell for cell in tables.sweep.cells if cell.unit is None}
+    whole = [cell for cell in sequences.resnets(tables.sweep.cells) if cell.unit is None]
+    cells = {(cell.dataset, cell.network, cell.method): cell for cell in whole}
     all_periods = sorted({cell.period for cell in cells.values()})
     lines: dict[tuple[str, str, str], dict[int, ErrorRow]] = {}
     for row in tables.errors:
@@ -97,13 +99,19 @@ def periods(tables: Tables) -> Table:
             *(Column(name=f"s={period}") for period in all_periods),
         ),
         rows=tuple(shown),
-        notes=("*: best of the line.", *_error_notes(tables)),
+        notes=("*: best of the line.", *_passed_over(tables, "period"), *_error_notes(tables)),
     )
 
 
 def _compared(rows: Mapping[int, ErrorRow], metric: str, all_periods: Sequence[int], tables: Tables) -> Iterable[Entry]:
     least = _least(row.errors[metric] for row in rows.values())
     return (_error(rows.get(period), metric, least, tables) for period in all_periods)
+
+
+def _passed_over(tables: Tables, lacking: str) -> Iterable[str]:
+    """That networks of extensions are not in a table of ResNets."""
+    if others := sequences.passed_over(tables.sweep.cells):
+        yield f"Left out, as they have no {lacking}: {', '.join(others)}."
 
 
 def _without_period(cell: Cell) -> str:
@@ -134,6 +142,7 @@ def sequence(tables: Tables) -> Table:
         ),
         rows=tuple(shown),
         notes=(
+            *_passed_over(tables, "n or c"),
             "method+: the least error of the optima no deeper than that fraction of the deepest network.",
             "AE of a sequence: the mean of the errors of all its answers.",
             *_seed_notes(tables, means),

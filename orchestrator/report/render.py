@@ -256,9 +256,10 @@ def _cell(trial: Trial) -> Row:
     return {
         "id": trial.id,
         "dataset": cell.dataset,
-        "n": cell.n,
-        "c": cell.c,
-        "period": cell.period,
+        "network": cell.network,
+        "n": None if cell.own else cell.n,
+        "c": None if cell.own else cell.c,
+        "period": None if cell.own else cell.period,
         "method": cell.method,
         "unit": cell.unit,
         "seed": cell.seed,

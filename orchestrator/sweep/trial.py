@@ -9,7 +9,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from anytime_core.config import NetworkConfig, Opt, Transition, TrialConfig, from_dict, plain
+from anytime_core.config import (
+    MILESTONES,
+    Absent,
+    AnyNetwork,
+    NetworkConfig,
+    Opt,
+    OwnNetwork,
+    Transition,
+    TrialConfig,
+    from_dict,
+    opt_unit,
+    plain,
+    resnet_label,
+)
+from anytime_core.cost import nearest_index, network_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.errors import DataError
 from anytime_core.result import TrialResult
@@ -117,23 +131,49 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class OwnPlace:
+    """The place of an extension's network in the tables. ``fractions`` of the cost are those of METRICS to which the
+    prediction that an OPT trial is trained for is nearest."""
+
+    label: str
+    predictions: int
+    fractions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Cell:
-    """The place of a trial in the tables. ``unit`` is the depth that an OPT trial is trained for."""
+    """The place of a trial in the tables. ``unit`` is the depth that an OPT trial is trained for.
+
+    A network of an extension's is ``own``; of n, c, period and transition, by which ResNets make families, it has none:
+    they are 0, 0, 1 and the default.
+    """
 
     dataset: str
-    n: int
-    c: int
-    period: int
+    n: int = 0
+    c: int = 0
+    period: int = 1
     method: str
     seed: int
     unit: int | None = None
     transition: Transition = "convolution"
+    own: OwnPlace | None = None
 
     @property
     def network(self) -> str:
-        """As the paper writes it, (n, c), with the period and the transition where they are not the usual ones."""
-        period = "" if self.period == 1 else f"/{self.period}"
-        return f"({self.n},{self.c}){period}" + ("" if self.transition == "convolution" else f" {self.transition}")
+        """How tables call it, whosever it is."""
+        return self.own.label if self.own else resnet_label(self.n, self.c, self.period, self.transition)
+
+    @property
+    def predicting_units(self) -> range:
+        """Of the whole network, the last one first."""
+        return range(self.own.predictions, 0, -1) if self.own else range(3 * self.n, 0, -self.period)
+
+    @property
+    def fractions(self) -> tuple[str, ...]:
+        """Of the cost: those that an optimum stands for."""
+        if self.own:
+            return self.own.fractions
+        return tuple(str(fraction) for fraction in MILESTONES if opt_unit(self.n, fraction) == self.unit)
 
     @property
     def label(self) -> str:
@@ -151,18 +191,22 @@ class Trial:
     resources: Resources
 
 
-def cell_of(method: str, network: NetworkConfig, config: TrialConfig) -> Cell:
+def cell_of(method: str, network: AnyNetwork, config: TrialConfig) -> Cell:
     """``network`` is that of the sweep; an OPT trial's own differs from it in the period."""
-    return Cell(
-        dataset=config.data.name,
-        n=network.n,
-        c=network.c,
-        period=network.period,
-        method=method,
-        seed=config.seed,
-        unit=config.regime.unit if isinstance(config.regime, Opt) else None,
-        transition=network.transition,
-    )
+    unit = config.regime.unit if isinstance(config.regime, Opt) else None
+    place: dict[str, Any] = {"dataset": config.data.name, "method": method, "seed": config.seed, "unit": unit}
+    if isinstance(network, NetworkConfig):
+        return Cell(n=network.n, c=network.c, period=network.period, transition=network.transition, **place)
+    if isinstance(network, Absent):
+        return Cell(own=OwnPlace(label=network.label, predictions=0), **place)
+    fractions = _fractions(network, unit, config) if unit else ()
+    return Cell(own=OwnPlace(label=network.label, predictions=network.predictions, fractions=fractions), **place)
+
+
+def _fractions(network: OwnNetwork, unit: int, config: TrialConfig) -> tuple[str, ...]:
+    spec = dataset_of(config.data.name)
+    costs = network_costs(network, spec.classes, spec.channels, spec.size)
+    return tuple(str(fraction) for fraction in MILESTONES if nearest_index(costs, fraction) == unit - 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,8 +230,9 @@ def config_of(record: TrialRecord) -> TrialConfig:
     try:
         config = from_dict(record.config)
         dataset_of(config.data)
-        if config.network.n > MOST_UNITS or config.network.c > MOST_CHANNELS:
-            raise ValueError(f"a network of n = {config.network.n}, c = {config.network.c} is none that can be")
+        network = config.network
+        if isinstance(network, NetworkConfig) and (network.n > MOST_UNITS or network.c > MOST_CHANNELS):
+            raise ValueError(f"a network of n = {network.n}, c = {network.c} is none that can be")
     except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UsageError(f"trial {record.trial_id} cannot be read by this version: {reason}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anytime_core.config import (
+    AnyNetwork,
     DataConfig,
     NetworkConfig,
     Opt,
@@ -18,7 +19,7 @@ from anytime_core.config import (
     TrialConfig,
     WeightingConfig,
 )
-from anytime_core.cost import prediction_costs
+from anytime_core.cost import network_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Progress
 from anytime_core.training.weighting import base_weights
@@ -27,14 +28,16 @@ from orchestrator.extensions import finding, importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
-from orchestrator.sweepfile import datasets, reported, schema, trust
+from orchestrator.sweepfile import datasets as own_datasets
+from orchestrator.sweepfile import networks as networks_of_extensions
+from orchestrator.sweepfile import reported, schema, trust
 from orchestrator.sweepfile.document import Document, Fault, read
 from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 
 
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
-    own = datasets.resolved(read(path))
+    own = own_datasets.resolved(read(path))
     document = own.document
     extensions = extended(document)
     faults = own.faults + schema.faults(document)
@@ -90,15 +93,15 @@ def extended(document: Document) -> tuple[Extension, ...]:
 def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
     """Every place of the grid and what is trained for it."""
     for data, network, (name, method) in product(file.datasets, file.networks, file.expanded_methods.items()):
-        regimes = [(_built(network, regime), regime) for regime in method.regimes(network, file.weights)]
+        regimes = [(_built(network, regime), regime) for regime in method.regimes(network, data, file.weights)]
         for seed, (built, regime) in product(file.seeds, regimes):
             config = TrialConfig(network=built, data=data, regime=regime, training=file.training, seed=seed)
             yield cell_of(name, network, config), config
 
 
-def _built(network: NetworkConfig, regime: Regime | Part) -> NetworkConfig:
+def _built(network: AnyNetwork, regime: Regime | Part) -> AnyNetwork:
     """An optimum has one prediction whatever the period: written as 1, sweeps that differ in it share the trial."""
-    return replace(network, period=1) if isinstance(regime, Opt) else network
+    return replace(network, period=1) if isinstance(network, NetworkConfig) and isinstance(regime, Opt) else network
 
 
 def _contradictions(document: Document) -> Iterator[Fault]:
@@ -111,7 +114,10 @@ def _contradictions(document: Document) -> Iterator[Fault]:
         yield document.fault(("networks", index), f"is the same as networks.{twin}")
     for index, twin in _repeated({index: data.name for index, data in datasets.items()}):
         yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
-    yield from _weight_faults(document, networks.values())
+    wrong = networks_of_extensions.faults(document, networks, list(datasets.values()))
+    yield from wrong
+    if not wrong:
+        yield from _weight_faults(document, networks.values(), datasets.values())
     yield from _batch_faults(document, datasets.values())
     yield from _regime_faults(document, networks.values())
 
@@ -128,7 +134,9 @@ def _baseline_faults(document: Document, methods: Collection[object], baseline: 
         yield document.fault(("report", "baseline"), f"given {baseline!r}; {allowed}")
 
 
-def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> Iterator[Fault]:
+def _weight_faults(
+    document: Document, networks: Collection[AnyNetwork], datasets: Collection[DataConfig]
+) -> Iterator[Fault]:
     """Weights that some network cannot have, such as opt(9) where there are 6 predictions."""
     common = sound_section(document, "weights")
     methods = {name: method for name, method in sound_items(document, "methods").items() if method.regime == "joint"}
@@ -139,13 +147,13 @@ def _weight_faults(document: Document, networks: Collection[NetworkConfig]) -> I
     }
     for (key, weights), network in product(used.items(), networks):
         try:
-            costs = prediction_costs(network.n, network.c, network.period)
+            costs = network_costs(network, *_image(network, datasets))
             base_weights(weights, costs, Progress(epoch=1, fraction=0.0))
         except Exception as error:  # an extension may raise anything
-            yield document.fault(key, f"network ({network.n},{network.c}): {importing.located(error)}{error}")
+            yield document.fault(key, f"network {network.label}: {importing.located(error)}{error}")
 
 
-def _regime_faults(document: Document, networks: Collection[NetworkConfig]) -> Iterator[Fault]:
+def _regime_faults(document: Document, networks: Collection[AnyNetwork]) -> Iterator[Fault]:
     """What a regime and the training cannot be together, such as weights of an extension's and ``head_decay``."""
     training, weights = sound_section(document, "training"), sound_section(document, "weights")
     methods = sound_items(document, "methods") if training and weights else {}
@@ -158,10 +166,20 @@ def _regime_faults(document: Document, networks: Collection[NetworkConfig]) -> I
                 yield document.fault(("methods", str(name)), f"{importing.located(error)}{error}")
 
 
-def _tried(network: NetworkConfig, regime: Regime | Part, training: TrainingConfig) -> None:
+def _tried(network: AnyNetwork, regime: Regime | Part, training: TrainingConfig) -> None:
     trial = TrialConfig(network=network, data=DataConfig(name="digits"), regime=regime, training=training)
     if trial.phases < 1:
         raise ValueError(f"regime {regime.name}: count gives {trial.phases}, must give at least 1")
+
+
+def _image(network: AnyNetwork, datasets: Iterable[DataConfig]) -> tuple[int, int, int]:
+    """Classes, channels and pixels of a side: any will do for a network of ours, whose number of predictions is all
+    that matters."""
+    first = next(iter(datasets), None)
+    if first is None or isinstance(network, NetworkConfig):
+        return 10, 3, 32
+    spec = dataset_of(first)
+    return spec.classes, spec.channels, spec.size
 
 
 def _batch_faults(document: Document, datasets: Iterable[DataConfig]) -> Iterator[Fault]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
 from pydantic_core import CoreSchema
 
-from anytime_core.config import KINDS, NetworkConfig, Part, Regime, WeightingConfig
+from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime, WeightingConfig
 
 OURS = "ours"
 """The tag of what is no extension's."""
@@ -49,24 +49,30 @@ class OneOf:
         return str(value["name"]) if isinstance(value, dict) and "name" in value else getattr(value, "name", None)
 
 
-class Weights:
-    """Weights by their name, which of ours all have one type."""
+class OursOr:
+    """A part of one kind by its name, or else one of ours, which all have one type."""
 
-    def __init__(self, ours: Any) -> None:
-        self.ours = ours
+    def __init__(self, kind: str, ours: Any) -> None:
+        self.kind, self.ours = kind, ours
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        if not KINDS["weights"]:
+        if not KINDS[self.kind]:
             return handler.generate_schema(self.ours)
-        tagged = [Annotated[_without_name(part), Tag(name)] for name, part in KINDS["weights"].items()]
+        tagged = [Annotated[_without_name(part), Tag(name)] for name, part in KINDS[self.kind].items()]
         union = reduce(or_, [*tagged, Annotated[self.ours, Tag(OURS)]])
         return handler.generate_schema(Annotated[union, Discriminator(self._name), BeforeValidator(named)])
 
     def _name(self, value: Any) -> str:
         if isinstance(value, Part):
-            return next(name for name, part in KINDS["weights"].items() if part is type(value))
+            return next(name for name, part in KINDS[self.kind].items() if part is type(value))
         name = value.get("name") if isinstance(value, dict) else None
-        return str(name) if name in KINDS["weights"] else OURS
+        return str(name) if name in KINDS[self.kind] else OURS
+
+
+def flags() -> set[str]:
+    """The fields of parts of extensions that are true or false."""
+    known = [part for by_name in KINDS.values() for part in by_name.values()]
+    return {name for part in known for name, hint in get_type_hints(part).items() if hint is bool}
 
 
 def _without_name(part: type[Part]) -> Any:
@@ -97,7 +103,7 @@ def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
         for field in fields(part)  # type: ignore[arg-type]
     }
 
-    def regimes(self: Any, network: NetworkConfig, weights: WeightingConfig) -> list[Regime | Part]:
+    def regimes(self: Any, network: AnyNetwork, data: DataConfig, weights: WeightingConfig) -> list[Regime | Part]:
         return [part(**{key: getattr(self, key) for key in own if key != "regime"})]
 
     own["regime"] = (Literal[name], ...)

@@ -38,6 +38,7 @@ from anytime_core.config import (
     REGIMES,
     STRATEGIES,
     Ann,
+    AnyNetwork,
     DataConfig,
     Joint,
     Midfeat,
@@ -53,6 +54,7 @@ from anytime_core.config import (
     refuse,
     refuse_gaps,
 )
+from anytime_core.cost import nearest_index, network_costs
 from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
 from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.report.figures import FIGURES
@@ -66,7 +68,7 @@ from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
 from orchestrator.sweepfile import datasets, parts
 from orchestrator.sweepfile.document import Document, Fault, Key
 from orchestrator.sweepfile.document import given as _given
-from orchestrator.sweepfile.parts import OneOf, named
+from orchestrator.sweepfile.parts import OneOf, OursOr, named
 
 T = TypeVar("T")
 
@@ -102,6 +104,14 @@ def _fits_images(data: DataConfig) -> DataConfig:
         f"flip is true, must be false: {data.name} is never mirrored" if data.flip and spec.never_flips else None,
     )
     return data
+
+
+def _unnamed(value: Any) -> Any:
+    """Ours are told by having no name."""
+    if isinstance(value, dict) and "name" in value:
+        allowed = ", ".join([*KINDS["network"], "or one of ours without a name, as {n: 3, c: 16}"])
+        raise ValueError(f"no network is named {_given(value['name'])}; allowed: {allowed}")
+    return value
 
 
 def _feasible(network: NetworkConfig) -> NetworkConfig:
@@ -174,17 +184,20 @@ def _regime(value: Any) -> str:
 
 
 Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_images)]
-Network = Annotated[NetworkConfig, AfterValidator(_feasible)]
+OurNetwork = Annotated[NetworkConfig, BeforeValidator(_unnamed), AfterValidator(_feasible)]
+AnyWeights = WeightingConfig | Part
 Training = Annotated[TrainingConfig, AfterValidator(_countable)]
 OurWeights = Annotated[WeightingConfig, BeforeValidator(_weights), AfterValidator(_known_weights)]
 if TYPE_CHECKING:
     AnyStrategy = Strategy | Part
-    Weights = WeightingConfig | Part
+    Network = AnyNetwork
+    Weights = AnyWeights
     Objective = Part
     Answers = Part
     Flow = Part
 else:
-    AnyStrategy, Weights = Annotated[Any, OneOf("strategy", STRATEGIES)], Annotated[Any, parts.Weights(OurWeights)]
+    AnyStrategy = Annotated[Any, OneOf("strategy", STRATEGIES)]
+    Network, Weights = Annotated[Any, OursOr("network", OurNetwork)], Annotated[Any, OursOr("weights", OurWeights)]
     Objective, Answers, Flow = (Annotated[Any, OneOf(kind, {})] for kind in OPTIONAL)
 CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
@@ -207,8 +220,8 @@ class Method(BaseModel):
         """The methods that this entry stands for, by name: itself, unless it has a grid."""
         return {name: self}
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
-        """What is trained on a network, a trial each; ``weights`` are the sweep's."""
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
+        """What is trained on a network and data, a trial each; ``weights`` are the sweep's."""
         raise NotImplementedError
 
 
@@ -263,9 +276,17 @@ class JointMethod(Method):
             changed[kind] = replace(part, **{parameter.rpartition(".")[2]: value})
         return changed
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         others = {kind: getattr(self, kind) for kind in OPTIONAL}
         return [Joint(weights=self.weights or weights, strategy=self.strategy, **others)]
+
+
+def _nearest(network: AnyNetwork, data: DataConfig, fraction: Fraction) -> int:
+    """The unit that stands for a fraction of the cost; of a network of an extension's, the nearest that predicts."""
+    if isinstance(network, NetworkConfig):
+        return max(opt_unit(network.n, fraction), 1)
+    spec = dataset_of(data)
+    return nearest_index(network_costs(network, spec.classes, spec.channels, spec.size), fraction) + 1
 
 
 class OptMethod(Method):
@@ -274,11 +295,10 @@ class OptMethod(Method):
     regime: Literal["opt"]
     at: Annotated[AtLeastOneFraction | None, BeforeValidator(_depths)] = list(MILESTONES)
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         if self.at is None:
             return [Opt(unit=unit) for unit in network.predicting_units]
-        units = sorted({max(opt_unit(network.n, fraction), 1) for fraction in self.at})
-        return [Opt(unit=unit) for unit in units]
+        return [Opt(unit=unit) for unit in sorted({_nearest(network, data, fraction) for fraction in self.at})]
 
 
 class MidfeatMethod(Method):
@@ -286,7 +306,7 @@ class MidfeatMethod(Method):
 
     regime: Literal["midfeat"]
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         return [Midfeat()]
 
 
@@ -296,7 +316,7 @@ class NoGradMethod(Method):
     regime: Literal["no_grad"]
     variant: Literal["stages", "stop_gradient"] = "stages"
 
-    def regimes(self, network: NetworkConfig, weights: WeightingConfig | Part) -> list[Regime | Part]:
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         return [NoGrad(variant=self.variant)]
 
 
@@ -427,7 +447,8 @@ def _without(value: Any, keys: set[Key], path: Key) -> Any:
     if isinstance(value, dict):
         inner = {key: (*path, str(key)) for key in value}
         kept = {key: _without(item, keys, inner[key]) for key, item in value.items() if inner[key] not in keys}
-        needed = {"n": MOST_UNITS, "c": 1} if path[:1] == ("networks",) else {}
+        ours = path[:1] == ("networks",) and "name" not in value
+        needed = {"n": MOST_UNITS, "c": 1} if ours else {}
         return {key: stand_in for key, stand_in in needed.items() if inner.get(key) in keys} | kept
     if isinstance(value, list):
         return [_without(item, keys, (*path, str(index))) for index, item in enumerate(value)]
@@ -436,7 +457,7 @@ def _without(value: Any, keys: set[Key], path: Key) -> Any:
 
 def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:
     """Pydantic takes yes for 1."""
-    if isinstance(value, bool) and path[-1] not in FLAGS:
+    if isinstance(value, bool) and path[-1] not in (*FLAGS, *parts.flags()):
         yield document.fault(
             path, f"given {value}; yes and no, true and false are allowed for {' and '.join(FLAGS)} alone"
         )
@@ -504,6 +525,8 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
             return _part("weights", str(name[0]) if name else "")
         case ["methods", _, regime]:
             return methods()[str(regime)]
+        case ["networks", _, str(name), *_] if name in KINDS["network"]:
+            return KINDS["network"][name]
         case [section, *_]:
             return SECTIONS[str(section)]
         case _:

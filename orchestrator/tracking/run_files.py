@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from anytime_core.config import MILESTONES, TrialConfig
-from anytime_core.cost import costs_at, trial_costs
+from anytime_core.config import MILESTONES, NetworkConfig, TrialConfig
+from anytime_core.cost import resnet_costs, trial_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, milestone_errors
@@ -37,24 +38,18 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
         packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs)
         write_atomically(folder / METRICS, packed)
         write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
-    if state is TrialState.FINISHED and size_of(trial.config) <= largest:
-        _write_network(trial.id, ledger, folder / MODEL / NETWORK)
+    size = size_of(trial.config)
+    if state is TrialState.FINISHED and (size is None or size <= largest):
+        _write_network(trial.id, ledger, folder / MODEL / NETWORK, math.inf if size else largest)
 
 
-def size_of(config: TrialConfig) -> int:
+def size_of(config: TrialConfig) -> int | None:
     """Bytes of a trial's network, but for its biases and normalisations, which are few: on an image of one pixel each
-    weight is one multiply-add."""
+    weight is one multiply-add. None of an extension's, whose size its checkpoint tells."""
     spec, network = dataset_of(config.data), config.network
-    weights = costs_at(
-        network.n,
-        network.c,
-        config.predicting_units,
-        num_classes=spec.classes,
-        in_channels=spec.channels,
-        image_size=1,
-        transition=network.transition,
-    )
-    return BYTES * weights[-1]
+    if not isinstance(network, NetworkConfig):
+        return None
+    return BYTES * resnet_costs(network, config.predicting_units, spec.classes, spec.channels, 1)[-1]
 
 
 def file_size(network: int) -> int:
@@ -63,11 +58,13 @@ def file_size(network: int) -> int:
     return network + network // 10 + 2**16
 
 
-def _write_network(trial_id: str, ledger: Ledger, folder: Path) -> None:
+def _write_network(trial_id: str, ledger: Ledger, folder: Path, largest: float) -> None:
     saved = checkpoint.latest(ledger.checkpoints(trial_id))
     if saved is None:  # deleted or damaged since
         return
     arrays = {name: array for name, array in saved.arrays.items() if name.startswith(NEEDED)}
+    if sum(array.nbytes for array in arrays.values()) > largest:
+        return
     history = saved.meta["history"][-1:]
     folder.mkdir(parents=True)
     checkpoint.save(folder, history[0]["step"], Checkpoint(arrays, {**saved.meta, "history": history}))

@@ -305,7 +305,7 @@ class Store:
         for path in paths:
             below = path.parent.relative_to(folder.parent).as_posix()
             if path.is_file() and (refused := files.put(path, f"the network of {_run_of(trial)}", below)):
-                return [replace(refused[0], weights=run_files.size_of(trial.config))]
+                return [replace(refused[0], weights=run_files.size_of(trial.config) or 0)]
         self._log_batch(run, {"mlflow.log-model.history": json.dumps([model.get_tags_dict()])})
         return []
 

@@ -52,12 +52,11 @@ def run_name(trial: Trial) -> str:
 
 def place_tags(trial: Trial) -> dict[str, str]:
     """Where a trial stands in the sweep; a sweep file may give it another place later. ``place`` sorts: the methods of
-    one network and seed side by side, networks in order of size, optima last."""
+    one network and seed side by side, ResNets in order of size, those of extensions after them, optima last."""
     cell = trial.cell
     kind = "joint" if cell.unit is None else "opt"
-    sorts = (
-        f"{cell.n:04}.{cell.c:04}.{cell.period:03}.{cell.transition} {cell.seed:06} {cell.method} {cell.unit or 0:04}"
-    )
+    size = f"own {cell.network}" if cell.own else f"{cell.n:04}.{cell.c:04}.{cell.period:03}.{cell.transition}"
+    sorts = f"{size} {cell.seed:06} {cell.method} {cell.unit or 0:04}"
     return {
         "cell": cell.label,
         "method": cell.method,

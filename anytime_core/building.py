@@ -1,0 +1,72 @@
+"""Builds networks of extensions, runs them one prediction after the other, and counts what each of these costs.
+
+Shapes: N images, C channels, S x S pixels, L predictions, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from anytime_core.extend import ExtensionError, Network
+from anytime_core.randomness import generator
+
+FLOPS = 2
+"""Of a multiply-add."""
+
+
+def seed_torch(device: torch.device, seed: int, *purpose: object) -> None:
+    """What torch draws by itself on the device from here on, as for dropout, begins with the generator of this
+    purpose."""
+    begin = generator(seed, *purpose).initial_seed()
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(begin)
+    else:
+        torch.default_generator.manual_seed(begin)
+
+
+def built(network: Network, classes: int, channels: int, size: int, seed: int = 0) -> nn.Module:
+    """A new module of an extension's network. torch's own draws, as of its layers' initial weights, come from
+    ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        seed_torch(torch.device("cpu"), seed, "init")
+        module = network.build(classes, channels, size)
+    if not isinstance(module, nn.Module):
+        raise ExtensionError(f"network {network.name}: build gives a {type(module).__name__}, must be a torch module")
+    return module
+
+
+def one_by_one(module: nn.Module, images: Tensor) -> Iterator[Tensor]:
+    """normalised images [N,C,S,S] -> the logits [N,K] of each prediction, no sooner computed than asked for, if the
+    module yields them."""
+    refine = getattr(module, "refine", module)
+    return iter(refine(images))
+
+
+def counted_costs(network: Network, classes: int, channels: int, size: int) -> list[int]:
+    """Multiply-adds of one image up to each prediction, of convolutions, products of matrices and attention. Raises
+    ExtensionError for a network that does not run, or gives no such predictions."""
+    # With gradients, as without them torch runs attention in one call that its counter does not know.
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            module = built(network, classes, channels, size).eval()
+            with FlopCounterMode(display=False) as counter:
+                given = one_by_one(module, torch.zeros(1, channels, size, size))
+                found = [(tuple(logits.shape), counter.get_total_flops() // FLOPS) for logits in given]
+        except Exception as error:  # an extension may raise anything
+            what = f"{type(error).__name__}: {error}"
+            raise ExtensionError(
+                f"network {network.name} does not run on an image [{channels},{size},{size}]: {what}"
+            ) from error
+    expected = [(1, classes)] * network.predictions
+    if [shape for shape, _ in found] != expected:
+        shapes = ", ".join(str(list(shape)) for shape, _ in found)
+        raise ExtensionError(
+            f"network {network.name} gives predictions of shapes {shapes} of one image, "
+            f"must be {network.predictions} of [1, {classes}]"
+        )
+    return [cost for _, cost in found]
