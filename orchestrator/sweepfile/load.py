@@ -15,7 +15,6 @@ from anytime_core.config import (
     Opt,
     Part,
     Regime,
-    TrainingConfig,
     TrialConfig,
     WeightingConfig,
 )
@@ -119,7 +118,7 @@ def _contradictions(document: Document) -> Iterator[Fault]:
     if not wrong:
         yield from _weight_faults(document, networks.values(), datasets.values())
     yield from _batch_faults(document, datasets.values())
-    yield from _regime_faults(document, networks.values())
+    yield from _regime_faults(document, networks.values(), datasets.values())
 
 
 def _baseline_faults(document: Document, methods: Collection[object], baseline: str) -> Iterator[Fault]:
@@ -153,23 +152,24 @@ def _weight_faults(
             yield document.fault(key, f"network {network.label}: {importing.located(error)}{error}")
 
 
-def _regime_faults(document: Document, networks: Collection[AnyNetwork]) -> Iterator[Fault]:
+def _regime_faults(
+    document: Document, networks: Collection[AnyNetwork], datasets: Collection[DataConfig]
+) -> Iterator[Fault]:
     """What a regime and the training cannot be together, such as weights of an extension's and ``head_decay``."""
     training, weights = sound_section(document, "training"), sound_section(document, "weights")
     methods = sound_items(document, "methods") if training and weights else {}
-    for (name, method), network in product(methods.items(), networks):
+    for (name, method), network, data in product(methods.items(), networks, datasets):
         for variant in method.variants("").values():
             try:
-                for regime in variant.regimes(network, weights):
-                    _tried(network, regime, training)
+                for regime in variant.regimes(network, data, weights):
+                    _tried(TrialConfig(network=network, data=data, regime=regime, training=training))
             except Exception as error:  # an extension may raise anything
                 yield document.fault(("methods", str(name)), f"{importing.located(error)}{error}")
 
 
-def _tried(network: AnyNetwork, regime: Regime | Part, training: TrainingConfig) -> None:
-    trial = TrialConfig(network=network, data=DataConfig(name="digits"), regime=regime, training=training)
+def _tried(trial: TrialConfig) -> None:
     if trial.phases < 1:
-        raise ValueError(f"regime {regime.name}: count gives {trial.phases}, must give at least 1")
+        raise ValueError(f"regime {trial.regime.name}: count gives {trial.phases}, must give at least 1")
 
 
 def _image(network: AnyNetwork, datasets: Iterable[DataConfig]) -> tuple[int, int, int]:
