@@ -51,8 +51,7 @@ def shades(tmp_path: Path) -> Path:
 
 def plan(user: User) -> dict[str, Any]:
     """The row of each data set's one trial."""
-    rows = json.loads(user.run("plan", "--format", "json").stdout)
-    return {"shades" if "shades" in row["trial"] else "digits": row for row in rows}
+    return {row["dataset"]: row for row in json.loads(user.run("plan", "--format", "json").stdout)}
 
 
 def test_a_folder_of_pictures_trains_and_answers_by_the_names_of_its_classes(tmp_path: Path, shades: Path) -> None:
