@@ -110,7 +110,7 @@ def _refuse_few(config: TrialConfig, shape: NetworkConfig, arrays: Mapping[str, 
 
 
 def _normalisation(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> Normalisation:
-    wanted = (1, dataset_of(config.data.name).channels, 1, 1)
+    wanted = (1, dataset_of(config.data).channels, 1, 1)
     if wrong := [f"{name} is {list(array.shape)}" for name, array in arrays.items() if array.shape != wanted]:
         raise ValueError(f"{wrong[0]}, must be {list(wanted)}")
     return Normalisation(**as_tensors(arrays))

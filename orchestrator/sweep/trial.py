@@ -204,7 +204,7 @@ def cell_of(method: str, network: AnyNetwork, config: TrialConfig) -> Cell:
 
 
 def _fractions(network: OwnNetwork, unit: int, config: TrialConfig) -> tuple[str, ...]:
-    spec = dataset_of(config.data.name)
+    spec = dataset_of(config.data)
     costs = network_costs(network, spec.classes, spec.channels, spec.size)
     return tuple(str(fraction) for fraction in MILESTONES if nearest_index(costs, fraction) == unit - 1)
 
