@@ -1,4 +1,4 @@
-"""Networks of extensions: built from the seed, run prediction by prediction, counted, trained and resumed to the bit."""
+"""Networks of extensions: built from the seed, run prediction by prediction, counted, trained, resumed to the bit."""
 
 from __future__ import annotations
 
