@@ -50,7 +50,7 @@ def one_by_one(module: nn.Module, images: Tensor) -> Iterator[Tensor]:
     return iter(refine(images))
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts as torch's own counter of floating-point operations, which imports the compiler: 4 seconds."""
 
     @classmethod
@@ -59,7 +59,7 @@ class _Counter(TorchDispatchMode):
         return False
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
