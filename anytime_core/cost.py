@@ -108,6 +108,8 @@ def resnet_costs(network: NetworkConfig, units: Sequence[int], classes: int, cha
 def own_costs(network: AnyNetwork, classes: int, channels: int, size: int) -> tuple[int, ...]:
     """As the network of an extension says, or as they are counted. Raises ExtensionError for what no costs can be."""
     own = _present(network)
+    if not isinstance(own.predictions, int) or own.predictions < 1:
+        raise ExtensionError(f"network {own.name} has {own.predictions!r} predictions, must have at least 1")
     try:
         given = own.costs(classes, channels, size)
     except Exception as error:  # an extension may raise anything

@@ -109,7 +109,9 @@ def _fits_images(data: DataConfig) -> DataConfig:
 def _unnamed(value: Any) -> Any:
     """Ours are told by having no name."""
     if isinstance(value, dict) and "name" in value:
-        allowed = ", ".join([*KINDS["network"], "or one of ours without a name, as {n: 3, c: 16}"])
+        allowed = ", ".join([*KINDS["network"], "and one of ours, which has no name: {n: 3, c: 16}"]).removeprefix(
+            "and "
+        )
         raise ValueError(f"no network is named {_given(value['name'])}; allowed: {allowed}")
     return value
 
