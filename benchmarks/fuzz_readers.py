@@ -279,7 +279,7 @@ def checkpoint_bytes(path: Path, rng: random.Random) -> None:
 
 def index_bytes(path: Path, rng: random.Random) -> None:
     plain = index._unpacked(path.read_bytes())
-    plain = rng.choice((flipped(plain, rng), bytes(1 << 28), plain[:8] + b"[" * 10**6, plain + b"x"))
+    plain = rng.choice((flipped(plain, rng), bytes(1 << 26), plain[:8] + b"[" * 10**6, plain + b"x"))
     payload = zlib.compress(plain, 1)
     path.write_bytes(payload + hashlib.sha256(payload).digest())
 
