@@ -25,9 +25,9 @@ from typing import Any
 from anytime_core.documents import parse, typed
 from anytime_core.files import Folder
 from anytime_core.result import TrialResult
-from orchestrator.ledger.records import check
+from orchestrator.ledger.records import check, check_config
 from orchestrator.ledger.storage import Stamp, described
-from orchestrator.sweep.trial import Identity, TrialRecord
+from orchestrator.sweep.trial import TrialRecord
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +237,6 @@ def _records(rows: Mapping[str, _Row]) -> Iterator[TrialRecord]:
 class _Shared:
     config: dict[str, Any]
     result: dict[str, Any]
-    identity: Identity
 
     @classmethod
     def of(cls, text: str) -> _Shared:
@@ -246,14 +245,18 @@ class _Shared:
         errors = [0.0] * len(result["units"]) if result["state"] == "finished" else []
         whole = typed(TrialResult, result | {"errors": errors, "seconds": 0.0})
         check(whole)
-        return cls(config, {name: getattr(whole, name) for name in RESULT if name not in OWN}, Identity(config))
+        check_config(config | {"seed": 0})
+        return cls(config, {name: getattr(whole, name) for name in RESULT if name not in OWN})
 
     def record(self, trial_id: str, own: dict[str, Any], errors: tuple[float, ...]) -> TrialRecord:
-        if self.identity.of(own["seed"]) != trial_id:
-            raise ValueError(f"its config of {trial_id} is another trial's")
         seconds, attempts, provenance = own["seconds"], own["attempts"], own["provenance"]
         counts = type(seconds) in (int, float) and type(attempts) is int and 0 <= seconds < math.inf and attempts >= 0
-        if not counts or type(provenance) is not dict or not all(map(math.isfinite, errors)):
+        if (
+            not counts
+            or type(own["seed"]["seed"]) is not int
+            or type(provenance) is not dict
+            or not all(map(math.isfinite, errors))
+        ):
             raise ValueError(f"what it holds of {trial_id} is of another type")
         result = TrialResult(**self.result, errors=errors, seconds=seconds)
         return TrialRecord(

@@ -332,7 +332,7 @@ def resealed(ledger: Ledger, plain: bytes) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_an_index_that_somebody_made_is_right_or_not_used(indexed, records, seed) -> None:
-    """What it says of errors nobody can check; all else is another trial's, or none at all."""
+    """What it says nobody can check, but it is what readers rely on."""
     rng, whole = random.Random(seed), index._unpacked(file(indexed).read_bytes())
     head = whole.index(b"}", whole.index(b'"shared"'))
     for _ in range(25):
@@ -343,10 +343,10 @@ def test_an_index_that_somebody_made_is_right_or_not_used(indexed, records, seed
         resealed(indexed, bytes(damaged))
         found = indexed.records(records)
         assert list(found) == list(records)
-        assert {name: record.config for name, record in found.items()} == {n: it.config for n, it in records.items()}
-        assert all(
-            type(error) is float and math.isfinite(error) for it in found.values() for error in it.result.errors[:2]
-        )
+        for name, record in found.items():
+            assert len(record.result.errors) == len(records[name].result.errors)
+            assert all(map(math.isfinite, (*record.result.errors, record.result.seconds)))
+            assert isinstance(record.config["data"]["name"], str)
 
 
 @pytest.mark.parametrize(

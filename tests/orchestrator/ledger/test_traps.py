@@ -148,7 +148,8 @@ HUGE = 10**9
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("result.json", lambda it: it["config"]["network"].update(n=HUGE)),
+        ("result.json", lambda it: it["config"].update(network=[HUGE])),
+        ("result.json", lambda it: it["config"].update(seed="1")),
         ("result.json", lambda it: it["config"].pop("data")),
         ("result.json", lambda it: it.update(trial_id=["a"])),
         ("result.json", lambda it: it["result"].update(units=[3, 2, 1])),
