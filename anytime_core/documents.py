@@ -22,18 +22,19 @@ LARGEST = 1 << 63
 Value = TypeVar("Value")
 
 
-def parse(content: bytes | str, most: int = PARTS, *, finite: bool = True) -> Any:
+def parse(content: bytes | str, most: int = PARTS, *, exact: bool = True) -> Any:
     """What a JSON document holds.
 
-    Raises ValueError for what is no JSON, has a name twice in an object, is nested too deeply, holds more than ``most``
-    lists and objects or, where all must be ``finite``, NaN, infinity or a number too large for a float.
+    Raises ValueError for what is no JSON, is nested too deeply, or holds more than ``most`` lists and objects; where it
+    must be ``exact``, which takes longer, also for a name twice in an object, NaN, infinity, and a number too large for
+    a float.
     """
     plain = content.encode() if isinstance(content, str) else content
     if (parts := plain.count(b"[") + plain.count(b"{")) > most:
         raise ValueError(f"it holds {parts} lists and objects, of at most {most}")
     try:
-        if not finite:
-            return json.loads(content, object_pairs_hook=_unique)
+        if not exact:
+            return json.loads(content)
         return json.loads(content, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_unique)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

@@ -145,7 +145,7 @@ def from_ledger(folder: Path) -> tuple[Steps, Wins]:
 
 
 def from_cold_ledger(folder: Path) -> tuple[Steps, Wins]:
-    (folder / "index.arrow").unlink(missing_ok=True)
+    (folder / "index.bin").unlink(missing_ok=True)
     return from_ledger(folder)
 
 

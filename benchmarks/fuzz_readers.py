@@ -279,7 +279,7 @@ def checkpoint_bytes(path: Path, rng: random.Random) -> None:
 
 def index_bytes(path: Path, rng: random.Random) -> None:
     plain = index._unpacked(path.read_bytes())
-    plain = rng.choice((flipped(plain, rng), bytes(1 << 28), plain[:8] + b"[" * 10**6, plain + b"x"))
+    plain = rng.choice((flipped(plain, rng), bytes(1 << 26), plain[:8] + b"[" * 10**6, plain + b"x"))
     payload = zlib.compress(plain, 1)
     path.write_bytes(payload + hashlib.sha256(payload).digest())
 
@@ -292,7 +292,7 @@ def parquet_value(path: Path, rng: random.Random) -> None:
     rows = pq.read_table(path).to_pylist()
     for _ in range(rng.choice((1, 5))):
         row, name = rng.choice(rows), rng.choice(epochs_file.SCHEMA.names)
-        row[name] = rng.choice((None, -1, 0, 2**31 - 1)) if name != "trial_id" else rng.choice((None, "x" * 10**6))
+        row[name] = rng.choice((None, -1, 0, 2**31 - 1)) if name != "trial_id" else rng.choice((None, "x" * 1000))
     many = rows * rng.choice((0, 1, 1, 1000, 30_000))
     pq.write_table(pa.Table.from_pylist(many, schema=epochs_file.SCHEMA), path, compression="zstd")
 
@@ -324,7 +324,7 @@ SPOILS: dict[str, tuple[Spoil, ...]] = {
     ".json": (json_value, json_value, json_value, flip, text, trap),
     ".ckpt": (checkpoint_value, checkpoint_value, checkpoint_bytes, flip, text, trap),
     ".parquet": (parquet_value, parquet_value, flip, flip, text, trap),
-    ".arrow": (index_bytes, index_bytes, flip, text, trap),
+    ".bin": (index_bytes, index_bytes, flip, text, trap),
     ".npy": (flip, flip, text, trap),
     "": (flip, text, trap),
 }

@@ -76,7 +76,7 @@ def unpack(content: bytes) -> Checkpoint:
     try:
         with ZipFile(io.BytesIO(payload)) as archive:
             arrays = {it.filename.removesuffix(".npy"): _array(archive, it) for it in _members(archive, len(payload))}
-        meta = documents.parse(arrays.pop(META).tobytes(), len(payload), finite=False)
+        meta = documents.parse(arrays.pop(META).tobytes(), len(payload), exact=False)
     except Exception as error:  # numpy raises of every kind on what is no archive of plain arrays
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not isinstance(meta, dict):

@@ -16,25 +16,25 @@ import math
 import sys
 import zlib
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from typing import Any
 
 from anytime_core.documents import parse, typed
 from anytime_core.files import Folder
 from anytime_core.result import TrialResult
-from orchestrator.ledger.records import check
+from orchestrator.ledger.records import check, check_config
 from orchestrator.ledger.storage import Stamp, described
-from orchestrator.sweep.trial import Identity, TrialRecord
+from orchestrator.sweep.trial import TrialRecord
 
 log = logging.getLogger(__name__)
 
 OWN = ("errors", "seconds")
 """What of a result is a trial's own. The rest it shares with all trials of the same network, and is held once."""
-RESULT = tuple(field.name for field in fields(TrialResult))
-VERSION = " ".join([sys.byteorder, "1", *(field.name for field in fields(TrialRecord)), *RESULT])
+RESULT = tuple(it.name for it in fields(TrialResult))
+VERSION = " ".join([sys.byteorder, "1", *(it.name for it in fields(TrialRecord)), *RESULT])
 """That of another version, which knows other things of a trial, is no use."""
 STAMP = {"mtime_ns": "q", "size": "q", "inode": "Q"}
 COLUMNS = {**STAMP, "shared": "q", "own": "q", "errors": "q"}
@@ -42,6 +42,8 @@ COLUMNS = {**STAMP, "shared": "q", "own": "q", "errors": "q"}
 DIGEST_SIZE = hashlib.sha256().digest_size
 MOST, MOST_UNPACKED, MOST_OWN = 1 << 27, 1 << 29, 1 << 14
 """Bytes of the file, of what it unpacks to, and of a trial's own text; 100,000 trials take 20 MB, 100 MB and 1 KB."""
+FEW_BYTES, GROWS = 1 << 20, 64
+"""It may unpack to so many bytes, and so many times its own: errors do not pack well, texts by a factor of 10 to 20."""
 FAST = 1
 """The level of compression."""
 
@@ -62,27 +64,49 @@ class _Row:
     errors: array[float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Many of them as the file has them: whose they are, their stamps and shared texts. The own texts and the errors of
+    all follow one another; with the places where those of one end."""
+
+    ids: Sequence[str] = ()
+    stamps: Sequence[Stamp] = ()
+    shared: Sequence[str] = ()
+    own: str = ""
+    own_ends: Sequence[int] = (0,)
+    errors: array[float] = field(default_factory=lambda: array("d"))
+    error_ends: Sequence[int] = (0,)
+
+    def row(self, place: int) -> _Row:
+        own = self.own[self.own_ends[place] : self.own_ends[place + 1]]
+        errors = self.errors[self.error_ends[place] : self.error_ends[place + 1]]
+        return _Row(self.stamps[place], self.shared[place], own, errors)
+
+
 class Index:
     """What an index file holds; nothing, if there is none or it is damaged."""
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder, self._name = folder, name
-        self._rows = self._read()
+        self._columns = self._read()
 
     def records(self, stamps: Mapping[str, Stamp]) -> dict[str, TrialRecord]:
         """By id, those that are held with this stamp. They share what is equal in them: to be read, not changed."""
-        held = {name: row for name, row in self._rows.items() if stamps.get(name) == row.stamp}
+        columns = self._columns
+        pairs = enumerate(zip(columns.ids, columns.stamps, strict=True))
+        held = {name: columns.row(place) for place, (name, stamp) in pairs if stamps.get(name) == stamp}
         try:
             return {record.trial_id: record for record in _records(held)}
         except (LookupError, TypeError, ValueError) as error:
             self._say_damaged(error)
-            self._rows = {}
+            self._columns = _Columns()
             return {}
 
     def update(self, entries: Mapping[str, IndexEntry], existing: Collection[str]) -> None:
         """Writes the file anew, with these entries and those that it held of other ``existing`` trials. Of several
         processes the last one wins. Where it cannot be written, it is not."""
-        rows = {name: row for name, row in self._rows.items() if name in existing and name not in entries}
+        ids = enumerate(self._columns.ids)
+        rows = {name: self._columns.row(it) for it, name in ids if name in existing and name not in entries}
         for name, entry in entries.items():
             with suppress(OverflowError, ValueError):  # it is read from its own file
                 rows[name] = _packed(entry)
@@ -91,16 +115,16 @@ class Index:
         except (OSError, ValueError) as error:
             log.info("%s is not brought up to date: %s", self._folder.address(self._name), error)
 
-    def _read(self) -> dict[str, _Row]:
+    def _read(self) -> _Columns:
         try:
-            return _rows(_unpacked(self._folder.read(self._name, MOST)))
+            return _columns(_unpacked(self._folder.read(self._name, MOST)))
         except FileNotFoundError:
-            return {}
+            return _Columns()
         except (LookupError, TypeError, ValueError) as error:
             self._say_damaged(error)
         except OSError as error:
             log.info("%s is not used: %s", self._folder.address(self._name), error)
-        return {}
+        return _Columns()
 
     def _say_damaged(self, error: Exception) -> None:
         log.info("%s is not used, as it is damaged: %s", self._folder.address(self._name), described(error))
@@ -133,10 +157,14 @@ def _serialised(rows: Mapping[str, _Row]) -> bytes:
     parts += [array(kind, numbers[name]).tobytes() for name, kind in COLUMNS.items()]
     parts += [row.errors.tobytes() for row in rows.values()]
     parts += [row.own.encode("ascii") for row in rows.values()]
-    if sum(map(len, parts)) > MOST_UNPACKED:
-        raise ValueError("it would be too large to be read")
     payload = zlib.compress(b"".join(parts), FAST)
+    if sum(map(len, parts)) > _most_unpacked(payload):
+        raise ValueError("it would be too large to be read")
     return payload + hashlib.sha256(payload).digest()
+
+
+def _most_unpacked(payload: bytes | memoryview) -> int:
+    return min(MOST_UNPACKED, FEW_BYTES + GROWS * len(payload))
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -145,15 +173,15 @@ def _unpacked(content: bytes) -> bytes:
         raise ValueError("checksum does not match")
     unpacking = zlib.decompressobj()
     try:
-        plain = unpacking.decompress(payload, MOST_UNPACKED)
+        plain = unpacking.decompress(payload, _most_unpacked(payload))
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not unpacking.eof:
-        raise ValueError(f"it is cut short, or more than {MOST_UNPACKED} bytes long")
+        raise ValueError("it is cut short, or too large")
     return plain
 
 
-def _rows(content: bytes) -> dict[str, _Row]:
+def _columns(content: bytes) -> _Columns:
     """Raises ValueError, TypeError or LookupError for what is not as ``_serialised`` made it."""
     view = memoryview(content)
     start = 8 + int.from_bytes(view[:8], sys.byteorder)
@@ -170,12 +198,15 @@ def _rows(content: bytes) -> dict[str, _Row]:
     own = str(view[start:], "ascii")
     if _total(numbers["own"]) != len(own) or max(numbers["own"], default=0) > MOST_OWN:
         raise ValueError("the lengths of its parts do not add up")
-    if not all(map(math.isfinite, errors)):
-        raise ValueError("it holds what is no number")
-    stamps = zip(*(numbers[name] for name in STAMP), strict=True)
-    texts = [shared[place] for place in numbers["shared"]]
-    parts = zip(ids, stamps, texts, _cut(own, numbers["own"]), _cut(errors, numbers["errors"]), strict=True)
-    return {name: _Row(*parts) for name, *parts in parts}
+    return _Columns(
+        ids=ids,
+        stamps=list(zip(*(numbers[name] for name in STAMP), strict=True)),
+        shared=[shared[place] for place in numbers["shared"]],
+        own=own,
+        own_ends=list(accumulate(numbers["own"], initial=0)),
+        errors=errors,
+        error_ends=list(accumulate(numbers["errors"], initial=0)),
+    )
 
 
 def _column(view: memoryview, start: int, kind: str, count: int) -> tuple[array[Any], int]:
@@ -193,16 +224,11 @@ def _total(lengths: array[int]) -> int:
     return sum(lengths)
 
 
-def _cut(whole: Any, lengths: Iterable[int]) -> Iterator[Any]:
-    """Into parts of these lengths, one after the other."""
-    return (whole[start:end] for start, end in pairwise(accumulate(lengths, initial=0)))
-
-
 def _records(rows: Mapping[str, _Row]) -> Iterator[TrialRecord]:
     """The inverse of ``_packed``. Raises as ``_rows`` does for what is no record of the trial that it is held for."""
     shared = {text: _Shared.of(text) for text in {row.shared for row in rows.values()}}
     # Read as one list, all share the names of their keys.
-    every = parse(f"[{','.join(row.own for row in rows.values())}]", 64 * (1 + len(rows)))
+    every = parse(f"[{','.join(row.own for row in rows.values())}]", 64 * (1 + len(rows)), exact=False)
     for (name, row), own in zip(rows.items(), every, strict=True):
         yield shared[row.shared].record(name, own, tuple(row.errors))
 
@@ -211,7 +237,6 @@ def _records(rows: Mapping[str, _Row]) -> Iterator[TrialRecord]:
 class _Shared:
     config: dict[str, Any]
     result: dict[str, Any]
-    identity: Identity
 
     @classmethod
     def of(cls, text: str) -> _Shared:
@@ -220,14 +245,18 @@ class _Shared:
         errors = [0.0] * len(result["units"]) if result["state"] == "finished" else []
         whole = typed(TrialResult, result | {"errors": errors, "seconds": 0.0})
         check(whole)
-        return cls(config, {name: getattr(whole, name) for name in RESULT if name not in OWN}, Identity(config))
+        check_config(config | {"seed": 0})
+        return cls(config, {name: getattr(whole, name) for name in RESULT if name not in OWN})
 
     def record(self, trial_id: str, own: dict[str, Any], errors: tuple[float, ...]) -> TrialRecord:
-        if self.identity.of(own["seed"]) != trial_id:
-            raise ValueError(f"its config of {trial_id} is another trial's")
         seconds, attempts, provenance = own["seconds"], own["attempts"], own["provenance"]
         counts = type(seconds) in (int, float) and type(attempts) is int and 0 <= seconds < math.inf and attempts >= 0
-        if not counts or type(provenance) is not dict:
+        if (
+            not counts
+            or type(own["seed"]["seed"]) is not int
+            or type(provenance) is not dict
+            or not all(map(math.isfinite, errors))
+        ):
             raise ValueError(f"what it holds of {trial_id} is of another type")
         result = TrialResult(**self.result, errors=errors, seconds=seconds)
         return TrialRecord(

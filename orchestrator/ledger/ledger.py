@@ -10,7 +10,7 @@
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
     STORAGE/sweeps/NAME/                 the driver's lock and log, and what it says while it runs
-    STORAGE/index.arrow                  a copy of many results, made where it is missing
+    STORAGE/index.bin                  a copy of many results, made where it is missing
 
 Every file but the locks appears whole, and says by a checksum whether it is as it was written. An attempt writes only
 while it is the last one that began, so a worker that was given up and comes back late changes nothing: it looks, and
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
-"""So many files are read sooner than pyarrow is imported, which the index needs."""
+"""So many files are read sooner than an index, whose import and reading take that long, too."""
 FILES = ("config.json", "result.json", "metrics.parquet", "failure.json")
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
@@ -260,7 +260,7 @@ class Ledger:
         from orchestrator.ledger.index import Index, IndexEntry
 
         settled = time.time_ns() - SETTLED
-        index = Index(self._files, "index.arrow")
+        index = Index(self._files, "index.bin")
         held = index.records(stamps)
         read = self._records_of(name for name in stamps if name not in held)
         new = {n: IndexEntry(stamps[n], record) for n, record in read.items() if record and stamps[n][0] < settled}

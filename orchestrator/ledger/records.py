@@ -1,4 +1,4 @@
-"""What a result must be to count: of the trial whose name it bears, and of numbers that a training can give."""
+"""What a result must be to count: of the shape that its readers rely on, and of numbers that a training can give."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from anytime_core.documents import known, typed
 from anytime_core.result import TrialResult
-from orchestrator.sweep.trial import TrialRecord, identity
+from orchestrator.sweep.trial import TrialRecord
 
 
 def record_of(trial_id: str, content: Mapping[str, Any]) -> TrialRecord:
@@ -22,12 +22,20 @@ def record_of(trial_id: str, content: Mapping[str, Any]) -> TrialRecord:
     record = typed(TrialRecord, known(TrialRecord, content) | {"result": known(TrialResult, result)})
     if record.trial_id != trial_id:
         raise ValueError(f"it is one of {record.trial_id}")
-    if identity(record.config) != trial_id:
-        raise ValueError("its config is another trial's")
+    check_config(record.config)
     check(record.result)
     if record.attempts < 0:
         raise ValueError(f"it counts {record.attempts} attempts")
     return record
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Raises ValueError unless it has the parts of one. What they say need not be what was trained: a rerun tells."""
+    parts = [config.get(name) for name in ("network", "data", "regime", "training")]
+    if not all(isinstance(part, dict) for part in parts) or not isinstance(config["data"].get("name"), str):
+        raise ValueError("its config lacks a part")
+    if type(config.get("seed")) is not int:
+        raise ValueError("its config has no seed")
 
 
 def check(result: TrialResult) -> None:

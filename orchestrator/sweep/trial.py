@@ -62,17 +62,6 @@ def identity(config: Mapping[str, Any]) -> str:
     return _hashed(json.dumps(config, sort_keys=True, separators=(",", ":")))
 
 
-class Identity:
-    """The same of configs that differ in their seeds alone, and are many."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        text = json.dumps({**config, "seed": 0}, sort_keys=True, separators=(",", ":"))
-        self._before, _, self._after = text.partition('"seed":0')
-
-    def of(self, seed: Mapping[str, int]) -> str:
-        return _hashed(f'{self._before}"seed":{seed["seed"]:d}{self._after}')
-
-
 def _hashed(canonical: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:ID_LENGTH]
 

@@ -57,7 +57,7 @@ def test_what_is_no_document_is_refused(content: bytes, reason: str) -> None:
 
 
 def test_numbers_that_are_none_are_read_where_they_may_be() -> None:
-    assert parse(b'{"loss": [NaN, Infinity]}', finite=False)["loss"][1] == math.inf
+    assert parse(b'{"loss": [NaN, Infinity]}', exact=False)["loss"][1] == math.inf
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(), st.lists, max_leaves=20))

@@ -365,10 +365,12 @@ def change_error(content: dict[str, Any]) -> None:
     ("change", "what"),
     [
         (change_error, "final error of prediction 2"),
+        (lambda content: content["config"].update(seed=7), "config: seed"),
+        (lambda content: content["config"]["training"].update(momentum=0.5), "config: training.momentum"),
         (lambda content: content["provenance"].update(network_hash="0" * 16), "network_hash"),
         (lambda content: content["result"].update(state="diverged", errors=[]), "state"),
     ],
-    ids=["an error", "the network", "the state"],
+    ids=["an error", "the seed", "a setting", "the network", "the state"],
 )
 def test_what_was_tampered_with_is_told(copied, change, what) -> None:
     _, trial, ledger = copied

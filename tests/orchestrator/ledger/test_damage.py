@@ -199,7 +199,7 @@ def test_a_damaged_index_is_not_used(damage, ledger, make_trial, make_record, mo
     for trial in trials:
         ledger.finish(ledger.begin(trial), records[trial.id])
     assert ledger.records(records) == records
-    path, rng = ledger.local / "index.arrow", random.Random(0)
+    path, rng = ledger.local / "index.bin", random.Random(0)
     content = path.read_bytes()
     for _ in range(30):
         path.write_bytes(damage(content, rng))

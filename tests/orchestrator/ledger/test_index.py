@@ -64,7 +64,7 @@ def indexed(filled, records) -> Ledger:
 
 
 def file(ledger: Ledger) -> Path:
-    return ledger.storage / "index.arrow"
+    return ledger.storage / "index.bin"
 
 
 def better(record: TrialRecord) -> TrialRecord:
@@ -174,7 +174,7 @@ def test_trials_of_other_sweeps_stay_in_the_index(indexed, records, make_trial, 
         write(indexed, record)
     assert indexed.records(new) == new
     stamps = indexed._stamps(records | new)
-    assert Index(LocalFolder(indexed.local), "index.arrow").records(stamps) == records | new
+    assert Index(LocalFolder(indexed.local), "index.bin").records(stamps) == records | new
 
 
 def test_an_index_of_before_is_no_harm(indexed, records) -> None:
@@ -239,7 +239,7 @@ def test_a_storage_that_cannot_be_written_is_read(filled, records) -> None:
     file(filled).mkdir()
     for _ in range(2):
         assert filled.records(records) == records
-    assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.arrow", "sweeps", "trials"]
+    assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.bin", "sweeps", "trials"]
 
 
 def test_a_record_that_the_index_cannot_hold_is_read_from_its_file(filled, records) -> None:
@@ -261,7 +261,7 @@ def test_whatever_a_version_may_write_comes_back(tmp_path, records, trials) -> N
         )
     }
     stamps = {name: (2**62 - place, place, 2**64 - 1 - place) for place, name in enumerate(odd)}
-    place = LocalFolder(tmp_path), "index.arrow"
+    place = LocalFolder(tmp_path), "index.bin"
     Index(*place).update({name: IndexEntry(stamps[name], odd[name]) for name in odd}, existing=odd)
     assert Index(*place).records(stamps) == odd
     assert Index(*place).records(dict.fromkeys(odd, (1, 2, 3))) == {}
@@ -277,7 +277,7 @@ for turn in range(20):
     found = ledger.records(names)
     assert list(found) == names and all(found[name].trial_id == name for name in names), turn
     if turn % 2:
-        (ledger.storage / "index.arrow").unlink(missing_ok=True)
+        (ledger.storage / "index.bin").unlink(missing_ok=True)
 """
 
 
@@ -288,8 +288,8 @@ def test_two_processes_may_write_it_at_once(filled, records, tmp_path) -> None:
     said = [process.communicate(timeout=60)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
     assert filled.records(records) == records
-    assert Index(LocalFolder(filled.local), "index.arrow").records(filled._stamps(records)) == records
-    assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.arrow", "sweeps", "trials"]
+    assert Index(LocalFolder(filled.local), "index.bin").records(filled._stamps(records)) == records
+    assert sorted(path.name for path in filled.storage.iterdir()) == ["id", "index.bin", "sweeps", "trials"]
 
 
 # Where trials stand
@@ -332,7 +332,7 @@ def resealed(ledger: Ledger, plain: bytes) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_an_index_that_somebody_made_is_right_or_not_used(indexed, records, seed) -> None:
-    """What it says of errors nobody can check; all else is another trial's, or none at all."""
+    """What it says nobody can check, but it is what readers rely on."""
     rng, whole = random.Random(seed), index._unpacked(file(indexed).read_bytes())
     head = whole.index(b"}", whole.index(b'"shared"'))
     for _ in range(25):
@@ -343,10 +343,10 @@ def test_an_index_that_somebody_made_is_right_or_not_used(indexed, records, seed
         resealed(indexed, bytes(damaged))
         found = indexed.records(records)
         assert list(found) == list(records)
-        assert {name: record.config for name, record in found.items()} == {n: it.config for n, it in records.items()}
-        assert all(
-            type(error) is float and math.isfinite(error) for it in found.values() for error in it.result.errors[:2]
-        )
+        for name, record in found.items():
+            assert len(record.result.errors) == len(records[name].result.errors)
+            assert all(map(math.isfinite, (*record.result.errors, record.result.seconds)))
+            assert isinstance(record.config["data"]["name"], str)
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,7 @@ def test_an_index_that_somebody_spoilt_is_not_used(location, make_trial, make_re
     for trial in trials:
         ledger.finish(ledger.begin(trial), records[trial.id])
     for content in DAMAGED:
-        storage_at(location).write("index.arrow", content)
+        storage_at(location).write("index.bin", content)
         assert ledger.records(records) == records
 
 

@@ -148,7 +148,8 @@ HUGE = 10**9
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("result.json", lambda it: it["config"]["network"].update(n=HUGE)),
+        ("result.json", lambda it: it["config"].update(network=[HUGE])),
+        ("result.json", lambda it: it["config"].update(seed="1")),
         ("result.json", lambda it: it["config"].pop("data")),
         ("result.json", lambda it: it.update(trial_id=["a"])),
         ("result.json", lambda it: it["result"].update(units=[3, 2, 1])),
@@ -311,10 +312,10 @@ def test_figures_are_neither_written_nor_deleted_behind_a_link(filled, sweep, se
 def test_an_index_behind_a_link_is_replaced(filled, trial, secret, monkeypatch) -> None:
     monkeypatch.setattr("orchestrator.ledger.ledger.FEW", 0)
     monkeypatch.setattr("orchestrator.ledger.ledger.SETTLED", -(10**10))
-    (filled.local / "index.arrow").symlink_to(secret)
+    (filled.local / "index.bin").symlink_to(secret)
     assert list(filled.records([trial.id])) == [trial.id]
     assert secret.read_bytes() == SECRET
-    assert not (filled.local / "index.arrow").is_symlink()
+    assert not (filled.local / "index.bin").is_symlink()
 
 
 def test_a_damaged_result_is_put_aside_whatever_lies_there(filled, trial) -> None:
