@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -49,6 +49,7 @@ from orchestrator.extensions import finding, importing
 from orchestrator.extensions.additions import ADDED, WIN_TEST
 from orchestrator.extensions.finding import Extension
 from orchestrator.extensions.importing import located
+from orchestrator.text import first_line
 
 PREDICTIONS, IMAGES_A_BATCH, CLASSES = 6, 32, 10
 TIMED_EPOCHS = 12
@@ -99,16 +100,28 @@ def _checked(extension: Extension, kind: str, name: str, part: type[Part], given
     findings: list[Finding] = []
     try:
         made = _made(part, given)
-        passed += filter(None, [_round_trip(made), _trains(made)])
+        passed += [_round_trip(made), _tried(_trains, made)]
         checks: tuple[Check, ...] = (*CHECKS, partial(_travels, extension), _costs)
         for check in checks:
             try:
-                passed += filter(None, [check(made)])
+                passed += filter(None, [_tried(check, made)])
             except Finding as found:
                 findings.append(found)
     except Finding as found:
         findings.append(found)
     return Verdict(name=name, kind=kind, passed=tuple(passed), findings=tuple(findings))
+
+
+def _tried(check: Check, part: Part) -> str:
+    try:
+        return check(part)
+    except Finding:
+        raise
+    except Exception as error:  # an extension may raise anything
+        said = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
+        base = extend.BASES[part.kind].__name__
+        mend = f"write its functions as those of anytime_core.extend.{base}, which say what they are given"
+        raise Finding(f"{located(error)}{said}", mend) from error
 
 
 def _made(part: type[Part], given: Mapping[str, str]) -> Part:
@@ -173,30 +186,15 @@ def _round_trip(part: Part) -> str:
 
 def _trains(part: Part) -> str:
     """One step and all epochs: losses, gradients and parameters are numbers."""
-    try:
-        run = _begun(part)
-        run.begin_epoch()
-        run.step()
-        gradients = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
-        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
-            raise Finding(
-                "gradients are not finite", "keep log, sqrt and division away from 0, as clamp_min(1e-8) does"
-            )
-        run = _trained(part)
-    except TrainerError as error:
-        raise Finding(f"{located(error)}{error}", _signature(part)) from error
-    except Finding:
-        raise
-    except Exception as error:  # whatever the extension raises
-        raise Finding(f"{located(error)}{type(error).__name__}: {error}", _signature(part)) from error
-    if run.diverged:
+    run = _begun(part)
+    run.begin_epoch()
+    run.step()
+    gradients = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
+    if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        raise Finding("gradients are not finite", "keep log, sqrt and division away from 0, as clamp_min(1e-8) does")
+    if _trained(part).diverged:
         raise Finding("losses are not finite", "keep weights and losses of the size of the plain ones")
     return "finite"
-
-
-def _signature(part: Part) -> str:
-    base = extend.BASES[part.kind]
-    return f"write its functions as those of anytime_core.extend.{base.__name__}, which say what they are given"
 
 
 def _begun(part: Part) -> Run:
@@ -225,7 +223,7 @@ def _waits(part: Part) -> str:
         selection = Selection(strategy, base, [1, 2, 4, 5]) if strategy else None
         with _NotOfTheHost():  # type: ignore[no-untyped-call]
             losses, differentiated = training(logits, labels)
-            weights = selection.choose(draw, noise if part.noise else None) if selection else base  # type: ignore[attr-defined]
+            weights = selection.choose(draw, noise if selection.rule.noise else None) if selection else base
             torch.autograd.backward(differentiated, weights)
             training.learn(logits.detach(), labels)
             training.answers(logits.detach())
@@ -234,7 +232,7 @@ def _waits(part: Part) -> str:
     except _HostError as error:
         raise Finding(f"{located(error)}uses a tensor of the host", HOST) from error
     except Exception as error:  # torch has many ways to say that there is nothing to read
-        raise Finding(f"{located(error)}waits for the device", WAITS) from error
+        raise Finding(f"{located(error)}waits for the device ({first_line(error)})", WAITS) from error
     return "no wait for the device"
 
 
@@ -291,8 +289,8 @@ def _causal(part: Part) -> str:
 def _costs(part: Part) -> str:
     """The time of a step, as a multiple of that of a plain one: of steps taken in turns."""
     shape: dict[str, Any] = {"units": 2, "channels": 8, "steps": 3 * TIMED_EPOCHS}
-    plain = TrialConfig(**{**_fields(_config(part, **shape)), "regime": Joint()})
-    runs = [build_run(config, _images(), "cpu") for config in (_config(part, **shape), plain)]
+    config = _config(part, **shape)
+    runs = [build_run(one, _images(), "cpu") for one in (config, replace(config, regime=Joint()))]
     seconds: list[list[float]] = [[], []]
     for _ in range(TIMED_EPOCHS):
         for run, taken in zip(runs, seconds, strict=True):
@@ -303,10 +301,6 @@ def _costs(part: Part) -> str:
                 taken.append(time.perf_counter() - began)
     own, other = map(median, seconds)
     return f"{own / other:.2f} of a plain step"
-
-
-def _fields(config: TrialConfig) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in fields(config)}
 
 
 CHECKS: tuple[Check, ...] = (_waits, _same_bits, _causal)
