@@ -277,7 +277,7 @@ def build_network(config: TrialConfig) -> AnytimeModule:
     if isinstance(config.network, Network):
         return _build_own(config, config.network)
     raise ConfigError(
-        f"{config.network} is not here, or has changed; "
+        f"{config.network} is not here, or has changed; give a command the sweep file, which names its extension; here "
         'orchestrator.extensions.use("FILE.py") makes the extension known'
     )
 

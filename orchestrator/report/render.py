@@ -333,8 +333,10 @@ def plan_sums(outlook: Outlook) -> Iterator[str]:
     sources = ", ".join(f"{count} {source}" for source, count in outlook.sources.most_common())
     yield f"from the time of a step on this device, of so many trials: {sources}"
     disks = [None if it.disk.value is None else it.disk.value / 2**30 for it in outlook.to_run]
-    measured = sum(it.disk.source == "measured" for it in outlook.to_run)
-    yield f"GiB of disk: {_sum(disks)}; measured {measured}, computed from the parameters {len(disks) - measured}"
+    known = Counter(it.disk.source for it in outlook.to_run)
+    unknown = f", unknown {known['unknown']}" if known["unknown"] else ""
+    parts = f"measured {known['measured']}, computed from the parameters {known['computed']}{unknown}"
+    yield f"GiB of disk: {_sum(disks)}; {parts}"
 
 
 def _sum(values: Sequence[float | None]) -> str:

@@ -43,7 +43,11 @@ def _labelled_alike(
     """Tables, lookups and figures know a network by its label alone."""
     first: dict[str, int] = {}
     for index, network in networks.items():
-        label = str(network.label)
+        try:
+            label = str(network.label)
+        except Exception as error:  # an extension may raise anything
+            yield document.fault(("networks", index), f"its label raises {type(error).__name__}: {error}")
+            continue
         twin = first.setdefault(label, index)
         if index in own and not LABEL.fullmatch(label):
             message = f"its label is {label!r}, must be one line, up to 64 long, a letter or digit first"

@@ -11,7 +11,7 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
+from pydantic import AfterValidator, BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
 from pydantic_core import CoreSchema
 
 from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime, WeightingConfig
@@ -81,7 +81,15 @@ def _without_name(part: type[Part]) -> Any:
     def strip(value: Any) -> Any:
         return {key: item for key, item in value.items() if key != "name"} if isinstance(value, dict) else value
 
-    return Annotated[part, BeforeValidator(strip)]
+    return Annotated[part, BeforeValidator(strip), AfterValidator(_hashable)]
+
+
+def _hashable(part: Any) -> Any:
+    """Parts are compared and looked up by their values."""
+    wrong = [field.name for field in fields(part) if isinstance(getattr(part, field.name), list | dict | set)]
+    if wrong:
+        raise ValueError(f"{part.name} must declare {', '.join(wrong)} as a tuple, which does not change")
+    return part
 
 
 def _refused(kind: str) -> Callable[[Any], Any]:

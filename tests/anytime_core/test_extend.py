@@ -46,7 +46,7 @@ def made(base: type, *fields: str, **options: bool) -> type:
 
 @pytest.mark.parametrize("kind", BASES)
 def test_a_part_of_each_kind_is_known_by_its_name(kind: str) -> None:
-    part = register("mine")(made(BASES[kind], "power"))
+    part = register("mine")(made(BASES[kind], "power", *(["predictions"] if kind == "network" else [])))
     assert KINDS[kind]["mine"] is part
     assert (part.name, part.kind, part.source) == ("mine", kind, "")
     assert all("mine" not in parts for other, parts in KINDS.items() if other != kind)

@@ -253,12 +253,12 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "weights: sieve",
             "weights: opt(6)",
-            "line 11: weights: network (3,8): opt(6): there are only predictions 1 to",
+            "line 11: weights: network (3,8)/2: opt(6): there are only predictions 1 to",
         ),
         (
             "{strategy: ann}",
             "{strategy: ann, weights: opt(6)}",
-            "line 7: methods.ann.weights: network (3,8): opt(6): there are only predictions 1 to 5",
+            "line 7: methods.ann.weights: network (3,8)/2: opt(6): there are only predictions 1 to 5",
         ),
         # Seeds
         ("[0, 1]", "[0, 1, 0]", "line 10: seeds: [0, 1, 0] holds one value twice"),
