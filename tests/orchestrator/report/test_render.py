@@ -345,6 +345,7 @@ def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> No
     named = {
         "id": trial.id,
         "dataset": "digits",
+        "network": "(1,2)",
         "n": 1,
         "c": 2,
         "period": 1,
