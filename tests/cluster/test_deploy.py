@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -77,20 +78,41 @@ def test_a_sweep_on_two_nodes_of_slurm_ends_and_leaves_nothing(tmp_path: Path) -
     assert hosts <= set(NODES)
 
 
-def test_a_node_of_slurm_gives_out_the_cpus_that_it_has_there(tmp_path: Path) -> None:
-    (tmp_path / "venv" / "bin").mkdir(parents=True)
-    (tmp_path / "venv" / "bin" / "activate").touch()
-    for name, script in (TOOLS | {"srun": SRUN, "ray": 'printf "<%s>" "$@"; echo'}).items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    variables = {
-        "PATH": f"{tmp_path}:/usr/bin:/bin",
-        "VENV": str(tmp_path / "venv"),
-        "SLURM_JOB_ID": "7",
+def stand_ins(folder: Path, scripts: dict[str, str], job: str) -> dict[str, str]:
+    """Programs in place of SLURM's and Ray's, and the environment of a job in which they are found."""
+    (folder / "venv" / "bin").mkdir(parents=True)
+    (folder / "venv" / "bin" / "activate").touch()
+    for name, script in (TOOLS | scripts).items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return {
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "VENV": str(folder / "venv"),
+        "SLURM_JOB_ID": job,
         "SLURM_JOB_NODELIST": "node[1-2]",
         "SLURM_JOB_NUM_NODES": "2",
         "RAY_AUTH_TOKEN": "0" * 64,
     }
+
+
+def test_rays_files_on_a_node_of_slurm_are_in_a_folder_that_nobody_else_can_look_into(tmp_path: Path) -> None:
+    job = f"of-a-test-{os.getpid()}"
+    variables = stand_ins(tmp_path, {"ray": 'stat -c "%a %n" "$RAY_TMPDIR"'}, job)
+    command = [str(REPOSITORY / "deploy" / "slurm.sh"), "sweep.yaml"]
+    said = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+    assert said == f"700 /tmp/ray-{job}\n"
+    folder = Path(f"/tmp/ray-{job}")
+    assert not folder.exists()
+    folder.mkdir()
+    try:  # somebody was there first
+        assert subprocess.run(command, env=variables, capture_output=True, check=False).returncode != 0
+    finally:
+        folder.rmdir()
+
+
+def test_a_node_of_slurm_gives_out_the_cpus_that_it_has_there(tmp_path: Path) -> None:
+    variables = stand_ins(tmp_path, {"srun": SRUN, "ray": 'printf "<%s>" "$@"; echo'}, "7")
+    variables["RAY_TMPDIR"] = str(tmp_path)  # both nodes are this machine
     command = [str(REPOSITORY / "deploy" / "slurm.sh"), "my sweep.yaml", "--storage", "/srv/$HOME"]
     said = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
     begin = "<symmetric-run><--address><node1:6379><--min-nodes><2>"
