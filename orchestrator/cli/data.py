@@ -73,14 +73,14 @@ def _show_own(path: Path, size: int | None, form: str) -> None:
     found = [(source, formats.load(source)) for source in _sources(path, size)]
     match form:
         case "json":
-            click.echo(render.as_json([render_data.data_document(*each) for each in found]))
+            say(render.as_json([render_data.data_document(*each) for each in found]), form)
         case "csv":
             for each in found:
                 if len(found) > 1:
-                    click.echo(f"# {each[0].name}")
+                    say(f"# {each[0].name}", form)
                 print_rows(render_data.data_rows(*each), form)
         case _:
-            click.echo("\n\n".join(render_data.data_text(*each) for each in found))
+            say("\n\n".join(render_data.data_text(*each) for each in found))
 
 
 def _sources(path: Path, size: int | None) -> list[Source]:

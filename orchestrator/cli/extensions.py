@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.output import print_rows, print_written
+from orchestrator.cli.output import print_rows, print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder
 from orchestrator.errors import UsageError
 
@@ -55,7 +55,7 @@ def check(file: Path, given: tuple[str, ...], form: str) -> None:
     if form == "json":
         print_rows([_row(verdict) for verdict in verdicts], form)
     else:
-        click.echo("\n".join(_lines(verdicts)))
+        say("\n".join(_lines(verdicts)))
     if any(verdict.findings for verdict in verdicts):
         sys.exit(1)
 
@@ -73,7 +73,7 @@ def announced(form: str) -> None:
     if rows or form != "table":
         print_rows(rows, form, title="Announced by installed packages")
     else:
-        click.echo(f"no installed package announces an extension, by entry points of the group {finding.GROUP}")
+        say(f"no installed package announces an extension, by entry points of the group {finding.GROUP}")
 
 
 def _field(text: str) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def report(
     if html or output:
         _write(grid, places, folder=output, page_file=html)
     elif verdict:
-        click.echo(_said(grid, places, form))
+        say(_said(grid, places, form), form)
     elif compare:
         say(_compared(read_tables(grid, places.ledger), form), form)
     elif power:

@@ -14,4 +14,4 @@ def answer() -> None:
     """Reads pickled extensions and a config, in this order as a worker does; prints the config as JSON."""
     extensions, config = pickle.load(sys.stdin.buffer)
     importing.activate(extensions)
-    print(json.dumps(to_dict(pickle.loads(config))))
+    sys.stdout.write(json.dumps(to_dict(pickle.loads(config))))

@@ -15,7 +15,7 @@ from told import Told
 from orchestrator import doctor
 from orchestrator.doctor import State
 from orchestrator.tracking.artifacts import ForeignPlaceError, check_place
-from orchestrator.tracking.store import LEDGER_TAG, SUMMARY, Store, client
+from orchestrator.tracking.store import LEDGER_TAG, SUMMARY, SWEEP_TAG, Store, client
 from orchestrator.tracking.tracker import Tracker
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours to mend
@@ -173,7 +173,9 @@ def test_an_experiment_that_somebody_else_made_is_not_taken_for_ours(
     told: Told, tmp_path: Path, tags: dict[str, str]
 ) -> None:
     theirs = told.client.create_experiment("theirs", (tmp_path / "theirs").as_uri(), tags)
-    told.client.rename_experiment(told.experiment, "old name")
+    ours = told.experiment
+    told.client.delete_experiment_tag(ours, SWEEP_TAG)  # as a sweep of another name
+    told.client.rename_experiment(ours, "old name")
     told.client.rename_experiment(theirs, "small")
     store = Store(told.uri, told.sweep, told.ledger.id)
     assert store.experiment != theirs
