@@ -146,7 +146,7 @@ def test_a_traceback_is_shown_if_asked_for(orchestrate) -> None:
 UNEXPECTED = """
 import sys
 from orchestrator import cli; from orchestrator.planning import plan
-plan.make = lambda *_: 1 / 0
+plan.make = lambda *_, **__: 1 / 0
 sys.argv = ["orchestrate", *sys.argv[1:]]
 cli.main()
 """
