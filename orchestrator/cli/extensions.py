@@ -16,7 +16,7 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from orchestrator.extensions.conformance import Verdict
 
-KINDS = ("weights", "strategy", "objective", "answers", "flow", "regime")
+KINDS = ("weights", "strategy", "objective", "answers", "flow", "regime", "network")
 
 
 @click.group()

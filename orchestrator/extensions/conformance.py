@@ -39,6 +39,7 @@ from anytime_core.config import (
     from_dict,
     to_dict,
 )
+from anytime_core.cost import trial_costs
 from anytime_core.data.dataset import Images
 from anytime_core.errors import TrainerError
 from anytime_core.training.objective import TrainingObjective
@@ -154,12 +155,12 @@ def _value(text: str) -> Any:
 
 def _config(part: Part, *, units: int = PREDICTIONS // 3, channels: int = 2, steps: int = 7) -> TrialConfig:
     """Six predictions, three batches an epoch."""
-    joint: dict[str, Any] = {part.kind: part}
-    regime = part if isinstance(part, extend.Regime) else Joint(**joint)
+    own = part if isinstance(part, extend.Network) else None
+    joint: dict[str, Any] = {} if own else {part.kind: part}
     return TrialConfig(
-        network=NetworkConfig(n=units, c=channels),
+        network=own or NetworkConfig(n=units, c=channels),
         data=DataConfig(name="digits", pad=1),
-        regime=regime,
+        regime=part if isinstance(part, extend.Regime) else Joint(**joint),
         training=TrainingConfig(steps=steps, batch_size=IMAGES_A_BATCH, learning_rate={0: 0.05}),
     )
 
@@ -210,6 +211,8 @@ def _trained(part: Part) -> Run:
 
 def _waits(part: Part) -> str:
     """On a device without content, on which nothing can be read, and with nothing of the host."""
+    if isinstance(part, extend.Network):
+        return ""
     where = torch.device("meta")
     logits = torch.empty(PREDICTIONS, IMAGES_A_BATCH, CLASSES, device=where, requires_grad=True)
     labels, draw = torch.empty(IMAGES_A_BATCH, dtype=torch.int64, device=where), torch.empty(1, device=where)
@@ -288,6 +291,8 @@ def _causal(part: Part) -> str:
 
 def _costs(part: Part) -> str:
     """The time of a step, as a multiple of that of a plain one: of steps taken in turns."""
+    if isinstance(part, extend.Network):
+        return f"multiply-adds {', '.join(map(str, trial_costs(_config(part))))} on the digits; not exportable"
     shape: dict[str, Any] = {"units": 2, "channels": 8, "steps": 3 * TIMED_EPOCHS}
     config = _config(part, **shape)
     runs = [build_run(one, _images(), "cpu") for one in (config, replace(config, regime=Joint()))]
