@@ -105,7 +105,8 @@ def test_a_sequence_is_of_one_content_not_of_one_name(trained: Trained) -> None:
     shallow = lookup.find([trained.ids()["pets"]], trained.ledger)[0]
     data, network = shallow.config.data, shallow.config.network
     assert data.own
-    deep = replace(shallow, config=replace(shallow.config, network=replace(network, n=2)))
+    deeper = replace(shallow.record, result=replace(shallow.record.result, units=(4, 5, 6)))
+    deep = replace(shallow, config=replace(shallow.config, network=replace(network, n=2)), record=deeper)
     lookup._refuse_no_sequence([shallow, deep])
     other = replace(data, own=replace(data.own, content="another"))
     with pytest.raises(UsageError, match="must be of one data set"):
