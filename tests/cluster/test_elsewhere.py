@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,12 +61,11 @@ def answers(url: str) -> bool:
 
 
 def search_runs(
-    server: str, experiment: str, condition: str = "tags.trial_id != ''", view: str = "ACTIVE_ONLY"
+    server: str, experiment: str, condition: str = "tags.trial_id != ''", view: str = "ACTIVE_ONLY", token: str = ""
 ) -> list[dict]:
     search = {"experiment_ids": [experiment], "max_results": 1000, "filter": condition, "run_view_type": view}
-    request = urllib.request.Request(
-        f"{server}/api/2.0/mlflow/runs/search", json.dumps(search).encode(), {"Content-Type": "application/json"}
-    )
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(f"{server}/api/2.0/mlflow/runs/search", json.dumps(search).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response).get("runs", [])
 
@@ -197,12 +197,16 @@ def test_the_ui_serves_the_runs_on_loopback_until_ctrl_c(finished: tuple[User, F
     with ended_with_block(browsing):
         assert browsing.stdout
         line = browsing.stdout.readline()
-        found = re.fullmatch(rf"small errors: (http://127\.0\.0\.1:{port})/#/experiments/(\d+)/runs\?.*\n", line)
+        address = rf"http://127\.0\.0\.1:{port}"
+        found = re.fullmatch(rf"small errors: ({address})/\?token=([\w-]+)#/experiments/(\d+)/runs\?.*\n", line)
         assert found, line
-        runs = search_runs(found[1], found[2])
+        runs = search_runs(found[1], found[3], token=found[2])
         assert len(runs) == TRIALS
-        with urllib.request.urlopen(found[1], timeout=30) as page:
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(f"{found[1]}/?token={found[2]}", timeout=30) as page:
             assert b"MLflow" in page.read()
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(found[1], timeout=30)
         taken = user.run("ui", "--port", str(port))
     assert browsing.returncode == 0
     assert taken.code == 2
