@@ -72,7 +72,7 @@ def test_a_sweep_whose_output_and_report_have_no_place_says_so_and_loses_no_more
     assert done.code == 1
     assert "(1,2)     ann" in done.stdout
     assert "The whole report" not in done.stdout
-    assert f"error: the report is not written: {report}: File exists\n" in done.stderr
+    assert f"error: the report is not written: {report}/report.md: Not a directory\n" in done.stderr
     report.unlink()
     user.before = ("sh", "-c", '"$@" >/dev/full', "sh")
     again = user.run("sweep")
