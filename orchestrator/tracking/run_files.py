@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from orchestrator.ledger import epochs_file
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.tracking.line_chart import ChartLine, ChartPanel, svg
+
+log = logging.getLogger(__name__)
 
 CURVES, METRICS, MODEL = "curves.svg", "metrics.parquet", "model"
 BYTES = 4
@@ -65,9 +68,14 @@ def _write_network(trial_id: str, ledger: Ledger, folder: Path, largest: float) 
     arrays = {name: array for name, array in saved.arrays.items() if name.startswith(NEEDED)}
     if sum(array.nbytes for array in arrays.values()) > largest:
         return
-    history = saved.meta["history"][-1:]
+    try:
+        last = EpochMetrics.of(saved.meta["history"][-1])
+    except (LookupError, TypeError, ValueError) as error:
+        log.warning("the network of %s does not go to MLflow: its checkpoint has no history: %r", trial_id, error)
+        return
     folder.mkdir(parents=True)
-    checkpoint.save(folder, history[0]["step"], Checkpoint(arrays, {**saved.meta, "history": history}))
+    meta = {**saved.meta, "history": saved.meta["history"][-1:]}
+    checkpoint.save(folder, last.step, Checkpoint(arrays, meta))
 
 
 def curves(title: str, costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> str:

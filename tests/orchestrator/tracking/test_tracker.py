@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from anytime_core.config import NetworkConfig, Opt
 from anytime_core.data.cache import load as load_images
 from anytime_core.model.network import build_network
 from anytime_core.result import EpochMetrics
+from anytime_core.training import checkpoint
 from orchestrator.errors import UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
@@ -200,6 +202,24 @@ def test_networks_that_are_too_large_are_left_out(
         trained.sweep.trials[0], TrialState.FINISHED, trained.ledger, tmp_path, largest=tracking.largest_model()
     )
     assert {path.name for path in tmp_path.iterdir()} == {"curves.svg", "metrics.parquet"} | models
+
+
+@pytest.mark.parametrize("history", [[], "none", {"step": 1}, [["step"]], [{"step": "last"}], 7, None])
+def test_a_network_whose_checkpoint_somebody_forged_is_named_and_left_out(
+    tmp_path: Path, trained: Told, caplog: pytest.LogCaptureFixture, history: object
+) -> None:
+    trial, files = trained.sweep.trials[0], tmp_path / "files"
+    shutil.copytree(trained.ledger.folder(trial.id), tmp_path / "runs" / "trials" / trial.id)
+    files.mkdir()
+    ledger = Ledger(tmp_path / "runs")
+    saved = checkpoint.latest(ledger.checkpoints(trial.id))
+    assert saved
+    step = saved.meta["history"][-1]["step"]
+    forged = checkpoint.Checkpoint(saved.arrays, {**saved.meta, "history": history})
+    checkpoint.save(ledger.checkpoints(trial.id), step, forged)
+    run_files.write(trial, TrialState.FINISHED, ledger, files, largest=1e9)
+    assert {path.name for path in files.iterdir()} == {"curves.svg", "metrics.parquet"}
+    assert f"the network of {trial.id} does not go to MLflow: its checkpoint has no history" in caplog.text
 
 
 @pytest.mark.parametrize("given", ["no", "-1", "nan"])
