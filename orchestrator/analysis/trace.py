@@ -326,7 +326,7 @@ def mixed(records: Iterable[TrialRecord]) -> list[str]:
     notes = [
         _counted(_codes(records), "by code"),
         *(_counted(_values(own, "data_hash"), f"on {name}") for name, own in by_dataset.items()),
-        _counted((record.provenance.get("device_name") or record.result.device for record in records), "on"),
+        _counted((str(record.provenance.get("device_name") or record.result.device) for record in records), "on"),
         _counted(_values(records, "torch"), "with torch"),
         _counted(_values(records, "environment", "no variable that changes bits"), "with"),
     ]

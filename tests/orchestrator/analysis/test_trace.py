@@ -508,3 +508,10 @@ def test_other_sources_may_be_why_bits_differ(make_trial, make_record, recorded,
         TrainingRecord(record=it, epochs=(), network_hash="") for it in records(make_trial, make_record, *provenances)
     )
     assert [difference.what for difference in compare(trial, one, other).provenance] == told
+
+
+def test_provenance_of_another_type_costs_no_report(make_trial, make_record) -> None:
+    """A record is what somebody wrote into the storage."""
+    same = {"code_version": "a", "torch": "2.1"}
+    forged = [dict(same, **{name: ["x"]}) for name in ("code_version", "device_name", "torch", "data_hash", "sources")]
+    assert all("['x']" in note for note in mixed(records(make_trial, make_record, same, *forged)))
