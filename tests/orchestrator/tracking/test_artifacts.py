@@ -69,8 +69,8 @@ def summarised(told: Told, report: Path) -> Tracker:
         (SERVER, f"mlflow-artifacts://tracking:5000/1/{RUN}/artifacts"),
         (SERVER, f"s3://bucket/1/{RUN}/artifacts"),
         (DATABASE, f"gs://bucket/1/{RUN}/artifacts"),
-        (DATABASE, f"file:///work/mlruns/1/{RUN}/artifacts"),
-        (DATABASE, "/work/mlruns/0"),
+        (DATABASE, f"file:///srv/mlruns/1/{RUN}/artifacts"),
+        (DATABASE, "/srv/mlruns/0"),
     ],
 )
 def test_places_that_mlflow_may_name(uri: str, place: str) -> None:
@@ -82,9 +82,9 @@ def test_places_that_mlflow_may_name(uri: str, place: str) -> None:
     [
         *((SERVER, place) for place in ("file:///home/me", "/home/me", "home", "", "https://elsewhere/x", "ftp://x/y")),
         (SERVER, "mlflow-artifacts://elsewhere/1"),
-        (SERVER, f"file:///work/mlruns/1/{RUN}/artifacts"),
+        (SERVER, f"file:///srv/mlruns/1/{RUN}/artifacts"),
         *((DATABASE, place) for place in ("file:///home/me", "/home/me/mlruns", "mlflow-artifacts:/1", "http://x/y")),
-        (DATABASE, f"/work/mlruns/1/{RUN}/artifacts/../../../../me"),
+        (DATABASE, f"/srv/mlruns/1/{RUN}/artifacts/../../../../me"),
     ],
 )
 def test_places_that_mlflow_may_not_name(uri: str, place: str) -> None:
