@@ -205,6 +205,11 @@ class Absent(Part):
         raise ValueError(f"{self} is not here, or has changed; how many predictions it has is not known")
 
 
+def untrainable(part: object) -> str:
+    """The message for a part that no code of ours knows and no extension gives: see ``Absent``."""
+    return f"{part} is not here, or has changed; nothing can be trained with it"
+
+
 class OwnNetwork(Part):
     """A network of an extension's, as far as a config needs it: see ``anytime_core.extend.Network``."""
 

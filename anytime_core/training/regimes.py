@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse, refuse_gaps
+from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse, refuse_gaps, untrainable
 from anytime_core.cost import trial_costs
 from anytime_core.extend import Progress, Regime
 from anytime_core.model.interface import AnytimeModule
@@ -46,7 +46,7 @@ def phases(config: TrialConfig, network: AnytimeModule) -> tuple[Phase, ...]:
     if isinstance(config.regime, Regime):
         return _sound(config, config.regime, tuple(config.regime.phases(network)), network)
     if type(config.regime) not in PHASES:
-        raise ValueError(f"{config.regime} is not here, or has changed; nothing can be trained with it")
+        raise ValueError(untrainable(config.regime))
     return PHASES[type(config.regime)](config, network)
 
 

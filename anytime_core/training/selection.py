@@ -20,7 +20,19 @@ import torch
 from torch import Tensor
 
 from anytime_core import extend
-from anytime_core.config import STRATEGIES, Aann, Ann, Avgl, Exp3, Milestone, Part, Rwm, Strategy, refuse_gaps
+from anytime_core.config import (
+    STRATEGIES,
+    Aann,
+    Ann,
+    Avgl,
+    Exp3,
+    Milestone,
+    Part,
+    Rwm,
+    Strategy,
+    refuse_gaps,
+    untrainable,
+)
 from anytime_core.errors import ConfigError
 from anytime_core.extend import State, Step
 from anytime_core.training import checked
@@ -133,7 +145,7 @@ class _Own:
 
     def __init__(self, config: Strategy | Part) -> None:
         if type(config) not in RULES:
-            raise ConfigError(f"{config} is not here, or has changed; nothing can be trained with it")
+            raise ConfigError(untrainable(config))
         self.config, self.rule = config, RULES[type(config)]
 
     def start(self, base: Tensor, milestones: Sequence[int]) -> dict[str, Tensor]:

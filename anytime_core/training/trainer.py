@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anytime_core.config import MILESTONES, Ann, DataConfig, Joint, Part, TrialConfig, to_dict
+from anytime_core.config import MILESTONES, Ann, DataConfig, Joint, Part, TrialConfig, to_dict, untrainable
 from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.catalog import dataset_of
@@ -446,7 +446,7 @@ def _part(config: TrialConfig, kind: str, wanted: type[T]) -> T | None:
     part = getattr(config.regime, kind, None)
     if part is None or isinstance(part, wanted):
         return part
-    raise ConfigError(f"{part} is not here, or has changed; nothing can be trained with it")
+    raise ConfigError(untrainable(part))
 
 
 def _refuse_other(data: DataConfig, content: str) -> None:

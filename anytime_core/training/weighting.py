@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from anytime_core.config import WEIGHTS, Normalisation, Part, WeightingConfig, refuse_gaps
+from anytime_core.config import WEIGHTS, Normalisation, Part, WeightingConfig, refuse_gaps, untrainable
 from anytime_core.extend import Progress, Weighting
 
 Weights = list[float]
@@ -130,7 +130,7 @@ def base_weights(config: WeightingConfig | Part, costs: Sequence[int], progress:
     elif isinstance(config, WeightingConfig):
         return loss_weights(config.name, len(costs), config.normalize)
     else:
-        raise ValueError(f"{config} is not here, or has changed; nothing can be trained with it")
+        raise ValueError(untrainable(config))
     if len(values) != len(costs):
         raise ValueError(f"weights {config.name} are {len(values)}, must be {len(costs)}, one for each prediction")
     if not all(0 <= weight < math.inf for weight in values) or not sum(values):

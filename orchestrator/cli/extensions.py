@@ -12,11 +12,10 @@ from orchestrator.cli import options
 from orchestrator.cli.output import print_rows, print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder
 from orchestrator.errors import UsageError
+from orchestrator.extensions.templates import TEMPLATES, write
 
 if TYPE_CHECKING:
     from orchestrator.extensions.conformance import Verdict
-
-KINDS = ("weights", "strategy", "objective", "answers", "flow", "regime", "network")
 
 
 @click.group()
@@ -26,16 +25,14 @@ def extension() -> None:
 
 @extension.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="weights", show_default=True, help="What it adds.")
+@click.option("--kind", type=click.Choice(tuple(TEMPLATES)), default="weights", show_default=True, help="What it adds.")
 @options.debug
 def new(name: str, kind: str) -> None:
     """Write NAME.py, a method to change, and NAME_test.py.
 
     Both pass: `orchestrate extension check NAME.py`, and `pytest NAME_test.py`. Nothing is overwritten.
     """
-    from orchestrator.extensions import templates
-
-    for path in templates.write(name, kind, Path()):
+    for path in write(name, kind, Path()):
         print_written(path)
 
 

@@ -10,20 +10,9 @@ from pathlib import Path
 import pytest
 from cluster_user import User, free_port, wait_until
 from test_nodes import Node, listens
+from written import RAMP
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-RAMP = """from dataclasses import dataclass
-from anytime_core.extend import Progress, Weighting, register
-{imports}
-
-@register("ramp")
-@dataclass(frozen=True, kw_only=True)
-class Ramp(Weighting):
-    power: float = 1.0
-
-    def weights(self, costs, progress: Progress):
-        return [(0.01 + progress.fraction * cost) ** self.power for cost in costs]
-"""
 SWEEP = """
 name: mine
 extensions: [{extension}]
@@ -57,7 +46,7 @@ def cluster_of(stack: ExitStack, first: User, second: User) -> tuple[Node, Node]
 
 def test_a_file_beside_the_sweep_goes_to_nodes_that_cannot_read_it(tmp_path: Path) -> None:
     user, elsewhere = user_in(tmp_path / "here", SWEEP.format(extension="ramp.py")), user_in(tmp_path / "there")
-    (user.folder / "ramp.py").write_text(RAMP.format(imports="from helper import BASE"))
+    (user.folder / "ramp.py").write_text(f"from helper import BASE\n{RAMP}")
     (user.folder / "helper.py").write_text("BASE = 0.01")
     with ExitStack() as stack:
         head, _ = cluster_of(stack, elsewhere, elsewhere)
@@ -78,11 +67,10 @@ def installed(folder: Path, text: str) -> Path:
 
 
 def test_an_installed_package_that_is_missing_or_differs_is_one_message_for_each_trial(tmp_path: Path) -> None:
-    text = RAMP.format(imports="")
     user, other, without = (user_in(tmp_path / name) for name in ("here", "other", "without"))
     user.sweep_file.write_text(SWEEP.format(extension="lab_of_two"))
-    with_path(user, installed(tmp_path / "site", text))
-    with_path(other, installed(tmp_path / "site_of_other", text.replace("0.01", "0.02")))
+    with_path(user, installed(tmp_path / "site", RAMP))
+    with_path(other, installed(tmp_path / "site_of_other", RAMP.replace("0.01", "0.02")))
     with ExitStack() as stack:
         head, _ = cluster_of(stack, other, without)
         done = user.run("sweep", "--address", head.address)

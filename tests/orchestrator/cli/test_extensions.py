@@ -6,17 +6,8 @@ import json
 import os
 import re
 
-RAMP = """from dataclasses import dataclass
-from anytime_core.extend import Progress, Weighting, register
+from written import RAMP
 
-@register("ramp")
-@dataclass(frozen=True, kw_only=True)
-class Ramp(Weighting):
-    power: float = 1.0
-
-    def weights(self, costs, progress: Progress):
-        return [(0.01 + progress.fraction * cost) ** self.power for cost in costs]
-"""
 SWEEP = """
 name: mine
 extensions: [ramp.py]

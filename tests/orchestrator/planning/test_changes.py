@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from written import RAMP
 
 from orchestrator.analysis import trace
 from orchestrator.extensions import importing
@@ -18,17 +19,6 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile import reported, schema, trust
 from orchestrator.sweepfile.load import load
 
-RAMP = """from dataclasses import dataclass
-from anytime_core.extend import Progress, Weighting, register
-
-@register("ramp")
-@dataclass(frozen=True, kw_only=True)
-class Ramp(Weighting):
-    power: float = 1.0
-
-    def weights(self, costs, progress: Progress):
-        return [(0.01 + progress.fraction * cost) ** self.power for cost in costs]
-"""
 SWEEP = """name: mine
 extensions: [ramp.py]
 networks: [{n: 1, c: 2}]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from written import RAMP
 
 from anytime_core.config import KINDS, parts_of
 from orchestrator.errors import SweepError
@@ -17,16 +18,8 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile import reported, schema, trust
 from orchestrator.sweepfile.load import load
 
-RAMP = """from dataclasses import dataclass
-from anytime_core.extend import Progress, Strategy, Weighting, register
-
-@register("ramp")
-@dataclass(frozen=True, kw_only=True)
-class Ramp(Weighting):
-    power: float = 1.0
-
-    def weights(self, costs, progress: Progress):
-        return [(0.01 + progress.fraction * cost) ** self.power for cost in costs]
+EXTENSION = f"""{RAMP}
+from anytime_core.extend import Strategy
 
 @register("still")
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +48,7 @@ METHODS = "  ann: {}\n  ramp: {weights: {name: ramp, power: 2}}\n"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(trust.FOLDERS, str(tmp_path))
-    (tmp_path / "ramp.py").write_text(RAMP)
+    (tmp_path / "ramp.py").write_text(EXTENSION)
     (tmp_path / "reports.py").write_text(REPORTS)
     yield tmp_path
     importing.activate([])
@@ -96,9 +89,9 @@ def test_ids_follow_what_is_said_and_nothing_else(folder) -> None:
     ):
         assert ids(loaded(folder, same)) == before
     assert ids(loaded(folder, METHODS.replace("2", "3")))["ramp"] != before["ramp"]
-    (folder / "ramp.py").write_text(f"# why\n{RAMP}".replace("\n", "\r\n"))
+    (folder / "ramp.py").write_text(f"# why\n{EXTENSION}".replace("\n", "\r\n"))
     assert ids(loaded(folder)) == before
-    (folder / "ramp.py").write_text(RAMP.replace("0.01", "0.02"))
+    (folder / "ramp.py").write_text(EXTENSION.replace("0.01", "0.02"))
     after = ids(loaded(folder))
     assert after["ramp"] != before["ramp"]
     assert after["ann"] == before["ann"]
@@ -134,7 +127,7 @@ def test_extensions_that_are_not_there_are_told_at_once(folder) -> None:
 
 
 def test_weights_that_go_wrong_are_told_with_the_line_of_the_code(folder) -> None:
-    (folder / "ramp.py").write_text(RAMP.replace("self.power for", "self.pwr for"))
+    (folder / "ramp.py").write_text(EXTENSION.replace("self.power for", "self.pwr for"))
     said = faults(folder)
     assert any(line.startswith("line 7: methods.ramp.weights: network (1,2): ") for line in said), said
     assert any(
