@@ -53,7 +53,9 @@ def check_place(place: str, uri: str) -> None:
                 "allowed: a bucket, or the server itself, as after mlflow server --serve-artifacts"
             )
     elif parts.scheme not in BUCKETS and not (folder and MLFLOWS_OWN.fullmatch(str(folder))):
-        raise ForeignPlaceError("allowed with a database server: a bucket, or a folder that MLflow made below mlruns")
+        raise ForeignPlaceError(
+            "a database server may not name this place; allowed: a bucket, or a folder that MLflow made below mlruns"
+        )
 
 
 def repository(place: str, uri: str) -> ArtifactRepository:
