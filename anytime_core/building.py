@@ -5,7 +5,7 @@ Shapes: N images, C channels, S x S pixels, L predictions, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -43,11 +43,16 @@ def built(network: Network, classes: int, channels: int, size: int, seed: int = 
     return module
 
 
-def one_by_one(module: nn.Module, images: Tensor) -> Iterator[Tensor]:
+def one_by_one(module: nn.Module, images: Tensor) -> Iterator[Tensor | None]:
     """normalised images [N,C,S,S] -> the logits [N,K] of each prediction, no sooner computed than asked for, if the
-    module yields them."""
+    module yields them; None wherever it may be interrupted before the next one is there."""
     refine = getattr(module, "refine", module)
     return iter(refine(images))
+
+
+def predicted(given: Iterable[Tensor | None]) -> Iterator[Tensor]:
+    """The logits alone."""
+    return (logits for logits in given if logits is not None)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -77,7 +82,7 @@ def counted_costs(network: Network, classes: int, channels: int, size: int) -> l
         try:
             module = built(network, classes, channels, size).eval()
             with _Counter() as counter:
-                given = one_by_one(module, torch.zeros(1, channels, size, size))
+                given = predicted(one_by_one(module, torch.zeros(1, channels, size, size)))
                 found = [(tuple(logits.shape), counter.flops // FLOPS) for logits in given]
         except Exception as error:  # an extension may raise anything
             what = f"{type(error).__name__}: {error}"

@@ -22,6 +22,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from importlib import import_module
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from anytime_core.config import KINDS, REGIMES, SOURCE, STRATEGIES, WEIGHTS, Normalisation, OwnNetwork, Part
@@ -199,6 +201,93 @@ class Network(OwnNetwork):
     def gives(self, function: str) -> bool:
         """Whether its class has a function of its own in place of the one here."""
         return getattr(type(self), function) is not getattr(Network, function)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedNetwork(Network):
+    """A network of stages that run one after the other, some of which predict.
+
+    ``stages`` and ``predicting_stages`` say all that there is to say of it. So every regime can train it, it can be
+    interrupted after each stage, and ``export`` writes a file of each. A stage is a ``body`` and, where it predicts, a
+    ``head``, else None::
+
+        def stages(self, classes, channels, size):
+            return [(nn.Conv2d(channels, 8, 3), None), (Block(8), Head(8, classes)), (Block(8), Head(8, classes))]
+
+    A body is given what the one before it gave: a tensor, or a tuple of tensors; the first is given images [N,C,S,S].
+    A head is given what its own body gave, and gives logits [N,K].
+    """
+
+    flows: ClassVar[bool] = True
+
+    @property
+    def predicting_stages(self) -> Sequence[int]:
+        """Which stages have a head, counted from 1: ascending, the last stage at the end."""
+        raise NotImplementedError
+
+    def stages(self, classes: int, channels: int, size: int) -> Sequence[tuple[nn.Module, nn.Module | None]]:
+        """The body and the head of each stage, new and on the CPU. torch draws from the trial's seed meanwhile."""
+        raise NotImplementedError
+
+    def stage_costs(self, classes: int, channels: int, size: int) -> Sequence[tuple[int, int]] | None:
+        """Multiply-adds of one image in the body and in the head of each stage, 0 where there is none. None has torch
+        count them."""
+        return None
+
+    # What follows from these
+
+    @property
+    def predictions(self) -> int:
+        return len(self.predicting_stages)
+
+    def build(self, classes: int, channels: int, size: int) -> nn.Module:
+        staged = import_module("anytime_core.model.staged")  # which imports torch
+        module: nn.Module = staged.Staged(self.stages(classes, channels, size), self.predicting_stages)
+        return module
+
+    def costs(self, classes: int, channels: int, size: int) -> Sequence[int] | None:
+        if (each := self.stage_costs(classes, channels, size)) is None:
+            return None
+        so_far = [*accumulate(body + head for body, head in each)]
+        return [so_far[stage - 1] for stage in self.predicting_stages]
+
+    def up_to(self, prediction: int) -> Network:
+        return UpTo(of=self, prediction=prediction)
+
+    def head(self, prediction: int) -> Sequence[str]:
+        return [f"heads.{self.predicting_stages[prediction - 1] - 1}"]
+
+    def trunk(self, prediction: int) -> Sequence[str]:
+        after, last = [0, *self.predicting_stages][prediction - 1 : prediction + 1]
+        return [f"bodies.{index}" for index in range(after, last)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpTo(Network):
+    """A network of stages up to one of its predictions, without the heads of those before it."""
+
+    of: StagedNetwork
+    prediction: int
+    predictions: int = 1
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.of.name
+
+    def build(self, classes: int, channels: int, size: int) -> nn.Module:
+        # Built whole, so that its parameters begin as they do in the whole network.
+        whole: Any = self.of.build(classes, channels, size)
+        module: nn.Module = whole.up_to(self.prediction)
+        return module
+
+    def costs(self, classes: int, channels: int, size: int) -> Sequence[int] | None:
+        if (each := self.of.stage_costs(classes, channels, size)) is None:
+            return None
+        stage = self.of.predicting_stages[self.prediction - 1]
+        return [sum(body for body, _ in each[:stage]) + each[stage - 1][1]]
+
+    def head(self, prediction: int) -> Sequence[str]:
+        return self.of.head(prediction)
 
 
 BASES: dict[str, type[Part]] = {

@@ -11,7 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from anytime_core.building import built, one_by_one
+from anytime_core.building import built, one_by_one, predicted
 from anytime_core.cost import ending_at, own_costs
 from anytime_core.extend import ExtensionError, Network
 from anytime_core.model.interface import AnytimeModule
@@ -39,7 +39,7 @@ class OwnModule(AnytimeModule):
         """[N,C,S,S] -> logits [L,N,K], or of the first ``depth`` predictions alone; in float32 at least."""
         count = self.part.predictions if self.alone or depth is None else depth
         given = self.module(x.contiguous())
-        logits = given[:count] if isinstance(given, Tensor) else _stacked(islice(given, count))
+        logits = given[:count] if isinstance(given, Tensor) else _stacked(islice(predicted(given), count))
         if logits.shape != (count, len(x), self.classes):
             raise ExtensionError(
                 f"network {self.part.name} gives logits of shape {list(logits.shape)}, "
@@ -50,12 +50,13 @@ class OwnModule(AnytimeModule):
 
     def steps(self, x: Tensor) -> Iterator[tuple[int, Tensor | None]]:
         """[N,C,S,S] -> the units and their logits [N,K], each computed once it is asked for."""
-        last = self.part.predictions
-        for number, logits in enumerate(islice(one_by_one(self.module, x.contiguous()), last), 1):
-            if self.alone:
-                yield (self.predicting_units[0], logits) if number == last else (number, None)
-            else:
-                yield number, logits
+        last, number = self.part.predictions, 1
+        for logits in one_by_one(self.module, x.contiguous()):
+            alone_here = self.alone and number == last
+            yield self.predicting_units[0] if alone_here else number, logits if alone_here or not self.alone else None
+            number += logits is not None
+            if number > last:
+                return
 
     def costs(self, size: int) -> tuple[int, ...]:
         costs = own_costs(self.part, self.classes, self.channels, size)
