@@ -6,6 +6,7 @@ Imports no torch, so that a sweep is planned without it; importing it makes the 
 
 from __future__ import annotations
 
+from anytime_core.networks.feedback import Feedback
 from anytime_core.networks.msdnet import MSDNet
 
-__all__ = ["MSDNet"]
+__all__ = ["Feedback", "MSDNet"]
