@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anytime_core.model.layers import Readout, convolved, draw
+from anytime_core.model.network import Norm
 from anytime_core.networks.feedback import GATES, Feedback
 
 Features = tuple[Tensor, ...]
@@ -52,51 +53,63 @@ class Entry(nn.Module):
 
 
 class Run(nn.Module):
-    """One run of the ``index``-th cell of a block, counted from 0. Its first cell sees what the block was given, each
-    other what the one below gave."""
+    """The first run of the ``index``-th cell of a block, counted from 0. Its first cell sees what the block was given,
+    each other what the one below gave."""
 
     def __init__(self, cell: Cell, index: int) -> None:
         super().__init__()
         self.cell, self.index = cell, index
 
     def forward(self, features: Features) -> Features:
-        below, block, *states = features
-        own = slice(2 * self.index, 2 * self.index + 2)
-        states[own] = self.cell(below if self.index else block, *states[own])
-        return states[own.start], block, *states
+        return _run(self.cell, self.index, features)
+
+
+class Rerun(nn.Module):
+    """Another run of a cell, which is a part of the stage that ran it first: of this one torch shall not know that it
+    is. A module in two places has two names, and ``functional_call`` puts its weights back wrongly."""
+
+    def __init__(self, cell: Cell, index: int) -> None:
+        super().__init__()
+        self.of, self.index = (cell,), index
+
+    def forward(self, features: Features) -> Features:
+        return _run(*self.of, self.index, features)
+
+
+def _run(cell: Cell, index: int, features: Features) -> Features:
+    below, block, *states = features
+    own = slice(2 * index, 2 * index + 2)
+    states[own] = cell(below if index else block, *states[own])
+    return states[own.start], block, *states
 
 
 class Head(nn.Module):
-    """Features -> logits [N,K] from what the last cell gave."""
+    """Features -> logits [N,K] from what the last cell gave: batch norm, ReLU, the means over all pixels, and a linear
+    layer."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.readout = Readout(channels, classes)
+        self.norm, self.readout = Norm(channels), Readout(channels, classes)
 
     def forward(self, features: Features) -> Tensor:
-        logits: Tensor = self.readout(features[0])
+        logits: Tensor = self.readout(torch.relu(self.norm(features[0])))
         return logits
 
 
 def stages(network: Feedback, classes: int, channels: int) -> list[tuple[nn.Module, nn.Module | None]]:
-    """The body and the head of each stage, with new weights. The stages of a cell have one module, whose parameters are
-    known by the name of the first."""
+    """The body and the head of each stage, with new weights."""
     found: list[tuple[nn.Module, nn.Module | None]] = []
+    cells: list[Cell] = []
     for stage in range(1, network.runs + 1):
         block, iteration, index = network.place(stage)
         width = network.channels_of(block)
-        if iteration:
-            body: nn.Module = Run(_cell(found[stage - 1 - network.cells][0]), index)
-        else:
-            body = Run(Cell(width), index)
+        if not iteration:
+            cells.append(Cell(width))
+        cell = cells[block * network.cells + index]
+        body: nn.Module = Rerun(cell, index) if iteration else Run(cell, index)
         if not iteration and not index:
             before = network.channels_of(block - 1) if block else channels
             body = nn.Sequential(Entry(before, width, network.cells, stride=2 if block else 1), body)
         found.append((body, None if stage % network.cells else Head(width, classes)))
     draw(nn.ModuleList(part for both in found for part in both if part is not None))
     return found
-
-
-def _cell(body: nn.Module) -> Cell:
-    """That of a stage."""
-    return next(module for module in body.modules() if isinstance(module, Cell))

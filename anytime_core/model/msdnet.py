@@ -36,21 +36,20 @@ class Stem(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """[N,C_s,S_s,S_s] of each scale -> the same with what the layer adds to it, less a finest scale that ends here."""
+    """[N,C_s,S_s,S_s] of each scale -> the same with what the layer adds to it, less a finest scale that ends here. On
+    a scale lies first what came in, then what comes from the finer one, then what comes from itself."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.drops = layer.drops
         self.strided = nn.ModuleList(_bottleneck(path) for paths in layer.paths for path in paths if path.strided)
         self.regular = nn.ModuleList(_bottleneck(path) for paths in layer.paths for path in paths if not path.strided)
         self.transition = nn.ModuleList(convolved(inputs, outputs, 1) for inputs, outputs in layer.narrowed)
 
     def forward(self, scales: Scales) -> Scales:
-        finer = (down(x) for down, x in zip(self.strided, scales, strict=False))
-        own = scales[1:] if self.drops else scales
+        own, finer = scales[-len(self.regular) :], scales[-1 - len(self.strided) : -1]
         added = [[path(x)] for path, x in zip(self.regular, own, strict=True)]
-        for new, from_finer in zip(added if self.drops else added[1:], finer, strict=True):
-            new.insert(0, from_finer)
+        for new, down, x in zip(added[len(own) - len(finer) :], self.strided, finer, strict=True):
+            new.insert(0, down(x))
         joined = [torch.cat([x, *new], 1) for x, new in zip(own, added, strict=True)]
         if self.transition:
             joined = [narrow(x) for narrow, x in zip(self.transition, joined, strict=True)]

@@ -43,7 +43,9 @@ class Feedback(StagedNetwork):
     the first block. A stage is one run of one cell, so it can be interrupted between any two of them.
 
     The first iteration begins with hidden states of zeros, and computes with them, so that every run of a cell costs
-    what the appendix says.
+    what the appendix says. The papers do not say what a prediction is made from: here it is the batch norm and the ReLU
+    of what the last cell gives, the means over all pixels, and a linear layer. Without that batch norm 200
+    steps on the digits taught it next to nothing (84.7 % errors at the end, else 4.7), as gates pass little on.
     """
 
     iterations: int = 2
@@ -109,20 +111,20 @@ class Feedback(StagedNetwork):
             block, iteration, cell = self.place(stage)
             width, pixels = self.channels_of(block), _pixels(size, block)
             ends = iteration == (last_iteration if block == last_block else self.iterations - 1)
-            # Its memory is kept for the cell's next run, its hidden state for whatever runs next.
-            kept += (KEPT_OF_GATES + (not ends) + (stage < heads[-1])) * width * pixels
+            # Its hidden state is kept for whatever is next, its memory for the cell's next run.
+            kept += (KEPT_OF_GATES + 1 + (not ends)) * width * pixels
             if not iteration:
                 parameters += CONVOLUTIONS * KERNEL * width**2 + GATES * width
                 kept += 2 * width * pixels  # the states of zeros
             if not iteration and not cell:
                 parameters += (KERNEL * self._before(block, channels) + 2) * width
                 kept += KEPT_OF_ENTRY * width * pixels
-        widths = [self.channels_of(self.place(stage)[0]) for stage in heads]
-        return Footprint(
-            parameters=parameters + sum((width + 1) * classes for width in widths),
-            kept=kept + sum(widths),
-            largest=GATES * self.c * size**2,
-        )
+        for stage in heads:
+            block, *_ = self.place(stage)
+            width = self.channels_of(block)
+            parameters += 2 * width + (width + 1) * classes
+            kept += width * (_pixels(size, block) + 1)
+        return Footprint(parameters=parameters, kept=kept, largest=GATES * self.c * size**2)
 
     def _before(self, block: int, channels: int) -> int:
         """What comes into the convolution before a block."""

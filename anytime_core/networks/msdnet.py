@@ -47,12 +47,11 @@ class Path:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """A layer's ``paths`` on each scale from ``finest`` on. ``drops`` where the next finer scale, which comes in, ends
-    here. ``narrowed`` holds what comes into the transition behind the layer and out of it on each scale, if there is
-    one; ``joined`` the channels before it, ``outputs`` those behind it."""
+    """A layer's ``paths`` on each scale from ``finest`` on; a finer one that comes in ends here. ``narrowed`` holds
+    what comes into the transition behind the layer and out of it on each scale, if there is one; ``joined`` the
+    channels before it, ``outputs`` those behind it."""
 
     finest: int
-    drops: bool
     paths: tuple[tuple[Path, ...], ...]
     narrowed: tuple[tuple[int, int], ...]
     joined: tuple[int, ...]
@@ -180,7 +179,6 @@ class MSDNet(StagedNetwork):
         factors = self.growth_factors[finest:]
         return Layer(
             finest=finest,
-            drops=drops,
             paths=tuple(
                 tuple(self._paths(scale, width, alone=scale == finest and not drops))
                 for scale in range(finest, self.scales)

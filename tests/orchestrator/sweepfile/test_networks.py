@@ -165,7 +165,7 @@ def test_a_plan_says_that_the_file_of_a_network_changed(tmp_path: Path) -> None:
     nets = tmp_path / "nets.py"
     nets.write_text(nets.read_text().replace(".relu()", ".tanh()"))
     after = load(tmp_path / "perceptrons.yaml")
-    reasons = {changes.reason(trial.config, {after.extensions[0].source: "nets.py"}) for trial in after.trials}
+    reasons = {changes.reason(trial.config, (), {after.extensions[0].source: "nets.py"}) for trial in after.trials}
     assert reasons == {"", "nets.py changed (network mlp)"}
     same = {trial.id for trial in before.trials} & {trial.id for trial in after.trials}
     assert len(same) == 2
