@@ -140,6 +140,35 @@ class Layers(nn.Module):
 ''',
     test="assert [tuple(z.shape) for z in part.build(10, 1, 8)(torch.zeros(2, 1, 8, 8))] == [(2, 10)] * 3",
 )
+READER = Template(
+    base="Reader",
+    says="Files train.bin and test.bin of records: a byte of label, then the bytes of an image, as CIFAR-10 has them.",
+    imports="import numpy as np",
+    body='''    channels: int = 3
+    side: int = 32
+
+    def files(self, path):
+        """It reads again once one of these changes."""
+        return [path / "train.bin", path / "test.bin"]
+
+    def read(self, path):
+        """Arrays by name: uint8 images [N,C,S,S] and labels [N] of both splits"""
+        arrays = {}
+        for split in ("train", "test"):
+            content = np.fromfile(path / f"{split}.bin", np.uint8)
+            if content.size % (record := 1 + self.channels * self.side**2):
+                raise ValueError(f"{split}.bin has {content.size} bytes, must be a multiple of {record}")
+            records = content.reshape(-1, record)
+            arrays[f"{split}_images"] = records[:, 1:].reshape(-1, self.channels, self.side, self.side)
+            arrays[f"{split}_labels"] = records[:, 0]
+        return arrays
+''',
+    test="""part = replace(part, channels=1, side=2)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.bin").write_bytes(bytes([0, 1, 2, 3, 4, 1, 5, 6, 7, 8]))
+    assert part.read(tmp_path)["train_labels"].tolist() == [0, 1]
+    assert part.read(tmp_path)["test_images"][1].tolist() == [[[5, 6], [7, 8]]]""",
+)
 TEMPLATES: Mapping[str, Template] = {
     "weights": WEIGHTS,
     "strategy": STRATEGY,
@@ -148,6 +177,7 @@ TEMPLATES: Mapping[str, Template] = {
     "flow": FLOW,
     "regime": REGIME,
     "network": NETWORK,
+    "reader": READER,
 }
 
 
@@ -199,10 +229,12 @@ def _order(line: str) -> tuple[bool, str]:
 
 def _test(name: str, kind: str, template: Template) -> str:
     own = ["import torch", ""] if "torch." in template.test else []
+    folder = "tmp_path: Path" if "tmp_path" in template.test else ""
     also = f"from anytime_core.extend import {', '.join(template.also)}\n" if template.also else ""
     return (
         f'"""Whether {name}.py can be trained, resumed and sent to workers, and computes what it should."""\n\n'
-        "from pathlib import Path\n\n"
+        + ("from dataclasses import replace\n" if "replace(" in template.test else "")
+        + "from pathlib import Path\n\n"
         + "\n".join(own)
         + ("\n" if own else "")
         + "from anytime_core.config import KINDS\n"
@@ -212,7 +244,7 @@ def _test(name: str, kind: str, template: Template) -> str:
         f'FILE = Path(__file__).with_name("{name}.py")\n\n\n'
         "def test_it_is_sound() -> None:\n"
         "    assert [finding.fault for verdict in check_file(FILE) for finding in verdict.findings] == []\n\n\n"
-        "def test_its_numbers() -> None:\n"
+        f"def test_its_numbers({folder}) -> None:\n"
         "    use(str(FILE))\n"
         f'    part = KINDS["{kind}"]["{name}"]()\n'
         f"    {template.test}\n"

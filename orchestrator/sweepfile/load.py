@@ -36,9 +36,10 @@ from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
 
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
-    own = own_datasets.resolved(read(path))
-    document = own.document
+    document = read(path)
     extensions = extended(document)
+    own = own_datasets.resolved(document)
+    document = own.document
     faults = own.faults + schema.faults(document)
     if isinstance(document.content, dict):
         faults += _contradictions(document)

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import reduce
 from itertools import product
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -65,13 +65,18 @@ from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
-from orchestrator.sweepfile import datasets, parts
+from orchestrator.sweepfile import parts
 from orchestrator.sweepfile.document import Document, Fault, Key
 from orchestrator.sweepfile.document import given as _given
 from orchestrator.sweepfile.parts import OneOf, OursOr, named
 
 T = TypeVar("T")
 
+OWN_KEYS = ("path", "format", "size")
+"""Of a data set of the user's own, beside those of every data set, and the fields of its reader."""
+HIDDEN = ("own", "own_validation")
+"""Fields of DataConfig that no file may give."""
+DATA_KEYS = (*(part.name for part in fields(DataConfig) if part.name not in HIDDEN), *OWN_KEYS)
 FLAGS = ("flip", "compiled")
 MOST_STEPS = 2**31 - 1
 LONGEST_FRACTION = 24
@@ -425,6 +430,19 @@ def _sound(section: str, value: Any) -> Any:
         return TypeAdapter(READ[section]).validate_python(value, extra="ignore")
 
 
+def part_in(
+    document: Document, key: tuple[str | int, ...], part: type[Part], values: Mapping[str, Any]
+) -> tuple[Part | None, list[Fault]]:
+    """A part of an extension from the values of its fields, which stand in the mapping at ``key``; or their faults."""
+    if wrong := list(_booleans(document, dict(values), tuple(map(str, key)))):
+        return None, wrong
+    try:
+        return TypeAdapter(parts.without_name(part)).validate_python(values), []
+    except ValidationError as error:
+        inside = ({**details, "loc": (*key, *details["loc"])} for details in error.errors())
+        return None, [_fault(document, cast(ErrorDetails, details)) for details in inside]
+
+
 def _pydantic_faults(document: Document) -> Iterator[Fault]:
     wrong = []
     for extra in ("forbid", "ignore"):  # an unknown key hides what else is wrong with the mapping that it is in
@@ -513,7 +531,8 @@ def _allowed_keys(location: Sequence[str | int]) -> list[str]:
     """The keys that the mapping around ``location`` may have."""
     kind = _kind(location[:-1])
     if kind is DataConfig:
-        return list(datasets.KEYS)
+        readers = KINDS["reader"].values()
+        return [*DATA_KEYS, *dict.fromkeys(field.name for reader in readers for field in fields(reader))]  # type: ignore[arg-type]
     names = kind.model_fields if issubclass(kind, BaseModel) else (field.name for field in fields(kind))
     return list(names)
 
