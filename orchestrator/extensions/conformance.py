@@ -44,6 +44,8 @@ from anytime_core.data.dataset import Images
 from anytime_core.data.own import by_code, reading
 from anytime_core.data.own.source import Source
 from anytime_core.errors import TrainerError
+from anytime_core.model import traced
+from anytime_core.model.own import OwnModule
 from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.selection import Selection
 from anytime_core.training.trainer import Run, build_run, reproducible
@@ -109,7 +111,7 @@ def _checked(
         travels = partial(_travels, extension)
         reads = isinstance(made, extend.Reader)
         first: Check = partial(_reads, data) if reads else _trains
-        others: tuple[Check, ...] = (travels,) if reads else (*CHECKS, travels, _costs)
+        others: tuple[Check, ...] = (travels,) if reads else (*CHECKS, travels, _costs, _exports)
         passed += [_round_trip(made), _tried(first, made)]
         for check in others:
             try:
@@ -310,7 +312,7 @@ def _causal(part: Part) -> str:
 def _costs(part: Part) -> str:
     """The time of a step, as a multiple of that of a plain one: of steps taken in turns."""
     if isinstance(part, extend.Network):
-        return f"multiply-adds {', '.join(map(str, trial_costs(_config(part))))} on the digits; not exportable"
+        return f"multiply-adds {', '.join(map(str, trial_costs(_config(part))))} on the digits"
     shape: dict[str, Any] = {"units": 2, "channels": 8, "steps": 3 * TIMED_EPOCHS}
     config = _config(part, **shape)
     runs = [build_run(one, _images(), "cpu") for one in (config, replace(config, regime=Joint()))]
@@ -324,6 +326,22 @@ def _costs(part: Part) -> str:
                 taken.append(time.perf_counter() - began)
     own, other = map(median, seconds)
     return f"{own / other:.2f} of a plain step"
+
+
+def _exports(part: Part) -> str:
+    """Not to be exportable is no fault."""
+    if not isinstance(part, extend.Network):
+        return ""
+    if not isinstance(part, extend.StagedNetwork):
+        return "not exportable, as only a StagedNetwork is"
+    network = OwnModule(part, CLASSES, 1, 8).eval()
+    try:
+        stages = list(traced.stage_files(network, lambda pixels: pixels, 8))
+    except ImportError as error:
+        return f"export was not tried ({first_line(error)}); to install what it needs: pip install -e '.[export]'"
+    except traced.UntraceableError as error:
+        return f"not exportable: {first_line(error)}"
+    return f"exports as {len(stages)} stages"
 
 
 CHECKS: tuple[Check, ...] = (_waits, _same_bits, _causal)

@@ -104,39 +104,23 @@ REGIME = Template(
     test="assert part.count(6) == 2",
 )
 NETWORK = Template(
-    base="Network",
+    base="StagedNetwork",
     says="A perceptron with a prediction behind each of its hidden layers.",
     imports="from torch import nn",
     body='''    width: int = 64
     depth: int = 3
 
     @property
-    def predictions(self):
-        """How many there are."""
-        return self.depth
+    def predicting_stages(self):
+        """Those that have a head, counted from 1."""
+        return range(1, self.depth + 1)
 
-    def build(self, classes, channels, size):
-        """A new module for images [N,C,S,S] of that many channels and pixels of a side."""
-        return Layers(channels * size**2, self.width, self.depth, classes)
-
-    def head(self, prediction):
-        """The modules of a prediction, counted from 1, and of no other."""
-        return [f"heads.{prediction - 1}"]
-
-
-class Layers(nn.Module):
-    def __init__(self, inputs, width, depth, classes):
-        super().__init__()
-        sizes = [inputs] + [width] * depth
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in zip(sizes, sizes[1:]))
-        self.heads = nn.ModuleList(nn.Linear(width, classes) for _ in range(depth))
-
-    def forward(self, images):
-        """[N,C,S,S] -> the logits [N,K] of one prediction after the other, cheapest first"""
-        x = images.flatten(1)
-        for layer, head in zip(self.layers, self.heads):
-            x = layer(x).relu()
-            yield head(x)
+    def stages(self, classes, channels, size):
+        """The body and the head of each, for images [N,C,S,S] of that many channels and pixels of a side"""
+        sizes = [channels * size**2] + [self.width] * self.depth
+        layers = [nn.Sequential(nn.Linear(before, after), nn.ReLU()) for before, after in zip(sizes, sizes[1:])]
+        layers[0].insert(0, nn.Flatten())
+        return [(layer, nn.Linear(self.width, classes)) for layer in layers]
 ''',
     test="assert [tuple(z.shape) for z in part.build(10, 1, 8)(torch.zeros(2, 1, 8, 8))] == [(2, 10)] * 3",
 )
