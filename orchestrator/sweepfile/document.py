@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,12 @@ def given(value: Any) -> str:
     """A value as Python writes it, as far as a line holds it."""
     text = repr(value)
     return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
+
+
+def suggestion(given: str, allowed: Sequence[str]) -> str:
+    """The end of a message on a name that is none of those that are allowed."""
+    close = difflib.get_close_matches(given, allowed, n=1)
+    return f"; allowed: {', '.join(allowed)}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
 def _visible(key: str) -> str:
