@@ -61,6 +61,20 @@ def test_the_sweep_on_the_page_is_that_of_the_readme_and_sound(folder: Path) -> 
             assert line in README
 
 
+def test_the_lists_on_the_page_are_those_of_its_networks(folder: Path) -> None:
+    held = {
+        (trial.cell.method, trial.cell.network): (weights.values, weights.normalize)
+        for trial in load(folder / "lists.yaml").trials
+        for weights in [trial.config.regime.weights]
+    }
+    assert held == {
+        ("ann", "(2,8)"): ((1, 1, 1, 1, 1, 3), "none"),
+        ("ann", "(3,8)/3"): ((1, 1, 3), "none"),
+        ("last", "(2,8)"): ((0, 0, 0, 0, 0, 1), "sum_to_one"),
+        ("last", "(3,8)/3"): ((0, 0, 1), "sum_to_one"),
+    }
+
+
 def test_the_reports_on_the_page_may_be_named(folder: Path) -> None:
     (report,) = re.findall(r"as `(\{p_value.*?\})`", PAGE)
     text = FILES["my-idea.yaml"].replace("[ramp.py]", "[ramp.py, my_report.py]")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import AfterValidator, BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
 from pydantic_core import CoreSchema
 
-from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime, WeightingConfig
+from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime
 
 OURS = "ours"
 """The tag of what is no extension's."""
@@ -111,7 +111,7 @@ def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
         for field in fields(part)  # type: ignore[arg-type]
     }
 
-    def regimes(self: Any, network: AnyNetwork, data: DataConfig, weights: WeightingConfig) -> list[Regime | Part]:
+    def regimes(self: Any, network: AnyNetwork, data: DataConfig, weights: object) -> list[Regime | Part]:
         return [part(**{key: getattr(self, key) for key in own if key != "regime"})]
 
     own["regime"] = (Literal[name], ...)

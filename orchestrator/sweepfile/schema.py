@@ -5,7 +5,6 @@ Unknown keys are refused, and every fault of a file is listed at once, with its 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -56,7 +55,6 @@ from anytime_core.config import (
 )
 from anytime_core.cost import nearest_index, network_costs
 from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
-from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
 from orchestrator.stats.scopes import SCOPES
@@ -68,7 +66,9 @@ from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
 from orchestrator.sweepfile import parts
 from orchestrator.sweepfile.document import Document, Fault, Key
 from orchestrator.sweepfile.document import given as _given
+from orchestrator.sweepfile.document import suggestion as _suggestion
 from orchestrator.sweepfile.parts import OneOf, OursOr, named
+from orchestrator.sweepfile.weights import SOUND_LISTS, AnyWeights, OurWeights, given_to
 
 T = TypeVar("T")
 
@@ -135,19 +135,6 @@ def _countable(training: TrainingConfig) -> TrainingConfig:
     return training
 
 
-def _weights(value: Any) -> Any:
-    """``{values: [1, 2]}`` is short for ``{name: values, values: [1, 2]}``."""
-    value = named(value)
-    return {"name": "values", **value} if isinstance(value, dict) and "values" in value else value
-
-
-def _known_weights(weights: WeightingConfig) -> WeightingConfig:
-    if not weights.values and not is_known(weights.name):
-        allowed = ", ".join([*WEIGHTINGS, "opt(k)", *KINDS["weights"]])
-        raise ValueError(f"no weights are named {_given(weights.name)}; allowed: {allowed}")
-    return weights
-
-
 def _fraction(value: Any) -> Fraction:
     text = str(value).replace(" ", "")
     try:
@@ -192,9 +179,7 @@ def _regime(value: Any) -> str:
 
 Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_images)]
 OurNetwork = Annotated[NetworkConfig, BeforeValidator(_unnamed), AfterValidator(_feasible)]
-AnyWeights = WeightingConfig | Part
 Training = Annotated[TrainingConfig, AfterValidator(_countable)]
-OurWeights = Annotated[WeightingConfig, BeforeValidator(_weights), AfterValidator(_known_weights)]
 if TYPE_CHECKING:
     AnyStrategy = Strategy | Part
     Network = AnyNetwork
@@ -228,7 +213,8 @@ class Method(BaseModel):
         return {name: self}
 
     def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
-        """What is trained on a network and data, a trial each; ``weights`` are the sweep's."""
+        """What is trained on a network and data, a trial each; ``weights`` are the sweep's. Nothing, where they should
+        have a list for the network, and have none that is sound: no such file is loaded."""
         raise NotImplementedError
 
 
@@ -285,7 +271,8 @@ class JointMethod(Method):
 
     def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         others = {kind: getattr(self, kind) for kind in OPTIONAL}
-        return [Joint(weights=self.weights or weights, strategy=self.strategy, **others)]
+        _, own = given_to(network, self.weights or weights)
+        return [Joint(weights=own, strategy=self.strategy, **others)] if own else []
 
 
 def _nearest(network: AnyNetwork, data: DataConfig, fraction: Fraction) -> int:
@@ -427,7 +414,7 @@ def sound_section(document: Document, section: str) -> Any:
 
 def _sound(section: str, value: Any) -> Any:
     with suppress(ValidationError):
-        return TypeAdapter(READ[section]).validate_python(value, extra="ignore")
+        return TypeAdapter(READ[section]).validate_python(value, extra="ignore", context=SOUND_LISTS)
 
 
 def part_in(
@@ -580,8 +567,3 @@ READ: dict[str, Any] = {
     "report": CheckedReport,
 }
 """What a section, or each item of it, is read into."""
-
-
-def _suggestion(given: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, allowed, n=1)
-    return f"; allowed: {', '.join(allowed)}" + (f" (did you mean {close[0]}?)" if close else "")
