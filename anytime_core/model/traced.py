@@ -6,8 +6,11 @@ Shapes: N images, C channels, S x S pixels, K classes.
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 
 import torch
@@ -78,7 +81,7 @@ def stage_files(network: OwnModule, normalise: Normalise, size: int) -> Iterator
         except ImportError:
             raise
         except Exception as error:  # torch raises errors of many types
-            raise UntraceableError(f"torch cannot write stage {number}: {type(error).__name__}: {error}") from error
+            raise UntraceableError(f"torch cannot write stage {number}: {_said(error)}") from error
         yield StageFile(unit=unit, predicts=predicts, passes_on=len(features), content=content)
         unit = next(ahead, unit) if predicts else unit
         given, names = features, _numbered(FEATURES, len(features))
@@ -88,10 +91,29 @@ def _numbered(name: str, count: int) -> list[str]:
     return [name if not index else f"{name}_{index}" for index in range(count)]
 
 
+def _said(error: BaseException) -> str:
+    """The first line of what was wrong at first; the exporter wraps it in advice to whoever works on it."""
+    while error.__cause__:
+        error = error.__cause__
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says of itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # its loggers have levels of their own
+    try:
+        with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _written(stage: nn.Module, given: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> bytes:
     many = torch.export.Dim("images", min=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own making
+    with _quiet():
         program = torch.onnx.export(
             stage,
             tuple(each.clone() for each in given),  # made in inference mode, which it cannot trace

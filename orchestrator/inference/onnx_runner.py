@@ -137,8 +137,7 @@ class Network:
             if last < index or time.perf_counter() >= end or (stop is not None and stop.is_set()):
                 return
             names = [output.name for output in session.get_outputs()]
-            wanted = {it.name: feed[it.name] for it in session.get_inputs()}
-            outputs = dict(zip(names, session.run(names, wanted), strict=True))
+            outputs = dict(zip(names, session.run(names, feed), strict=True))
             feed = {FEATURES + name.removeprefix(NEXT): it for name, it in outputs.items() if name.startswith(NEXT)}
             if PROBABILITIES in outputs:
                 answer = Prediction(
