@@ -237,7 +237,7 @@ AnyNetwork = NetworkConfig | OwnNetwork | Absent
 OPTIONAL = ("objective", "answers", "flow")
 PARTS = ("weights", "strategy", *OPTIONAL)
 """Kinds of parts of joint training. Of the optional ones there are none of ours."""
-KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime", "network")}
+KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime", "network", "reader")}
 """The parts that extensions have added, by kind and name."""
 OURS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in KINDS}
 """Those of this package, which no extension replaces: see ``our_parts``."""
@@ -259,6 +259,8 @@ def of_ours(part: Part) -> bool:
     return part.name in our_parts(part.kind)
 
 
+FORMATS = ("image_folder", "npz", "parquet")
+"""The names of our formats of data of the user's own."""
 Normalisation = Literal["sum_to_one", "as_published", "none"]
 WEIGHTS = ("constant", "linear", "expb2", "expb0.5", "half_end", "sieve")
 """The names of our weights, beside ``opt(k)`` and ``values``."""
@@ -626,23 +628,23 @@ def _data(values: Mapping[str, Any]) -> DataConfig:
 
 
 def _network(values: Mapping[str, Any]) -> AnyNetwork:
-    return cast(AnyNetwork, _part("network", values)) if SOURCE in values else NetworkConfig(**values)
+    return cast(AnyNetwork, part_of("network", values)) if SOURCE in values else NetworkConfig(**values)
 
 
 def _regime(values: Mapping[str, Any]) -> Regime | Part:
     if values["name"] != "joint":
         return _of_kind("regime", REGIMES, values)  # type: ignore[no-any-return]
     weights = values["weights"]
-    others: dict[str, Any] = {kind: _part(kind, values[kind]) for kind in OPTIONAL if values.get(kind)}
+    others: dict[str, Any] = {kind: part_of(kind, values[kind]) for kind in OPTIONAL if values.get(kind)}
     return Joint(
-        weights=_part("weights", weights) if SOURCE in weights else WeightingConfig(**weights),
+        weights=part_of("weights", weights) if SOURCE in weights else WeightingConfig(**weights),
         strategy=_of_kind("strategy", STRATEGIES, values["strategy"]),
         **others,
     )
 
 
-def _part(kind: str, values: Mapping[str, Any]) -> Part:
-    """Itself, if that is here and as it was, else what stands for it."""
+def part_of(kind: str, values: Mapping[str, Any]) -> Part:
+    """The inverse of ``plain`` for a part: itself, if that is here and as it was, else ``Absent``."""
     own = {name: value for name, value in values.items() if name not in ("name", SOURCE)}
     wanted = values["name"], values[SOURCE]
     named = (part for part in known_parts(kind).values() if (part.name, part.source) == wanted)
@@ -653,7 +655,7 @@ def _part(kind: str, values: Mapping[str, Any]) -> Part:
 
 def _of_kind(what: str, kinds: Mapping[str, type[Any]], values: Mapping[str, Any]) -> Any:
     if SOURCE in values:
-        return _part(what, values)
+        return part_of(what, values)
     if values["name"] not in kinds:
         raise ValueError(f"no {what} is named {values['name']!r}, must be one of {', '.join(kinds)}")
     return kinds[values["name"]](**values)

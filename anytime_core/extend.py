@@ -20,19 +20,21 @@ Imports no torch, so that a sweep is planned without it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from anytime_core.config import (
+    FORMATS,
     KINDS,
     OURS,
     REGIMES,
     SOURCE,
     STRATEGIES,
     WEIGHTS,
+    DataConfig,
     Normalisation,
     OwnNetwork,
     Part,
@@ -41,6 +43,8 @@ from anytime_core.config import (
 from anytime_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor, nn
 
     from anytime_core.model.interface import AnytimeModule
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
 State = Mapping[str, "Tensor"]
 """Tensors by name, which are part of each checkpoint."""
 RESERVED = ("name", "kind", SOURCE)
+DATA_KEYS = (*(field.name for field in fields(DataConfig)), "path", "format", "size")
+"""Of a data set in a sweep file, and of what a trial holds of it."""
 P = TypeVar("P", bound=Part)
 
 
@@ -328,13 +334,38 @@ class UpTo(Network):
         return self.of.head(prediction)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reader(Part):
+    """Reads a data set that lies in a format of its own: ``{name: my-data, path: PATH, format: NAME}`` under
+    ``datasets``, with the fields beside them.
+
+    A trial's identity holds a hash of the images and labels that are read, and not the reader's source: so a reader may
+    change, and only what it reads otherwise is trained anew.
+    """
+
+    kind: ClassVar[str] = "reader"
+
+    def files(self, path: Path) -> Iterable[Path]:
+        """The files, and folders, that decide what ``read`` gives. It reads again once the name, size or time of one of
+        them changes. By default, all that lies at ``path``."""
+        return path.rglob("*") if path.is_dir() else [path]
+
+    def read(self, path: Path) -> Mapping[str, Any]:
+        """Arrays of numpy by their names, as an ``.npz`` file has them: ``train_images``, ``train_labels``,
+        ``test_images``, ``test_labels`` and, if there are any, ``validation_images``, ``validation_labels`` and
+        ``class_names``. Images are uint8 [N,S,S], [N,S,S,C] or [N,C,S,S], labels whole numbers [N] from 0. What is
+        wrong with the files may be raised as a ValueError, whose text is shown."""
+        raise NotImplementedError
+
+
 BASES: dict[str, type[Part]] = {
-    base.kind: base for base in (Weighting, Strategy, Objective, Answers, GradientFlow, Regime, Network)
+    base.kind: base for base in (Weighting, Strategy, Objective, Answers, GradientFlow, Regime, Network, Reader)
 }
 OUR_NAMES: dict[str, set[str]] = {
     "strategy": {*STRATEGIES},
     "regime": {*REGIMES},
     "weights": {*WEIGHTS, "opt", "values"},
+    "reader": {*FORMATS},
 }
 """Of what is no part; see ``config.OURS`` for those that are."""
 
@@ -406,9 +437,11 @@ def _fields(part: Any) -> set[str]:
 
 
 def _reserved(part: type[Part]) -> set[str]:
-    """A field called as a function of a Network would be hidden by it, or hide it."""
-    hidden = {name for name in vars(Network) if not name.startswith("_")} if issubclass(part, Network) else set()
-    return {*RESERVED, *hidden}
+    """A field called as a function of its class would be hidden by it, or hide it; and beside those of a reader stand
+    other keys of a data set."""
+    bases = [base for base in (StagedNetwork, Network, Reader) if issubclass(part, base)]
+    hidden = {name for base in bases for name in vars(base) if not name.startswith("_")}
+    return {*RESERVED, *hidden, *(DATA_KEYS if issubclass(part, Reader) else ())}
 
 
 def _counts(part: type[Part]) -> bool:

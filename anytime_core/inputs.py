@@ -24,6 +24,9 @@ ALLOWED = {"deadline": "a positive number of seconds", "confidence": "above 0 an
 NUMBERS = "uif"
 """The kinds of numpy's types that pixels may have."""
 
+PIXELS, FEATURES, NEXT, PROBABILITIES = "pixels", "features", "next", "probabilities"
+"""What goes into a stage of an exported network, and comes out of it."""
+
 
 # Images
 

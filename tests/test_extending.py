@@ -42,6 +42,7 @@ def test_every_file_on_the_page_passes_the_check(name: str, folder: Path, monkey
     """But for what takes seconds, which commands are tested with."""
     monkeypatch.setattr(conformance, "_travels", lambda extension, part: "")
     monkeypatch.setattr(conformance, "_costs", lambda part: "")
+    monkeypatch.setattr(conformance, "_exports", lambda part: "")
     for verdict in conformance.check_file(folder / name):
         assert [finding.fault for finding in verdict.findings] == []
 
@@ -59,6 +60,20 @@ def test_the_sweep_on_the_page_is_that_of_the_readme_and_sound(folder: Path) -> 
     for line in FILES["my-idea.yaml"].splitlines():
         if line.startswith(("extensions", "  ramp")):
             assert line in README
+
+
+def test_the_lists_on_the_page_are_those_of_its_networks(folder: Path) -> None:
+    held = {
+        (trial.cell.method, trial.cell.network): (weights.values, weights.normalize)
+        for trial in load(folder / "lists.yaml").trials
+        for weights in [trial.config.regime.weights]
+    }
+    assert held == {
+        ("ann", "(2,8)"): ((1, 1, 1, 1, 1, 3), "none"),
+        ("ann", "(3,8)/3"): ((1, 1, 3), "none"),
+        ("last", "(2,8)"): ((0, 0, 0, 0, 0, 1), "sum_to_one"),
+        ("last", "(3,8)/3"): ((0, 0, 1), "sum_to_one"),
+    }
 
 
 def test_the_reports_on_the_page_may_be_named(folder: Path) -> None:

@@ -15,7 +15,7 @@ from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.trial import ID_LENGTH, Cell, Trial, TrialRecord, TrialState
+from orchestrator.sweep.trial import ID_LENGTH, Cell, Trial, TrialRecord, TrialState, bracketed
 from orchestrator.text import counted
 
 SHORTEST_PREFIX = 4
@@ -72,8 +72,7 @@ def by_words(sweep: Sweep, given: str) -> list[Trial]:
 
 def _words(text: str) -> frozenset[str]:
     """Such as {aann, (7,16), cifar10, seed=1}; a network may come without its brackets, or with a space."""
-    text = re.sub(r"(?:\(\s*)?\b(\d+)\s*,\s*(\d+)\b(?:\s*\))?", r" (\1,\2)", text)
-    text = re.sub(r"\b(seed|unit)[\s=:]+(\d+)", r"\1=\2", text, flags=re.IGNORECASE)
+    text = re.sub(r"\b(seed|unit)[\s=:]+(\d+)", r"\1=\2", bracketed(text), flags=re.IGNORECASE)
     return frozenset(text.casefold().split())
 
 

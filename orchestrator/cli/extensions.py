@@ -39,16 +39,17 @@ def new(name: str, kind: str) -> None:
 @extension.command()
 @click.argument("file", metavar="FILE.py", type=FileOrFolder())
 @click.option("--field", "given", multiple=True, metavar="NAME=VALUE", help="A value of a field that has no default.")
+@click.option("--data", metavar="PATH", type=FileOrFolder(), help="What a reader of data is to read.")
 @options.form(options.TABLE_OR_JSON)
 @options.debug
-def check(file: Path, given: tuple[str, ...], form: str) -> None:
+def check(file: Path, given: tuple[str, ...], data: Path | None, form: str) -> None:
     """Check whether what a file registers can be trained, resumed and sent to workers.
 
     It runs the file's code, for some seconds. Exit code 1 if something is found.
     """
     from orchestrator.extensions import conformance
 
-    verdicts = conformance.check_file(file, dict(map(_field, given)))
+    verdicts = conformance.check_file(file, dict(map(_field, given)), data)
     if form == "json":
         print_rows([_row(verdict) for verdict in verdicts], form)
     else:

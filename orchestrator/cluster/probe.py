@@ -24,6 +24,8 @@ from anytime_core.data import cache
 from anytime_core.data.own.source import Source
 from anytime_core.errors import DataError
 from anytime_core.files import open_plain
+from orchestrator.errors import UsageError
+from orchestrator.extensions import importing
 from orchestrator.extensions.finding import Extension, installed_fault, is_installed
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
 from orchestrator.owndata import formats
@@ -144,6 +146,8 @@ def installed(name: str) -> str | None:
 
 
 def _data(request: Request) -> dict[str, str]:
+    with suppress(UsageError):  # which ``extensions`` says
+        importing.activate(request.extensions)  # some of which may read data
     catalogued = {name: data_fault(name, request.data_root) for name in request.datasets}
     return catalogued | {source.name: own_fault(source, content) for source, content in request.own_data}
 

@@ -5,6 +5,7 @@ What goes wrong inside a trial is its outcome, not an exception: the worker live
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from anytime_core.config import DataConfig, parts_of, to_dict
+from anytime_core.config import SOURCE, DataConfig, parts_of, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.data.dataset import Images
 from anytime_core.data.own.source import Source
@@ -329,8 +330,11 @@ class _Epochs:
 
 
 def _extensions(trial: Trial, where: WorkerContext) -> dict[str, str]:
-    """Those that the trial uses, with their sources and the versions of what they import of others."""
+    """Those that the trial uses, and that which reads its data, with their sources and the versions of what they import
+    of others."""
     used = {part.source for part in parts_of(trial.config)}
+    if (source := where.own_data.get(trial.config.data.name)) and source.reader:
+        used.add(json.loads(source.reader)[SOURCE])
     words = []
     for extension in where.extensions:
         if extension.source in used:

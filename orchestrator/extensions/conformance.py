@@ -36,12 +36,16 @@ from anytime_core.config import (
     Part,
     TrainingConfig,
     TrialConfig,
-    from_dict,
-    to_dict,
+    part_of,
+    plain,
 )
 from anytime_core.cost import trial_costs
 from anytime_core.data.dataset import Images
+from anytime_core.data.own import by_code, reading
+from anytime_core.data.own.source import Source
 from anytime_core.errors import TrainerError
+from anytime_core.model import traced
+from anytime_core.model.own import OwnModule
 from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.selection import Selection
 from anytime_core.training.trainer import Run, build_run, reproducible
@@ -82,9 +86,10 @@ Check = Callable[[Part], str]
 """Says what is well in some words, none where the check is not for this kind. Raises Finding."""
 
 
-def check_file(path: Path, given: Mapping[str, str] | None = None) -> list[Verdict]:
+def check_file(path: Path, given: Mapping[str, str] | None = None, data: Path | None = None) -> list[Verdict]:
     """Checks all that a file registers; it runs its code. ``given`` are values of fields, as a sweep file would give
-    them. Raises UsageError for a file that cannot be imported, or registers nothing."""
+    them, and ``data`` is for its readers to read. Raises UsageError for a file that cannot be imported, or registers
+    nothing."""
     extension = finding.find(str(path.absolute()), Path())
     importing.activate([extension])
     parts = [(kind, name, part) for kind, named in KINDS.items() for name, part in named.items()]
@@ -92,18 +97,23 @@ def check_file(path: Path, given: Mapping[str, str] | None = None) -> list[Verdi
         bases = ", ".join(base.__name__ for base in extend.BASES.values())
         raise UsageError(f"{path}: registers nothing; it needs @register over a class below one of {bases}")
     with reproducible(1):
-        verdicts = [_checked(extension, kind, name, part, given or {}) for kind, name, part in parts]
+        verdicts = [_checked(extension, kind, name, part, given or {}, data) for kind, name, part in parts]
     return [*verdicts, *_additions()]
 
 
-def _checked(extension: Extension, kind: str, name: str, part: type[Part], given: Mapping[str, str]) -> Verdict:
+def _checked(
+    extension: Extension, kind: str, name: str, part: type[Part], given: Mapping[str, str], data: Path | None
+) -> Verdict:
     passed: list[str] = []
     findings: list[Finding] = []
     try:
         made = _made(part, given)
-        passed += [_round_trip(made), _tried(_trains, made)]
-        checks: tuple[Check, ...] = (*CHECKS, partial(_travels, extension), _costs)
-        for check in checks:
+        travels = partial(_travels, extension)
+        reads = isinstance(made, extend.Reader)
+        first: Check = partial(_reads, data) if reads else _trains
+        others: tuple[Check, ...] = (travels,) if reads else (*CHECKS, travels, _costs, _exports)
+        passed += [_round_trip(made), _tried(first, made)]
+        for check in others:
             try:
                 passed += filter(None, [_tried(check, made)])
             except Finding as found:
@@ -175,9 +185,8 @@ def _images(count: int = 3 * IMAGES_A_BATCH) -> Images:
 
 
 def _round_trip(part: Part) -> str:
-    config = _config(part)
     try:
-        same = from_dict(json.loads(json.dumps(to_dict(config)))) == config and hash(part) == hash(part)
+        same = part_of(part.kind, plain(part)) == part and hash(part) == hash(part)
     except (TypeError, ValueError) as error:
         raise Finding(f"its config cannot be kept: {error}", "use numbers, text, booleans or tuples of them") from error
     if not same:
@@ -196,6 +205,17 @@ def _trains(part: Part) -> str:
     if _trained(part).diverged:
         raise Finding("losses are not finite", "keep weights and losses of the size of the plain ones")
     return "finite"
+
+
+def _reads(data: Path | None, part: Part) -> str:
+    """Twice the same, where there is something to read."""
+    if data is None:
+        return "to have it read something, give --data PATH"
+    source = Source(name="data", path=data.absolute(), format=part.name, reader=json.dumps(plain(part)))
+    once, again = (reading.read(source, by_code.form_of(source)).described for _ in range(2))
+    if once != again:
+        raise Finding("reads other images each time", "read what lies at the path, and nothing random")
+    return f"reads {once.train_images} training and {once.test_images} test images of {len(once.class_names)} classes"
 
 
 def _begun(part: Part) -> Run:
@@ -292,7 +312,7 @@ def _causal(part: Part) -> str:
 def _costs(part: Part) -> str:
     """The time of a step, as a multiple of that of a plain one: of steps taken in turns."""
     if isinstance(part, extend.Network):
-        return f"multiply-adds {', '.join(map(str, trial_costs(_config(part))))} on the digits; not exportable"
+        return f"multiply-adds {', '.join(map(str, trial_costs(_config(part))))} on the digits"
     shape: dict[str, Any] = {"units": 2, "channels": 8, "steps": 3 * TIMED_EPOCHS}
     config = _config(part, **shape)
     runs = [build_run(one, _images(), "cpu") for one in (config, replace(config, regime=Joint()))]
@@ -308,6 +328,22 @@ def _costs(part: Part) -> str:
     return f"{own / other:.2f} of a plain step"
 
 
+def _exports(part: Part) -> str:
+    """Not to be exportable is no fault."""
+    if not isinstance(part, extend.Network):
+        return ""
+    if not isinstance(part, extend.StagedNetwork):
+        return "not exportable, as only a StagedNetwork is"
+    network = OwnModule(part, CLASSES, 1, 8).eval()
+    try:
+        stages = list(traced.stage_files(network, lambda pixels: pixels, 8))
+    except ImportError as error:
+        return f"export was not tried ({first_line(error)}); to install what it needs: pip install -e '.[export]'"
+    except traced.UntraceableError as error:
+        return f"not exportable: {first_line(error)}"
+    return f"exports as {len(stages)} stages"
+
+
 CHECKS: tuple[Check, ...] = (_waits, _same_bits, _causal)
 """Of what trains at all."""
 
@@ -317,9 +353,8 @@ CHECKS: tuple[Check, ...] = (_waits, _same_bits, _causal)
 
 def _travels(extension: Extension, part: Part) -> str:
     """In a process of its own, in an empty folder, as on another node."""
-    config = _config(part)
     try:
-        sent = pickle.dumps(([extension], pickle.dumps(config)))
+        sent = pickle.dumps(([extension], pickle.dumps(part)))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise Finding(f"cannot be pickled: {error}", "define it at the top of the module") from error
     with TemporaryDirectory() as folder:
@@ -331,7 +366,7 @@ def _travels(extension: Extension, part: Part) -> str:
             timeout=WORKER_SECONDS,
             check=False,
         )
-    if done.returncode or json.loads(done.stdout) != to_dict(config):
+    if done.returncode or json.loads(done.stdout) != plain(part):
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["it arrives as something else"]
         raise Finding(f"is not the same on a worker: {said[-1]}", "define it at the top of the module")
     return "pickles to a worker"

@@ -6,12 +6,12 @@ import json
 import pickle
 import sys
 
-from anytime_core.config import to_dict
+from anytime_core.config import plain
 from orchestrator.extensions import importing
 
 
 def answer() -> None:
-    """Reads pickled extensions and a config, in this order as a worker does; prints the config as JSON."""
-    extensions, config = pickle.load(sys.stdin.buffer)
+    """Reads pickled extensions and a part, in this order as a worker does; prints the part as JSON."""
+    extensions, part = pickle.load(sys.stdin.buffer)
     importing.activate(extensions)
-    sys.stdout.write(json.dumps(to_dict(pickle.loads(config))))
+    sys.stdout.write(json.dumps(plain(pickle.loads(part))))

@@ -104,41 +104,54 @@ REGIME = Template(
     test="assert part.count(6) == 2",
 )
 NETWORK = Template(
-    base="Network",
+    base="StagedNetwork",
     says="A perceptron with a prediction behind each of its hidden layers.",
     imports="from torch import nn",
     body='''    width: int = 64
     depth: int = 3
 
     @property
-    def predictions(self):
-        """How many there are."""
-        return self.depth
+    def predicting_stages(self):
+        """Those that have a head, counted from 1."""
+        return range(1, self.depth + 1)
 
-    def build(self, classes, channels, size):
-        """A new module for images [N,C,S,S] of that many channels and pixels of a side."""
-        return Layers(channels * size**2, self.width, self.depth, classes)
-
-    def head(self, prediction):
-        """The modules of a prediction, counted from 1, and of no other."""
-        return [f"heads.{prediction - 1}"]
-
-
-class Layers(nn.Module):
-    def __init__(self, inputs, width, depth, classes):
-        super().__init__()
-        sizes = [inputs] + [width] * depth
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in zip(sizes, sizes[1:]))
-        self.heads = nn.ModuleList(nn.Linear(width, classes) for _ in range(depth))
-
-    def forward(self, images):
-        """[N,C,S,S] -> the logits [N,K] of one prediction after the other, cheapest first"""
-        x = images.flatten(1)
-        for layer, head in zip(self.layers, self.heads):
-            x = layer(x).relu()
-            yield head(x)
+    def stages(self, classes, channels, size):
+        """The body and the head of each, for images [N,C,S,S] of that many channels and pixels of a side"""
+        sizes = [channels * size**2] + [self.width] * self.depth
+        layers = [nn.Sequential(nn.Linear(before, after), nn.ReLU()) for before, after in zip(sizes, sizes[1:])]
+        layers[0].insert(0, nn.Flatten())
+        return [(layer, nn.Linear(self.width, classes)) for layer in layers]
 ''',
     test="assert [tuple(z.shape) for z in part.build(10, 1, 8)(torch.zeros(2, 1, 8, 8))] == [(2, 10)] * 3",
+)
+READER = Template(
+    base="Reader",
+    says="Files train.bin and test.bin of records: a byte of label, then the bytes of an image, as CIFAR-10 has them.",
+    imports="import numpy as np",
+    body='''    channels: int = 3
+    side: int = 32
+
+    def files(self, path):
+        """It reads again once one of these changes."""
+        return [path / "train.bin", path / "test.bin"]
+
+    def read(self, path):
+        """Arrays by name: uint8 images [N,C,S,S] and labels [N] of both splits"""
+        arrays = {}
+        for split in ("train", "test"):
+            content = np.fromfile(path / f"{split}.bin", np.uint8)
+            if content.size % (record := 1 + self.channels * self.side**2):
+                raise ValueError(f"{split}.bin has {content.size} bytes, must be a multiple of {record}")
+            records = content.reshape(-1, record)
+            arrays[f"{split}_images"] = records[:, 1:].reshape(-1, self.channels, self.side, self.side)
+            arrays[f"{split}_labels"] = records[:, 0]
+        return arrays
+''',
+    test="""part = replace(part, channels=1, side=2)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.bin").write_bytes(bytes([0, 1, 2, 3, 4, 1, 5, 6, 7, 8]))
+    assert part.read(tmp_path)["train_labels"].tolist() == [0, 1]
+    assert part.read(tmp_path)["test_images"][1].tolist() == [[[5, 6], [7, 8]]]""",
 )
 TEMPLATES: Mapping[str, Template] = {
     "weights": WEIGHTS,
@@ -148,6 +161,7 @@ TEMPLATES: Mapping[str, Template] = {
     "flow": FLOW,
     "regime": REGIME,
     "network": NETWORK,
+    "reader": READER,
 }
 
 
@@ -199,10 +213,12 @@ def _order(line: str) -> tuple[bool, str]:
 
 def _test(name: str, kind: str, template: Template) -> str:
     own = ["import torch", ""] if "torch." in template.test else []
+    folder = "tmp_path: Path" if "tmp_path" in template.test else ""
     also = f"from anytime_core.extend import {', '.join(template.also)}\n" if template.also else ""
     return (
         f'"""Whether {name}.py can be trained, resumed and sent to workers, and computes what it should."""\n\n'
-        "from pathlib import Path\n\n"
+        + ("from dataclasses import replace\n" if "replace(" in template.test else "")
+        + "from pathlib import Path\n\n"
         + "\n".join(own)
         + ("\n" if own else "")
         + "from anytime_core.config import KINDS\n"
@@ -212,7 +228,7 @@ def _test(name: str, kind: str, template: Template) -> str:
         f'FILE = Path(__file__).with_name("{name}.py")\n\n\n'
         "def test_it_is_sound() -> None:\n"
         "    assert [finding.fault for verdict in check_file(FILE) for finding in verdict.findings] == []\n\n\n"
-        "def test_its_numbers() -> None:\n"
+        f"def test_its_numbers({folder}) -> None:\n"
         "    use(str(FILE))\n"
         f'    part = KINDS["{kind}"]["{name}"]()\n'
         f"    {template.test}\n"

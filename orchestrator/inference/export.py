@@ -1,7 +1,4 @@
-"""Writes a trained network as one file that ONNX Runtime runs unit by unit, without this package: see ``runner``.
-
-The graphs are written node by node, after the modules of the network: torch's own exporter takes a second a unit and
-two more packages. ``onnx`` is imported where it writes, as an extra that not everybody has.
+"""Writes a trained network as one file that ONNX Runtime runs stage by stage, without this package.
 
 Shapes: N images, C channels, S x S pixels, K classes.
 """
@@ -10,30 +7,28 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-import numpy as np
-from torch import Tensor, nn
-
 from anytime_core import inputs
 from anytime_core.data.catalog import dataset_of
+from anytime_core.data.loader import Normalisation
 from anytime_core.files import write_atomically
-from anytime_core.model.network import AnytimeResNet, Unit
-from anytime_core.model.stages import Stage, stages
+from anytime_core.model import traced
+from anytime_core.model.network import AnytimeResNet
+from anytime_core.model.own import OwnModule
+from anytime_core.model.staged import Staged
+from anytime_core.model.traced import StageFile
 from anytime_core.predictor import AnytimePredictor
 from anytime_core.trained import TrainedNetwork
 from orchestrator.errors import UsageError
-from orchestrator.inference import onnx_runner
+from orchestrator.inference import emitted, onnx_runner
 from orchestrator.inference.lookup import TrainedTrial
-from orchestrator.inference.onnx_runner import FEATURES, MANIFEST, NEXT, PIXELS, PROBABILITIES, VERSION
+from orchestrator.inference.onnx_runner import MANIFEST, MANY, VERSION
 
-OPSET, IR_VERSION = 17, 8
-"""Of 2022: older runtimes read them too."""
 MAIN = "from anytime_runner import main\n\nmain()\n"
 INPUTS = ("from anytime_core.inputs import ", "from anytime_inputs import ")
 """How the runner imports its checks: here, and in the archive, which runs without this package."""
@@ -64,35 +59,56 @@ def describe(trial: TrainedTrial) -> Description:
 
 
 def export(network: TrainedNetwork, description: Description, path: Path) -> None:
-    """Writes the file, whole. Raises UsageError where ``onnx`` is not installed, and for a network that is an
-    extension's, or answers by its code."""
+    """Writes the file, whole. Raises UsageError where a package that it needs is not installed, and for a network that
+    has no stages, or answers by an extension's code."""
     if network.answers:
         raise UsageError(f"{description.label}: answers {network.answers.name} are code, which no ONNX file can hold")
-    if not isinstance(network.network, AnytimeResNet):
-        raise UsageError(
-            f"{description.label}: not exportable; only anytime ResNets are, as EMITTERS know their layers"
-        )
-    cut = stages(network.network)
+    stages = {f"stages/stage-{number:03d}.onnx": it for number, it in enumerate(_stages(network, description), 1)}
+    files = {
+        "__main__.py": MAIN.encode(),
+        "anytime_runner.py": Path(onnx_runner.__file__).read_text(encoding="utf-8").replace(*INPUTS).encode(),
+        "anytime_inputs.py": Path(inputs.__file__).read_bytes(),
+        MANIFEST: json.dumps(_manifest(network, description, stages), indent=1).encode(),
+        **{name: stage.content for name, stage in stages.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, _archive(files))
+
+
+def _stages(network: TrainedNetwork, description: Description) -> Iterator[StageFile]:
+    match network.network:
+        case AnytimeResNet():
+            return emitted.stage_files(network)
+        case OwnModule(module=Staged()) as own:
+            return _traced(network, own, description)
+    raise UsageError(
+        f"{description.label}: not exportable; anytime ResNets and networks of stages are, as StagedNetwork gives them"
+    )
+
+
+def _traced(network: TrainedNetwork, own: OwnModule, description: Description) -> Iterator[StageFile]:
+    try:
+        yield from traced.stage_files(own, Normalisation(network.mean, network.std), description.size)
+    except ImportError as error:
+        raise UsageError(f"export needs onnxscript ({error}); {emitted.TO_INSTALL}") from error
+    except traced.UntraceableError as error:
+        raise UsageError(f"{description.label}: not exportable: {error}") from error
+
+
+def _manifest(network: TrainedNetwork, description: Description, stages: Mapping[str, StageFile]) -> dict[str, Any]:
     costs = dict(zip(network.predicting_units, AnytimePredictor(network).costs(description.size), strict=True))
-    names = {stage.unit: f"stages/unit-{stage.unit:03d}.onnx" for stage in cut}
-    manifest = {
-        "version": VERSION,
+    return {
+        "version": MANY if any(stage.passes_on > 1 for stage in stages.values()) else VERSION,
         **{name: getattr(description, name) for name in ("trial", "label", "dataset", "size")},
         "classes": list(description.classes),
         "channels": network.mean.shape[1],
         "brightest": network.spec.brightest,
         "normalisation": {name: getattr(network, name).flatten().tolist() for name in ("mean", "std")},
-        "stages": [{"file": names[it.unit], "unit": it.unit, "cost": costs.get(it.unit)} for it in cut],
+        "stages": [
+            {"file": name, "unit": stage.unit, "cost": costs[stage.unit] if stage.predicts else None}
+            for name, stage in stages.items()
+        ],
     }
-    files = {
-        "__main__.py": MAIN.encode(),
-        "anytime_runner.py": Path(onnx_runner.__file__).read_text(encoding="utf-8").replace(*INPUTS).encode(),
-        "anytime_inputs.py": Path(inputs.__file__).read_bytes(),
-        MANIFEST: json.dumps(manifest, indent=1).encode(),
-        **{names[stage.unit]: _model(network, stage, stage is cut[-1]) for stage in cut},
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, _archive(files))
 
 
 def _archive(files: dict[str, bytes]) -> bytes:
@@ -101,128 +117,3 @@ def _archive(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(ZipInfo(name, TIME), content)
     return buffer.getvalue()
-
-
-@dataclass(slots=True)
-class _Graph:
-    """Nodes in the order in which they run, and the arrays that they use. Names are numbers."""
-
-    nodes: list[Any] = field(default_factory=list)
-    arrays: list[Any] = field(default_factory=list)
-
-    def array(self, values: Tensor | np.ndarray) -> str:
-        name = f"array_{len(self.arrays)}"
-        plain = values.detach().cpu().contiguous().numpy() if isinstance(values, Tensor) else values
-        self.arrays.append(_onnx("numpy_helper").from_array(plain, name))
-        return name
-
-    def node(self, kind: str, *inputs: str, to: str = "", **attributes: Any) -> str:
-        output = to or f"value_{len(self.nodes)}"
-        self.nodes.append(_onnx("helper").make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-
-def _onnx(part: str) -> Any:
-    try:
-        return import_module(f"onnx.{part}")
-    except ImportError as error:
-        raise UsageError(f"export needs onnx ({error}); to install: pip install -e '.[export]'") from error
-
-
-def _model(network: TrainedNetwork, stage: Stage, last: bool) -> bytes:
-    graph, first = _Graph(), stage.unit == 1
-    x = source = PIXELS if first else FEATURES
-    if first:
-        x = graph.node("Div", graph.node("Sub", x, graph.array(network.mean)), graph.array(network.std))
-    for module in (*stage.before, stage.body):
-        x = _emit(graph, module, x)
-    outputs = []
-    if not last:
-        outputs.append(graph.node("Identity", x, to=NEXT))
-    if stage.weight is not None and stage.bias is not None:
-        outputs.append(_head(graph, x, stage.weight, stage.bias))
-    return _serialised(graph, f"unit {stage.unit}", source, outputs)
-
-
-def _head(graph: _Graph, x: str, weight: Tensor, bias: Tensor) -> str:
-    pooled = graph.node("Flatten", graph.node("GlobalAveragePool", graph.node("Relu", x)))
-    logits = graph.node("Gemm", pooled, graph.array(weight), graph.array(bias))
-    return graph.node("Softmax", logits, to=PROBABILITIES, axis=1)
-
-
-def _serialised(graph: _Graph, name: str, source: str, outputs: Sequence[str]) -> bytes:
-    helper, checker = _onnx("helper"), _onnx("checker")
-    shapes = {PIXELS: 4, FEATURES: 4, NEXT: 4, PROBABILITIES: 2}
-    values = {
-        name: helper.make_tensor_value_info(name, 1, [f"{name}_{axis}" for axis in range(shapes[name])])  # 1: float32
-        for name in (source, *outputs)
-    }
-    made = helper.make_graph(
-        graph.nodes, name, [values[source]], [values[name] for name in outputs], initializer=graph.arrays
-    )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString()
-    return content
-
-
-# Modules
-
-
-def _emit(graph: _Graph, module: nn.Module, x: str) -> str:
-    """The nodes of a module in evaluation mode; the name of what they give."""
-    kind = next((kind for kind in type(module).__mro__ if kind in EMITTERS), None)
-    if kind is None:
-        allowed = ", ".join(kind.__name__ for kind in EMITTERS)
-        raise ValueError(f"a {type(module).__name__} cannot be exported, only {allowed}")
-    return EMITTERS[kind](graph, module, x)
-
-
-def _sequential(graph: _Graph, module: Any, x: str) -> str:
-    for part in module:
-        x = _emit(graph, part, x)
-    return x
-
-
-def _unit(graph: _Graph, module: Any, x: str) -> str:
-    residual = _emit(graph, module.residual, x)
-    return graph.node("Add", _shrunk(graph, x, module) if module.shrinks else x, residual)
-
-
-def _shrunk(graph: _Graph, x: str, module: Any) -> str:
-    """As ``network.shrunk``: 2x2 averages, those at the edge of what there is, among channels of zeros."""
-    before = module.residual[0].num_features
-    padding = np.array([0, before // 2, 0, 0, 0, before - before // 2, 0, 0], np.int64)
-    averages = graph.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
-    return graph.node("Pad", averages, graph.array(padding))
-
-
-def _convolution(graph: _Graph, module: Any, x: str) -> str:
-    sides = list(module.padding)
-    inputs = [module.weight, *([] if module.bias is None else [module.bias])]
-    return graph.node(
-        "Conv",
-        x,
-        *map(graph.array, inputs),
-        kernel_shape=list(module.kernel_size),
-        strides=list(module.stride),
-        pads=sides + sides,
-    )
-
-
-def _normalisation(graph: _Graph, module: Any, x: str) -> str:
-    inputs = (module.weight, module.bias, module.running_mean, module.running_var)
-    return graph.node("BatchNormalization", x, *map(graph.array, inputs), epsilon=module.eps)
-
-
-def _relu(graph: _Graph, module: Any, x: str) -> str:
-    return graph.node("Relu", x)
-
-
-EMITTERS: dict[type[nn.Module], Callable[[_Graph, Any, str], str]] = {
-    nn.Sequential: _sequential,
-    Unit: _unit,
-    nn.Conv2d: _convolution,
-    nn.BatchNorm2d: _normalisation,
-    nn.ReLU: _relu,
-}

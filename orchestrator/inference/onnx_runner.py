@@ -10,10 +10,10 @@ the exported file itself:
     for prediction in Network("network.zip").refine(images, deadline=0.005):    # seconds
         print(prediction.probabilities)
 
-The file is a zip archive: ``manifest.json``, and a ``stages/unit-NNN.onnx`` for each unit of the network, which run one
-after the other. The first takes ``pixels`` float32 [N,C,S,S] as the data set has them, such as 0 to 255, and normalises
-them; each other takes the ``features`` that the one before gives as ``next``. A stage of a unit that predicts gives
-``probabilities`` [N,K].
+The file is a zip archive: ``manifest.json``, and an .onnx file for each stage of the network below ``stages``, which
+run one after the other. The first takes ``pixels`` float32 [N,C,S,S] as the data set has them, such as 0 to 255, and
+normalises them; each other takes the ``features`` that the one before gives as ``next``; where these are several, the
+second is ``features_1`` and ``next_1``, and so on. A stage that predicts gives ``probabilities`` [N,K].
 
 Shapes: N images, C channels, S x S pixels, K classes.
 """
@@ -35,11 +35,23 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 # `export` packs that module beside this one and changes this line (export.INPUTS).
-from anytime_core.inputs import ImageSpec, affordable, check_limits, late, limits_of, read_array
+from anytime_core.inputs import (
+    FEATURES,
+    NEXT,
+    PIXELS,
+    PROBABILITIES,
+    ImageSpec,
+    affordable,
+    check_limits,
+    late,
+    limits_of,
+    read_array,
+)
 
 MANIFEST = "manifest.json"
-PIXELS, FEATURES, NEXT, PROBABILITIES = "pixels", "features", "next", "probabilities"
 VERSION = 1
+MANY = 2
+"""The version of files in which a stage may give the next more than one array."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class Network:
                 return
             names = [output.name for output in session.get_outputs()]
             outputs = dict(zip(names, session.run(names, feed), strict=True))
-            feed = {FEATURES: outputs[NEXT]} if NEXT in outputs else {}
+            feed = {FEATURES + name.removeprefix(NEXT): it for name, it in outputs.items() if name.startswith(NEXT)}
             if PROBABILITIES in outputs:
                 answer = Prediction(
                     index, stage["unit"], stage["cost"], time.perf_counter() - started, outputs[PROBABILITIES]
@@ -145,8 +157,8 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[bytes]]:
             if sum(it.file_size for it in archive.infolist()) > path.stat().st_size:
                 raise ValueError("its parts are larger than it is itself")
             manifest = json.loads(archive.read(MANIFEST))
-            if manifest["version"] != VERSION:
-                raise ValueError(f"version is {manifest['version']}, must be {VERSION}")
+            if manifest["version"] not in (VERSION, MANY):
+                raise ValueError(f"version is {manifest['version']}, must be {VERSION} or {MANY}")
             names = [stage["file"] for stage in manifest["stages"]]
             if len(set(names)) < len(names):
                 raise ValueError("a part is two stages")

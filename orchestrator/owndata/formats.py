@@ -1,4 +1,5 @@
-"""The formats that data of one's own may have: to add one, a ``Format`` and a line in FORMATS."""
+"""The formats that data of one's own may have: to add one, a name in ``config.FORMATS``, a ``Format`` and a line in
+FORMATS."""
 
 from __future__ import annotations
 
@@ -8,10 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from anytime_core.config import DataConfig, OwnData, plain
+from anytime_core.config import FORMATS as NAMES
+from anytime_core.config import DataConfig, OwnData, plain, refuse_gaps
 from anytime_core.data import cache
 from anytime_core.data.dataset import Images
-from anytime_core.data.own import image_folder, npz, reading
+from anytime_core.data.own import by_code, image_folder, npz, reading
 from anytime_core.data.own.reading import OwnImages
 from anytime_core.data.own.source import Format, Source
 from anytime_core.errors import DataError
@@ -23,16 +25,22 @@ FORMATS: dict[str, Format] = {
     "npz": npz.FORMAT,
     "parquet": parquet.FORMAT,
 }
+refuse_gaps("formats.FORMATS", FORMATS, NAMES)
+refuse_gaps("config.FORMATS", NAMES, FORMATS)
 
 
 def load(source: Source) -> OwnImages:
     """The data set, read once and mapped from a cache after that. Raises DataError with every fault in it."""
-    return reading.load(source, FORMATS[source.format])
+    return reading.load(source, _form(source))
 
 
 def opened(source: Source) -> OwnImages | None:
     """The data set, if nothing has changed since it was read. Raises DataError where it is not there."""
-    return reading.opened(source, FORMATS[source.format])
+    return reading.opened(source, _form(source))
+
+
+def _form(source: Source) -> Format:
+    return by_code.form_of(source) if source.reader else FORMATS[source.format]
 
 
 def images_of(data: DataConfig, sources: Mapping[str, Source], root: Path, *, check_md5: bool = True) -> Images:
@@ -78,7 +86,8 @@ def remembered(source: Source) -> OwnData | None:
 
 
 def _memory(source: Source) -> Path | None:
-    mark = hashlib.sha256(json.dumps([str(source.path), source.format, source.size]).encode()).hexdigest()[:16]
+    identity = [str(source.path), source.format, source.size, *filter(None, [source.reader])]
+    mark = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = user_cache()
     return folder / "own" / f"{mark}.json" if folder else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -178,6 +179,11 @@ class Trial:
     config: TrialConfig
     cell: Cell
     resources: Resources
+
+
+def bracketed(text: str) -> str:
+    """The text with networks as tables write them, (n,c): they may come without their brackets, or with a space."""
+    return re.sub(r"(?:\(\s*)?\b(\d+)\s*,\s*(\d+)\b(?:\s*\))?", r" (\1,\2)", text)
 
 
 def cell_of(method: str, network: AnyNetwork, config: TrialConfig) -> Cell:

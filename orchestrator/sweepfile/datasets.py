@@ -6,6 +6,7 @@ comes after it, knows no paths.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -13,19 +14,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from anytime_core.config import DataConfig, OwnData
+from anytime_core.config import KINDS, OwnData, Part, plain
 from anytime_core.data.catalog import DATASETS
 from anytime_core.data.own.reading import LARGEST
 from anytime_core.data.own.source import Source
 from anytime_core.errors import DataError
+from orchestrator.extensions import importing
 from orchestrator.owndata import formats
+from orchestrator.sweepfile import schema
 from orchestrator.sweepfile.document import Document, Fault, given
+from orchestrator.sweepfile.schema import DATA_KEYS, HIDDEN, OWN_KEYS
 
-OWN_KEYS = ("path", "format", "size")
-HIDDEN = ("own", "own_validation")
-"""Fields of DataConfig that no file may give."""
-KEYS = (*(part.name for part in fields(DataConfig) if part.name not in HIDDEN), *OWN_KEYS)
-"""What an entry may say."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STAND_IN = OwnData(content="?", class_names=("?", "??"), channels=1, size=1 << 30, train_images=1 << 60, test_images=1)
 """For data that have a fault, so that the rest of their entry is checked all the same."""
@@ -54,16 +53,17 @@ def resolved(document: Document) -> Resolved:
 
 
 def _entry(found: Resolved, index: int, entry: dict[str, Any]) -> dict[str, Any]:
-    rest = {key: value for key, value in entry.items() if key not in (*OWN_KEYS, *HIDDEN)}
-    faults = list(_faults(found.document, index, entry))
+    rest = {key: value for key, value in entry.items() if _is_of_every_data_set(key, entry)}
+    reader, wrong = _reader(found.document, index, entry)
+    faults = [*_faults(found.document, index, entry), *wrong]
     own = None
     if not faults and isinstance(entry.get("name"), str):
-        source = _source(found.document.path, entry)
+        source = _source(found.document.path, entry, reader)
         found.sources[source.name] = source
         try:
             own = _described(found, source)
         except DataError as error:
-            faults.append(found.document.fault(("datasets", index, "path"), str(error)))
+            faults.append(found.document.fault(("datasets", index, "path"), f"{importing.located(error)}{error}"))
     found.faults.extend(faults)
     if own is None and rest.get("validation") == "own":
         del rest["validation"]
@@ -74,18 +74,20 @@ def _faults(document: Document, index: int, entry: dict[str, Any]) -> Iterator[F
     """What is wrong with an entry before its data are looked at."""
     for key in HIDDEN:
         if key in entry:
-            yield document.fault(("datasets", index, key), f"unknown key; allowed: {', '.join(KEYS)}")
+            yield document.fault(("datasets", index, key), f"unknown key; allowed: {', '.join(DATA_KEYS)}")
     if fault := _name_fault(entry):
         yield document.fault(("datasets", index, "name"), fault)
     if entry.get("name") in list(DATASETS):
         return
-    for key, (words, is_sound) in _ALLOWED.items():
+    for key, (allowed, is_sound) in _ALLOWED.items():
+        words = allowed.format(forms=", ".join(_forms()))
         if key not in entry and key != "size":
             yield document.fault(("datasets", index, key), f"is missing; must be {words}")
         elif key in entry and not is_sound(entry[key]):
             yield document.fault(("datasets", index, key), f"given {given(entry[key])}; must be {words}")
     form = str(entry.get("format"))
-    if "size" in entry and form in formats.FORMATS and not formats.FORMATS[form].resizes:
+    resizes = form in formats.FORMATS and formats.FORMATS[form].resizes
+    if "size" in entry and form in _forms() and not resizes:
         words = f"given {given(entry['size'])}; is for pictures, and {form} holds arrays: leave it out"
         yield document.fault(("datasets", index, "size"), words)
 
@@ -106,7 +108,12 @@ def _is_path(value: Any) -> bool:
 
 
 def _is_format(value: Any) -> bool:
-    return isinstance(value, str) and value in formats.FORMATS
+    return isinstance(value, str) and value in _forms()
+
+
+def _forms() -> list[str]:
+    """Ours, and those that active extensions read."""
+    return [*formats.FORMATS, *KINDS["reader"]]
 
 
 def _is_size(value: Any) -> bool:
@@ -115,15 +122,44 @@ def _is_size(value: Any) -> bool:
 
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "path": ("a file or folder, from the folder of this file on", _is_path),
-    "format": (f"one of {', '.join(formats.FORMATS)}", _is_format),
+    "format": ("one of {forms}", _is_format),
     "size": (f"a whole number of pixels from 1 to {LARGEST}", _is_size),
 }
 """By key: what it must be, in words and as a test."""
 
 
-def _source(sweep_file: Path, entry: dict[str, Any]) -> Source:
+def _is_of_every_data_set(key: str, entry: dict[str, Any]) -> bool:
+    """Or else unknown; with an unknown format it is not known what its reader would know."""
+    if not _is_format(entry.get("format")):
+        return key in DATA_KEYS and key not in OWN_KEYS
+    return key not in (*OWN_KEYS, *HIDDEN, *_reader_fields(entry))
+
+
+def _reader_fields(entry: dict[str, Any]) -> list[str]:
+    """The keys that an extension's reader adds to an entry of its format."""
+    form = entry.get("format")
+    reader = KINDS["reader"].get(form) if isinstance(form, str) else None
+    return [field.name for field in fields(reader)] if reader else []  # type: ignore[arg-type]
+
+
+def _reader(document: Document, index: int, entry: dict[str, Any]) -> tuple[Part | None, list[Fault]]:
+    """What reads a format of an extension's, and the faults of its fields. There is none for a format of ours."""
+    form = entry.get("format")
+    if not isinstance(form, str) or (reader := KINDS["reader"].get(form)) is None:
+        return None, []
+    values = {key: entry[key] for key in _reader_fields(entry) if key in entry}
+    return schema.part_in(document, ("datasets", index), reader, values)
+
+
+def _source(sweep_file: Path, entry: dict[str, Any], reader: Part | None) -> Source:
     path = os.path.abspath(sweep_file.parent / os.path.expanduser(entry["path"]))
-    return Source(name=entry["name"], path=Path(path), format=entry["format"], size=entry.get("size"))
+    return Source(
+        name=entry["name"],
+        path=Path(path),
+        format=entry["format"],
+        size=entry.get("size"),
+        reader=json.dumps(plain(reader), sort_keys=True) if reader else "",
+    )
 
 
 def _described(found: Resolved, source: Source) -> OwnData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,12 @@ def given(value: Any) -> str:
     """A value as Python writes it, as far as a line holds it."""
     text = repr(value)
     return text if len(text) <= LONGEST_GIVEN else f"{text[:LONGEST_GIVEN]}..."
+
+
+def suggestion(given: str, allowed: Sequence[str]) -> str:
+    """The end of a message on a name that is none of those that are allowed."""
+    close = difflib.get_close_matches(given, allowed, n=1)
+    return f"; allowed: {', '.join(allowed)}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
 def _visible(key: str) -> str:
@@ -125,9 +132,12 @@ def _walk(lines: dict[Key, int], node: yaml.Node, path: Key, seen: set[int]) -> 
         return
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
+        yield from _comma_faults(node, path)
         for key, value in node.value:
             inner = (*path, str(key.value))
             line = key.start_mark.line + 1
+            if _is_piece(key, node):
+                continue
             if inner in lines and key.value != "<<":
                 yield Fault(line, inner, f"is given twice, first on line {lines[inner]}")
             lines[inner] = line
@@ -138,6 +148,20 @@ def _walk(lines: dict[Key, int], node: yaml.Node, path: Key, seen: set[int]) -> 
             yield from _walk(lines, value, (*path, str(index)), seen)
     else:
         yield from _number_faults(node, path)
+
+
+def _is_piece(key: yaml.Node, around: yaml.MappingNode) -> bool:
+    """Whether it is a part of the key that was meant: in braces, YAML ends one at a comma that is not in quotes."""
+    plain = around.flow_style and isinstance(key, yaml.ScalarNode) and not key.style
+    return plain and key.value.count("(") != key.value.count(")")
+
+
+def _comma_faults(node: yaml.MappingNode, path: Key) -> Iterator[Fault]:
+    """One for both pieces of a key such as (2,8)."""
+    pieces = [key for key, _ in node.value if _is_piece(key, node)]
+    for key in [piece for piece in pieces if "(" in piece.value] or pieces:
+        message = "in braces YAML ends a key at its comma; quote the whole key, or write one key a line, without braces"
+        yield Fault(key.start_mark.line + 1, (*path, key.value), message)
 
 
 def _number_faults(node: yaml.Node, path: Key) -> Iterator[Fault]:

@@ -8,16 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from anytime_core.config import (
-    AnyNetwork,
-    DataConfig,
-    NetworkConfig,
-    Opt,
-    Part,
-    Regime,
-    TrialConfig,
-    WeightingConfig,
-)
+from anytime_core.config import AnyNetwork, DataConfig, NetworkConfig, Opt, Part, Regime, TrialConfig
 from anytime_core.cost import network_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Progress
@@ -30,15 +21,17 @@ from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
 from orchestrator.sweepfile import datasets as own_datasets
 from orchestrator.sweepfile import networks as networks_of_extensions
 from orchestrator.sweepfile import reported, schema, trust
-from orchestrator.sweepfile.document import Document, Fault, read
+from orchestrator.sweepfile.document import Document, Fault, Key, read
 from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
+from orchestrator.sweepfile.weights import AnyWeights, given_to, unmatched
 
 
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
-    own = own_datasets.resolved(read(path))
-    document = own.document
+    document = read(path)
     extensions = extended(document)
+    own = own_datasets.resolved(document)
+    document = own.document
     faults = own.faults + schema.faults(document)
     if isinstance(document.content, dict):
         faults += _contradictions(document)
@@ -93,6 +86,7 @@ def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
     """Every place of the grid and what is trained for it."""
     for data, network, (name, method) in product(file.datasets, file.networks, file.expanded_methods.items()):
         regimes = [(_built(network, regime), regime) for regime in method.regimes(network, data, file.weights)]
+        assert regimes, f"{name} trains nothing of {network.label}"
         for seed, (built, regime) in product(file.seeds, regimes):
             config = TrialConfig(network=built, data=data, regime=regime, training=file.training, seed=seed)
             yield cell_of(name, network, config), config
@@ -115,10 +109,11 @@ def _contradictions(document: Document) -> Iterator[Fault]:
         yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
     wrong = networks_of_extensions.faults(document, networks, list(datasets.values()))
     yield from wrong
-    if not wrong:
-        yield from _weight_faults(document, networks.values(), datasets.values())
+    places = {fault.key for fault in wrong}
+    sound = [network for index, network in networks.items() if ("networks", str(index)) not in places]
+    yield from _weight_faults(document, sound, datasets.values())
     yield from _batch_faults(document, datasets.values())
-    yield from _regime_faults(document, networks.values(), datasets.values())
+    yield from _regime_faults(document, sound, datasets.values())
 
 
 def _baseline_faults(document: Document, methods: Collection[object], baseline: str) -> Iterator[Fault]:
@@ -139,26 +134,32 @@ def _weight_faults(
     """Weights that some network cannot have, such as opt(9) where there are 6 predictions."""
     common = sound_section(document, "weights")
     methods = {name: method for name, method in sound_items(document, "methods").items() if method.regime == "joint"}
-    used: dict[tuple[str, ...], WeightingConfig | Part] = {
+    used: dict[Key, AnyWeights] = {
         (("methods", str(name), "weights") if method.weights else ("weights",)): weights
         for name, method in methods.items()
         if (weights := method.weights or common)
     }
-    for (key, weights), network in product(used.items(), networks):
-        try:
-            costs = network_costs(network, *_image(network, datasets))
-            base_weights(weights, costs, Progress(epoch=1, fraction=0.0))
-        except Exception as error:  # an extension may raise anything
-            yield document.fault(key, f"network {network.label}: {importing.located(error)}{error}")
+    whole = bool(networks) and len(networks) == len(document.content["networks"])
+    for at, weights in used.items():
+        yield from unmatched(document, at, weights, networks, whole=whole)
+        for network in networks:
+            key, own = given_to(network, weights)
+            try:
+                if own:
+                    costs = network_costs(network, *_image(network, datasets))
+                    base_weights(own, costs, Progress(epoch=1, fraction=0.0))
+            except Exception as error:  # an extension may raise anything
+                yield document.fault((*at, *key), f"network {network.label}: {importing.located(error)}{error}")
 
 
 def _regime_faults(
     document: Document, networks: Collection[AnyNetwork], datasets: Collection[DataConfig]
 ) -> Iterator[Fault]:
-    """What a regime and the training cannot be together, such as weights of an extension's and ``head_decay``."""
+    """What a regime and the training cannot be together, such as weights of an extension's and ``head_decay``. None of
+    it is of the data: those of the first set stand for all."""
     training, weights = sound_section(document, "training"), sound_section(document, "weights")
     methods = sound_items(document, "methods") if training and weights else {}
-    for (name, method), network, data in product(methods.items(), networks, datasets):
+    for (name, method), network, data in product(methods.items(), networks, list(datasets)[:1]):
         for variant in method.variants("").values():
             try:
                 for regime in variant.regimes(network, data, weights):

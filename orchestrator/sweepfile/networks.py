@@ -20,10 +20,13 @@ LABEL = re.compile(r"[^\W_][^\n\r]{0,63}")
 def faults(document: Document, networks: Mapping[int, AnyNetwork], datasets: Sequence[DataConfig]) -> list[Fault]:
     """``networks`` and ``datasets`` are those that have no fault of their own."""
     own = {index: network for index, network in networks.items() if isinstance(network, Network)}
+    mislabelled = list(_labelled_alike(document, networks, own))
+    places = {fault.key for fault in mislabelled}
+    called = {index: network for index, network in own.items() if ("networks", str(index)) not in places}
     return [
         *_unfit(document, own, datasets),
-        *_labelled_alike(document, networks, own),
-        *(fault for index, network in own.items() for fault in _unsuited(document, index, network, datasets)),
+        *mislabelled,
+        *(fault for index, network in called.items() for fault in _unsuited(document, index, network, datasets)),
     ]
 
 

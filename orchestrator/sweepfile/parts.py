@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import AfterValidator, BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
 from pydantic_core import CoreSchema
 
-from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime, WeightingConfig, known_parts
+from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime, known_parts
 
 OURS = "ours"
 """The tag of what is no extension's."""
@@ -33,7 +33,7 @@ class OneOf:
         self.kind, self.ours = kind, ours
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        types = {**self.ours, **{name: _without_name(part) for name, part in known_parts(self.kind).items()}}
+        types = {**self.ours, **{name: without_name(part) for name, part in known_parts(self.kind).items()}}
         if not types:
             return handler.generate_schema(Annotated[Any, BeforeValidator(_refused(self.kind))])
         tagged = [Annotated[kind, Tag(name)] for name, kind in types.items()]
@@ -58,7 +58,7 @@ class OursOr:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if not (known := known_parts(self.kind)):
             return handler.generate_schema(self.ours)
-        tagged = [Annotated[_without_name(part), Tag(name)] for name, part in known.items()]
+        tagged = [Annotated[without_name(part), Tag(name)] for name, part in known.items()]
         union = reduce(or_, [*tagged, Annotated[self.ours, Tag(OURS)]])
         return handler.generate_schema(Annotated[union, Discriminator(self._name), BeforeValidator(named)])
 
@@ -75,7 +75,7 @@ def flags() -> set[str]:
     return {name for part in known for name, hint in get_type_hints(part).items() if hint is bool}
 
 
-def _without_name(part: type[Part]) -> Any:
+def without_name(part: type[Part]) -> Any:
     """A part is told by its name, and has no field for it."""
 
     def strip(value: Any) -> Any:
@@ -111,7 +111,7 @@ def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
         for field in fields(part)  # type: ignore[arg-type]
     }
 
-    def regimes(self: Any, network: AnyNetwork, data: DataConfig, weights: WeightingConfig) -> list[Regime | Part]:
+    def regimes(self: Any, network: AnyNetwork, data: DataConfig, weights: object) -> list[Regime | Part]:
         return [part(**{key: getattr(self, key) for key in own if key != "regime"})]
 
     own["regime"] = (Literal[name], ...)

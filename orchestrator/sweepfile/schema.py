@@ -5,7 +5,6 @@ Unknown keys are refused, and every fault of a file is listed at once, with its 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from fractions import Fraction
 from functools import reduce
 from itertools import product
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -57,7 +56,6 @@ from anytime_core.config import (
 )
 from anytime_core.cost import nearest_index, network_costs
 from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
-from anytime_core.training.weighting import WEIGHTINGS, is_known
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
 from orchestrator.stats.scopes import SCOPES
@@ -66,13 +64,20 @@ from orchestrator.sweep import report as sweep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS, Resources
-from orchestrator.sweepfile import datasets, parts
+from orchestrator.sweepfile import parts
 from orchestrator.sweepfile.document import Document, Fault, Key
 from orchestrator.sweepfile.document import given as _given
+from orchestrator.sweepfile.document import suggestion as _suggestion
 from orchestrator.sweepfile.parts import OneOf, OursOr, named
+from orchestrator.sweepfile.weights import SOUND_LISTS, AnyWeights, OurWeights, given_to
 
 T = TypeVar("T")
 
+OWN_KEYS = ("path", "format", "size")
+"""Of a data set of the user's own, beside those of every data set, and the fields of its reader."""
+HIDDEN = ("own", "own_validation")
+"""Fields of DataConfig that no file may give."""
+DATA_KEYS = (*(part.name for part in fields(DataConfig) if part.name not in HIDDEN), *OWN_KEYS)
 FLAGS = ("flip", "compiled")
 MOST_STEPS = 2**31 - 1
 LONGEST_FRACTION = 24
@@ -129,19 +134,6 @@ def _countable(training: TrainingConfig) -> TrainingConfig:
     return training
 
 
-def _weights(value: Any) -> Any:
-    """``{values: [1, 2]}`` is short for ``{name: values, values: [1, 2]}``."""
-    value = named(value)
-    return {"name": "values", **value} if isinstance(value, dict) and "values" in value else value
-
-
-def _known_weights(weights: WeightingConfig) -> WeightingConfig:
-    if not weights.values and not is_known(weights.name):
-        allowed = ", ".join([*WEIGHTINGS, "opt(k)", *KINDS["weights"]])
-        raise ValueError(f"no weights are named {_given(weights.name)}; allowed: {allowed}")
-    return weights
-
-
 def _fraction(value: Any) -> Fraction:
     text = str(value).replace(" ", "")
     try:
@@ -186,9 +178,7 @@ def _regime(value: Any) -> str:
 
 Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_images)]
 OurNetwork = Annotated[NetworkConfig, BeforeValidator(_unnamed), AfterValidator(_feasible)]
-AnyWeights = WeightingConfig | Part
 Training = Annotated[TrainingConfig, AfterValidator(_countable)]
-OurWeights = Annotated[WeightingConfig, BeforeValidator(_weights), AfterValidator(_known_weights)]
 if TYPE_CHECKING:
     AnyStrategy = Strategy | Part
     Network = AnyNetwork
@@ -222,7 +212,8 @@ class Method(BaseModel):
         return {name: self}
 
     def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
-        """What is trained on a network and data, a trial each; ``weights`` are the sweep's."""
+        """What is trained on a network and data, a trial each; ``weights`` are the sweep's. Nothing, where they should
+        have a list for the network, and have none that is sound: no such file is loaded."""
         raise NotImplementedError
 
 
@@ -279,7 +270,8 @@ class JointMethod(Method):
 
     def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         others = {kind: getattr(self, kind) for kind in OPTIONAL}
-        return [Joint(weights=self.weights or weights, strategy=self.strategy, **others)]
+        _, own = given_to(network, self.weights or weights)
+        return [Joint(weights=own, strategy=self.strategy, **others)] if own else []
 
 
 def _nearest(network: AnyNetwork, data: DataConfig, fraction: Fraction) -> int:
@@ -421,7 +413,20 @@ def sound_section(document: Document, section: str) -> Any:
 
 def _sound(section: str, value: Any) -> Any:
     with suppress(ValidationError):
-        return TypeAdapter(READ[section]).validate_python(value, extra="ignore")
+        return TypeAdapter(READ[section]).validate_python(value, extra="ignore", context=SOUND_LISTS)
+
+
+def part_in(
+    document: Document, key: tuple[str | int, ...], part: type[Part], values: Mapping[str, Any]
+) -> tuple[Part | None, list[Fault]]:
+    """A part of an extension from the values of its fields, which stand in the mapping at ``key``; or their faults."""
+    if wrong := list(_booleans(document, dict(values), tuple(map(str, key)))):
+        return None, wrong
+    try:
+        return TypeAdapter(parts.without_name(part)).validate_python(values), []
+    except ValidationError as error:
+        inside = ({**details, "loc": (*key, *details["loc"])} for details in error.errors())
+        return None, [_fault(document, cast(ErrorDetails, details)) for details in inside]
 
 
 def _pydantic_faults(document: Document) -> Iterator[Fault]:
@@ -512,7 +517,8 @@ def _allowed_keys(location: Sequence[str | int]) -> list[str]:
     """The keys that the mapping around ``location`` may have."""
     kind = _kind(location[:-1])
     if kind is DataConfig:
-        return list(datasets.KEYS)
+        readers = KINDS["reader"].values()
+        return [*DATA_KEYS, *dict.fromkeys(field.name for reader in readers for field in fields(reader))]  # type: ignore[arg-type]
     names = kind.model_fields if issubclass(kind, BaseModel) else (field.name for field in fields(kind))
     return list(names)
 
@@ -560,8 +566,3 @@ READ: dict[str, Any] = {
     "report": CheckedReport,
 }
 """What a section, or each item of it, is read into."""
-
-
-def _suggestion(given: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, allowed, n=1)
-    return f"; allowed: {', '.join(allowed)}" + (f" (did you mean {close[0]}?)" if close else "")

@@ -21,7 +21,8 @@ import psutil
 
 from anytime_core.result import OF_THE_MACHINE
 
-ORCHESTRATE = Path(sys.executable).with_name("orchestrate")
+SCRIPTS = Path(sys.executable).parent
+ORCHESTRATE = SCRIPTS / "orchestrate"
 FAULTS = Path(__file__).with_name("faults")
 LONG = bool(os.environ.get("LONG"))
 """Whether outages last as long as in life, a minute and more: `make long`."""
@@ -95,12 +96,22 @@ class User:
             if not name.startswith(("RAY_", "MLFLOW_", "ORCHESTRATE_"))
         }
         self.environment = kept | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+        self.scripts = SCRIPTS
+        """The commands of the virtual environment that this user works in."""
         self.before: tuple[str, ...] = ()
         """Words before the command, such as those that run it elsewhere."""
 
     def start(self, command: str, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*self.before, str(ORCHESTRATE), command, str(self.sweep_file), "--storage", str(self.storage), *options],
+            [
+                *self.before,
+                str(self.scripts / "orchestrate"),
+                command,
+                str(self.sweep_file),
+                "--storage",
+                str(self.storage),
+                *options,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

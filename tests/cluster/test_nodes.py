@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -29,7 +28,6 @@ from cluster_user import (
 )
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-RAY = Path(sys.executable).with_name("ray")
 MIDDLE = {"step": 20, "do": "wait", "times": 2}
 """The first two trials, one on each node, wait in their second epoch, with a checkpoint of the first."""
 CHECKPOINT = 11
@@ -54,7 +52,7 @@ class Node:
         joins += [] if head else [f"--ray-client-server-port={free_port()}"]  # 10001 may be another test's
         options = [f"--node-ip-address={host}", "--num-cpus=1", f"--temp-dir={self._folder.name}"]
         self.process = subprocess.Popen(
-            [*before, str(RAY), "start", "--block", *joins, *options],
+            [*before, str(user.scripts / "ray"), "start", "--block", *joins, *options],
             cwd=user.folder,
             env=user.environment | {"NODE": self._mark},
             stdout=subprocess.DEVNULL,

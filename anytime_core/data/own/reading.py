@@ -13,6 +13,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -69,21 +70,25 @@ def load(source: Source, form: Format) -> OwnImages:
     """
     if cached := opened(source, form):
         return cached
-    key = _key(source, form)
+    return _own(*cache.kept(_key(source, form), _root(source), partial(_read, source, form)))
 
-    def read() -> tuple[Images, cache.About]:
-        faults = Faults(source)
-        try:
-            found = form.read(source, faults)
-        except OSError as error:  # such as a folder that may not be read
-            raise DataError(f"{source.name}: {error.filename or source.path}: {error.strerror or error}") from error
-        _check(found, faults)
-        faults.refuse()
-        if _key(source, form) != key:
-            raise DataError(f"{source.name}: {source.path} changed while it was read; try again")
-        return _ordered(found)
 
-    return _own(*cache.kept(key, _root(source), read))
+def read(source: Source, form: Format) -> OwnImages:
+    """The same, read now whatever is in a cache, and put in none."""
+    return _own(*_read(source, form))
+
+
+def _read(source: Source, form: Format) -> tuple[Images, cache.About]:
+    key, faults = _key(source, form), Faults(source)
+    try:
+        found = form.read(source, faults)
+    except OSError as error:  # such as a folder that may not be read
+        raise DataError(f"{source.name}: {error.filename or source.path}: {error.strerror or error}") from error
+    _check(found, faults)
+    faults.refuse()
+    if _key(source, form) != key:
+        raise DataError(f"{source.name}: {source.path} changed while it was read; try again")
+    return _ordered(found)
 
 
 def opened(source: Source, form: Format) -> OwnImages | None:
@@ -109,7 +114,7 @@ def _key(source: Source, form: Format) -> str:
         files = sorted(_stats(root, form))
     except OSError as error:
         raise DataError(f"{source.name}: {error.filename}: {error.strerror}") from error
-    identity = [VERSION, cache.FORMAT, source.format, source.size, str(root), files]
+    identity = [VERSION, cache.FORMAT, source.format, source.size, str(root), files, *filter(None, [source.reader])]
     return f"own-{hashlib.sha256(json.dumps(identity).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
 

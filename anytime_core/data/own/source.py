@@ -29,13 +29,15 @@ LEADS_OUT = "is a symbolic link out of the folder; must be the file itself"
 class Source:
     """Where a data set of the user's own lies and how it is read: no part of a trial's identity.
 
-    ``size`` is the side that pictures are resized to; without it they must agree in size.
+    ``size`` is the side that pictures are resized to; without it they must agree in size. ``reader`` is the part of an
+    extension that reads the format, as JSON: so a source can be sent to where the extension is not imported yet.
     """
 
     name: str
     path: Path
     format: str
     size: int | None = None
+    reader: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

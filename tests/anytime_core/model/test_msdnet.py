@@ -116,7 +116,7 @@ FACTORS = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(
     FACTORS,
     st.integers(1, 3),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orchestrator.errors import UsageError
@@ -26,6 +27,7 @@ def here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what takes seconds: another process, and a comparison of times. Commands are tested with both."""
     monkeypatch.setattr(conformance, "_travels", lambda extension, part: "")
     monkeypatch.setattr(conformance, "_costs", lambda part: "")
+    monkeypatch.setattr(conformance, "_exports", lambda part: "")
 
 
 def verdict_of(tmp_path: Path, base: str, body: str, **given: str) -> Verdict:
@@ -48,9 +50,10 @@ def test_what_a_new_extension_begins_with_passes(kind, tmp_path) -> None:
     (verdict,) = check_file(path)
     assert verdict.findings == ()
     assert (verdict.name, verdict.kind) == ("my_method", kind)
-    assert verdict.passed[:2] == ("config round trip", "finite")
-    assert "same bits twice, resume gives the same bits" in verdict.passed
-    assert ("no wait for the device" in verdict.passed) == (kind != "network")
+    assert verdict.passed[0] == "config round trip"
+    assert ("finite" in verdict.passed) == (kind != "reader")
+    assert ("same bits twice, resume gives the same bits" in verdict.passed) == (kind != "reader")
+    assert ("no wait for the device" in verdict.passed) == (kind not in ("network", "reader"))
     assert any("causal" in words for words in verdict.passed) == (kind == "answers")
 
 
@@ -186,3 +189,44 @@ def test_nothing_is_overwritten(there, tmp_path) -> None:
     with pytest.raises(UsageError, match=f"{there}: there already; nothing was written"):
         templates.write("mine", "weights", tmp_path)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+READER = """
+import numpy as np
+from anytime_core.extend import Reader
+
+@register("mine")
+@dataclass(frozen=True, kw_only=True)
+class Mine(Reader):
+    add: int = 0
+
+    def read(self, path):
+        pixels = np.load(path) + np.uint8(self.add)
+        labels = np.arange(len(pixels)) % 2
+        return {"train_images": pixels, "train_labels": labels, "test_images": RANDOM, "test_labels": labels}
+"""
+
+
+@pytest.mark.parametrize(
+    ("images", "passed", "fault"),
+    [
+        ("pixels", "reads 6 training and 6 test images of 2 classes", ""),
+        ("np.random.randint(256, size=(6, 4, 4)).astype(np.uint8)", "", "reads other images each time"),
+        ("pixels[:, 0]", "", "test_images is uint8 [6, 4], must be uint8 [N,S,S], [N,S,S,C] or [N,C,S,S]"),
+        ("pixels / 2", "", "test_images is float64 [6, 4, 4], must be uint8"),
+        ("missing", "", "NameError: name 'missing' is not defined"),
+    ],
+)
+def test_a_reader_reads_what_it_is_given_twice(images, passed, fault, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(HEAD + READER.replace("RANDOM", images))
+    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).integers(0, 256, (6, 4, 4), np.uint8))
+    (verdict,) = check_file(tmp_path / "mine.py", {"add": "1"}, tmp_path / "pixels.npy")
+    assert [fault in found.fault for found in verdict.findings] == ([True] if fault else [])
+    assert not passed or passed in verdict.passed
+
+
+def test_a_reader_with_nothing_to_read_says_how(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(HEAD + READER)
+    (verdict,) = check_file(tmp_path / "mine.py")
+    assert verdict.findings == ()
+    assert "to have it read something, give --data PATH" in verdict.passed

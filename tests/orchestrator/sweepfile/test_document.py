@@ -275,5 +275,25 @@ def test_other_numbers_and_texts_are_left_alone(tmp_path, text) -> None:
     assert read(path).content
 
 
+@pytest.mark.parametrize("text", ["a: {'(2,8)': 1}", 'a: {"8)": 1}', "a:\n  (2,8): 1\n  (2: 1", "a: {f(2): 1}"])
+def test_a_key_with_brackets_is_left_alone_where_yaml_keeps_it_whole(tmp_path, text) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    assert read(path).content
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [("{(2,8): 1, (3,8): 2}", ["(2", "(3"]), ("{(2,8): 1}", ["(2"]), ("{8): 1, 8): 2}", ["8)"])],
+)
+def test_a_key_that_yaml_breaks_at_its_comma_is_refused(tmp_path, text, pieces) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"a:\n  b: {text}")
+    with pytest.raises(SweepError) as caught:
+        read(path)
+    advice = "in braces YAML ends a key at its comma; quote the whole key, or write one key a line, without braces"
+    assert str(caught.value).splitlines()[1:] == [f"  line 2: a.b.{piece}: {advice}" for piece in pieces]
+
+
 def test_a_key_with_what_nobody_can_see_is_shown_as_such() -> None:
     assert str(Fault(1, ("\N{NO-BREAK SPACE}seeds",), "unknown key")) == r"line 1: '\xa0seeds': unknown key"

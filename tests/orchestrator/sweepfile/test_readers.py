@@ -1,0 +1,178 @@
+"""Data that an extension reads, in a sweep file: identified by their images, refused with their lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_data import as_npz, pixels
+
+from anytime_core.data.loader import Images
+from orchestrator.errors import SweepError
+from orchestrator.execution.worker import WorkerContext, unfit
+from orchestrator.extensions import importing
+from orchestrator.owndata import formats
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile import reported, schema, trust
+from orchestrator.sweepfile.load import load
+
+READER = """
+from dataclasses import dataclass
+import numpy as np
+from anytime_core.extend import Reader, register
+
+@register("npy")
+@dataclass(frozen=True, kw_only=True)
+class Npy(Reader):
+    invert: bool = False
+    classes: tuple[str, ...] = ("cat", "dog")
+
+    def read(self, path):
+        arrays = {file.stem: np.load(file) for file in sorted(path.glob("*.npy"))}
+        if "train_labels" not in arrays:
+            raise ValueError("there is no train_labels.npy")
+        if self.invert:
+            arrays["train_images"] = 255 - arrays["train_images"]
+        return {**arrays, "class_names": np.array(self.classes)}
+"""
+Write = Callable[..., Sweep]
+PETS = "{name: pets, path: pets, format: npy}"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv(trust.FOLDERS, str(tmp_path))
+    (tmp_path / "npy.py").write_text(READER)
+    (tmp_path / "pets").mkdir()
+    for name, array in pixels().items():
+        np.save(tmp_path / "pets" / f"{name}.npy", array)
+    yield tmp_path
+    importing.activate([])
+    reported.install()
+    schema.rebuild()
+
+
+@pytest.fixture
+def sweep_of(folder: Path) -> Write:
+    """A sweep of these data sets, one a line from line 5 on."""
+
+    def made(*entries: str, extensions: str = "[npy.py]") -> Sweep:
+        listed = "".join(f"  - {entry}\n" for entry in entries)
+        path = folder / "mine.yaml"
+        path.write_text(
+            f"name: mine\nextensions: {extensions}\nnetworks: [{{n: 1, c: 2}}]\ndatasets:\n{listed}"
+            "methods: {ann: {}, aann: {strategy: aann}}\n"
+            "training: {steps: 4, batch_size: 4, learning_rate: {0: 0.1}}\n"
+        )
+        return load(path)
+
+    return made
+
+
+def ids(sweep: Sweep) -> set[str]:
+    return {trial.id for trial in sweep.trials}
+
+
+def test_trials_are_those_of_the_same_images_in_a_format_of_ours(sweep_of: Write, folder: Path) -> None:
+    as_npz(folder / "pets.npz", pixels())
+    assert ids(sweep_of(PETS)) == ids(sweep_of("{name: pets, path: pets.npz, format: npz}", extensions="[]"))
+
+
+def test_a_reader_that_changes_moves_ids_only_if_it_reads_something_else(sweep_of: Write, folder: Path) -> None:
+    before = sweep_of(PETS, "digits")
+    (folder / "npy.py").write_text(READER.replace("arrays = ", "found = arrays = "))
+    assert ids(sweep_of(PETS, "digits")) == ids(before)
+    (folder / "npy.py").write_text(READER.replace("255 - ", "254 - ").replace("if self.invert", "if not self.invert"))
+    after = sweep_of(PETS, "digits")
+    assert {trial.cell.dataset for trial in after.trials if trial.id in ids(before)} == {"digits"}
+
+
+def test_fields_are_keys_of_the_entry(sweep_of: Write) -> None:
+    plain = sweep_of(PETS)
+    inverted = sweep_of("{name: pets, path: pets, format: npy, invert: true, classes: [a, b], validation: 2}")
+    assert not ids(plain) & ids(inverted)
+    (data,) = {trial.config.data for trial in inverted.trials}
+    assert data.own is not None
+    assert (data.own.class_names, data.validation) == (("a", "b"), 2)
+
+
+def test_a_worker_that_has_the_extension_reads_what_the_trial_is_of(sweep_of: Write, folder: Path) -> None:
+    sweep = sweep_of(PETS)
+    importing.activate([])
+    (data,) = {trial.config.data for trial in sweep.trials}
+    with pytest.raises(formats.DataError, match=r"reader npy of source .* is not here, or has changed; nothing can be"):
+        formats.images_of(data, sweep.own_data, folder)
+    where = WorkerContext(
+        storage=folder, data_root=folder, extensions=sweep.extensions, own_data=json_round_trip(sweep.own_data)
+    )
+    assert unfit(where) is None
+    images = formats.images_of(data, where.own_data, folder)
+    assert isinstance(images, Images)
+    assert len(images.train_images) == 12
+
+
+def json_round_trip(sources):
+    """What the reader is goes as text, so a source may arrive before its extension does."""
+    assert all(isinstance(json.loads(source.reader), dict) for source in sources.values())
+    return dict(sources)
+
+
+def test_what_was_read_once_is_not_read_again(sweep_of: Write, folder: Path) -> None:
+    marked = """count = len([*path.parent.glob("read *")])
+        (path.parent / f"read {count}").touch()
+        arrays = {"""
+    counting = READER.replace("arrays = {", marked)
+    (folder / "npy.py").write_text(counting)
+    for _ in range(3):
+        sweep_of(PETS)
+    assert len([*folder.glob("read *")]) == 1
+    np.save(folder / "pets" / "test_labels.npy", np.zeros(4, np.int64))
+    sweep_of(PETS)
+    assert len([*folder.glob("read *")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ("{name: pets, path: nowhere, format: npy}", "line 5: datasets.0.path: pets: .*nowhere is not there"),
+        (
+            "{name: pets, path: pets, format: numpy, invert: true}",
+            "1 fault\n  line 5: datasets.0.format: given 'numpy'; must be one of image_folder, npz, parquet, npy$",
+        ),
+        (
+            "{name: pets, path: pets, format: npy, invert: 3}",
+            "line 5: datasets.0.invert: given 3; must be a valid bool",
+        ),
+        (
+            "{name: pets, path: pets, format: npy, classes: cat}",
+            "line 5: datasets.0.classes: given 'cat'; must be a valid list",
+        ),
+        (
+            "{name: pets, path: pets, format: npy, inverted: true, size: 8}",
+            r"2 faults\n  line 5: datasets.0.inverted: unknown key; allowed: .*, classes \(did you mean invert\?\)"
+            "\n  line 5: datasets.0.size: given 8; is for pictures, and npy holds arrays: leave it out",
+        ),
+        (
+            "{name: pets, path: pets/nothing, format: npy}",
+            r"line 5: datasets.0.path: .*npy\.py, line 15: pets: .*: reader npy: there is no train_labels.npy",
+        ),
+        ("{name: pets, path: pets, format: npy, classes: [cat, cat]}", "classes 'cat', 'cat' differ in case or spaces"),
+    ],
+)
+def test_faults_are_told_with_their_lines(sweep_of: Write, folder: Path, entry: str, fault: str) -> None:
+    (folder / "pets" / "nothing").mkdir()
+    with pytest.raises(SweepError, match=fault):
+        sweep_of(entry)
+
+
+def test_a_reader_takes_no_name_of_ours_and_no_key_of_a_data_set(sweep_of: Write, folder: Path) -> None:
+    (folder / "npy.py").write_text(READER.replace('"npy"', '"npz"'))
+    with pytest.raises(SweepError, match="reader npz is one of ours; give it another name"):
+        sweep_of(PETS)
+    (folder / "npy.py").write_text(READER.replace("invert", "flip"))
+    with pytest.raises(SweepError, match="Npy has a field flip, which is reserved"):
+        sweep_of(PETS)
