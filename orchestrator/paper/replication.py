@@ -1,5 +1,5 @@
 """What ``orchestrate paper`` shows: the paper's percentages, from its own Table 6 and as printed, what its test of them
-gets wrong, and which of its claims survive a sound one."""
+gets wrong, which of its claims survive a sound one, and what its appendix C computes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements, triples
 from orchestrator.analysis.tables import WinRow, increase_rows, win_rows
-from orchestrator.paper import reference
+from orchestrator.paper import appendix, reference
 from orchestrator.paper.claims import (
     BASELINE,
     LEVELS,
@@ -58,6 +58,8 @@ def build() -> Paper:
             claims(measured, wins),
             by_scope(measured, wins),
             contradictions(computed["table5"]),
+            appendix.predictions(),
+            appendix.inflations(),
         ),
         agreeing=sum(agreement),
         printed=len(agreement),

@@ -238,6 +238,18 @@ def test_calls_made_again_as_a_graph_makes_them_give_the_same_bits(network, regi
     assert state(tmp_path / "graph") == state(tmp_path / "eager")
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@each_network
+def test_on_a_gpu_a_graph_gives_the_bits_of_its_calls(network, precision, tmp_path) -> None:
+    config = trial(network)
+    config = replace(config, training=replace(config.training, precision=precision))
+    for mode in ("eager", "graph"):
+        train(config, checkpoints=tmp_path / mode, images=IMAGES, device="cuda", mode=mode)
+    assert state(tmp_path / "graph") == state(tmp_path / "eager")
+
+
 # Answers
 
 

@@ -19,6 +19,7 @@ from anytime_core.extend import Network as OfAnExtension
 from anytime_core.extend import StagedNetwork
 from anytime_core.model import traced
 from anytime_core.model.own import OwnModule
+from anytime_core.networks import Feedback, MSDNet
 from anytime_core.predictor import AnytimePredictor
 from anytime_core.trained import TrainedNetwork
 from orchestrator.errors import UsageError
@@ -52,7 +53,13 @@ def exported(network: TrainedNetwork, path: Path) -> Network:
     return Network(path, threads=1)
 
 
-CASES = {"a chain": (Chain(depth=1), None, VERSION), "scales": (Scales(), None, MANY), "opt": (Scales(), 1, MANY)}
+CASES = {
+    "a chain": (Chain(depth=1), None, VERSION),
+    "scales": (Scales(), None, MANY),
+    "opt": (Scales(), 1, MANY),
+    "msdnet": (MSDNet(blocks=2, base=1, step=1, channels=2, growth=2, head_channels=4), None, MANY),
+    "feedback": (Feedback(iterations=2, cells=1, c=2), None, MANY),
+}
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -202,7 +202,7 @@ def test_the_contradictions_are_those_of_the_notes(built) -> None:
 
 # The command
 
-NAMES = ["table5", "table2b", "thresholds", "p_values", "claims", "scopes", "contradictions"]
+NAMES = ["table5", "table2b", "thresholds", "p_values", "claims", "scopes", "contradictions", "feedback", "inflation"]
 
 
 def shown(form: str) -> str:
@@ -255,3 +255,28 @@ def test_exactly_half_of_the_wins_is_on_nobodys_side() -> None:
     for improves in (True, False):
         claim = Claim(section="", method="aann", metric="1", improves=improves)
         assert [claim.agrees_with(percent) for percent in (49.9, 50.0, 50.1)] == [not improves, False, improves]
+
+
+# Appendix C
+
+
+def test_a_feedback_network_predicts_every_eight_units(built) -> None:
+    found = rows(built, "feedback")
+    assert [(row["c"], row["block"]) for row in found] == [(c, block) for c in (16, 32) for block in (1, 2, 3)]
+    for row in found:
+        width, pixels = row["c"] << (row["block"] - 1), 32 >> (row["block"] - 1)
+        convolution, head = 9 * width**2 * pixels**2, 10 * width
+        assert row["ResNet, each unit"] * 1e6 == pytest.approx(2 * convolution + head)
+        assert row["feedback, every two cells"] * 1e6 == pytest.approx(16 * convolution + head)
+        assert row["times"] == pytest.approx(8, rel=1e-3)
+
+
+def test_the_expected_inflation_is_below_four_from_a_base_of_1_4_on(built) -> None:
+    for row in rows(built, "inflation"):
+        base = row["base"]
+        expected = 1 - 1 / (2 * base) + (1 + math.log(base)) / (base - 1)
+        assert row["E[C]"] == pytest.approx(expected)
+        assert row["E[C] below 4"] == ("yes" if base >= 1.4 else "no")
+    (table,) = [table for table in built.tables if table.name == "inflation"]
+    least = float(table.notes[0].rpartition(" ")[2].rstrip("."))
+    assert 1 - 1 / (2 * least) + (1 + math.log(least)) / (least - 1) == pytest.approx(4, abs=1e-2)
