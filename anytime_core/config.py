@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
 
@@ -21,7 +22,7 @@ def refuse(*faults: str | None) -> None:
 
 
 SOURCE = "source"
-"""The key of a part of an extension's that stands for its code."""
+"""The key of a part that stands for its code."""
 ADDED = {"added": True}
 """The metadata of a field that was not always there. ``plain`` leaves it out at its default, which must mean what was
 done before there was the field: so every trial keeps its identity."""
@@ -172,10 +173,10 @@ class DataConfig:
 
 class Part:
     """What an extension adds to a config, of one ``kind``: a frozen dataclass, whose fields are what a sweep file may
-    say. See ``anytime_core.extend``.
+    say. See ``anytime_core.extend``. Our networks beside the ResNet are parts, too.
 
     ``name`` is what it is called there; ``source`` stands for the code that defines it, and is in the identity of each
-    trial that uses it.
+    trial that uses it. That of ours is a version, which is raised by hand when what it computes changes.
     """
 
     kind: ClassVar[str]
@@ -194,7 +195,8 @@ class Absent(Part):
     values: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} of source {self.source}"
+        what = "version" if self.name in our_parts(self.kind) else "source"
+        return f"{self.kind} {self.name} of {what} {self.source}"
 
     @property
     def label(self) -> str:
@@ -211,7 +213,8 @@ def untrainable(part: object) -> str:
 
 
 class OwnNetwork(Part):
-    """A network of an extension's, as far as a config needs it: see ``anytime_core.extend.Network``."""
+    """A network of an extension's, or of ours that is no ResNet, as far as a config needs it: see
+    ``anytime_core.extend.Network``."""
 
     kind: ClassVar[str] = "network"
 
@@ -236,6 +239,24 @@ PARTS = ("weights", "strategy", *OPTIONAL)
 """Kinds of parts of joint training. Of the optional ones there are none of ours."""
 KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime", "network", "reader")}
 """The parts that extensions have added, by kind and name."""
+OURS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in KINDS}
+"""Those of this package, which no extension replaces: see ``our_parts``."""
+
+
+def our_parts(kind: str) -> dict[str, type[Part]]:
+    """The parts of this package, by name."""
+    import_module("anytime_core.networks")  # puts them there; it imports what is here
+    return OURS.get(kind, {})
+
+
+def known_parts(kind: str) -> dict[str, type[Part]]:
+    """Ours and those of extensions, by name."""
+    return {**our_parts(kind), **KINDS[kind]}
+
+
+def of_ours(part: Part) -> bool:
+    """Whether this package has or had such a part, of this or another version."""
+    return part.name in our_parts(part.kind)
 
 
 FORMATS = ("image_folder", "npz", "parquet")
@@ -562,7 +583,7 @@ def to_dict(config: TrialConfig) -> dict[str, Any]:
 
 
 def parts_of(config: TrialConfig) -> list[Part]:
-    """The parts of extensions that a trial uses."""
+    """The parts of extensions that a trial uses, and our networks that are no ResNets: see ``of_ours``."""
     joint = (getattr(config.regime, kind, None) for kind in PARTS)
     return [part for part in (config.network, config.regime, *joint) if isinstance(part, Part)]
 
@@ -623,9 +644,10 @@ def _regime(values: Mapping[str, Any]) -> Regime | Part:
 
 
 def part_of(kind: str, values: Mapping[str, Any]) -> Part:
-    """The inverse of ``plain`` for a part of an extension: itself, if that is here and as it was, else ``Absent``."""
+    """The inverse of ``plain``: the part itself, if that is here and as it was, else ``Absent``."""
     own = {name: value for name, value in values.items() if name not in ("name", SOURCE)}
-    named = (part for part in KINDS[kind].values() if (part.name, part.source) == (values["name"], values[SOURCE]))
+    wanted = values["name"], values[SOURCE]
+    named = (part for part in known_parts(kind).values() if (part.name, part.source) == wanted)
     if (found := next(named, None)) is None:
         return Absent(kind, str(values["name"]), str(values[SOURCE]), json.dumps(values, sort_keys=True))
     return found(**{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()})

@@ -14,14 +14,9 @@ from importlib import import_module
 from anytime_core.config import AnyNetwork, NetworkConfig, Opt, Transition, TrialConfig
 from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import ExtensionError, Network
+from anytime_core.networks.shapes import KERNEL, downsampled
 
 BLOCKS = 3
-KERNEL = 9  # 3x3
-
-
-def downsampled(size: int) -> int:
-    """Side of an image after a 3x3 convolution with stride 2 and padding 1."""
-    return (size - 1) // 2 + 1
 
 
 def unit_costs(

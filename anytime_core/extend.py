@@ -20,7 +20,7 @@ Imports no torch, so that a sweep is planned without it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from itertools import accumulate
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from anytime_core.config import (
     FORMATS,
     KINDS,
+    OURS,
     REGIMES,
     SOURCE,
     STRATEGIES,
@@ -37,6 +38,7 @@ from anytime_core.config import (
     Normalisation,
     OwnNetwork,
     Part,
+    our_parts,
 )
 from anytime_core.errors import ConfigError
 
@@ -171,6 +173,17 @@ class Regime(Part):
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Footprint:
+    """What a network holds on its device: how many numbers it trains (``parameters``), how many of one image a step
+    keeps for its backward pass, images and parameters aside (``kept``), and how many of one image it makes at once at
+    most (``largest``)."""
+
+    parameters: int
+    kept: int
+    largest: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network(OwnNetwork):
     """An anytime network. ``predictions``, a field or a property, says how many predictions it has: L.
@@ -199,6 +212,10 @@ class Network(OwnNetwork):
 
     def costs(self, classes: int, channels: int, size: int) -> Sequence[int] | None:
         """Multiply-adds of one image up to each prediction [L]. None has torch count them, on a blank image."""
+        return None
+
+    def footprint(self, classes: int, channels: int, size: int) -> Footprint | None:
+        """What it holds on its device. None is unknown: a trial then has a GPU alone."""
         return None
 
     def up_to(self, prediction: int) -> Network | None:
@@ -249,6 +266,11 @@ class StagedNetwork(Network):
         count them."""
         return None
 
+    def footprint_of(self, heads: Sequence[int], classes: int, channels: int, size: int) -> Footprint | None:
+        """What it holds on its device where these stages alone have a head, counted from 1, and the last of them is the
+        last there is."""
+        return None
+
     # What follows from these
 
     @property
@@ -265,6 +287,9 @@ class StagedNetwork(Network):
             return None
         so_far = [*accumulate(body + head for body, head in each)]
         return [so_far[stage - 1] for stage in self.predicting_stages]
+
+    def footprint(self, classes: int, channels: int, size: int) -> Footprint | None:
+        return self.footprint_of(self.predicting_stages, classes, channels, size)
 
     def up_to(self, prediction: int) -> Network:
         return UpTo(of=self, prediction=prediction)
@@ -301,6 +326,10 @@ class UpTo(Network):
         stage = self.of.predicting_stages[self.prediction - 1]
         return [sum(body for body, _ in each[:stage]) + each[stage - 1][1]]
 
+    def footprint(self, classes: int, channels: int, size: int) -> Footprint | None:
+        stage = self.of.predicting_stages[self.prediction - 1]
+        return self.of.footprint_of([stage], classes, channels, size)
+
     def head(self, prediction: int) -> Sequence[str]:
         return self.of.head(prediction)
 
@@ -332,12 +361,13 @@ class Reader(Part):
 BASES: dict[str, type[Part]] = {
     base.kind: base for base in (Weighting, Strategy, Objective, Answers, GradientFlow, Regime, Network, Reader)
 }
-OURS: dict[str, Container[str]] = {
-    "strategy": STRATEGIES,
-    "regime": REGIMES,
+OUR_NAMES: dict[str, set[str]] = {
+    "strategy": {*STRATEGIES},
+    "regime": {*REGIMES},
     "weights": {*WEIGHTS, "opt", "values"},
-    "reader": FORMATS,
+    "reader": {*FORMATS},
 }
+"""Of what is no part; see ``config.OURS`` for those that are."""
 
 
 class ExtensionError(ConfigError, ValueError):
@@ -358,6 +388,18 @@ def register(name: str) -> Callable[[type[P]], type[P]]:
     return add
 
 
+def ours(name: str, *, version: str) -> Callable[[type[P]], type[P]]:
+    """Makes a part of this package known by ``name``. The ``version`` stands for its code in the ids of trials: it is
+    raised when what the part computes changes, and only then."""
+
+    def add(part: type[P]) -> type[P]:
+        part.name, part.source = name, version
+        OURS[_kind_of(part)][name] = part
+        return part
+
+    return add
+
+
 def _kind_of(part: type[Part]) -> str:
     bases = [kind for kind, base in BASES.items() if isinstance(part, type) and issubclass(part, base)]
     if len(bases) != 1:
@@ -368,7 +410,7 @@ def _kind_of(part: type[Part]) -> str:
 
 def _taken(kind: str, name: str, part: type[Part]) -> str | None:
     """A class that is made again, as in a notebook, takes the place of its former self."""
-    if name in OURS.get(kind, ()):
+    if name in OUR_NAMES.get(kind, ()) or name in our_parts(kind):
         return f"{kind} {name} is one of ours; give it another name"
     other = KINDS[kind].get(name, part)
     if (other.__module__, other.__qualname__) != (part.__module__, part.__qualname__):

@@ -1,5 +1,5 @@
-"""How much memory a trial of an anytime ResNet takes on its device, from shapes alone. Standard library only: planning
-needs no torch.
+"""How much memory a trial takes on its device, from shapes alone: of an anytime ResNet, or of another network that
+gives its ``footprint``. Standard library only: planning needs no torch.
 
 What a step keeps for its backward pass is nearly all of it, and exact; the rest is an upper bound or an allowance.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anytime_core.config import NetworkConfig, TrialConfig
-from anytime_core.cost import KERNEL, downsampled
+from anytime_core.config import NetworkConfig, Opt, TrialConfig
+from anytime_core.cost import ending_at
 from anytime_core.data.catalog import dataset_of
+from anytime_core.extend import ExtensionError, Footprint, Network
+from anytime_core.networks.shapes import KERNEL, downsampled
 
 FLOAT = 4  # bytes
 DRAWS = 8 + 16 + 1 + 8  # bytes a training image: its place in the order, shift, mirror and light
@@ -24,28 +26,49 @@ OVERHEAD = 1 << 30
 
 
 def predicted_memory(config: TrialConfig) -> int:
-    """Bytes of the device at the peak of a step; 0, which is unknown, for an extension's network. Phases that train a
-    part of the network take less."""
-    if not isinstance(config.network, NetworkConfig):
+    """Bytes of the device at the peak of a step; 0, which is unknown, for a network that gives no footprint. Phases
+    that train a part of the network take less."""
+    if not is_known(config):
         return 0
-    largest = _pixels(config, 1) * _element(config)
+    own = footprint(config)
+    largest = (own.largest if own else _pixels(config, 1)) * _element(config)
     moving = MOVING * (config.training.batch_size + EVALUATED) * largest
     trained = OF_PARAMETER * FLOAT * parameter_count(config)
     return saved_memory(config) + moving + trained + data_memory(config) + OVERHEAD
 
 
+def is_known(config: TrialConfig) -> bool:
+    """Whether it is known what the trial's network holds."""
+    return isinstance(config.network, NetworkConfig) or footprint(config) is not None
+
+
+def footprint(config: TrialConfig) -> Footprint | None:
+    """That of a network that is no ResNet, as far as the trial trains it. Raises ExtensionError."""
+    if not isinstance(config.network, Network):
+        return None
+    spec, opt = dataset_of(config.data), isinstance(config.regime, Opt)
+    network = ending_at(config.network, config.predicting_units[-1]) if opt else config.network
+    try:
+        return network.footprint(spec.classes, spec.channels, spec.size)
+    except Exception as error:  # an extension may raise anything
+        raise ExtensionError(f"network {network.name}: footprint raises {type(error).__name__}: {error}") from error
+
+
 def saved_memory(config: TrialConfig) -> int:
     """Bytes that the forward pass of all predictions keeps for the backward pass, but for parameters."""
-    spec, last = dataset_of(config.data), config.predicting_units[-1]
-    images = spec.channels * spec.size**2 * _element(config)
-    features = sum(_saved(config, unit) for unit in range(1, last + 1)) + _pixels(config, last)
-    per_image = images + features * _element(config) + FLOAT * _head_numbers(config)
-    copies = _element(config) * sum(_convolutions(config)) if config.training.precision == "bfloat16" else 0
+    spec, own = dataset_of(config.data), footprint(config)
+    images = spec.channels * spec.size**2
+    heads = len(config.predicting_units) * spec.classes if own else _head_numbers(config)
+    per_image = (images + (own.kept if own else _features(config))) * _element(config) + FLOAT * heads
+    rounded = own.parameters if own else sum(_convolutions(config))
+    copies = _element(config) * rounded if config.training.precision == "bfloat16" else 0
     return config.training.batch_size * per_image + copies
 
 
 def parameter_count(config: TrialConfig) -> int:
     """The numbers that are trained."""
+    if own := footprint(config):
+        return own.parameters
     classes = dataset_of(config.data).classes
     heads = sum((_channels(config, unit) + 1) * classes for unit in config.predicting_units)
     norms = sum(
@@ -97,6 +120,12 @@ def _saved(config: TrialConfig, unit: int) -> int:
     if before and config.resnet.transition == "pooling":
         return 2 * before + 3 * own
     return before + 5 * own
+
+
+def _features(config: TrialConfig) -> int:
+    """Numbers of one image that all units keep."""
+    last = config.predicting_units[-1]
+    return sum(_saved(config, unit) for unit in range(1, last + 1)) + _pixels(config, last)
 
 
 def _head_numbers(config: TrialConfig) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor, nn
 
-from anytime_core.config import NetworkConfig, TrialConfig, from_dict
+from anytime_core.config import NetworkConfig, TrialConfig, from_dict, our_parts
 from anytime_core.data.catalog import dataset_of
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import CheckpointError, ConfigError, DataError
@@ -96,17 +96,17 @@ def _answers(config: TrialConfig) -> Answers | None:
 
 def _network(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> AnytimeModule:
     """Raises ValueError where the arrays are too few for it, before there is room made for more."""
-    if isinstance(config.network, NetworkConfig):
-        _refuse_few(config, config.network, arrays)
+    if isinstance(config.network, (NetworkConfig, *our_parts("network").values())):
+        _refuse_few(config, arrays)
     network = build_network(config)
     network.load_state_dict(as_tensors(arrays))
     return network
 
 
-def _refuse_few(config: TrialConfig, shape: NetworkConfig, arrays: Mapping[str, np.ndarray]) -> None:
-    held, depth = sum(array.size for array in arrays.values()), getattr(config.regime, "unit", shape.units)
-    if depth > len(arrays) or parameter_count(config) > held:
-        raise ValueError(f"{len(arrays)} arrays of {held} numbers are no network of n = {shape.n}, c = {shape.c}")
+def _refuse_few(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> None:
+    held = sum(array.size for array in arrays.values())
+    if config.predicting_units[-1] > len(arrays) or parameter_count(config) > held:
+        raise ValueError(f"{len(arrays)} arrays of {held} numbers are no network {config.network.label}")
 
 
 def _normalisation(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> Normalisation:

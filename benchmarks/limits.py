@@ -27,8 +27,9 @@ from torch import nn
 
 import harness
 from anytime_core.config import Precision, TrialConfig
-from anytime_core.cost import BLOCKS, KERNEL, downsampled, trial_costs
+from anytime_core.cost import BLOCKS, trial_costs
 from anytime_core.data.catalog import DATASETS
+from anytime_core.networks.shapes import KERNEL, downsampled
 from harness import Found, Row
 from ours import OurLoop
 

@@ -18,6 +18,7 @@ from anytime_core.config import (
     Exp3,
     Joint,
     Milestone,
+    NetworkConfig,
     NoGrad,
     Opt,
     Rwm,
@@ -25,6 +26,8 @@ from anytime_core.config import (
     TrialConfig,
     WeightingConfig,
 )
+from anytime_core.cost import trial_costs
+from anytime_core.networks import Feedback, MSDNet
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile.load import load
 
@@ -39,6 +42,8 @@ TRIALS = {
     "figure4": 5,
     "select_gamma": 10,
     "select_exp3": 258,
+    "msdnet": 28,
+    "feedback": 46,
 }
 ALL = sorted(SWEEPS.glob("*.yaml"))
 
@@ -84,7 +89,7 @@ def test_table_1_has_every_weighting_and_every_depth() -> None:
     assert stages == 15 * 64_000
 
 
-PAPERS = sorted(TRIALS.keys() - {"quickstart", "table6_authors"})
+PAPERS = sorted(TRIALS.keys() - {"quickstart", "table6_authors", "msdnet", "feedback"})
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -126,7 +131,9 @@ def test_the_sequence_has_the_members_of_the_paper() -> None:
 
 IDENTITIES = {
     "eann": "bbbeb97b7e2dc0da",
+    "feedback": "386b745c2ce8ae6f",
     "figure4": "326ac609b8bf4c68",
+    "msdnet": "4c7926f49217f9e3",
     "quickstart": "210c9bcfeb4fde5f",
     "select_exp3": "9f45d65ab739f4d6",
     "select_gamma": "afddf739e77fd5d0",
@@ -193,3 +200,27 @@ def test_the_authors_code_is_told_by_its_options() -> None:
     }
     assert all(isinstance(config.regime, Joint | Opt) for config in found)
     assert 25 * (604_388 // 128) == 118_025  # what the file says of SVHN
+
+
+def test_msdnet_is_trained_as_its_authors_train_it() -> None:
+    found = configs("msdnet")
+    assert {config.network for config in found} == {MSDNet(), MSDNet(blocks=5, base=1, step=1, spacing="linear")}
+    (training,) = {repr(config.training): config.training for config in found}.values()
+    epoch = 50_000 // training.batch_size
+    assert (training.steps, training.batch_size, training.weight_decay) == (300 * epoch, 64, 1e-4)
+    rates = [training.rate_at(epoch * begun - offset) for begun in (150, 225) for offset in (1, 0)]
+    assert rates == [0.1, 0.01, 0.01, 0.001]
+    joint = {(config.regime.weights, config.regime.strategy) for config in found if isinstance(config.regime, Joint)}
+    constant = WeightingConfig(name="constant", normalize="none")
+    assert joint == {(constant, Ann()), (WeightingConfig(), Ann()), (WeightingConfig(), Aann())}
+
+
+def test_feedback_networks_cost_a_little_less_than_the_resnets_beside_them_which_table_6_has() -> None:
+    resnets = {trial.id for trial in sweep("feedback").trials if isinstance(trial.config.network, NetworkConfig)}
+    assert resnets <= ids("table6")
+    costs = {
+        c.network: trial_costs(c)[-1] for c in configs("feedback") if c.data.name == "cifar10" and c.regime == Joint()
+    }
+    pairs = [(Feedback(iterations=1), NetworkConfig(n=9, c=16)), (Feedback(iterations=2), NetworkConfig(n=17, c=16))]
+    assert costs.keys() == {network for pair in pairs for network in pair}
+    assert all(0.85 < costs[feedback] / costs[resnet] < 1 for feedback, resnet in pairs)

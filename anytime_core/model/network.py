@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, batch_norm, pad
 
-from anytime_core.config import NetworkConfig, NoGrad, Opt, Transition, TrialConfig
+from anytime_core.config import NetworkConfig, NoGrad, Opt, Transition, TrialConfig, of_ours
 from anytime_core.cost import BLOCKS, resnet_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.errors import ConfigError
@@ -271,11 +271,13 @@ class AnytimeResNet(AnytimeModule):
 
 
 def build_network(config: TrialConfig) -> AnytimeModule:
-    """The untrained network of a trial, on the CPU. Raises ConfigError for one whose extension is not here."""
+    """The untrained network of a trial, on the CPU. Raises ConfigError for one whose code is not here."""
     if isinstance(config.network, NetworkConfig):
         return build_resnet(config)
     if isinstance(config.network, Network):
         return _build_own(config, config.network)
+    if of_ours(config.network):
+        raise ConfigError(f"{config.network} is not that of this package any more; the version that trained it has it")
     raise ConfigError(
         f"{config.network} is not here, or has changed; give a command the sweep file, which names its extension; here "
         'orchestrator.extensions.use("FILE.py") makes the extension known'

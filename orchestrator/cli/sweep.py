@@ -120,8 +120,7 @@ def plan(
     grid, ledger = load(sweep_file), places.ledger
     print_notes(grid)
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger, with_running=True)
-    if grid.extensions:
-        entries = changes.explained(entries, ledger, last_trials(ledger, grid.name), grid.extensions)
+    entries = changes.explained(entries, ledger, last_trials(ledger, grid.name), grid.extensions)
     trials = [entry.trial for entry in entries.to_run]
     nodes, speeds = capacity.machines_for(trials, address, slots), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)

@@ -1,42 +1,63 @@
-"""Why a trial never ran that looks as one did: the extension that it uses has changed since."""
+"""Why a trial never ran that looks as one did: the code of a part that it uses has changed since, an extension's or one
+of this package."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from anytime_core.config import SOURCE, TrialConfig, parts_of, to_dict
+from anytime_core.config import SOURCE, Part, TrialConfig, of_ours, parts_of, to_dict
 from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial
 
+OUR_FILE = "this package"
+
 
 def explained(plan: Plan, ledger: Ledger, earlier: Iterable[str], extensions: Iterable[Extension]) -> Plan:
-    """Says of trials that never ran which change of an extension sets them apart from those of an ``earlier`` run of
-    the sweep, whose ids these are. Raises StorageError."""
-    new = [entry for entry in plan.entries if entry.action == "run" and parts_of(entry.trial.config)]
-    if not new:
+    """Says of trials that never ran which change of code sets them apart from those of an ``earlier`` run of the sweep,
+    whose ids these are. Raises StorageError."""
+    if not any(entry.action == "run" and parts_of(entry.trial.config) for entry in plan.entries):
         return plan
     known = {entry.trial.id for entry in plan.entries}
     records = ledger.records(trial_id for trial_id in earlier if trial_id not in known)
-    before = {_but_for_sources(record.config) for record in records.values()}
+    before: dict[str, set[str]] = defaultdict(set)
+    for record in records.values():
+        before[_but_for_sources(record.config)] |= {*_sources(record.config)}
     files = {extension.source: extension.given for extension in extensions}
-    changed = {entry.trial.id for entry in new if _but_for_sources(to_dict(entry.trial.config)) in before}
-    return Plan(entries=tuple(_with(entry, files) if entry.trial.id in changed else entry for entry in plan.entries))
+    return Plan(entries=tuple(_with(entry, before, files) for entry in plan.entries))
 
 
-def _with(entry: PlannedTrial, files: Mapping[str, str]) -> PlannedTrial:
-    return replace(entry, reason=f"{reason(entry.trial.config, files)}; it ran before that")
+def _with(entry: PlannedTrial, before: Mapping[str, Collection[str]], files: Mapping[str, str]) -> PlannedTrial:
+    config = entry.trial.config
+    sources = before.get(_but_for_sources(to_dict(config))) if entry.action == "run" and parts_of(config) else None
+    if sources is None:
+        return entry
+    return replace(entry, reason=f"{reason(config, sources, files)}; it ran before that")
 
 
-def reason(config: TrialConfig, files: Mapping[str, str]) -> str:
-    """Such as ``ramp.py changed (weights ramp)``."""
-    parts: dict[str, list[str]] = {}
+def reason(config: TrialConfig, sources: Collection[str], files: Mapping[str, str]) -> str:
+    """Such as ``ramp.py changed (weights ramp)``: of the parts whose code is of none of these ``sources``."""
+    changed: dict[str, list[str]] = {}
     for part in parts_of(config):
-        parts.setdefault(files.get(part.source, part.source), []).append(f"{part.kind} {part.name}")
-    return " or ".join(f"{file} changed ({', '.join(names)})" for file, names in parts.items())
+        if part.source not in sources:
+            changed.setdefault(_file(part, files), []).append(f"{part.kind} {part.name}")
+    return " and ".join(f"{file} changed ({', '.join(names)})" for file, names in changed.items())
+
+
+def _file(part: Part, files: Mapping[str, str]) -> str:
+    return OUR_FILE if of_ours(part) else files.get(part.source, part.source)
+
+
+def _sources(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key == SOURCE:
+                yield str(item)
+            yield from _sources(item)
 
 
 def _but_for_sources(config: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ from anytime_core.config import (
 )
 from anytime_core.data.catalog import dataset_of
 from anytime_core.files import plain_files
-from anytime_core.memory import parameter_count
+from anytime_core.memory import is_known, parameter_count
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, step_work
@@ -438,8 +438,7 @@ class _Disks:
 
 
 def _computed(config: TrialConfig) -> Quantity:
-    known = isinstance(config.network, NetworkConfig)  # an extension's is built by its workers alone
-    return Quantity(value=float(disk_of(config)), source="computed") if known else UNKNOWN
+    return Quantity(value=float(disk_of(config)), source="computed") if is_known(config) else UNKNOWN
 
 
 def disk_of(config: TrialConfig) -> int:

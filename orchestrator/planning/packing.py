@@ -3,8 +3,8 @@
 k is, in this order: 1 where no MPS daemon answers, as programs would only take turns; else of the k that the ledger has
 measured for this shape on this GPU, if there are two at least, the one with the most steps a second; else
 ``BY_CHANNELS``, which nobody has measured yet. It is never more than memory allows: each trial's predicted memory fits
-into its share of that of the smallest GPU, so whatever shares come together on a GPU, they fit. The memory of a network
-of an extension's is unknown, so it has a GPU alone.
+into its share of that of the smallest GPU, so whatever shares come together on a GPU, they fit. A network that
+is no ResNet has a GPU alone until two k are measured, and where its memory is unknown.
 
 On CPUs a trial has as many threads as CPUs, so trials never fight for cores. They are not chosen here: another number
 of threads gives other bits.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 
-from anytime_core.config import TrialConfig
+from anytime_core.config import NetworkConfig, TrialConfig
 from anytime_core.memory import predicted_memory
 from orchestrator.errors import ClusterError
 from orchestrator.planning.estimate import PARTS, Speeds, fits_on
@@ -88,7 +88,9 @@ def share(config: TrialConfig, room: int, mps: bool, measured: dict[int, float],
     able = {k: rate for k, rate in rates.items() if k <= most}
     if len(able) > 1:
         return Share(k=max(able, key=lambda k: (able[k], -k)), reason="measured")
-    usual = next((k for channels, k in BY_CHANNELS if config.resnet.c <= channels), 1)
+    if not isinstance(config.network, NetworkConfig):
+        return Share(k=1, reason="not measured")
+    usual = next((k for channels, k in BY_CHANNELS if config.network.c <= channels), 1)
     return Share(k=min(usual, most), reason="memory" if most < usual else "by channels, not measured")
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import AfterValidator, BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
 from pydantic_core import CoreSchema
 
-from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime
+from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime, known_parts
 
 OURS = "ours"
 """The tag of what is no extension's."""
@@ -33,7 +33,7 @@ class OneOf:
         self.kind, self.ours = kind, ours
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        types = {**self.ours, **{name: without_name(part) for name, part in KINDS[self.kind].items()}}
+        types = {**self.ours, **{name: without_name(part) for name, part in known_parts(self.kind).items()}}
         if not types:
             return handler.generate_schema(Annotated[Any, BeforeValidator(_refused(self.kind))])
         tagged = [Annotated[kind, Tag(name)] for name, kind in types.items()]
@@ -45,33 +45,33 @@ class OneOf:
 
     def _name(self, value: Any) -> str | None:
         if isinstance(value, Part):
-            return next(name for name, part in KINDS[self.kind].items() if part is type(value))
+            return next(name for name, part in known_parts(self.kind).items() if part is type(value))
         return str(value["name"]) if isinstance(value, dict) and "name" in value else getattr(value, "name", None)
 
 
 class OursOr:
-    """A part of one kind by its name, or else one of ours, which all have one type."""
+    """A part of one kind by its name, or else one of ours that have no part for them, which all have one type."""
 
     def __init__(self, kind: str, ours: Any) -> None:
         self.kind, self.ours = kind, ours
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        if not KINDS[self.kind]:
+        if not (known := known_parts(self.kind)):
             return handler.generate_schema(self.ours)
-        tagged = [Annotated[without_name(part), Tag(name)] for name, part in KINDS[self.kind].items()]
+        tagged = [Annotated[without_name(part), Tag(name)] for name, part in known.items()]
         union = reduce(or_, [*tagged, Annotated[self.ours, Tag(OURS)]])
         return handler.generate_schema(Annotated[union, Discriminator(self._name), BeforeValidator(named)])
 
     def _name(self, value: Any) -> str:
         if isinstance(value, Part):
-            return next(name for name, part in KINDS[self.kind].items() if part is type(value))
+            return next(name for name, part in known_parts(self.kind).items() if part is type(value))
         name = value.get("name") if isinstance(value, dict) else None
-        return str(name) if name in KINDS[self.kind] else OURS
+        return str(name) if name in known_parts(self.kind) else OURS
 
 
 def flags() -> set[str]:
-    """The fields of parts of extensions that are true or false."""
-    known = [part for by_name in KINDS.values() for part in by_name.values()]
+    """The fields of parts that are true or false."""
+    known = [part for kind in KINDS for part in known_parts(kind).values()]
     return {name for part in known for name, hint in get_type_hints(part).items() if hint is bool}
 
 

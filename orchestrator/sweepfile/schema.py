@@ -49,6 +49,7 @@ from anytime_core.config import (
     Strategy,
     TrainingConfig,
     WeightingConfig,
+    known_parts,
     opt_unit,
     refuse,
     refuse_gaps,
@@ -112,11 +113,9 @@ def _fits_images(data: DataConfig) -> DataConfig:
 
 
 def _unnamed(value: Any) -> Any:
-    """Ours are told by having no name."""
+    """A ResNet is told by having no name."""
     if isinstance(value, dict) and "name" in value:
-        allowed = ", ".join([*KINDS["network"], "and one of ours, which has no name: {n: 3, c: 16}"]).removeprefix(
-            "and "
-        )
+        allowed = f"{', '.join(known_parts('network'))}, and a ResNet, which has no name: {{n: 3, c: 16}}"
         raise ValueError(f"no network is named {_given(value['name'])}; allowed: {allowed}")
     return value
 
@@ -533,8 +532,8 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
             return _part("weights", str(name[0]) if name else "")
         case ["methods", _, regime]:
             return methods()[str(regime)]
-        case ["networks", _, str(name), *_] if name in KINDS["network"]:
-            return KINDS["network"][name]
+        case ["networks", _, str(name), *_] if name in known_parts("network"):
+            return known_parts("network")[name]
         case [section, *_]:
             return SECTIONS[str(section)]
         case _:

@@ -10,8 +10,9 @@ from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
 from anytime_core.config import MILESTONES, NetworkConfig
-from anytime_core.cost import costs_at, downsampled, milestone_index, prediction_costs, unit_costs
+from anytime_core.cost import costs_at, milestone_index, prediction_costs, unit_costs
 from anytime_core.model.network import AnytimeResNet
+from anytime_core.networks.shapes import downsampled
 
 DEPTHS = [2, 3, 5, 7, 9, 13, 17, 25]
 

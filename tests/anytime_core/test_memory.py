@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import pytest
 import torch
 
-from anytime_core.config import DataConfig, Joint, NetworkConfig, Opt, Regime, TrainingConfig, TrialConfig
+from anytime_core.config import (
+    AnyNetwork,
+    DataConfig,
+    Joint,
+    NetworkConfig,
+    Opt,
+    Regime,
+    TrainingConfig,
+    TrialConfig,
+)
 from anytime_core.data.catalog import DATASETS
 from anytime_core.data.loader import EVALUATION_BATCH
+from anytime_core.extend import ExtensionError, Network
 from anytime_core.memory import (
     EVALUATED,
     data_memory,
@@ -18,6 +29,7 @@ from anytime_core.memory import (
     saved_memory,
 )
 from anytime_core.model.network import build_network
+from anytime_core.networks import Feedback, MSDNet
 from anytime_core.training.evaluate import losses_of
 
 CASES = [
@@ -26,10 +38,15 @@ CASES = [
     (NetworkConfig(n=2, c=8, transition="pooling"), Joint(), "cifar10"),
     (NetworkConfig(n=3, c=8, period=4), Joint(), "fashion_mnist"),
     (NetworkConfig(n=3, c=8), Opt(unit=4), "svhn"),
+    (MSDNet(blocks=3, base=2, step=1, channels=8), Joint(), "cifar10"),
+    (MSDNet(blocks=3, base=2, step=1, channels=8, prune="min", reduction=0), Joint(), "cifar100"),
+    (MSDNet(blocks=3, base=2, step=2), Opt(unit=2), "svhn"),
+    (Feedback(iterations=2, c=8), Joint(), "cifar10"),
+    (Feedback(iterations=3, cells=1, c=8), Opt(unit=5), "fashion_mnist"),
 ]
 
 
-def trial(network: NetworkConfig, regime: Regime, name: str, **training: object) -> TrialConfig:
+def trial(network: AnyNetwork, regime: Regime, name: str, **training: object) -> TrialConfig:
     return TrialConfig(
         network=network,
         regime=regime,
@@ -63,7 +80,8 @@ def saved_by_torch(config: TrialConfig) -> int:
 @pytest.mark.parametrize(("network", "regime", "name"), CASES)
 def test_what_a_step_keeps_is_what_torch_keeps(network, regime, name, precision) -> None:
     config = trial(network, regime, name, precision=precision)
-    assert saved_memory(config) == pytest.approx(saved_by_torch(config), rel=0.02)
+    again = isinstance(network, Feedback) and precision == "bfloat16"  # here weights are rounded for each run of a cell
+    assert saved_memory(config) == pytest.approx(saved_by_torch(config), rel=0.1 if again else 0.02)
 
 
 @pytest.mark.parametrize(("network", "regime", "name"), CASES)
@@ -83,3 +101,24 @@ def test_the_peak_grows_with_what_is_computed_and_shrinks_with_precision() -> No
     low = trial(NetworkConfig(n=3, c=64), Joint(), "cifar10", precision="bfloat16")
     assert predicted_memory(low) < predicted_memory(wide)
     assert EVALUATED == EVALUATION_BATCH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unmeasured(Network):
+    predictions: int = 1
+
+
+Unmeasured.name, Unmeasured.source = "unmeasured", ""
+
+
+def test_a_network_that_gives_no_footprint_has_unknown_memory_and_one_that_raises_is_named() -> None:
+    assert predicted_memory(trial(Unmeasured(), Joint(), "cifar10")) == 0
+    footprint = {"footprint": lambda *_: 1 // 0}
+    broken = type("Broken", (Unmeasured,), footprint)
+    with pytest.raises(ExtensionError, match=r"^network unmeasured: footprint raises ZeroDivisionError"):
+        predicted_memory(trial(broken(), Joint(), "cifar10"))
+
+
+def test_a_wider_msdnet_takes_more() -> None:
+    small, wide = (trial(MSDNet(growth=growth), Joint(), "cifar10") for growth in (6, 12))
+    assert 0 < predicted_memory(small) < predicted_memory(wide)

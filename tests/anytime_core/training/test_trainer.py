@@ -977,7 +977,7 @@ def altered(meta: dict[str, Any], *keys: str, value: Any = None) -> dict[str, An
         (lambda meta: altered(meta, "config", "network"), "KeyError: 'network'"),
         (lambda meta: altered(meta, "config", "network", "width", value=3), "TypeError: .*'width'"),
         (lambda meta: altered(meta, "config", "network", "n", value=0), "ValueError: n is 0, must be at least 1"),
-        (lambda meta: altered(meta, "config", "network", "c", value=8), "are no network of n = 1, c = 8"),
+        (lambda meta: altered(meta, "config", "network", "c", value=8), r"are no network \(1,8\)"),
         (lambda meta: altered(meta, "config", "network", "c", value=1), "RuntimeError: Error.* in loading state_dict"),
         (lambda meta: altered(meta, "config", "regime", "name", value="both"), "no regime is named 'both'"),
         (

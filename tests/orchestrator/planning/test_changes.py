@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from written import RAMP
 
+from anytime_core.networks import Feedback
 from orchestrator.analysis import trace
 from orchestrator.extensions import importing
 from orchestrator.ledger.ledger import Ledger
@@ -63,6 +64,23 @@ def test_a_change_of_the_code_is_the_reason(folder, ledger, ended) -> None:
     (folder / "ramp.py").write_text(RAMP.replace("0.01", "0.02"))
     said = "ramp.py changed (weights ramp); it ran before that"
     assert reasons(folder, ledger, ended) == {"ramp power=1": said, "ramp power=2": said}
+
+
+def test_a_new_version_of_a_network_of_ours_is_the_reason_and_an_extension_is_not(
+    folder, ledger, monkeypatch, make_record
+) -> None:
+    (folder / "mine.yaml").write_text(SWEEP.replace("{n: 1, c: 2}", "{name: feedback, iterations: 1, c: 2}"))
+    before = load(folder / "mine.yaml")
+    for trial in before.trials:
+        ledger.finish(ledger.begin(trial), make_record(trial, (60.0, 50.0, 40.0)))
+    monkeypatch.setattr(Feedback, "source", "2")
+    said = "this package changed (network feedback); it ran before that"
+    assert {*reasons(folder, ledger, before).values()} == {said}
+    (folder / "ramp.py").write_text(RAMP.replace("0.01", "0.02"))
+    both = "this package changed (network feedback) and ramp.py changed (weights ramp); it ran before that"
+    assert reasons(folder, ledger, before) == {"ann": said, "ramp power=1": both, "ramp power=2": both}
+    monkeypatch.setattr(Feedback, "source", "1")
+    assert reasons(folder, ledger, before)["ramp power=1"] == "ramp.py changed (weights ramp); it ran before that"
 
 
 def test_a_new_point_of_the_grid_is_only_new(folder, ledger, ended) -> None:

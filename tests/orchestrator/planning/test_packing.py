@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytime_core.config import NetworkConfig
+from anytime_core.networks import MSDNet
 from orchestrator.errors import ClusterError
 from orchestrator.planning import packing
 from orchestrator.planning import plan as planning
@@ -54,6 +55,14 @@ def test_what_others_use_is_not_there(make_trial, ledger) -> None:
 @pytest.mark.parametrize("node", [replace(BOX, mps=False), replace(BOX, gpus=(replace(CARD, memory=0),))])
 def test_without_mps_or_without_a_known_memory_a_trial_is_alone(make_trial, ledger, node) -> None:
     assert shares(make_trial, ledger, node, 8) == [1.0]
+
+
+def test_a_network_that_is_no_resnet_is_alone_until_it_is_measured(make_trial, ledger) -> None:
+    trial = make_trial(network=MSDNet(), resources=Resources(gpus="auto"))
+    packed = packing.pack(planning.make([trial], ledger), [BOX], NOTHING)
+    assert [entry.trial.resources.share for entry in packed.plan.entries] == [1.0]
+    assert packed.notes == ("one trial a GPU for 1 trial (not measured)",)
+    assert packing.share(trial.config, 80 * GIB, True, {10_000: 0.01, 2500: 0.02}, GIB).k == 4
 
 
 def test_where_mps_does_not_run_it_is_said(make_trial, ledger) -> None:

@@ -83,7 +83,7 @@ def test_of_two_predictions_that_are_as_near_the_later_stands_for_a_fraction() -
 @pytest.mark.parametrize(
     ("networks", "expected"),
     [
-        ("[{name: lstm}]", "line 3: networks.0: no network is named 'lstm'; allowed: mlp, and one of ours"),
+        ("[{name: lstm}]", "line 3: networks.0: no network is named 'lstm'; allowed: feedback, msdnet, mlp, and"),
         (
             "[{name: mlp, widht: 3}]",
             "line 3: networks.0.widht: unknown key; allowed: width, depth (did you mean width?)",
@@ -103,7 +103,7 @@ def test_a_fault_of_a_network_is_told_with_its_line(tmp_path: Path, networks: st
 
 
 def test_a_network_without_an_extension_says_what_is_allowed(load_text: Callable[[str], Sweep]) -> None:
-    with pytest.raises(SweepError, match="no network is named 'mlp'; allowed: one of ours, which has no name"):
+    with pytest.raises(SweepError, match="no network is named 'mlp'; allowed: feedback, msdnet, and a ResNet, which"):
         load_text("name: a\nnetworks: [{name: mlp}]\ndatasets: [digits]\nmethods: {ann: {}}\n")
 
 
@@ -165,7 +165,7 @@ def test_a_plan_says_that_the_file_of_a_network_changed(tmp_path: Path) -> None:
     nets = tmp_path / "nets.py"
     nets.write_text(nets.read_text().replace(".relu()", ".tanh()"))
     after = load(tmp_path / "perceptrons.yaml")
-    reasons = {changes.reason(trial.config, {after.extensions[0].source: "nets.py"}) for trial in after.trials}
+    reasons = {changes.reason(trial.config, (), {after.extensions[0].source: "nets.py"}) for trial in after.trials}
     assert reasons == {"", "nets.py changed (network mlp)"}
     same = {trial.id for trial in before.trials} & {trial.id for trial in after.trials}
     assert len(same) == 2

@@ -198,7 +198,13 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip and compiled alone",
         ),
         ("n: 2, ", "", "line 3: networks.0.n: is missing"),
-        ("- {n: 2, c: 8}", "- small", "line 3: networks.0: given 'small'; must be a mapping"),
+        ("- {n: 2, c: 8}", "- [2, 8]", "line 3: networks.0: given [2, 8]; must be a mapping"),
+        (
+            "- {n: 2, c: 8}",
+            "- small",
+            "line 3: networks.0: no network is named 'small'; allowed: feedback, msdnet, and a ResNet, which has no "
+            "name: {n: 3, c: 16}",
+        ),
         ("period: 2", "period: 1}\n  - {n: 2, c: 8.0", "line 5: networks.2: is the same as networks.0"),
         # Impossible data sets
         (
