@@ -644,7 +644,7 @@ def _regime(values: Mapping[str, Any]) -> Regime | Part:
 
 
 def part_of(kind: str, values: Mapping[str, Any]) -> Part:
-    """The inverse of ``plain`` for a part: itself, if that is here and as it was, else ``Absent``."""
+    """The inverse of ``plain``: the part itself, if that is here and as it was, else ``Absent``."""
     own = {name: value for name, value in values.items() if name not in ("name", SOURCE)}
     wanted = values["name"], values[SOURCE]
     named = (part for part in known_parts(kind).values() if (part.name, part.source) == wanted)

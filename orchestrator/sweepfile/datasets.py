@@ -21,9 +21,9 @@ from anytime_core.data.own.source import Source
 from anytime_core.errors import DataError
 from orchestrator.extensions import importing
 from orchestrator.owndata import formats
-from orchestrator.sweepfile import schema
 from orchestrator.sweepfile.document import Document, Fault, given
-from orchestrator.sweepfile.schema import DATA_KEYS, HIDDEN, OWN_KEYS
+from orchestrator.sweepfile.faults import part_in
+from orchestrator.sweepfile.fields import DATA_KEYS, HIDDEN, OWN_KEYS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STAND_IN = OwnData(content="?", class_names=("?", "??"), channels=1, size=1 << 30, train_images=1 << 60, test_images=1)
@@ -148,7 +148,7 @@ def _reader(document: Document, index: int, entry: dict[str, Any]) -> tuple[Part
     if not isinstance(form, str) or (reader := KINDS["reader"].get(form)) is None:
         return None, []
     values = {key: entry[key] for key in _reader_fields(entry) if key in entry}
-    return schema.part_in(document, ("datasets", index), reader, values)
+    return part_in(document, ("datasets", index), reader, values)
 
 
 def _source(sweep_file: Path, entry: dict[str, Any], reader: Part | None) -> Source:

@@ -22,7 +22,8 @@ from orchestrator.sweepfile import datasets as own_datasets
 from orchestrator.sweepfile import networks as networks_of_extensions
 from orchestrator.sweepfile import reported, schema, trust
 from orchestrator.sweepfile.document import Document, Fault, Key, read
-from orchestrator.sweepfile.schema import SweepFile, sound_items, sound_section
+from orchestrator.sweepfile.faults import faults_of, sound_items, sound_section
+from orchestrator.sweepfile.schema import SweepFile
 from orchestrator.sweepfile.weights import AnyWeights, given_to, unmatched
 
 
@@ -32,7 +33,7 @@ def load(path: Path) -> Sweep:
     extensions = extended(document)
     own = own_datasets.resolved(document)
     document = own.document
-    faults = own.faults + schema.faults(document)
+    faults = own.faults + faults_of(document)
     if isinstance(document.content, dict):
         faults += _contradictions(document)
     document.refuse(faults)

@@ -12,7 +12,7 @@ from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Network
 from anytime_core.training.suiting import lacking
 from orchestrator.sweepfile.document import Document, Fault
-from orchestrator.sweepfile.schema import sound_items, sound_section
+from orchestrator.sweepfile.faults import sound_items, sound_section
 
 LABEL = re.compile(r"[^\W_][^\n\r]{0,63}")
 

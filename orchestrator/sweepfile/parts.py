@@ -66,7 +66,7 @@ class OursOr:
         if isinstance(value, Part):
             return next(name for name, part in known_parts(self.kind).items() if part is type(value))
         name = value.get("name") if isinstance(value, dict) else None
-        return str(name) if name in known_parts(self.kind) else OURS
+        return name if isinstance(name, str) and name in known_parts(self.kind) else OURS
 
 
 def flags() -> set[str]:

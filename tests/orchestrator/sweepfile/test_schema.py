@@ -19,7 +19,8 @@ from orchestrator.errors import SweepError
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweepfile.schema import JointMethod, SweepFile
+from orchestrator.sweepfile.methods import JointMethod
+from orchestrator.sweepfile.schema import SweepFile
 
 Load = Callable[[str], Sweep]
 

@@ -1,0 +1,186 @@
+"""What a sweep file may say of a method: which regimes it trains, by the fields of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from fractions import Fraction
+from functools import reduce
+from itertools import product
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, GetCoreSchemaHandler, Tag, model_validator
+from pydantic_core import CoreSchema
+
+from anytime_core.config import (
+    MILESTONES,
+    OPTIONAL,
+    PARTS,
+    REGIMES,
+    Ann,
+    AnyNetwork,
+    DataConfig,
+    Joint,
+    Midfeat,
+    NetworkConfig,
+    NoGrad,
+    Opt,
+    Part,
+    Regime,
+    opt_unit,
+    refuse_gaps,
+)
+from anytime_core.cost import nearest_index, network_costs
+from anytime_core.data.catalog import dataset_of
+from orchestrator.sweepfile import parts
+from orchestrator.sweepfile.fields import Answers, AnyStrategy, AtLeastOneFraction, Flow, Objective, Weights, depths
+from orchestrator.sweepfile.weights import AnyWeights, given_to
+
+
+def _regime(value: Any) -> str:
+    return str(value.get("regime", "joint")) if isinstance(value, dict) else "joint"
+
+
+def _exact(value: float) -> str:
+    """A number as short as it can be and still be that number: the name of a method is its identity in tables."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+class Method(BaseModel):
+    """What a sweep file says of one method: to add a kind, a subclass and a line in METHODS."""
+
+    regime: str
+
+    def variants(self, name: str) -> dict[str, Self]:
+        """The methods that this entry stands for, by name: itself, unless it has a grid."""
+        return {name: self}
+
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
+        """What is trained on a network and data, a trial each; ``weights`` are the sweep's. Nothing, where they should
+        have a list for the network, and have none that is sound: no such file is loaded."""
+        raise NotImplementedError
+
+
+class JointMethod(Method):
+    """All predictions are trained together; ``weights`` default to the sweep's. ``grid`` gives lists of values to
+    parameters of the strategy, or of another part that is an extension's: each combination of them is a method."""
+
+    regime: Literal["joint"] = "joint"
+    strategy: AnyStrategy = Ann()
+    weights: Weights | None = None
+    objective: Objective | None = None
+    answers: Answers | None = None
+    flow: Flow | None = None
+    grid: dict[str, Annotated[list[float], Field(min_length=1)]] = Field(default_factory=dict)
+
+    def _gridded(self) -> dict[str, str]:
+        """Which part each parameter belongs to that a grid may vary."""
+        given: dict[str, Any] = {"strategy": self.strategy}
+        given |= {kind: part for kind in PARTS if isinstance(part := getattr(self, kind), Part)}
+        owners = [(field.name, kind) for kind, part in given.items() for field in fields(part) if field.name != "name"]
+        names = [name for name, _ in owners]
+        return {name if names.count(name) == 1 else f"{kind}.{name}": kind for name, kind in owners}
+
+    @model_validator(mode="after")
+    def _grid_is_of_a_part(self) -> JointMethod:
+        allowed = self._gridded()
+        if unknown := [name for name in self.grid if name not in allowed]:
+            of = self.strategy.name if set(allowed.values()) <= {"strategy"} else "the method"
+            raise ValueError(f"grid: {of} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
+        if repeated := [name for name, values in self.grid.items() if len(set(values)) < len(values)]:
+            raise ValueError(f"grid: {', '.join(repeated)} holds one value twice")
+        self.variants("")  # raises for values that the strategy refuses
+        return self
+
+    def variants(self, name: str) -> dict[str, Self]:
+        """One for each point of the grid, named by it."""
+        variants = {}
+        for point in product(*self.grid.values()):
+            # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
+            numbers = (int(value) if value.is_integer() else value for value in point)
+            values: dict[str, Any] = dict(zip(self.grid, numbers, strict=True))
+            suffix = "".join(f" {parameter}={_exact(value)}" for parameter, value in values.items())
+            variants[name + suffix] = self.model_copy(update=self._at(values) | {"grid": {}})
+        return variants
+
+    def _at(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The parts at a point of the grid."""
+        owners, changed = self._gridded(), dict[str, Any]()
+        for parameter, value in point.items():
+            kind = owners[parameter]
+            part = changed.get(kind, getattr(self, kind))
+            changed[kind] = replace(part, **{parameter.rpartition(".")[2]: value})
+        return changed
+
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
+        others = {kind: getattr(self, kind) for kind in OPTIONAL}
+        _, own = given_to(network, self.weights or weights)
+        return [Joint(weights=own, strategy=self.strategy, **others)] if own else []
+
+
+def _nearest(network: AnyNetwork, data: DataConfig, fraction: Fraction) -> int:
+    """The unit that stands for a fraction of the cost; of a network of an extension's, the nearest that predicts."""
+    if isinstance(network, NetworkConfig):
+        return max(opt_unit(network.n, fraction), 1)
+    spec = dataset_of(data)
+    return nearest_index(network_costs(network, spec.classes, spec.channels, spec.size), fraction) + 1
+
+
+class OptMethod(Method):
+    """One trial for each depth, which trains only its prediction: ``at`` fractions of the cost, or ``all`` depths."""
+
+    regime: Literal["opt"]
+    at: Annotated[AtLeastOneFraction | None, BeforeValidator(depths)] = list(MILESTONES)
+
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
+        if self.at is None:
+            return [Opt(unit=unit) for unit in network.predicting_units]
+        return [Opt(unit=unit) for unit in sorted({_nearest(network, data, fraction) for fraction in self.at})]
+
+
+class MidfeatMethod(Method):
+    """The final prediction first, then the other heads on the frozen network."""
+
+    regime: Literal["midfeat"]
+
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
+        return [Midfeat()]
+
+
+class NoGradMethod(Method):
+    """One prediction after the other; or, as a ``variant``, all at once with no gradient between units."""
+
+    regime: Literal["no_grad"]
+    variant: Literal["stages", "stop_gradient"] = "stages"
+
+    def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
+        return [NoGrad(variant=self.variant)]
+
+
+METHODS: dict[str, type[Method]] = {
+    "joint": JointMethod,
+    "opt": OptMethod,
+    "midfeat": MidfeatMethod,
+    "no_grad": NoGradMethod,
+}
+"""What a sweep file may say of each regime of the trainer's."""
+refuse_gaps("methods.METHODS", METHODS, REGIMES)
+
+
+def methods() -> dict[str, type[Method]]:
+    """By their regimes, those of active extensions too."""
+    return METHODS | parts.regime_methods(Method)
+
+
+class _AnyMethod:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        tagged: Any = (Annotated[kind, Tag(name)] for name, kind in methods().items())
+        return handler.generate_schema(Annotated[reduce(or_, tagged), Discriminator(_regime)])
+
+
+if TYPE_CHECKING:
+    AnyMethod = Method
+else:
+    AnyMethod = Annotated[Any, _AnyMethod()]
