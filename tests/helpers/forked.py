@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -45,6 +46,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def run(self, arguments: list[str], folder: Path, environment: Mapping[str, str]) -> Done:
@@ -57,6 +59,7 @@ class Program:
             self._process.stdin.write(json.dumps(command | {"streams": [os.devnull, str(out), str(err)]}) + "\n")
             self._process.stdin.flush()
             if not select.select([self._process.stdout], [], [], SECONDS)[0]:
+                os.killpg(self._process.pid, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(arguments, SECONDS)
             return Done(int(self._process.stdout.readline()), out.read_bytes(), err.read_bytes())
 
