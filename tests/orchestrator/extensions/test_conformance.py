@@ -230,3 +230,13 @@ def test_a_reader_with_nothing_to_read_says_how(tmp_path) -> None:
     (verdict,) = check_file(tmp_path / "mine.py")
     assert verdict.findings == ()
     assert "to have it read something, give --data PATH" in verdict.passed
+
+
+def test_files_that_are_not_there_are_told_as_in_a_sweep(tmp_path) -> None:
+    named = READER.replace("RANDOM", "pixels") + '\n    def files(self, path):\n        return ["train.bin"]\n'
+    (tmp_path / "mine.py").write_text(HEAD + named)
+    np.save(tmp_path / "pixels.npy", np.zeros((6, 4, 4), np.uint8))
+    (verdict,) = check_file(tmp_path / "mine.py", None, tmp_path / "pixels.npy")
+    (finding,) = verdict.findings
+    gone = f"reader mine: files names {tmp_path / 'train.bin'}, which is not there"
+    assert finding.fault == f"data: {tmp_path / 'pixels.npy'}: {gone}"
