@@ -27,7 +27,8 @@ from orchestrator.sweepfile.fields import DATA_KEYS, HIDDEN, OWN_KEYS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STAND_IN = OwnData(content="?", class_names=("?", "??"), channels=1, size=1 << 30, train_images=1 << 60, test_images=1)
-"""For data that have a fault, so that the rest of their entry is checked all the same."""
+"""For data that have a fault, so that the rest of their entry is checked all the same. No network of an extension's
+runs on it."""
 
 
 @dataclass(frozen=True, slots=True)

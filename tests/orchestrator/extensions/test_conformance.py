@@ -229,7 +229,7 @@ def test_a_reader_with_nothing_to_read_says_how(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(HEAD + READER)
     (verdict,) = check_file(tmp_path / "mine.py")
     assert verdict.findings == ()
-    assert "to have it read something, give --data PATH" in verdict.passed
+    assert "not read: give --data PATH" in verdict.passed
 
 
 def test_files_that_are_not_there_are_told_as_in_a_sweep(tmp_path) -> None:
