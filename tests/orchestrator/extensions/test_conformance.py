@@ -240,3 +240,16 @@ def test_files_that_are_not_there_are_told_as_in_a_sweep(tmp_path) -> None:
     (finding,) = verdict.findings
     gone = f"reader mine: files names {tmp_path / 'train.bin'}, which is not there"
     assert finding.fault == f"data: {tmp_path / 'pixels.npy'}: {gone}"
+    assert finding.mend == "mend the files, or give --field values as the sweep file does"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (WEIGHTS, "    raise SystemExit(0)"),
+        ("def __post_init__(self):", "    raise SystemExit(0)"),
+    ],
+)
+def test_an_exit_is_a_finding(tmp_path, lines) -> None:
+    fault, _ = found(tmp_path, "Strategy", *lines)
+    assert fault.endswith("SystemExit: 0")

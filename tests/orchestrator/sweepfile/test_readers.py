@@ -165,6 +165,10 @@ def test_what_was_read_once_is_not_read_again(sweep_of: Write, folder: Path) -> 
             "{name: pets, path: pets/nothing, format: npy}",
             r"line 5: datasets.0.path: .*npy\.py, line 15: pets: .*: reader npy: there is no train_labels.npy",
         ),
+        (
+            "{name: pets, path: pets, format: image_folder, invert: true}",
+            r"line 5: datasets.0.invert: unknown key; allowed: name, .*, path, format, size\n",
+        ),
         ("{name: pets, path: pets, format: npy, classes: [cat, cat]}", "classes 'cat', 'cat' differ in case or spaces"),
     ],
 )
