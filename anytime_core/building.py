@@ -84,7 +84,7 @@ def counted_costs(network: Network, classes: int, channels: int, size: int) -> l
             with _Counter() as counter:
                 given = predicted(one_by_one(module, torch.zeros(1, channels, size, size)))
                 found = [(tuple(logits.shape), counter.flops // FLOPS) for logits in given]
-        except Exception as error:  # an extension may raise anything
+        except (Exception, SystemExit) as error:  # an extension may raise anything
             what = f"{type(error).__name__}: {error}"
             raise ExtensionError(
                 f"network {network.name} does not run on an image [{channels},{size},{size}]: {what}"

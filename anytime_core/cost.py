@@ -107,7 +107,7 @@ def own_costs(network: AnyNetwork, classes: int, channels: int, size: int) -> tu
         raise ExtensionError(f"network {own.name} has {own.predictions!r} predictions, must have at least 1")
     try:
         given = own.costs(classes, channels, size)
-    except Exception as error:  # an extension may raise anything
+    except (Exception, SystemExit) as error:  # an extension may raise anything
         raise ExtensionError(f"network {own.name}: costs raises {type(error).__name__}: {error}") from error
     if given is None:  # a room that imports torch, which planning does not need otherwise
         given = import_module("anytime_core.building").counted_costs(own, classes, channels, size)

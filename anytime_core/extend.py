@@ -348,15 +348,16 @@ class Reader(Part):
     ``datasets``, with the fields beside them.
 
     A trial's identity holds a hash of the images and labels that are read, and not the reader's source: so a reader may
-    change, and only what it reads otherwise is trained anew.
+    change, and only data that it now reads differently are trained on again.
     """
 
     kind: ClassVar[str] = "reader"
 
     def files(self, path: Path) -> Iterable[Path]:
         """The files, and folders, that decide what ``read`` gives. It reads again once the name, size or time of one of
-        them changes. By default, all that lies at ``path``."""
-        return path.rglob("*") if path.is_dir() else [path]
+        them changes. By default, all that lies at ``path``. Relative paths begin at that folder, or at that of a file.
+        """
+        return [path, *path.rglob("*")] if path.is_dir() else [path]
 
     def read(self, path: Path) -> Mapping[str, Any]:
         """Arrays of numpy by their names, as an ``.npz`` file has them: ``train_images``, ``train_labels``,

@@ -50,7 +50,7 @@ def footprint(config: TrialConfig) -> Footprint | None:
     network = ending_at(config.network, config.predicting_units[-1]) if opt else config.network
     try:
         return network.footprint(spec.classes, spec.channels, spec.size)
-    except Exception as error:  # an extension may raise anything
+    except (Exception, SystemExit) as error:  # an extension may raise anything
         raise ExtensionError(f"network {network.name}: footprint raises {type(error).__name__}: {error}") from error
 
 

@@ -116,7 +116,7 @@ def _scaled(weights: Weights, total: float) -> Weights:
 def _given(config: Weighting, costs: Sequence[float], progress: Progress) -> Weights:
     try:
         return [float(weight) for weight in config.weights(costs, progress)]
-    except Exception as error:  # an extension may raise anything
+    except (Exception, SystemExit) as error:  # an extension may raise anything
         raise ValueError(f"weights {config.name}: {type(error).__name__}: {error}") from error
 
 

@@ -44,7 +44,7 @@ from anytime_core.cost import trial_costs
 from anytime_core.data.dataset import Images
 from anytime_core.data.own import by_code, reading
 from anytime_core.data.own.source import Source
-from anytime_core.errors import TrainerError
+from anytime_core.errors import DataError, TrainerError
 from anytime_core.model import traced
 from anytime_core.model.own import OwnModule
 from anytime_core.training.objective import TrainingObjective
@@ -54,7 +54,7 @@ from orchestrator.errors import UsageError
 from orchestrator.extensions import finding, importing
 from orchestrator.extensions.additions import ADDED, WIN_TEST
 from orchestrator.extensions.finding import Extension
-from orchestrator.extensions.importing import located
+from orchestrator.extensions.importing import located, told
 from orchestrator.text import counted, first_line
 
 PREDICTIONS, IMAGES_A_BATCH, CLASSES = 6, 32, 10
@@ -131,10 +131,12 @@ def _tried(check: Check, part: Part) -> str:
         return check(part)
     except Finding:
         raise
-    except Exception as error:  # an extension may raise anything
+    except (Exception, SystemExit) as error:  # an extension may raise anything
         said = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}"
         base = extend.BASES[part.kind].__name__
         mend = f"write its functions as those of anytime_core.extend.{base}, which say what they are given"
+        if isinstance(error, DataError):
+            mend = "mend the files, or give --field values as the sweep file does"
         raise Finding(f"{located(error)}{said}", mend) from error
 
 
@@ -155,8 +157,10 @@ def _made(part: type[Part], given: Mapping[str, str]) -> Part:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise Finding(f"{place}: {first['msg']}", "give it another value or default") from error
-    except Exception as error:  # pydantic says of a type that it cannot read what it likes
-        raise Finding(f"cannot be read: {error}", "annotate fields as numbers, text, booleans or tuples") from error
+    except (Exception, SystemExit) as error:  # pydantic says of a type that it cannot read what it likes
+        raise Finding(
+            f"cannot be read: {told(error)}", "annotate fields as numbers, text, booleans or tuples"
+        ) from error
 
 
 def _value(text: str) -> Any:
@@ -213,7 +217,7 @@ def _trains(part: Part) -> str:
 def _reads(data: Path | None, part: Part) -> str:
     """Twice the same, where there is something to read."""
     if data is None:
-        return "to have it read something, give --data PATH"
+        return "not read: give --data PATH"
     source = Source(name="data", path=data.absolute(), format=part.name, reader=json.dumps(plain(part)))
     once, again = (reading.read(source, by_code.form_of(source)).described for _ in range(2))
     if once != again:
@@ -422,7 +426,7 @@ def _p_values(test: Callable[..., Any]) -> str:
     for differences in DIFFERENCES:
         try:
             p = float(test(np.array(differences)))
-        except Exception as error:  # whatever the extension raises
+        except (Exception, SystemExit) as error:  # whatever the extension raises
             fault = f"{located(error)}{type(error).__name__}: {error}"
             raise Finding(fault, "it is given one difference or more, and gives a number") from error
         if not 0 <= p <= 1 or math.isnan(p):

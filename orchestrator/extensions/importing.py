@@ -122,7 +122,7 @@ def _import(extension: Extension) -> Known:
     with _noted() as parts:
         try:
             import_module(extension.module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # an extension may raise anything
             place = located(error, extension.modules)
             raise UsageError(f"{extension.given}: {place}{type(error).__name__}: {error}") from error
     for part in parts.values():
@@ -145,6 +145,11 @@ def _noted() -> Iterator[Known]:
         for kind, known in REGISTRIES.items():
             known.clear()
             known |= before[kind]
+
+
+def told(error: BaseException) -> str:
+    """The text of an error that code of an extension raised. That of an exit is but a number."""
+    return f"SystemExit: {error}" if isinstance(error, SystemExit) else str(error)
 
 
 def located(error: BaseException | None, modules: Mapping[str, Module] | None = None) -> str:

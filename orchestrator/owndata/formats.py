@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from anytime_core.config import FORMATS as NAMES
-from anytime_core.config import DataConfig, OwnData, plain, refuse_gaps
+from anytime_core.config import SOURCE, DataConfig, OwnData, plain, refuse_gaps
 from anytime_core.data import cache
 from anytime_core.data.dataset import Images
 from anytime_core.data.own import by_code, image_folder, npz, reading
@@ -86,10 +86,16 @@ def remembered(source: Source) -> OwnData | None:
 
 
 def _memory(source: Source) -> Path | None:
-    identity = [str(source.path), source.format, source.size, *filter(None, [source.reader])]
+    identity = [str(source.path), source.format, source.size, *_fields(source)]
     mark = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     folder = user_cache()
     return folder / "own" / f"{mark}.json" if folder else None
+
+
+def _fields(source: Source) -> list[str]:
+    """Of a reader its name and fields: what it read is known once its code has changed, too."""
+    values = json.loads(source.reader) if source.reader else {}
+    return [json.dumps({name: value for name, value in values.items() if name != SOURCE})] if values else []
 
 
 def source_at(path: Path, size: int | None = None) -> Source:

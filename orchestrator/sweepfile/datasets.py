@@ -21,13 +21,14 @@ from anytime_core.data.own.source import Source
 from anytime_core.errors import DataError
 from orchestrator.extensions import importing
 from orchestrator.owndata import formats
-from orchestrator.sweepfile.document import Document, Fault, given
+from orchestrator.sweepfile.document import Document, Fault, given, suggestion
 from orchestrator.sweepfile.faults import part_in
 from orchestrator.sweepfile.fields import DATA_KEYS, HIDDEN, OWN_KEYS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STAND_IN = OwnData(content="?", class_names=("?", "??"), channels=1, size=1 << 30, train_images=1 << 60, test_images=1)
-"""For data that have a fault, so that the rest of their entry is checked all the same."""
+"""For data that have a fault, so that the rest of their entry is checked all the same. No network of an extension's
+runs on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def resolved(document: Document) -> Resolved:
 
 
 def _entry(found: Resolved, index: int, entry: dict[str, Any]) -> dict[str, Any]:
-    rest = {key: value for key, value in entry.items() if _is_of_every_data_set(key, entry)}
+    rest = {key: value for key, value in entry.items() if key in DATA_KEYS and key not in OWN_KEYS}
+    found.faults.extend(_strangers(found.document, index, entry))
     reader, wrong = _reader(found.document, index, entry)
     faults = [*_faults(found.document, index, entry), *wrong]
     own = None
@@ -128,11 +130,12 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
 """By key: what it must be, in words and as a test."""
 
 
-def _is_of_every_data_set(key: str, entry: dict[str, Any]) -> bool:
-    """Or else unknown; with an unknown format it is not known what its reader would know."""
-    if not _is_format(entry.get("format")):
-        return key in DATA_KEYS and key not in OWN_KEYS
-    return key not in (*OWN_KEYS, *HIDDEN, *_reader_fields(entry))
+def _strangers(document: Document, index: int, entry: dict[str, Any]) -> Iterator[Fault]:
+    """Unknown keys; with an unknown format it is not known what its reader would know."""
+    allowed = [*DATA_KEYS, *_reader_fields(entry)]
+    for key in entry if _is_format(entry.get("format")) else ():
+        if key not in (*allowed, *HIDDEN):
+            yield document.fault(("datasets", index, key), f"unknown key{suggestion(str(key), allowed)}")
 
 
 def _reader_fields(entry: dict[str, Any]) -> list[str]:

@@ -108,13 +108,14 @@ def _contradictions(document: Document) -> Iterator[Fault]:
         yield document.fault(("networks", index), f"is the same as networks.{twin}")
     for index, twin in _repeated({index: data.name for index, data in datasets.items()}):
         yield document.fault(("datasets", index), f"is the same data set as datasets.{twin}")
-    wrong = networks_of_extensions.faults(document, networks, list(datasets.values()))
+    known = [data for data in datasets.values() if data.own != own_datasets.STAND_IN]
+    wrong = networks_of_extensions.faults(document, networks, known)
     yield from wrong
     places = {fault.key for fault in wrong}
     sound = [network for index, network in networks.items() if ("networks", str(index)) not in places]
-    yield from _weight_faults(document, sound, datasets.values())
+    yield from _weight_faults(document, sound, known)
     yield from _batch_faults(document, datasets.values())
-    yield from _regime_faults(document, sound, datasets.values())
+    yield from _regime_faults(document, sound, list(datasets.values()), known)
 
 
 def _baseline_faults(document: Document, methods: Collection[object], baseline: str) -> Iterator[Fault]:
@@ -146,27 +147,34 @@ def _weight_faults(
         for network in networks:
             key, own = given_to(network, weights)
             try:
-                if own:
-                    costs = network_costs(network, *_image(network, datasets))
+                if own and (image := _image(network, datasets)):
+                    costs = network_costs(network, *image)
                     base_weights(own, costs, Progress(epoch=1, fraction=0.0))
-            except Exception as error:  # an extension may raise anything
-                yield document.fault((*at, *key), f"network {network.label}: {importing.located(error)}{error}")
+            except (Exception, SystemExit) as error:  # an extension may raise anything
+                yield document.fault(
+                    (*at, *key), f"network {network.label}: {importing.located(error)}{importing.told(error)}"
+                )
 
 
 def _regime_faults(
-    document: Document, networks: Collection[AnyNetwork], datasets: Collection[DataConfig]
+    document: Document, networks: Iterable[AnyNetwork], datasets: list[DataConfig], known: list[DataConfig]
 ) -> Iterator[Fault]:
     """What a regime and the training cannot be together, such as weights of an extension's and ``head_decay``. None of
-    it is of the data: those of the first set stand for all."""
+    it is of the data: those of the first set stand for all. Networks of extensions see ``known`` data sets alone."""
     training, weights = sound_section(document, "training"), sound_section(document, "weights")
     methods = sound_items(document, "methods") if training and weights else {}
-    for (name, method), network, data in product(methods.items(), networks, list(datasets)[:1]):
+    pairs = [
+        (network, data)
+        for network in networks
+        for data in (datasets if isinstance(network, NetworkConfig) else known)[:1]
+    ]
+    for (name, method), (network, data) in product(methods.items(), pairs):
         for variant in method.variants("").values():
             try:
                 for regime in variant.regimes(network, data, weights):
                     _tried(TrialConfig(network=network, data=data, regime=regime, training=training))
-            except Exception as error:  # an extension may raise anything
-                yield document.fault(("methods", str(name)), f"{importing.located(error)}{error}")
+            except (Exception, SystemExit) as error:  # an extension may raise anything
+                yield document.fault(("methods", str(name)), f"{importing.located(error)}{importing.told(error)}")
 
 
 def _tried(trial: TrialConfig) -> None:
@@ -174,12 +182,13 @@ def _tried(trial: TrialConfig) -> None:
         raise ValueError(f"regime {trial.regime.name}: count gives {trial.phases}, must give at least 1")
 
 
-def _image(network: AnyNetwork, datasets: Iterable[DataConfig]) -> tuple[int, int, int]:
+def _image(network: AnyNetwork, datasets: Iterable[DataConfig]) -> tuple[int, int, int] | None:
     """Classes, channels and pixels of a side: any will do for a network of ours, whose number of predictions is all
-    that matters."""
-    first = next(iter(datasets), None)
-    if first is None or isinstance(network, NetworkConfig):
+    that matters, and none are known to suit one of an extension's where no data are known."""
+    if isinstance(network, NetworkConfig):
         return 10, 3, 32
+    if (first := next(iter(datasets), None)) is None:
+        return None
     spec = dataset_of(first)
     return spec.classes, spec.channels, spec.size
 

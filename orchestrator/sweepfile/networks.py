@@ -11,6 +11,7 @@ from anytime_core.cost import network_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Network
 from anytime_core.training.suiting import lacking
+from orchestrator.extensions.importing import told
 from orchestrator.sweepfile.document import Document, Fault
 from orchestrator.sweepfile.faults import sound_items, sound_section
 
@@ -36,8 +37,8 @@ def _unfit(document: Document, own: Mapping[int, Network], datasets: Iterable[Da
         spec = dataset_of(data)
         try:
             network_costs(network, spec.classes, spec.channels, spec.size)
-        except Exception as error:  # an extension may raise anything
-            yield document.fault(("networks", index), f"on {data.name}, {error}")
+        except (Exception, SystemExit) as error:  # an extension may raise anything
+            yield document.fault(("networks", index), f"on {data.name}, {told(error)}")
 
 
 def _labelled_alike(
@@ -48,7 +49,7 @@ def _labelled_alike(
     for index, network in networks.items():
         try:
             label = str(network.label)
-        except Exception as error:  # an extension may raise anything
+        except (Exception, SystemExit) as error:  # an extension may raise anything
             yield document.fault(("networks", index), f"its label raises {type(error).__name__}: {error}")
             continue
         twin = first.setdefault(label, index)

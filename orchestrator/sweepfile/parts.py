@@ -11,7 +11,16 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag, create_model
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    GetCoreSchemaHandler,
+    Tag,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+)
 from pydantic_core import CoreSchema
 
 from anytime_core.config import KINDS, AnyNetwork, DataConfig, Part, Regime, known_parts
@@ -81,7 +90,15 @@ def without_name(part: type[Part]) -> Any:
     def strip(value: Any) -> Any:
         return {key: item for key, item in value.items() if key != "name"} if isinstance(value, dict) else value
 
-    return Annotated[part, BeforeValidator(strip), AfterValidator(_hashable)]
+    return Annotated[part, WrapValidator(_no_exit), BeforeValidator(strip), AfterValidator(_hashable)]
+
+
+def _no_exit(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """An extension checks its fields by code of its own."""
+    try:
+        return read(value)
+    except SystemExit as error:
+        raise ValueError(f"SystemExit: {error}") from error
 
 
 def _hashable(part: Any) -> Any:

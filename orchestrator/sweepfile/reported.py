@@ -46,7 +46,7 @@ def _told(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments)
         except (OrchestratorError, UnsuitedError):
             raise
-        except Exception as error:  # an extension may raise anything
+        except (Exception, SystemExit) as error:  # an extension may raise anything
             raise UsageError(f"{what}: {located(error)}{type(error).__name__}: {error}") from error
 
     return called

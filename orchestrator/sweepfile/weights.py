@@ -117,7 +117,7 @@ def _key_fault(key: str, keys: dict[str, str | None], whole: bool) -> str:
     if own:
         return f"means networks {' and '.join(own)}; must be the label of one, to the letter"
     if twin := next((label for label in keys if _alike(key, label)), None):
-        return f"means network {twin}, which has a list as {given(keys[twin])}; must have one"
+        return f"is a second list for network {twin}, after {given(keys[twin])}; give one"
     return f"no network of the sweep is called {given(key)}{suggestion(key, list(keys))}" if whole else ""
 
 

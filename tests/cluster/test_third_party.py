@@ -7,6 +7,7 @@ and that package; torch, Ray and MLflow, which take 5 GB, are seen from where th
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -110,10 +111,14 @@ class Environment:
         subprocess.run([*pip, "install", *options, str(project)], check=True, cwd=project)
 
     def says(self, code: str) -> str:
-        done = subprocess.run(
-            [self.scripts / "python", "-c", code], cwd=self.folder, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        return self.run("python", "-c", code).strip()
+
+    def run(self, program: str, *words: str) -> str:
+        """What it prints, where only this environment is imported from."""
+        variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        command = [self.scripts / program, *words]
+        done = subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True, check=True)
+        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +205,6 @@ def test_only_what_the_code_says_moves_trials(environment: Environment, tmp_path
 
 
 def test_what_the_package_announces_is_listed(environment: Environment) -> None:
-    done = subprocess.run(
-        [environment.scripts / "orchestrate", "extension", "list", "--format", "json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    listed = {row["name"]: (row["module"], row["package"], row["version"]) for row in json.loads(done.stdout)}
+    said = environment.run("orchestrate", "extension", "list", "--format", "json")
+    listed = {row["name"]: (row["module"], row["package"], row["version"]) for row in json.loads(said)}
     assert listed == {f"lab-{name}": (f"lab.{name}", "lab-of-three", "1.2") for name in EXAMPLES}

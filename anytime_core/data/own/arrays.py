@@ -42,6 +42,8 @@ def kind_fault(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> str:
         wanted, fits = "whole numbers [N]", dtype.kind in "iu" and len(shape) == 1
     else:
         wanted, fits = LAYOUTS, dtype == np.uint8 and len(shape) in (3, 4)
+        if fits and 0 in shape[1:]:
+            return f"{name} is {dtype} {list(shape)}, and an image must have at least 1 pixel"
     return "" if fits else f"{name} is {dtype} {list(shape)}, must be {wanted}"
 
 

@@ -113,7 +113,7 @@ def _key(source: Source, form: Format) -> str:
     try:
         files = sorted(_stats(root, form))
     except OSError as error:
-        raise DataError(f"{source.name}: {error.filename}: {error.strerror}") from error
+        raise DataError(f"{source.name}: {error.filename or source.path}: {error.strerror or error}") from error
     identity = [VERSION, cache.FORMAT, source.format, source.size, str(root), files, *filter(None, [source.reader])]
     return f"own-{hashlib.sha256(json.dumps(identity).encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 

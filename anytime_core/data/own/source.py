@@ -78,7 +78,8 @@ class Faults:
         """Raises DataError if there are any."""
         if not self._count:
             return
-        head = f"{self._source.name}: {self._source.path} has {self._count} fault{'s' * (self._count > 1)}"
+        by = f", read by {self._source.format}," if self._source.reader else ""
+        head = f"{self._source.name}: {self._source.path}{by} has {self._count} fault{'s' * (self._count > 1)}"
         more = [f"and {left} more"] if (left := self._count - len(self._named)) else []
         raise DataError("\n    ".join([f"{head}:", *self._named, *more]))
 

@@ -229,7 +229,7 @@ def test_a_reader_with_nothing_to_read_says_how(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(HEAD + READER)
     (verdict,) = check_file(tmp_path / "mine.py")
     assert verdict.findings == ()
-    assert "to have it read something, give --data PATH" in verdict.passed
+    assert "not read: give --data PATH" in verdict.passed
 
 
 NETWORK = """
@@ -276,3 +276,26 @@ def test_a_network_is_checked_for_waits_and_costs(extra, costs, fault, tmp_path,
     (verdict,) = check_file(tmp_path / "mine.py")
     assert [fault in found.fault for found in verdict.findings] == ([True] if fault else [])
     assert fault or "multiply-adds 296 on the digits" in verdict.passed
+
+
+def test_files_that_are_not_there_are_told_as_in_a_sweep(tmp_path) -> None:
+    named = READER.replace("RANDOM", "pixels") + '\n    def files(self, path):\n        return ["train.bin"]\n'
+    (tmp_path / "mine.py").write_text(HEAD + named)
+    np.save(tmp_path / "pixels.npy", np.zeros((6, 4, 4), np.uint8))
+    (verdict,) = check_file(tmp_path / "mine.py", None, tmp_path / "pixels.npy")
+    (finding,) = verdict.findings
+    gone = f"reader mine: files names {tmp_path / 'train.bin'}, which is not there"
+    assert finding.fault == f"data: {tmp_path / 'pixels.npy'}: {gone}"
+    assert finding.mend == "mend the files, or give --field values as the sweep file does"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (WEIGHTS, "    raise SystemExit(0)"),
+        ("def __post_init__(self):", "    raise SystemExit(0)"),
+    ],
+)
+def test_an_exit_is_a_finding(tmp_path, lines) -> None:
+    fault, _ = found(tmp_path, "Strategy", *lines)
+    assert fault.endswith("SystemExit: 0")

@@ -91,6 +91,8 @@ def test_two_files_of_one_name_are_refused(found, ramp, tmp_path) -> None:
 BROKEN = {
     "x = 1\nx.nothing": "line 2: AttributeError: 'int' object has no attribute 'nothing'",
     "import no_such_library": "line 1: ModuleNotFoundError: No module named 'no_such_library'",
+    "import sys\nsys.exit()": "line 2: SystemExit: ",
+    "import sys\nsys.exit(0)": "line 2: SystemExit: 0",
     "import helper": "helper.py, line 1: ZeroDivisionError",
     "from anytime_core.extend import register\nregister('a')(int)": "line 2: ExtensionError: int must be a class below",
 }

@@ -178,3 +178,20 @@ def test_a_sweep_without_extensions_knows_none(folder) -> None:
     assert KINDS["weights"]
     loaded(folder, "  ann: {}\n", extensions="[]")
     assert not any(KINDS.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("        return ", "        raise SystemExit(0)\n        return ", "weights ramp: SystemExit: 0"),
+        (
+            "    def weights",
+            "    def __post_init__(self):\n        raise SystemExit(0)\n\n    def weights",
+            "SystemExit: 0",
+        ),
+    ],
+)
+def test_an_exit_of_an_extension_is_a_fault(folder, old: str, new: str, expected: str) -> None:
+    (folder / "ramp.py").write_text(EXTENSION.replace(old, new, 1))
+    (line,) = faults(folder)
+    assert expected in line

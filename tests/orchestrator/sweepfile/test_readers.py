@@ -60,12 +60,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def sweep_of(folder: Path) -> Write:
     """A sweep of these data sets, one a line from line 5 on."""
 
-    def made(*entries: str, extensions: str = "[npy.py]") -> Sweep:
+    def made(
+        *entries: str,
+        extensions: str = "[npy.py]",
+        networks: str = "[{n: 1, c: 2}]",
+        methods: str = "{ann: {}, aann: {strategy: aann}}",
+    ) -> Sweep:
         listed = "".join(f"  - {entry}\n" for entry in entries)
         path = folder / "mine.yaml"
         path.write_text(
-            f"name: mine\nextensions: {extensions}\nnetworks: [{{n: 1, c: 2}}]\ndatasets:\n{listed}"
-            "methods: {ann: {}, aann: {strategy: aann}}\n"
+            f"name: mine\nextensions: {extensions}\nnetworks: {networks}\ndatasets:\n{listed}"
+            f"methods: {methods}\n"
             "training: {steps: 4, batch_size: 4, learning_rate: {0: 0.1}}\n"
         )
         return load(path)
@@ -160,6 +165,10 @@ def test_what_was_read_once_is_not_read_again(sweep_of: Write, folder: Path) -> 
             "{name: pets, path: pets/nothing, format: npy}",
             r"line 5: datasets.0.path: .*npy\.py, line 15: pets: .*: reader npy: there is no train_labels.npy",
         ),
+        (
+            "{name: pets, path: pets, format: image_folder, invert: true}",
+            r"line 5: datasets.0.invert: unknown key; allowed: name, .*, path, format, size\n",
+        ),
         ("{name: pets, path: pets, format: npy, classes: [cat, cat]}", "classes 'cat', 'cat' differ in case or spaces"),
     ],
 )
@@ -167,6 +176,64 @@ def test_faults_are_told_with_their_lines(sweep_of: Write, folder: Path, entry: 
     (folder / "pets" / "nothing").mkdir()
     with pytest.raises(SweepError, match=fault):
         sweep_of(entry)
+
+
+NETWORK = """
+from anytime_core.extend import Network
+
+@register("small")
+@dataclass(frozen=True, kw_only=True)
+class Small(Network):
+    @property
+    def predictions(self):
+        return 2
+
+    def up_to(self, prediction):
+        return self
+
+    def costs(self, classes, channels, size):
+        print("costs of", size)
+        return [1, 2] if size <= 8 else 1 / 0
+"""
+
+
+def test_a_fault_of_data_makes_none_of_networks(sweep_of: Write, folder: Path, capsys) -> None:
+    (folder / "npy.py").write_text(READER + NETWORK)
+    networks = "[{name: small}, {n: 1, c: 2}]"
+    methods = "{ann: {}, opt: {regime: opt}, linear: {weights: linear}}"
+    with pytest.raises(SweepError, match=r": 1 fault\n.*nowhere is not there$"):
+        sweep_of("{name: pets, path: nowhere, format: npy}", networks=networks, methods=methods)
+    assert "costs" not in capsys.readouterr().out
+    assert sweep_of(PETS, networks=networks, methods=methods).trials
+
+
+def test_data_that_are_gone_are_known_though_their_reader_has_changed(sweep_of: Write, folder: Path) -> None:
+    before = sweep_of(PETS)
+    (folder / "npy.py").write_text(READER.replace("255 - ", "254 - "))
+    (folder / "pets").rename(folder / "gone")
+    after = sweep_of(PETS)
+    assert ids(after) == ids(before)
+    assert "those of the data last read" in after.remarks[0]
+    with pytest.raises(SweepError, match="pets is not there"):
+        sweep_of("{name: pets, path: pets, format: npy, invert: true}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("arrays = {", "raise SystemExit(0)  # {", "npy.py, line 13: pets: .*: reader npy: SystemExit: 0"),
+        ("arrays = {", "files = 1 / 0  # {", "npy.py, line 13: pets: .*: reader npy: ZeroDivisionError: division by"),
+        (
+            "    def read",
+            "    def __post_init__(self):\n        raise SystemExit(0)\n\n    def read",
+            "0: SystemExit: 0",
+        ),
+    ],
+)
+def test_an_exit_of_a_reader_is_a_fault(sweep_of: Write, folder: Path, old: str, new: str, fault: str) -> None:
+    (folder / "npy.py").write_text(READER.replace(old, new))
+    with pytest.raises(SweepError, match=fault):
+        sweep_of(PETS)
 
 
 def test_a_reader_takes_no_name_of_ours_and_no_key_of_a_data_set(sweep_of: Write, folder: Path) -> None:

@@ -154,7 +154,7 @@ def test_each_network_trains_on_its_list(load_text: Load) -> None:
         (
             "[1, 3]\n",
             "[1, 3]\n    1, 2: [1, 1, 1]\n",
-            "line 14: weights.values.1, 2: means network (1,2), which has a list as '(1,2)'; must have one",
+            "line 14: weights.values.1, 2: is a second list for network (1,2), after '(1,2)'; give one",
         ),
         (
             "[1, 3]",
@@ -215,7 +215,7 @@ def test_all_faults_of_lists_are_told_at_once(load_text: Load) -> None:
     assert [line.partition("; ")[0] for line in faults(load_text, text)] == [
         "line 11: weights.values: has no list for (4,2), only for (1,2), (2,2)/3, (3,2)",
         "line 12: weights.values.(1,2): network (1,2): weights values are 2, must be 3, one for each prediction",
-        "line 13: weights.values.1,2: means network (1,2), which has a list as '(1,2)'",
+        "line 13: weights.values.1,2: is a second list for network (1,2), after '(1,2)'",
         "line 14: weights.values.(2,2)/3: values are all 0, must hold one above 0",
         "line 15: weights.values.(3,3): no network of the sweep is called '(3,3)'",
         "line 16: weights.values.(3,2): given 'x'",

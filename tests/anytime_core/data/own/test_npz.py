@@ -140,3 +140,9 @@ def test_one_that_is_cut_short_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match=r"a\.npz is no sound \.npz file"):
         load(path)
+
+
+def test_images_without_pixels_are_refused(tmp_path: Path) -> None:
+    empty = np.zeros((12, 0, 0), np.uint8)
+    with pytest.raises(DataError, match=r"train_images is uint8 \[12, 0, 0\], and an image must have at least 1 pixel"):
+        load(written(tmp_path / "a.npz", train_images=empty))
