@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anytime_core.outcomes import MOST_OF_UINT8, Outcomes
+from anytime_core.outcomes import MOST_OF_UINT8, Array, Outcomes
 
 
 class Keeper:
@@ -38,12 +38,17 @@ class Keeper:
         self._entropy[:, batch] = torch.special.entr(probabilities).sum(2).half()
 
     def outcomes(self, costs: Sequence[int]) -> Outcomes:
-        """Waits for the device. Raises ValueError where logits were no numbers."""
+        """Waits for the device. What is no number, as of a network that diverges on some image, is 0."""
+        classes: Array = self._classes.cpu().numpy().astype(self._kind)
         return Outcomes(
             labels=self._labels.cpu().numpy().astype(np.int64),
             costs=tuple(costs),
-            classes=self._classes.cpu().numpy().astype(self._kind),
-            confidence=self._confidence.cpu().numpy(),
-            of_truth=self._of_truth.cpu().numpy(),
-            entropy=self._entropy.cpu().numpy(),
+            classes=classes,
+            confidence=_numbers(self._confidence),
+            of_truth=_numbers(self._of_truth),
+            entropy=_numbers(self._entropy),
         )
+
+
+def _numbers(kept: Tensor) -> Array:
+    return np.nan_to_num(kept.cpu().numpy())
