@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -34,6 +35,7 @@ from cluster_user import (
     tables_of,
     wait_until,
 )
+from forked import Program
 from late_proxy import late
 
 from orchestrator.ledger.ledger import Ledger
@@ -339,6 +341,13 @@ def test_where_there_is_no_cluster_one_line_says_so(user: User, address: str, sa
     assert not user.results()
 
 
+@pytest.fixture(scope="module")
+def program() -> Iterator[Program]:
+    """For commands that refuse before they start anything."""
+    with Program(dict(os.environ)) as program:
+        yield program
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
@@ -354,20 +363,20 @@ def test_where_there_is_no_cluster_one_line_says_so(user: User, address: str, sa
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_starts(
-    user: User, options: list[str], code: int, said: str
+    user: User, program: Program, options: list[str], code: int, said: str
 ) -> None:
-    done = user.run("sweep", *options)
+    done = user.run_in(program, "sweep", *options)
     assert done.code == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_missing_data_is_told_at_once_for_all_data_sets(tmp_path: Path) -> None:
+def test_missing_data_is_told_at_once_for_all_data_sets(tmp_path: Path, program: Program) -> None:
     user = User(
         tmp_path,
         "name: small\nnetworks: [{n: 1, c: 4}]\ndatasets: [cifar10, svhn, digits]\nmethods: {ann: {}}\n",
     )
-    done = user.run("sweep", "--data-root", "nowhere")
+    done = user.run_in(program, "sweep", "--data-root", "nowhere")
     assert done.code == 2
     assert "cifar10: not found: nowhere/cifar-10-batches-py/data_batch_1" in done.stderr
     assert "svhn: not found: nowhere/train_32x32.mat" in done.stderr

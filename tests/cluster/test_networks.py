@@ -8,6 +8,7 @@ import documented
 import numpy as np
 import pytest
 from cluster_user import User
+from forked import TORCH, Program
 
 pytestmark = pytest.mark.cluster
 
@@ -34,7 +35,7 @@ def test_the_page_trains_and_every_command_runs_over_its_sweep(user: User) -> No
     ]
     assert {found["provenance"]["extensions"].split()[0] for found in own} == {"nets.py"}
     np.save(user.folder / "image.npy", np.zeros((8, 8), np.uint8))
-    for command, words in {
+    commands: dict[str, tuple[str, ...]] = {
         "plan": (),
         "status": (),
         "report": ("--format", "latex"),
@@ -42,11 +43,13 @@ def test_the_page_trains_and_every_command_runs_over_its_sweep(user: User) -> No
         "profile": (*OF_ONE, "--repeats", "1"),
         "predict": (*OF_ONE, str(user.folder / "image.npy"), "--budget", "0.95", "--format", "json"),
         "reproduce": OF_ONE,
-    }.items():
-        done = user.run(command, *words)
-        assert done.code == 0, (command, done.stderr)
-        if command == "predict":
-            assert [row["cost"] for row in json.loads(done.stdout)[0]["predictions"]] == [64 * 8 + 80]
-    refused = user.run("export", *OF_ONE, "--output", str(user.folder / "net.zip"))
+    }
+    with Program(user.environment, TORCH) as program:
+        for command, words in commands.items():
+            done = user.run_in(program, command, *words)
+            assert done.code == 0, (command, done.stderr)
+            if command == "predict":
+                assert [row["cost"] for row in json.loads(done.stdout)[0]["predictions"]] == [64 * 8 + 80]
+        refused = user.run_in(program, "export", *OF_ONE, "--output", str(user.folder / "net.zip"))
     assert (refused.code, refused.stderr.count("\n")) == (2, 1)
     assert "not exportable" in refused.stderr

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forked import LIGHT, MLFLOW, TORCH, Program, of_python
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweepfile.load import load
 
-ORCHESTRATE = str(Path(sys.executable).with_name("orchestrate"))
 QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
+MODULES = {"ui": MLFLOW} | dict.fromkeys(("extension", "reproduce", "predict", "profile", "export"), TORCH)
+"""What takes commands long to import."""
 
 
 @dataclass
@@ -26,27 +27,39 @@ class Done:
 
 
 @pytest.fixture
-def environment(tmp_path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The user's own, less what would lead elsewhere."""
     own = ("ORCHESTRATE_", "MLFLOW_", "RAY_")
     return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
+Programs = Callable[[Mapping[str, str], tuple[str, ...]], Program]
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """The one that has imported these modules, and read of this environment what Python reads as it starts."""
+    with ExitStack() as stack:
+        started: dict[tuple[object, ...], Program] = {}
+
+        def program(environment: Mapping[str, str], modules: tuple[str, ...] = LIGHT) -> Program:
+            key = (*sorted(of_python(environment).items()), modules)
+            if key not in started:
+                started[key] = stack.enter_context(Program(environment, modules))
+            return started[key]
+
+        yield program
+
+
 @pytest.fixture
-def orchestrate(tmp_path, environment):
+def orchestrate(tmp_path, environment, programs):
     """Runs a command in an empty folder."""
 
     def run(*arguments: str, **variables: str) -> Done:
-        done = subprocess.run(
-            [ORCHESTRATE, *arguments],
-            cwd=tmp_path,
-            env=environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        modules = MODULES.get(arguments[0], LIGHT) if arguments else LIGHT
+        own = environment | variables
+        done = programs(own, modules).run([*arguments], tmp_path, own)
+        return Done(done.code, done.out.decode(), done.err.decode())
 
     return run
 

@@ -24,11 +24,6 @@ print("± s.d. \\u2212 3 … → │─┼ é Ω \\udcff")
 """
 
 
-def run(arguments: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    command = [ORCHESTRATE, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60, check=False)
-
-
 def words(text: str) -> list[str]:
     """Without lines, which an encoding may have."""
     return text.replace("±", "+/-").replace("†", "+").translate(dict.fromkeys(map(ord, "─-"))).split()
@@ -37,14 +32,16 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("command", ["plan", "status", "report", "paper"])
 def test_what_the_encoding_of_a_terminal_lacks_is_replaced(
-    command, encoding, tmp_path, environment, one_finished
+    command, encoding, tmp_path, environment, one_finished, programs
 ) -> None:
     one_finished(tmp_path / "runs")
     arguments = [command] if command == "paper" else [command, QUICKSTART]
-    whole = run(arguments, tmp_path, environment | {"PYTHONIOENCODING": "utf-8"})
-    done = run(arguments, tmp_path, environment | ENCODINGS[encoding])
-    assert (done.returncode, done.stderr) == (whole.returncode, b"") == (0, b"")
-    text, expected = done.stdout.decode(encoding), whole.stdout.decode()
+    whole, done = (
+        programs(own).run(arguments, tmp_path, own)
+        for own in (environment | {"PYTHONIOENCODING": "utf-8"}, environment | ENCODINGS[encoding])
+    )
+    assert (done.code, done.err) == (whole.code, b"") == (0, b"")
+    text, expected = done.out.decode(encoding), whole.out.decode()
     assert "?" not in text
     assert words(text) == words(expected)
 

@@ -484,6 +484,28 @@ def test_long_names_are_wrapped_and_lie_over_nothing(count) -> None:
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
+DRAWN = (
+    "import os, sys; from orchestrator.analysis.curves import *; from orchestrator.report import drawing\n"
+    "before = os.environ.get('MPLBACKEND'), os.environ.get('MATPLOTLIBRC')\n"
+    "panel = Panel(kind='lines', title='t', x_label='x', y_label='y', curves=(Curve(label='a', x=(1,), y=(2,)),))\n"
+    "sys.stdout.write(drawing.as_svg(drawing.drawn('cost', [panel])['cost'])); "
+    "assert before == (os.environ.get('MPLBACKEND'), os.environ.get('MATPLOTLIBRC'))"
+)
+
+
+def drawn(folder: Path, variables: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """What a process with these variables for matplotlib, and no others, draws, and what it says."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}
+    command, own = [sys.executable, "-c", DRAWN], clean | variables
+    done = subprocess.run(command, cwd=folder, env=own, capture_output=True, timeout=60, check=True)
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return drawn(tmp_path_factory.mktemp("plain"), {})[0]
+
+
 @pytest.mark.parametrize(
     "variables",
     [
@@ -494,19 +516,6 @@ def test_long_names_are_wrapped_and_lie_over_nothing(count) -> None:
         {"HOME": "/proc/none"},
     ],
 )
-def test_what_a_user_has_set_for_matplotlib_changes_nothing(variables, tmp_path) -> None:
+def test_what_a_user_has_set_for_matplotlib_changes_nothing(variables, tmp_path, plain) -> None:
     (tmp_path / "broken").write_bytes(b"backend: \xff")
-    drawn = (
-        "import os, sys; from orchestrator.analysis.curves import *; from orchestrator.report import drawing\n"
-        "before = os.environ.get('MPLBACKEND'), os.environ.get('MATPLOTLIBRC')\n"
-        "panel = Panel(kind='lines', title='t', x_label='x', y_label='y', curves=(Curve(label='a', x=(1,), y=(2,)),))\n"
-        "sys.stdout.write(drawing.as_svg(drawing.drawn('cost', [panel])['cost'])); "
-        "assert before == (os.environ.get('MPLBACKEND'), os.environ.get('MATPLOTLIBRC'))"
-    )
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}
-    command = [sys.executable, "-c", drawn]
-    plain, done = (
-        subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=60, check=True)
-        for env in (clean, clean | variables)
-    )
-    assert (done.stdout, done.stderr) == (plain.stdout, b"")
+    assert drawn(tmp_path, variables) == (plain, b"")

@@ -73,9 +73,21 @@ def _wait(url: str) -> None:
 
 @pytest.fixture
 def proxy(server: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[RefusingProxy]:
+    """Before the server, which has no experiments but its default one, whatever earlier tests made."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with proxy_before(server) as proxy:
         yield proxy
+        proxy.rule = lambda method, path, size: None  # a test may have had every request go by it
+        _clear(f"http://127.0.0.1:{server}")
+
+
+def _clear(uri: str) -> None:
+    """Deletes all experiments. One that is deleted keeps its name, which none can have then: it gets another before."""
+    store = client(uri)
+    for experiment in store.search_experiments(filter_string="name != 'Default'"):
+        number = experiment.experiment_id
+        store.rename_experiment(number, f"deleted {number}")
+        store.delete_experiment(number)
 
 
 @pytest.fixture
