@@ -51,4 +51,5 @@ class Keeper:
 
 
 def _numbers(kept: Tensor) -> Array:
-    return np.nan_to_num(kept.cpu().numpy())
+    numbers: Array = np.nan_to_num(kept.cpu().numpy())
+    return numbers

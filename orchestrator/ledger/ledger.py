@@ -480,9 +480,7 @@ class Ledger:
         from orchestrator.ledger import outcomes_file
 
         self.check(attempt)
-        self._files.write(
-            f"trials/{attempt.trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes), self._guard(attempt)
-        )
+        self._files.write(f"trials/{attempt.trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes), self._guard(attempt))
 
     def outcomes(self, trial_id: str) -> dict[str, Outcomes]:
         """By split; empty where there are none, or they are damaged, which the log says. Raises StorageError where they

@@ -1,4 +1,5 @@
-"""What a trained network answers to each image, as a Parquet file: a row for each image, four columns for each prediction.
+"""What a trained network answers to each image, as a Parquet file: a row for each image, four columns for each
+prediction.
 
 ``pandas.read_parquet("runs/trials/ID/outcomes.parquet")`` is one. The columns ``class_3``, ``confidence_3``,
 ``of_truth_3`` and ``entropy_3`` are those of the third prediction; see ``anytime_core.outcomes.Outcomes``.
@@ -67,7 +68,9 @@ def unpack(content: bytes) -> dict[str, Outcomes]:
         columns = {name: _values(table[name]) for name in table.column_names}
         if metadata[SEAL] != _digest(columns, costs):
             raise ValueError("checksum does not match")
-        return {split: _of_split(columns, costs, columns["split"] == split) for split in dict.fromkeys(columns["split"])}
+        return {
+            split: _of_split(columns, costs, columns["split"] == split) for split in dict.fromkeys(columns["split"])
+        }
     except ValueError:
         raise
     except (pa.ArrowException, AttributeError, LookupError, MemoryError, OSError, TypeError) as error:
@@ -96,5 +99,7 @@ def _values(column: pa.ChunkedArray) -> Array:
 
 def _of_split(columns: Mapping[str, Array], costs: tuple[int, ...], chosen: Any) -> Outcomes:
     numbers = range(1, len(costs) + 1)
-    kept = {field: np.stack([columns[f"{name}_{number}"][chosen] for number in numbers]) for name, field in OF_ONE.items()}
+    kept = {
+        field: np.stack([columns[f"{name}_{number}"][chosen] for number in numbers]) for name, field in OF_ONE.items()
+    }
     return Outcomes(labels=columns["label"][chosen].astype(np.int64), costs=costs, **kept)

@@ -37,6 +37,7 @@ from anytime_core.config import (
 from anytime_core.data.catalog import dataset_of
 from anytime_core.files import plain_files
 from anytime_core.memory import is_known, parameter_count
+from anytime_core.outcomes import MOST_OF_UINT8
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, step_work
@@ -55,6 +56,8 @@ PARTS = 10_000
 FLOAT = 4
 COPIES = 2
 """A checkpoint holds the weights and the momentum of each."""
+OF_AN_OUTCOME, OF_AN_IMAGE = 7, 4
+"""Bytes of an image's four numbers at one prediction, and of the image."""
 OF_AN_EPOCH, OF_A_UNIT, OF_A_TRIAL = 120, 8_000, 30_000
 """Bytes of what is kept of a prediction in each epoch, of a unit's names, shapes and running means, and of the rest."""
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -180,7 +180,7 @@ class Trial:
     config: TrialConfig
     cell: Cell
     resources: Resources
-    keep: Keep = Keep()
+    keep: Keep = field(default_factory=Keep)
 
 
 def bracketed(text: str) -> str:
