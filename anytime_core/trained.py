@@ -104,8 +104,10 @@ def _network(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> AnytimeMo
 
 
 def _refuse_few(config: TrialConfig, arrays: Mapping[str, np.ndarray]) -> None:
-    held = sum(array.size for array in arrays.values())
-    if config.predicting_units[-1] > len(arrays) or parameter_count(config) > held:
+    """Without listing its units, of which a file of somebody's hand may claim a billion."""
+    held, network = sum(array.size for array in arrays.values()), config.network
+    units = network.units if isinstance(network, NetworkConfig) else len(network.predicting_units)
+    if getattr(config.regime, "unit", units) > len(arrays) or parameter_count(config) > held:
         raise ValueError(f"{len(arrays)} arrays of {held} numbers are no network {config.network.label}")
 
 

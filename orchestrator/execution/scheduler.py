@@ -27,9 +27,11 @@ from uuid import uuid4
 
 import ray
 from ray import tune
-from ray.exceptions import RayError
+from ray.air.execution._internal import RayActorManager
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 from ray.experimental import internal_kv
-from ray.tune.execution import class_cache
+from ray.tune.execution import class_cache, tune_controller
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from anytime_core.result import EpochMetrics
@@ -118,6 +120,7 @@ def run_round(
     trial is given, as far as there is a node that has them; it does not use more, but runs beside fewer.
     """
     _keep_credentials()
+    tune_controller.RayActorManager = _ActorManager
     shutil.rmtree(folder, ignore_errors=True)
     asked = [(trial.resources, (shares or {}).get(trial.id, 1)) for trial in trials]
     kinds = list(dict.fromkeys(asked))
@@ -157,6 +160,16 @@ def _keep_credentials() -> None:
     users of a node can read. Nodes have keys of their own."""
     passed_on = class_cache.ENV_VARS_TO_PROPAGATE
     passed_on -= {name for name in passed_on if name.startswith("AWS_")}
+
+
+class _ActorManager(RayActorManager):  # type: ignore[misc]
+    """Where Ray ends several workers at once to save a node's memory, their tasks fail with an error that Tune does not
+    know, and would end the whole round for. It is one of actors that died."""
+
+    def _actor_task_failed(self, tracked_actor_task: TrackedActorTask, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = RayActorError(error_msg=str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
 
 
 def _placement(resources: Resources, share: int) -> tune.PlacementGroupFactory:
