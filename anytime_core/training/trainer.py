@@ -119,6 +119,27 @@ def train(
         return run.result()
 
 
+def outcomes_of(
+    config: TrialConfig,
+    checkpoints: Place,
+    *,
+    images: Images,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> dict[str, Outcomes]:
+    """What a trained network answers to each image, from its last checkpoint: on a device of the same kind, with as
+    many ``threads``, the bits that ``train`` hands to ``on_outcomes``. Raises as ``train``, and CheckpointError for a
+    trial that has not ended."""
+    with reproducible(threads):
+        run = build_run(config, images, device)
+        run.restore(checkpoints)
+        if not run.ended or run.diverged:
+            raise CheckpointError(
+                f"{folder_at(checkpoints).address('')} holds a trial that is at step {run.steps_done} of {config.steps}"
+            )
+        return run.outcomes(images)
+
+
 def _read(data: DataConfig, root: Path | None) -> Images:
     return refuse_own(dataset_of(data), ()) if data.own else cache.load(data.name, root)
 

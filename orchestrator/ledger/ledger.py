@@ -482,6 +482,12 @@ class Ledger:
         self.check(attempt)
         self._files.write(f"trials/{attempt.trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes), self._guard(attempt))
 
+    def fill_outcomes(self, trial_id: str, outcomes: Mapping[str, Outcomes]) -> None:
+        """The same of a trial that ended without them, whoever comes first: all write the same."""
+        from orchestrator.ledger import outcomes_file
+
+        self._files.write(f"trials/{trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes))
+
     def outcomes(self, trial_id: str) -> dict[str, Outcomes]:
         """By split; empty where there are none, or they are damaged, which the log says. Raises StorageError where they
         cannot be read now."""
