@@ -20,7 +20,7 @@ Imports no torch, so that a sweep is planned without it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from itertools import accumulate
@@ -283,7 +283,7 @@ class StagedNetwork(Network):
         return module
 
     def costs(self, classes: int, channels: int, size: int) -> Sequence[int] | None:
-        if (each := self.stage_costs(classes, channels, size)) is None:
+        if (each := _each_stage(self, classes, channels, size)) is None:
             return None
         so_far = [*accumulate(body + head for body, head in each)]
         return [so_far[stage - 1] for stage in self.predicting_stages]
@@ -300,6 +300,14 @@ class StagedNetwork(Network):
     def trunk(self, prediction: int) -> Sequence[str]:
         after, last = [0, *self.predicting_stages][prediction - 1 : prediction + 1]
         return [f"bodies.{index}" for index in range(after, last)]
+
+
+def _each_stage(network: StagedNetwork, *image: int) -> Sequence[tuple[int, int]] | None:
+    """What ``stage_costs`` gives. Raises ExtensionError where it is not of each stage."""
+    each, count = network.stage_costs(*image), network.predicting_stages[-1]
+    if each is not None and len(each) != count:
+        raise ExtensionError(f"stage_costs gives {len(each)} pairs, must give {count}, one for each stage")
+    return each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,7 +329,7 @@ class UpTo(Network):
         return module
 
     def costs(self, classes: int, channels: int, size: int) -> Sequence[int] | None:
-        if (each := self.of.stage_costs(classes, channels, size)) is None:
+        if (each := _each_stage(self.of, classes, channels, size)) is None:
             return None
         stage = self.of.predicting_stages[self.prediction - 1]
         return [sum(body for body, _ in each[:stage]) + each[stage - 1][1]]
@@ -425,7 +433,7 @@ def _refuse(name: str, part: Any, kind: str, taken: str | None) -> None:
         taken,
         None if sound else f"{part.__name__} must be a @dataclass(frozen=True, kw_only=True), below @register",
         *(f"{part.__name__} has a field {name}, which is reserved" for name in _reserved(part) & _fields(part)),
-        None if kind != "network" or _counts(part) else f"{part.__name__} lacks predictions, a field or a property",
+        *(f"{part.__name__} lacks {what}" for what in _lacking(part)),
         None if name.isidentifier() else f"{name!r} must be a name such as my_method",
     ]
     if present := [fault for fault in faults if fault]:
@@ -444,8 +452,21 @@ def _reserved(part: type[Part]) -> set[str]:
     return {*RESERVED, *hidden, *(DATA_KEYS if issubclass(part, Reader) else ())}
 
 
-def _counts(part: type[Part]) -> bool:
-    return hasattr(part, "predictions") or "predictions" in _fields(part)
+def _lacking(part: type[Part]) -> Iterator[str]:
+    """What each part of its kind must have."""
+    if issubclass(part, StagedNetwork):
+        given = part.predicting_stages
+        if given is StagedNetwork.predicting_stages or callable(given):
+            yield "predicting_stages, a property: write @property above it"
+        if part.stages is StagedNetwork.stages:
+            yield "stages(classes, channels, size)"
+    elif issubclass(part, Network):
+        if not hasattr(part, "predictions") and "predictions" not in _fields(part):
+            yield "predictions, a field or a property"
+        if part.build is Network.build:
+            yield "build(classes, channels, size)"
+    if issubclass(part, Reader) and part.read is Reader.read:
+        yield "read(path)"
 
 
 def _source_of(part: type[Part]) -> str:

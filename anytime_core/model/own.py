@@ -72,15 +72,19 @@ class OwnModule(AnytimeModule):
         return self._below("trunk", unit, self.part.trunk(unit))
 
     def _below(self, function: str, unit: int, given: Iterable[str]) -> frozenset[str]:
-        """The parameters with these names, or of the modules with these names."""
-        names = [name for name, _ in self.named_parameters()]
+        """The parameters with these names, or of the modules with these names; a module may have none, or share them
+        with others."""
+        canonical = {id(parameter): name for name, parameter in self.named_parameters()}
+        aliases = [*self.named_parameters(remove_duplicate=False)]
+        modules = {name for name, _ in self.named_modules(remove_duplicate=False)}
         found: set[str] = set()
         for prefix in given:
-            own = {name for name in names if f"{name}.".startswith(f"{MODULE}{prefix}.")}
-            if not own:
+            whole = f"{MODULE}{prefix}"
+            own = {canonical[id(parameter)] for name, parameter in aliases if f"{name}.".startswith(f"{whole}.")}
+            if not own and whole not in modules:
                 raise ExtensionError(
-                    f"network {self.part.name}: {function}({unit}) names {prefix}, must be a parameter or a module "
-                    f"that has some: {', '.join(name.removeprefix(MODULE) for name in names)}"
+                    f"network {self.part.name}: {function}({unit}) names {prefix}, must be a parameter or a module: "
+                    f"{', '.join(name.removeprefix(MODULE) for name in canonical.values())}"
                 )
             found |= own
         return frozenset(found)

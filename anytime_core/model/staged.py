@@ -6,6 +6,7 @@ Shapes: N images, C channels, S x S pixels, L predictions, K classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,6 +24,9 @@ class Staged(nn.Module):
 
     def __init__(self, stages: Sequence[tuple[nn.Module, nn.Module | None]], predicting: Sequence[int]) -> None:
         super().__init__()
+        wrong = [number for number, stage in enumerate(stages, 1) if not _is_pair(stage)]
+        if wrong:
+            raise ExtensionError(f"stage {wrong[0]} is {stages[wrong[0] - 1]!r:.80}, must be a body and a head or None")
         with_head = [number for number, (_, head) in enumerate(stages, 1) if head is not None]
         if with_head != list(predicting) or not stages or stages[-1][1] is None:
             raise ExtensionError(
@@ -40,6 +44,10 @@ class Staged(nn.Module):
         x: Features = images
         for number, (body, head) in enumerate(zip(self.bodies, self.heads, strict=True), 1):
             x = body(x)
+            if not isinstance(x, Tensor) and not _is_tuple(x):
+                raise ExtensionError(
+                    f"the body of stage {number} gives a {type(x).__name__}, must be a tensor or a tuple of tensors"
+                )
             if number not in self.predicting:
                 yield None
                 continue
@@ -58,5 +66,16 @@ class Staged(nn.Module):
         return Staged([*bodies, (self.bodies[last - 1], self.heads[last - 1])], [last])
 
 
+def _is_pair(stage: Any) -> bool:
+    modules = isinstance(stage, Sequence) and len(stage) == 2
+    return modules and isinstance(stage[0], nn.Module) and isinstance(stage[1], nn.Module | None)
+
+
+def _is_tuple(x: Any) -> bool:
+    return isinstance(x, tuple) and len(x) > 0 and all(isinstance(each, Tensor) for each in x)
+
+
 def _flowing(x: Features, factor: float) -> Features:
+    if factor == 1:
+        return x
     return with_gradient(x, factor) if isinstance(x, Tensor) else tuple(with_gradient(each, factor) for each in x)

@@ -44,18 +44,20 @@ class StageFile:
 
 
 class _Stage(nn.Module):
-    """A stage as one function of tensors: probabilities, where it predicts, and what the next stage is given."""
+    """A stage as one function of tensors: probabilities, where it predicts, and what the next stage is given. What it
+    is given itself is ``packed`` if it is a tuple, of one tensor too."""
 
-    def __init__(self, before: Normalise | None, body: nn.Module, head: nn.Module | None, last: bool) -> None:
+    def __init__(
+        self, before: Normalise | None, body: nn.Module, head: nn.Module | None, *, packed: bool, last: bool
+    ) -> None:
         super().__init__()
-        self.before, self.body, self.head, self.last = before, body, head, last
+        self.before, self.body, self.head, self.packed, self.last = before, body, head, packed, last
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        if self.before:
-            given = (self.before(*given),)
-        x: Features = self.body(given[0] if len(given) == 1 else given)
+        x: Features = given if self.packed else given[0]
+        x = self.body(self.before(given[0]) if self.before else x)
         answer = () if self.head is None else (self.head(x).softmax(1),)
-        return answer if self.last else (*answer, *((x,) if isinstance(x, Tensor) else x))
+        return answer if self.last else (*answer, *_several(x))
 
 
 def stage_files(network: OwnModule, normalise: Normalise, size: int) -> Iterator[StageFile]:
@@ -66,25 +68,29 @@ def stage_files(network: OwnModule, normalise: Normalise, size: int) -> Iterator
     staged = network.module
     assert isinstance(staged, Staged)
     ahead = iter(network.predicting_units)
-    given: tuple[Tensor, ...] = (torch.zeros(EXAMPLES, network.channels, size, size),)
-    names, unit, count = [PIXELS], next(ahead), len(staged.bodies)
-    for number in range(1, count + 1):
-        predicts = number in staged.predicting
-        body, head = staged.bodies[number - 1], staged.heads[number - 1]
-        stage = _Stage(normalise if number == 1 else None, body, head if predicts else None, number == count).eval()
+    x: Features = torch.zeros(EXAMPLES, network.channels, size, size)
+    unit, count = next(ahead), len(staged.bodies)
+    for number, (body, head) in enumerate(zip(staged.bodies, staged.heads, strict=True), 1):
+        predicts, last, before = number in staged.predicting, number == count, normalise if number == 1 else None
+        stage = _Stage(before, body, head if predicts else None, packed=isinstance(x, tuple), last=last).eval()
+        inputs = [PIXELS] if before else _numbered(FEATURES, len(_several(x)))
+        given = _several(x)
         with torch.inference_mode():
-            out = stage(*given)
-        features = out[int(predicts) :]
-        outputs = [*([PROBABILITIES] if predicts else []), *_numbered(NEXT, len(features))]
+            x = body(before(x) if before else x)  # type: ignore[arg-type]
+        passed_on = 0 if last else len(_several(x))
+        outputs = [*([PROBABILITIES] if predicts else []), *_numbered(NEXT, passed_on)]
         try:
-            content = _written(stage, given, names, outputs)
+            content = _written(stage, given, inputs, outputs)
         except ImportError:
             raise
         except Exception as error:  # torch raises errors of many types
             raise UntraceableError(f"torch cannot write stage {number}: {_said(error)}") from error
-        yield StageFile(unit=unit, predicts=predicts, passes_on=len(features), content=content)
+        yield StageFile(unit=unit, predicts=predicts, passes_on=passed_on, content=content)
         unit = next(ahead, unit) if predicts else unit
-        given, names = features, _numbered(FEATURES, len(features))
+
+
+def _several(x: Features) -> tuple[Tensor, ...]:
+    return (x,) if isinstance(x, Tensor) else x
 
 
 def _numbered(name: str, count: int) -> list[str]:
@@ -125,5 +131,8 @@ def _written(stage: nn.Module, given: tuple[Tensor, ...], inputs: list[str], out
             dynamic_shapes={"given": tuple({0: many} for _ in given)},
         )
     assert program is not None
+    graph = program.model_proto.graph
+    if not all(value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.input, *graph.output)):
+        raise UntraceableError(f"it is fixed to {EXAMPLES} images at once; use x.shape[0] in place of len(x)")
     content: bytes = program.model_proto.SerializeToString()
     return content

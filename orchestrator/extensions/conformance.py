@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from anytime_core import extend
+from anytime_core.building import counted_costs
 from anytime_core.config import (
     KINDS,
     DataConfig,
@@ -54,9 +55,11 @@ from orchestrator.extensions import finding, importing
 from orchestrator.extensions.additions import ADDED, WIN_TEST
 from orchestrator.extensions.finding import Extension
 from orchestrator.extensions.importing import located
-from orchestrator.text import first_line
+from orchestrator.text import counted, first_line
 
 PREDICTIONS, IMAGES_A_BATCH, CLASSES = 6, 32, 10
+IMAGE, IMAGE_SHAPE = (CLASSES, 1, 8), (1, 8, 8)
+"""Of the digits: classes, channels and pixels of a side; and the shape of one."""
 TIMED_EPOCHS = 12
 WORKER_SECONDS = 120.0
 HOST = "make tensors as those that are given are: torch.zeros_like(base), state[...] * 2"
@@ -231,27 +234,39 @@ def _trained(part: Part) -> Run:
 
 def _waits(part: Part) -> str:
     """On a device without content, on which nothing can be read, and with nothing of the host."""
-    if isinstance(part, extend.Network):
-        return ""
     where = torch.device("meta")
+    if isinstance(part, extend.Network):
+        network, images = (
+            OwnModule(part, *IMAGE).to(where).train(),
+            torch.empty(IMAGES_A_BATCH, *IMAGE_SHAPE, device=where),
+        )
+        return _unread(lambda: network(images).sum().backward())
     logits = torch.empty(PREDICTIONS, IMAGES_A_BATCH, CLASSES, device=where, requires_grad=True)
     labels, draw = torch.empty(IMAGES_A_BATCH, dtype=torch.int64, device=where), torch.empty(1, device=where)
     noise = torch.empty(PREDICTIONS, device=where)
     strategy = part if isinstance(part, extend.Strategy) else None
     objective = part if isinstance(part, extend.Objective) else None
     answers = part if isinstance(part, extend.Answers) else None
+    training = TrainingObjective(PREDICTIONS, where, objective, answers)
+    base = torch.empty(PREDICTIONS, device=where)
+    selection = Selection(strategy, base, [1, 2, 4, 5]) if strategy else None
+
+    def step() -> None:
+        losses, differentiated = training(logits, labels)
+        weights = selection.choose(draw, noise if selection.rule.noise else None) if selection else base
+        torch.autograd.backward(differentiated, weights)
+        training.learn(logits.detach(), labels)
+        training.answers(logits.detach())
+        if selection:
+            selection.learn(losses.detach())
+
+    return _unread(step)
+
+
+def _unread(work: Callable[[], None]) -> str:
     try:
-        training = TrainingObjective(PREDICTIONS, where, objective, answers)
-        base = torch.empty(PREDICTIONS, device=where)
-        selection = Selection(strategy, base, [1, 2, 4, 5]) if strategy else None
         with _NotOfTheHost():  # type: ignore[no-untyped-call]
-            losses, differentiated = training(logits, labels)
-            weights = selection.choose(draw, noise if selection.rule.noise else None) if selection else base
-            torch.autograd.backward(differentiated, weights)
-            training.learn(logits.detach(), labels)
-            training.answers(logits.detach())
-            if selection:
-                selection.learn(losses.detach())
+            work()
     except _HostError as error:
         raise Finding(f"{located(error)}uses a tensor of the host", HOST) from error
     except Exception as error:  # torch has many ways to say that there is nothing to read
@@ -312,7 +327,7 @@ def _causal(part: Part) -> str:
 def _costs(part: Part) -> str:
     """The time of a step, as a multiple of that of a plain one: of steps taken in turns."""
     if isinstance(part, extend.Network):
-        return f"multiply-adds {', '.join(map(str, trial_costs(_config(part))))} on the digits"
+        return _multiply_adds(part)
     shape: dict[str, Any] = {"units": 2, "channels": 8, "steps": 3 * TIMED_EPOCHS}
     config = _config(part, **shape)
     runs = [build_run(one, _images(), "cpu") for one in (config, replace(config, regime=Joint()))]
@@ -334,14 +349,27 @@ def _exports(part: Part) -> str:
         return ""
     if not isinstance(part, extend.StagedNetwork):
         return "not exportable, as only a StagedNetwork is"
-    network = OwnModule(part, CLASSES, 1, 8).eval()
+    network = OwnModule(part, *IMAGE).eval()
     try:
         stages = list(traced.stage_files(network, lambda pixels: pixels, 8))
     except ImportError as error:
         return f"export was not tried ({first_line(error)}); to install what it needs: pip install -e '.[export]'"
     except traced.UntraceableError as error:
         return f"not exportable: {first_line(error)}"
-    return f"exports as {len(stages)} stages"
+    return f"exports as {counted(len(stages), 'stage')}"
+
+
+def _multiply_adds(part: extend.Network) -> str:
+    """Those that it gives are at least those that torch counts, which knows not every layer."""
+    given, by_torch = trial_costs(_config(part)), counted_costs(part, *IMAGE)
+    words = ", ".join(map(str, given))
+    if any(own < other for own, other in zip(given, by_torch, strict=True)):
+        raise Finding(
+            f"costs are {words} multiply-adds, and torch counts {', '.join(map(str, by_torch))} on the digits",
+            "count each product of a convolution or a linear layer, or give no costs: then they are counted",
+        )
+    more = "" if given == by_torch else f" (torch counts {', '.join(map(str, by_torch))})"
+    return f"multiply-adds {words} on the digits{more}"
 
 
 CHECKS: tuple[Check, ...] = (_waits, _same_bits, _causal)

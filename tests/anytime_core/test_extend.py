@@ -19,7 +19,17 @@ from anytime_core.config import (
     TrainingConfig,
     TrialConfig,
 )
-from anytime_core.extend import BASES, ExtensionError, Objective, Strategy, Weighting, register
+from anytime_core.extend import (
+    BASES,
+    ExtensionError,
+    Network,
+    Objective,
+    Reader,
+    StagedNetwork,
+    Strategy,
+    Weighting,
+    register,
+)
 
 FROZEN = {"frozen": True, "kw_only": True}
 
@@ -46,7 +56,11 @@ def made(base: type, *fields: str, **options: bool) -> type:
 
 @pytest.mark.parametrize("kind", BASES)
 def test_a_part_of_each_kind_is_known_by_its_name(kind: str) -> None:
-    part = register("mine")(made(BASES[kind], "power", *(["predictions"] if kind == "network" else [])))
+    base = BASES[kind]
+    needed = {"network": "build", "reader": "read"}.get(kind)
+    if needed:
+        base = type(base.__name__, (base,), {needed: lambda self, *given: None})
+    part = register("mine")(made(base, "power", *(["predictions"] if kind == "network" else [])))
     assert KINDS[kind]["mine"] is part
     assert (part.name, part.kind, part.source) == ("mine", kind, "")
     assert all("mine" not in parts for other, parts in KINDS.items() if other != kind)
@@ -124,3 +138,21 @@ def test_weights_of_an_extension_set_no_decay_of_heads() -> None:
     TrialConfig(**values)
     with pytest.raises(ValueError, match="head_decay is loss_weight, must be uniform: weights mine may change"):
         TrialConfig(**values, training=TrainingConfig(head_decay="loss_weight"))
+
+
+@pytest.mark.parametrize(
+    ("base", "lacks"),
+    [
+        (StagedNetwork, ["predicting_stages, a property: write @property above it", "stages(classes, channels, size)"]),
+        (Network, ["predictions, a field or a property", "build(classes, channels, size)"]),
+        (Reader, ["read(path)"]),
+    ],
+)
+def test_what_a_part_cannot_be_without_is_told_as_it_is_registered(base: type, lacks: list[str]) -> None:
+    said = refused("mine", made(base, "power"))
+    assert said == "; ".join(f"Mine lacks {what}" for what in lacks)
+
+
+def test_stages_that_are_no_property_are_told() -> None:
+    base = type("Base", (StagedNetwork,), {"predicting_stages": lambda self: (1,), "stages": lambda self, *image: []})
+    assert refused("mine", made(base)) == "Mine lacks predicting_stages, a property: write @property above it"

@@ -13,7 +13,7 @@ from staged_networks import CHANNELS, Chain, Scales, known
 from torch import nn
 from trials import digits_trial
 
-from anytime_core import AnytimePredictor, load_network, train
+from anytime_core import AnytimePredictor, load_images, load_network, train
 from anytime_core.building import counted_costs
 from anytime_core.config import Joint, Midfeat, NoGrad, Opt, TrialConfig
 from anytime_core.cost import own_costs, trial_costs
@@ -23,6 +23,7 @@ from anytime_core.model.own import OwnModule
 from anytime_core.result import EpochMetrics
 from anytime_core.trained import network_hash
 from anytime_core.training.suiting import lacking
+from anytime_core.training.trainer import build_run
 
 DIGITS = 10, 1, 8
 """Classes, channels and pixels of a side."""
@@ -190,3 +191,80 @@ def test_build_network_begins_each_trial_with_its_seed() -> None:
     first, again, other = (build_network(digits_trial(network=Chain(), seed=seed)) for seed in (0, 0, 1))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+class Mean(nn.Module):
+    """Logits without parameters: means over bands of columns."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(x, (1, 10)).mean(1)[:, 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pools(StagedNetwork):
+    """A stage without parameters, a head without any, and a body and a head that are used twice."""
+
+    predicting_stages = (1, 3, 4)
+
+    def stages(self, classes: int, channels: int, size: int) -> list[tuple[nn.Module, nn.Module | None]]:
+        body, head = nn.Conv2d(4, 4, 3, padding=1), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        head.append(nn.Linear(4, classes))
+        return [(nn.Conv2d(channels, 4, 3, padding=1), Mean()), (nn.MaxPool2d(2), None), (body, head), (body, head)]
+
+
+Pools.name, Pools.source = "pools", "p"
+
+
+@pytest.mark.parametrize("regime", REGIMES, ids=lambda regime: f"{regime.name} {getattr(regime, 'variant', '')}")
+def test_stages_without_parameters_and_parts_that_are_shared_train_in_every_regime(regime) -> None:
+    run = build_run(trial(Pools(), regime), load_images("digits", None), "cpu")
+    while not run.ended:
+        run.epoch()
+    assert not run.diverged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(StagedNetwork):
+    gives: str = "dict"
+    predicting_stages = (2,)
+
+    def stages(self, classes: int, channels: int, size: int) -> Any:
+        if self.gives == "no pair":
+            return [nn.Flatten(), (nn.Flatten(), nn.Linear(64, classes))]
+        return [(Giving(self.gives), None), (nn.Flatten(), nn.Linear(64, classes))]
+
+
+class Giving(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return {"dict": {"x": x}, "list": [x], "numbers": (1, 2), "nothing": ()}[self.kind]
+
+
+Odd.name, Odd.source = "odd", "o"
+
+
+@pytest.mark.parametrize(
+    ("gives", "kind"), [("dict", "dict"), ("list", "list"), ("numbers", "tuple"), ("nothing", "tuple")]
+)
+def test_what_a_body_may_not_give_is_told(gives: str, kind: str) -> None:
+    with pytest.raises(ExtensionError, match=f"the body of stage 1 gives a {kind}, must be a tensor or a tuple of"):
+        module_of(Odd(gives=gives))(images())
+
+
+def test_a_stage_that_is_no_pair_is_told() -> None:
+    with pytest.raises(ExtensionError, match=r"stage 1 is Flatten.*, must be a body and a head or None"):
+        module_of(Odd(gives="no pair"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costly(Chain):
+    def stage_costs(self, classes: int, channels: int, size: int) -> list[tuple[int, int]]:
+        return [(1, 1)] * 2
+
+
+def test_costs_are_of_each_stage() -> None:
+    with pytest.raises(ExtensionError, match="stage_costs gives 2 pairs, must give 5, one for each stage"):
+        own_costs(Costly(), *DIGITS)

@@ -53,7 +53,7 @@ def test_what_a_new_extension_begins_with_passes(kind, tmp_path) -> None:
     assert verdict.passed[0] == "config round trip"
     assert ("finite" in verdict.passed) == (kind != "reader")
     assert ("same bits twice, resume gives the same bits" in verdict.passed) == (kind != "reader")
-    assert ("no wait for the device" in verdict.passed) == (kind not in ("network", "reader"))
+    assert ("no wait for the device" in verdict.passed) == (kind != "reader")
     assert any("causal" in words for words in verdict.passed) == (kind == "answers")
 
 
@@ -230,3 +230,49 @@ def test_a_reader_with_nothing_to_read_says_how(tmp_path) -> None:
     (verdict,) = check_file(tmp_path / "mine.py")
     assert verdict.findings == ()
     assert "to have it read something, give --data PATH" in verdict.passed
+
+
+NETWORK = """
+from torch import nn
+from anytime_core.extend import StagedNetwork
+
+class Body(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 4)
+
+    def forward(self, x):
+        y = self.linear(x.flatten(1))
+        EXTRA
+        return y
+
+@register("mine")
+@dataclass(frozen=True, kw_only=True)
+class Mine(StagedNetwork):
+    predicting_stages = (1,)
+
+    def stages(self, classes, channels, size):
+        return [(Body(), nn.Linear(4, classes))]
+
+    def stage_costs(self, classes, channels, size):
+        return COSTS
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "costs", "fault"),
+    [
+        ("pass", "[(64 * 4, 4 * classes)]", ""),
+        ("y = y * 2 if y.mean().item() > 0 else y", "None", "waits for the device"),
+        ("y = y + torch.zeros(4)", "None", "uses a tensor of the host"),
+        ("pass", "[(1, 1)]", "costs are 2 multiply-adds, and torch counts 296 on the digits"),
+    ],
+)
+def test_a_network_is_checked_for_waits_and_costs(extra, costs, fault, tmp_path, monkeypatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(conformance, "_travels", lambda extension, part: "")
+    monkeypatch.setattr(conformance, "_exports", lambda part: "")
+    (tmp_path / "mine.py").write_text(HEAD + NETWORK.replace("EXTRA", extra).replace("COSTS", costs))
+    (verdict,) = check_file(tmp_path / "mine.py")
+    assert [fault in found.fault for found in verdict.findings] == ([True] if fault else [])
+    assert fault or "multiply-adds 296 on the digits" in verdict.passed

@@ -53,6 +53,87 @@ def exported(network: TrainedNetwork, path: Path) -> Network:
     return Network(path, threads=1)
 
 
+class Branching(nn.Module):
+    """Which of two things it does depends on the values that come in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undecided(StagedNetwork):
+    predicting_stages = (1,)
+
+    def stages(self, classes, channels, size):
+        head = nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))
+        return [(Branching(), head)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(OfAnExtension):
+    predictions: int = 1
+
+    def build(self, classes, channels, size):
+        return OnePrediction(nn.Linear(channels * size**2, classes))
+
+
+class OnePrediction(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Iterator[Tensor]:
+        yield self.layer(x.flatten(1))
+
+
+class Folding(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(StagedNetwork):
+    """``len`` of a tensor is a number that torch writes down."""
+
+    predicting_stages = (1,)
+
+    def stages(self, classes, channels, size):
+        return [(Folding(), nn.Linear(channels * size**2, classes))]
+
+
+class Wrapped(nn.Module):
+    """Features are a tuple of one tensor."""
+
+    def __init__(self, channels: int, first: bool) -> None:
+        super().__init__()
+        self.first, self.convolution = first, nn.Conv2d(channels, 4, 3, padding=1)
+
+    def forward(self, x):
+        return (self.convolution(x if self.first else x[0]),)
+
+
+class OfOne(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, classes)
+
+    def forward(self, x):
+        (features,) = x
+        return self.linear(features.mean((2, 3)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Single(StagedNetwork):
+    predicting_stages = (2,)
+
+    def stages(self, classes, channels, size):
+        return [(Wrapped(channels, True), None), (Wrapped(4, False), OfOne(classes))]
+
+
+for kind in (Undecided, Whole, Fixed, Single):
+    kind.name, kind.source = kind.__name__.lower(), kind.__name__
+
+
 CASES = {
     "a chain": (Chain(depth=1), None, VERSION),
     "scales": (Scales(), None, MANY),
@@ -100,47 +181,11 @@ def test_the_file_runs_where_neither_torch_nor_this_package_is(case, tmp_path) -
     assert len(done.stdout.splitlines()) == len(network.predicting_units)
 
 
-class Branching(nn.Module):
-    """Which of two things it does depends on the values that come in."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if x.sum() > 0 else -x
-
-
-@dataclass(frozen=True, kw_only=True)
-class Undecided(StagedNetwork):
-    predicting_stages = (1,)
-
-    def stages(self, classes, channels, size):
-        head = nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))
-        return [(Branching(), head)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Whole(OfAnExtension):
-    predictions: int = 1
-
-    def build(self, classes, channels, size):
-        return OnePrediction(nn.Linear(channels * size**2, classes))
-
-
-class OnePrediction(nn.Module):
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Iterator[Tensor]:
-        yield self.layer(x.flatten(1))
-
-
-for kind in (Undecided, Whole):
-    kind.name, kind.source = kind.__name__.lower(), kind.__name__
-
-
 @pytest.mark.parametrize(
     ("part", "words"),
     [
         (Undecided(), "ann mine: not exportable: torch cannot write stage 1: "),
+        (Fixed(), "ann mine: not exportable: torch cannot write stage 1: it is fixed to 2 images at once; use x.shape"),
         (Whole(), "ann mine: not exportable; anytime ResNets and networks of stages are"),
     ],
 )
