@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.config import MILESTONES
+from anytime_core.outcomes import Outcomes as OutcomesOfImages
 from anytime_core.result import TrialResult
 from orchestrator.analysis import ranking, sequences, trace
 from orchestrator.analysis.measurements import (
@@ -97,11 +98,11 @@ class SequenceRow:
     missing: Reasons = field(default_factory=dict)
 
 
-OutcomesOf = Callable[[str], Mapping[str, Outcomes]]
+OutcomesOf = Callable[[str], Mapping[str, OutcomesOfImages]]
 """From the id of a trial to its outcomes by split."""
 
 
-def no_outcomes(trial_id: str) -> Mapping[str, Outcomes]:
+def no_outcomes(trial_id: str) -> Mapping[str, OutcomesOfImages]:
     return {}
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+import numpy as np
+
 from anytime_core.data.catalog import dataset_of
 from anytime_core.outcomes import Outcomes
 from orchestrator.analysis.tables import Tables
@@ -24,7 +26,8 @@ from orchestrator.table import Column, Entry, Table
 
 FRACTIONS = {"1/4": 0.25, "1/2": 0.5, "3/4": 0.75}
 MISTAKES = 3
-NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that ended without, and names what is damaged."
+NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that ended without."
+TOO_CHEAP = "-: no prediction costs so little."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +117,7 @@ def classes(tables: Tables) -> Table:
             Column(name="commonest mistakes", numeric=False),
         ),
         rows=tuple(rows),
-        notes=("Commonest mistakes: class as answer, and how many images.", *_missing(rows)),
+        notes=("Commonest mistakes: class as answer, and how many images.", *_missing(tables, rows)),
     )
 
 
@@ -122,9 +125,9 @@ def _of_classes(kept: list[Outcomes], names: tuple[str, ...]) -> Iterator[Entry]
     if not kept:
         yield from (Entry(),) * 5
         return
-    errors = sum(class_errors(one, len(names))[-1] for one in kept) / len(kept)
-    confused = sum(confusions(one, len(names)) for one in kept)
-    order = [index for index in errors.argsort(kind="stable") if errors[index] == errors[index]]
+    errors = np.mean([class_errors(one, len(names))[-1] for one in kept], axis=0)
+    confused = np.sum([confusions(one, len(names)) for one in kept], axis=0)
+    order = [index for index in errors.argsort(kind="stable") if not np.isnan(errors[index])]
     for index in (order[-1], order[0]):
         yield Entry(value=names[index])
         yield Entry(value=float(errors[index]))
@@ -140,9 +143,7 @@ def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
 # Lines of numbers
 
 
-def _by_number(
-    tables: Tables, name: str, title: str, numbers: Mapping[str, Number], notes: tuple[str, ...]
-) -> Table:
+def _by_number(tables: Tables, name: str, title: str, numbers: Mapping[str, Number], notes: tuple[str, ...]) -> Table:
     """A line for each network and method, the data sets side by side; means over seeds, with their spreads."""
     lines = _lines(tables)
     datasets = list(dict.fromkeys(dataset for _, _, dataset in lines))
@@ -154,6 +155,7 @@ def _by_number(
             entries += [_entry(number(one) for one in kept) for number in numbers.values()]
         rows.append((Entry(value=network), Entry(value=method), *entries))
     seeds = len({cell.seed for cell in tables.sweep.cells})
+    spread = (f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()
     return Table(
         name=name,
         title=title,
@@ -163,7 +165,7 @@ def _by_number(
             *(Column(name=number, group=dataset) for dataset in datasets for number in numbers),
         ),
         rows=tuple(rows),
-        notes=(*notes, *((f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()), *_missing(rows)),
+        notes=(*notes, *spread, *_missing(tables, rows)),
     )
 
 
@@ -191,8 +193,12 @@ def _entry(values: Iterable[float | None]) -> Entry:
     return Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None)
 
 
-def _missing(rows: Iterable[tuple[Entry, ...]]) -> tuple[str, ...]:
-    return (NONE_KEPT,) if any(entry.value is None for row in rows for entry in row) else ()
+def _missing(tables: Tables, rows: Iterable[tuple[Entry, ...]]) -> tuple[str, ...]:
+    """What a dash stands for."""
+    if not any(entry.value is None for row in rows for entry in row):
+        return ()
+    cells = (cell for cells in _lines(tables).values() for cell in cells)
+    return (NONE_KEPT,) if any(_kept(tables, cell) is None for cell in cells) else (TOO_CHEAP,)
 
 
 # Numbers
@@ -224,4 +230,6 @@ def _thresholds(tables: Tables) -> str:
     if not held_out:
         return "found on one half of the test images for the other, and the other way round"
     found = "found on the images held out from training, and tested on the test images"
-    return found if held_out == names else f"{found}, for {', '.join(sorted(held_out))}; else by halves of the test images"
+    if held_out == names:
+        return found
+    return f"{found}, for {', '.join(sorted(held_out))}; else by halves of the test images"

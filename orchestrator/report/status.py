@@ -14,7 +14,6 @@ from orchestrator.planning import plan as planning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
-
 KEPT = 64
 """Trials whose outcomes stay in memory from one table to the next; those of CIFAR take a few megabytes each."""
 
