@@ -157,6 +157,11 @@ def to_device(
     )
 
 
+def test_data(images: Images, normalise: Normalisation, device: torch.device) -> EvaluationData:
+    """The test images, also where a trial is evaluated on others."""
+    return EvaluationData(_moved(images.test_images, device), _moved(images.test_labels, device), normalise)
+
+
 def _evaluated(images: Images, config: DataConfig, kept: int) -> tuple[np.ndarray, np.ndarray]:
     if config.validation:
         return images.train_images[kept:], images.train_labels[kept:]

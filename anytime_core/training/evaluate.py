@@ -12,6 +12,7 @@ from anytime_core.config import Precision
 from anytime_core.data.loader import EvaluationData
 from anytime_core.model.graphs import Replay
 from anytime_core.model.precision import autocast
+from anytime_core.training.keeper import Keeper
 
 
 def losses_of(logits: Tensor, labels: Tensor) -> Tensor:
@@ -70,18 +71,25 @@ class Evaluation:
         self.tally = ErrorTally(predictions, self.device)
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._replay = Replay(graph)
+        self._keeper: Keeper | None = None
 
     @torch.no_grad()
-    def __call__(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Losses and errors of all predictions. Waits for the device once, in the end."""
+    def __call__(self, keeper: Keeper | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Losses and errors of all predictions. Waits for the device once, in the end. A ``keeper`` keeps the answers
+        to each image, of batches call by call, which give the same bits."""
         self.network.eval()
         self._at.zero_()
         self.tally.clear()
+        self._keeper = keeper
         for _ in range(self.data.whole_batches):
-            self._replay(self.eager, lambda: [self._at, self.tally.sums])
+            if keeper:
+                self.eager()
+            else:
+                self._replay(self.eager, lambda: [self._at, self.tally.sums])
         images, labels = self.data.rest
         if len(labels):
             self._add(images, labels)
+        self._keeper = None
         return self.tally.read(len(self.data))
 
     @torch.no_grad()
@@ -94,3 +102,5 @@ class Evaluation:
         with autocast(self.precision, self.device):
             logits = self._answers(self.network(images, self.depth))
         self.tally.add(losses_of(logits, labels), wrong_of(logits, labels), len(labels))
+        if self._keeper:
+            self._keeper.add(logits)

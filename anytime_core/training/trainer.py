@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,17 +23,19 @@ from anytime_core.cost import milestone_index, trial_costs
 from anytime_core.data import cache
 from anytime_core.data.catalog import dataset_of
 from anytime_core.data.dataset import Images, refuse_own
-from anytime_core.data.loader import EvaluationData, TrainingData, to_device
+from anytime_core.data.loader import EvaluationData, TrainingData, test_data, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
 from anytime_core.extend import Answers, GradientFlow, Network, Objective, Progress, Weighting
 from anytime_core.files import Guard, folder_at
 from anytime_core.model.graphs import Mode, mode_on
 from anytime_core.model.interface import AnytimeModule
 from anytime_core.model.network import as_tensors, build_network
+from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.training import checkpoint, regimes
 from anytime_core.training.checkpoint import Place
 from anytime_core.training.evaluate import Evaluation
+from anytime_core.training.keeper import Keeper
 from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.optim import Sgd
 from anytime_core.training.regimes import Phase
@@ -44,6 +46,7 @@ from anytime_core.training.usage import Meter
 from anytime_core.training.weighting import base_weights
 
 OnEpoch = Callable[[EpochMetrics], None]
+OnOutcomes = Callable[[Mapping[str, Outcomes]], None]
 _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
 
 
@@ -74,6 +77,7 @@ def train(
     threads: int | None = None,
     mode: Mode = "auto",
     on_step: Callable[[], None] = lambda: None,
+    on_outcomes: OnOutcomes | None = None,
 ) -> TrialResult:
     """Trains the network of ``config`` and returns its test errors.
 
@@ -83,7 +87,8 @@ def train(
 
     ``images`` are read from ``data_root`` unless given; those of the user's own must be given. ``device`` is CUDA where
     there is one. There a step is one CUDA graph, unless ``mode`` is ``eager``: the same work call by call, to the same
-    bits. ``on_step`` is called after each training step, for which it does not wait.
+    bits. ``on_step`` is called after each training step, for which it does not wait. ``on_outcomes`` is handed what the
+    trained network answers to each image, by split, as of ``Run.outcomes``; nothing where the trial diverged.
 
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what the functions that are given raise.
@@ -98,6 +103,7 @@ def train(
         if images is None:
             images = _read(config.data, data_root)
         run = build_run(config, images, device, mode=mode)
+        run.keeps = on_outcomes is not None
         if kept:
             run.restore(kept.folder)
         for metrics in run.history:
@@ -108,7 +114,30 @@ def train(
                 report(run.history[-1])
             elif run.ended or kept.due():
                 _save(run, kept, report)
+        if on_outcomes and not run.diverged:
+            on_outcomes(run.outcomes(images))
         return run.result()
+
+
+def outcomes_of(
+    config: TrialConfig,
+    checkpoints: Place,
+    *,
+    images: Images,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> dict[str, Outcomes]:
+    """What a trained network answers to each image, from its last checkpoint: on a device of the same kind, with as
+    many ``threads``, the bits that ``train`` hands to ``on_outcomes``. Raises as ``train``, and CheckpointError for a
+    trial that has not ended."""
+    with reproducible(threads):
+        run = build_run(config, images, device)
+        run.restore(checkpoints)
+        if not run.ended or run.diverged:
+            raise CheckpointError(
+                f"{folder_at(checkpoints).address('')} holds a trial that is at step {run.steps_done} of {config.steps}"
+            )
+        return run.outcomes(images)
 
 
 def _read(data: DataConfig, root: Path | None) -> Images:
@@ -208,6 +237,8 @@ class Run:
     saved: int = field(init=False, default=0)
     steps_ahead: int = field(init=False, default=0)
     steps_begun: int = field(init=False, default=0)
+    keeps: bool = field(init=False, default=False)
+    keeper: Keeper | None = field(init=False, default=None)
 
     @classmethod
     def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
@@ -287,7 +318,9 @@ class Run:
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
         last = self.steps_done + self.steps_ahead
         train_loss, train_error = self._train_steps(on_step)
-        test_loss, test_error = self.evaluate()
+        if self.keeps and last == self.config.steps:
+            self.keeper = self._keeper(self.test_data)
+        test_loss, test_error = self.evaluate(self.keeper)
         metrics = EpochMetrics(
             epoch=len(self.history) + 1,
             step=last,
@@ -414,6 +447,25 @@ class Run:
         kept = {name: torch.tensor(saved.arrays[_place_of(name)]) for name in self.selection.state}
         self.selection.restore(kept)
         self.objective.restore(as_tensors(saved.below("objective/")))
+
+    def outcomes(self, images: Images) -> dict[str, Outcomes]:
+        """What the network answers to each image when all steps are done: of the ``test`` images, and of those of
+        ``validation`` where it is evaluated on these. The last epoch has noted the ones that it evaluated, if it was
+        told so (``keeps``) and was not before a checkpoint that this run began from."""
+        if self.keeper is None:
+            self.keeper = self._keeper(self.test_data)
+            self.evaluate(self.keeper)
+        own = self.keeper.outcomes(self.costs)
+        if not self.config.data.validated:
+            return {"test": own}
+        others = test_data(images, self.train_data.normalise, self.device)
+        keeper = self._keeper(others)
+        how: Any = {"precision": self.config.training.precision, "answers": self.objective.answers}
+        Evaluation(self.network, others, len(self.costs), self.phase.depth, **how)(keeper)
+        return {"validation": own, "test": keeper.outcomes(self.costs)}
+
+    def _keeper(self, data: EvaluationData) -> Keeper:
+        return Keeper(len(self.costs), data.labels, dataset_of(self.config.data).classes)
 
     def result(self) -> TrialResult:
         return TrialResult(

@@ -14,6 +14,7 @@ COMMANDS = (
     report.paper,
     trials.show,
     trials.reproduce,
+    trials.outcomes,
     networks.predict,
     networks.profile,
     networks.export,

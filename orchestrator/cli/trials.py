@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import say
+from orchestrator.cli.output import print_rows, say
 from orchestrator.cli.places import Places
 
 
@@ -60,4 +60,35 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
     compared = render_trial.comparison_json if form == "json" else render_trial.comparison_text
     say(compared(comparison), form)
     if not comparison.same_bits:
+        sys.exit(1)
+
+
+@click.command()
+@options.on_a_sweep(options.data_root)
+@options.md5
+@options.form(options.ROWS)
+def outcomes(sweep_file: Path, places: Places, check_md5: bool, form: str) -> None:
+    """Keep what trained networks answer to each image.
+
+    A trial writes this when it ends, unless the sweep file says `keep: {outcomes: false}`. This command does it for
+    those that ended before, from their saved networks, and for those whose file is damaged. Nothing is trained.
+    Interrupted, the same command goes on. Exit code 1 if one of them cannot be used.
+    """
+    from orchestrator.execution import outcomes as filling
+    from orchestrator.execution.reproduce import ReproduceSettings
+    from orchestrator.sweepfile.load import load
+
+    grid = load(sweep_file)
+    settings = ReproduceSettings(
+        data_root=places.data_root, check_md5=check_md5, extensions=grid.extensions, own_data=grid.own_data
+    )
+
+    def told(filled: filling.Filled) -> None:
+        if filled.error:
+            say(f"{filled.trial.cell.label}: {filled.error}", err=True)
+
+    found = filling.fill(grid.trials, places.ledger, settings, told)
+    counts = [{"outcomes": str(kept), "trials": sum(it.state is kept for it in found)} for kept in filling.Kept]
+    print_rows(counts, form, title=f"Outcomes of {grid.name}")
+    if any(it.state is filling.Kept.FAILED for it in found):
         sys.exit(1)

@@ -226,6 +226,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
         device="cuda" if trial.resources.gpus else "cpu",
         threads=trial.resources.cpus,
         on_step=epochs.step,
+        on_outcomes=partial(ledger.write_outcomes, attempt) if trial.keep.outcomes else None,
     )
     epochs.flush()
     provenance = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}

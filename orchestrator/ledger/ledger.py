@@ -6,6 +6,7 @@
                       attempt.json       who trains it now, or did last
                       checkpoints/       the newest states of its network
                       metrics.parquet    a row for each epoch and prediction so far
+                      outcomes.parquet   what its network answers to each image, once it is trained
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
@@ -37,6 +38,7 @@ from uuid import uuid4
 from anytime_core.config import from_dict, to_dict
 from anytime_core.documents import known, typed
 from anytime_core.files import MOST, Guard, LocalFolder, plain_files
+from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics
 from anytime_core.training.checkpoint import Place, keep_newest, latest, latest_step, newest
 from orchestrator.errors import HeldError, StorageError
@@ -51,7 +53,8 @@ log = logging.getLogger(__name__)
 ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
 """So many files are read sooner than an index, whose import and reading take that long, too."""
-FILES = ("config.json", "result.json", "metrics.parquet", "failure.json")
+OUTCOMES = "outcomes.parquet"
+FILES = ("config.json", "result.json", "metrics.parquet", OUTCOMES, "failure.json")
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
 MOST_STATUS = 1 << 25
@@ -470,6 +473,35 @@ class Ledger:
             epochs_file.pack(attempt.trial_id, units, costs, epochs),
         )
         self._files.write(name, content, self._guard(attempt))
+
+    def write_outcomes(self, attempt: Attempt, outcomes: Mapping[str, Outcomes]) -> None:
+        """What a trial's network answers to each image, by split; before its end is written, so that nothing is looked
+        for that is still to come."""
+        from orchestrator.ledger import outcomes_file
+
+        self.check(attempt)
+        self._files.write(f"trials/{attempt.trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes), self._guard(attempt))
+
+    def fill_outcomes(self, trial_id: str, outcomes: Mapping[str, Outcomes]) -> None:
+        """The same of a trial that ended without them, whoever comes first: all write the same."""
+        from orchestrator.ledger import outcomes_file
+
+        self._files.write(f"trials/{trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes))
+
+    def outcomes(self, trial_id: str) -> dict[str, Outcomes]:
+        """By split; empty where there are none, or they are damaged, which the log says. Raises StorageError where they
+        cannot be read now."""
+        from orchestrator.ledger import outcomes_file
+
+        name = f"trials/{trial_id}/{OUTCOMES}"
+        with self._reading(name):
+            try:
+                return outcomes_file.unpack(self._files.read(name, outcomes_file.MOST))
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            except ValueError as error:
+                log.warning("%s is damaged (%s); it counts as missing", self._files.address(name), described(error))
+                return {}
 
     def finish(self, attempt: Attempt, record: TrialRecord) -> None:
         """Ends a trial. Of its checkpoints the newest stays: the trained network."""

@@ -37,6 +37,7 @@ from anytime_core.config import (
 from anytime_core.data.catalog import dataset_of
 from anytime_core.files import plain_files
 from anytime_core.memory import is_known, parameter_count
+from anytime_core.outcomes import MOST_OF_UINT8
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, step_work
@@ -55,6 +56,8 @@ PARTS = 10_000
 FLOAT = 4
 COPIES = 2
 """A checkpoint holds the weights and the momentum of each."""
+OF_AN_OUTCOME, OF_AN_IMAGE = 7, 4
+"""Bytes of an image's four numbers at one prediction, and of the image."""
 OF_AN_EPOCH, OF_A_UNIT, OF_A_TRIAL = 120, 8_000, 30_000
 """Bytes of what is kept of a prediction in each epoch, of a unit's names, shapes and running means, and of the rest."""
 
@@ -167,7 +170,7 @@ def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device
         return Estimate(entry=entry, seconds=nothing, disk=nothing)
     step = speeds.step(entry.trial.config, device)
     left = entry.trial.config.steps - entry.step
-    return Estimate(entry=entry, seconds=step.times(left), disk=disks.of(entry.trial.config))
+    return Estimate(entry=entry, seconds=step.times(left), disk=disks.of(entry.trial))
 
 
 def here(trials: Iterable[Trial], slots: int | None = None) -> Node:
@@ -421,10 +424,10 @@ class _Disks:
         self._ledger, self._speeds = ledger, speeds
         self._known: dict[tuple[Shape, int], Quantity] = {}
 
-    def of(self, config: TrialConfig) -> Quantity:
-        key = shape_of(config), config.steps
+    def of(self, trial: Trial) -> Quantity:
+        key = shape_of(trial.config), trial.config.steps
         if key not in self._known:
-            self._known[key] = self._measured(*key) or _computed(config)
+            self._known[key] = self._measured(*key) or _computed(trial)
         return self._known[key]
 
     def _measured(self, shape: Shape, steps: int) -> Quantity | None:
@@ -437,15 +440,26 @@ class _Disks:
         return Quantity(value=float(size), source="measured", n=1) if size else None
 
 
-def _computed(config: TrialConfig) -> Quantity:
-    return Quantity(value=float(disk_of(config)), source="computed") if is_known(config) else UNKNOWN
+def _computed(trial: Trial) -> Quantity:
+    return Quantity(value=float(disk_of(trial)), source="computed") if is_known(trial.config) else UNKNOWN
 
 
-def disk_of(config: TrialConfig) -> int:
-    """Bytes that a finished trial leaves: its newest checkpoint, which holds its history, and its metrics."""
+def size_of_outcomes(config: TrialConfig) -> int:
+    """As if nothing in them could be packed."""
+    spec = dataset_of(config.data)
+    held_out = spec.validation_images if config.data.own_validation else config.data.validation
+    width = OF_AN_OUTCOME + (spec.classes > MOST_OF_UINT8)
+    return (spec.test_images + held_out) * (len(config.predicting_units) * width + OF_AN_IMAGE)
+
+
+def disk_of(trial: Trial) -> int:
+    """Bytes that a finished trial leaves: its newest checkpoint, which holds its history, its metrics, and its answers
+    to each image where these are kept."""
+    config = trial.config
     spec = dataset_of(config.data)
     steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
     epochs = math.ceil(config.training.steps / max(steps_per_epoch, 1)) * config.phases
     history = epochs * len(config.predicting_units) * OF_AN_EPOCH
     others = config.predicting_units[-1] * OF_A_UNIT + OF_A_TRIAL
-    return COPIES * FLOAT * parameter_count(config) + history + others
+    outcomes = size_of_outcomes(config) if trial.keep.outcomes else 0
+    return COPIES * FLOAT * parameter_count(config) + history + others + outcomes

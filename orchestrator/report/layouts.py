@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.analysis import sequences
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
-from orchestrator.report import ranking_layouts
+from orchestrator.report import outcome_layouts, ranking_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -245,6 +245,11 @@ LAYOUTS: dict[str, Layout] = {
     "increases": Layout(increases, compares=True),
     "ranking": Layout(ranking_layouts.ranking, compares=True),
     "matrix": Layout(ranking_layouts.matrix, compares=True),
+    "budgeted": Layout(outcome_layouts.budgeted),
+    "calibration": Layout(outcome_layouts.calibration),
+    "overthinking": Layout(outcome_layouts.overthinking),
+    "monotonicity": Layout(outcome_layouts.monotonicity),
+    "classes": Layout(outcome_layouts.classes),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.analysis import tables
 from orchestrator.ledger import live_status
@@ -12,6 +13,9 @@ from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+
+KEPT = 64
+"""Trials whose outcomes stay in memory from one table to the next; those of CIFAR take a few megabytes each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +34,8 @@ class TrialStatus:
 def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
-    return tables.build(sweep, records, {name: standing.under(driver) for name, standing in standings.items()})
+    states = {name: standing.under(driver) for name, standing in standings.items()}
+    return tables.build(sweep, records, states, lru_cache(maxsize=KEPT)(ledger.outcomes))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

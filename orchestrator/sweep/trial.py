@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -29,6 +29,7 @@ from anytime_core.data.catalog import dataset_of
 from anytime_core.errors import DataError
 from anytime_core.result import TrialResult
 from orchestrator.errors import UsageError
+from orchestrator.sweep.keep import Keep
 from orchestrator.text import counted
 
 ID_LENGTH = 16
@@ -173,12 +174,13 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """``id`` is ``trial_id(config)``."""
+    """``id`` is ``trial_id(config)``. ``resources`` and ``keep`` are no part of that."""
 
     id: str
     config: TrialConfig
     cell: Cell
     resources: Resources
+    keep: Keep = field(default_factory=Keep)
 
 
 def bracketed(text: str) -> str:

@@ -23,6 +23,7 @@ from anytime_core.config import (
     WeightingConfig,
     known_parts,
 )
+from orchestrator.sweep.keep import Keep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_UNITS, Resources
@@ -33,7 +34,7 @@ from orchestrator.sweepfile.methods import AnyMethod, methods
 from orchestrator.sweepfile.schema import CheckedReport, SweepFile
 from orchestrator.sweepfile.weights import SOUND_LISTS
 
-FLAGS = ("flip", "compiled")
+FLAGS = ("flip", "compiled", "outcomes")
 
 
 def faults_of(document: Document) -> list[Fault]:
@@ -113,7 +114,7 @@ def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:
     """Pydantic takes yes for 1."""
     if isinstance(value, bool) and path[-1] not in (*FLAGS, *parts.flags()):
         yield document.fault(
-            path, f"given {value}; yes and no, true and false are allowed for {' and '.join(FLAGS)} alone"
+            path, f"given {value}; yes and no, true and false are allowed for {', '.join(FLAGS)} alone"
         )
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
@@ -200,6 +201,7 @@ SECTIONS: dict[str, type[Any]] = {
     "weights": WeightingConfig,
     "training": TrainingConfig,
     "resources": Resources,
+    "keep": Keep,
     "retries": Retries,
     "notify": Notify,
     "report": CheckedReport,

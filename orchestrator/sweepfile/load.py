@@ -43,7 +43,9 @@ def load(path: Path) -> Sweep:
     identities = Identities()
     for cell, config in _grid(file):
         identity = cells[cell] = identities.of(config)
-        trials.setdefault(identity, Trial(id=identity, config=config, cell=cell, resources=file.resources))
+        trials.setdefault(
+            identity, Trial(id=identity, config=config, cell=cell, resources=file.resources, keep=file.keep)
+        )
     return Sweep(
         name=file.name,
         description=file.description,

@@ -16,6 +16,7 @@ from orchestrator.report.layouts import LAYOUTS
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep import report as sweep
+from orchestrator.sweep.keep import Keep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import Resources
@@ -46,6 +47,7 @@ class SweepFile(BaseModel):
     weights: Weights = WeightingConfig()
     training: Training = Field(default_factory=TrainingConfig)
     resources: Resources = Resources()
+    keep: Keep = Keep()
     retries: Retries = Retries()
     notify: Notify = Notify()
     report: CheckedReport = CheckedReport()

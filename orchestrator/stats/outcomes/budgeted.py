@@ -125,6 +125,16 @@ def _cross_fitted(test: Outcomes, folds: int) -> tuple[NDArray[np.int64], int]:
     return exits, images - images // folds
 
 
+def whole_curve(test: Outcomes, validation: Outcomes | None = None) -> Curve:
+    """``budgeted``, and its ends: all images leave at the first prediction, or at the last."""
+    inner, ends = budgeted(test, validation).curve, [0, -1]
+    return Curve(
+        settings=np.concatenate([[0.0], inner.settings, [np.inf]]),
+        costs=np.insert(relative_costs(test)[ends], 1, inner.costs),
+        accuracies=np.insert(accuracies(test)[ends], 1, inner.accuracies),
+    )
+
+
 def budgeted_area(test: Outcomes, validation: Outcomes | None = None) -> float:
     """The area under accuracy over mean cost: what ``curves.area`` says, of the 39 settings and both their ends.
 
@@ -133,12 +143,4 @@ def budgeted_area(test: Outcomes, validation: Outcomes | None = None) -> float:
     of several methods on one network are of the same width. In percent; less ``curves.anytime_auc`` it is what
     choosing by confidence gains, with straight lines in place of steps.
     """
-    inner = budgeted(test, validation).curve
-    ends = [0, -1]
-    return area(
-        Curve(
-            settings=np.concatenate([[0.0], inner.settings, [np.inf]]),
-            costs=np.insert(relative_costs(test)[ends], 1, inner.costs),
-            accuracies=np.insert(accuracies(test)[ends], 1, inner.accuracies),
-        )
-    )
+    return area(whole_curve(test, validation))

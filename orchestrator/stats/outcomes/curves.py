@@ -75,6 +75,14 @@ def area(curve: Curve) -> float:
     return float(np.trapezoid(np.append(heights, heights[-1]), costs))
 
 
+def accuracy_at(curve: Curve, cost: float) -> float | None:
+    """The accuracy where the mean cost of an image is this fraction, on the lines that ``area`` is below; None where no
+    setting is so cheap."""
+    order = np.argsort(curve.costs, kind="stable")
+    costs = curve.costs[order]
+    return float(np.interp(cost, costs, curve.accuracies[order])) if cost >= costs[0] else None
+
+
 FINER = 2.0**-24
 """Of an entropy, what is less than the distance between two confidences in float16 of 0.001 and more."""
 

@@ -176,7 +176,13 @@ def test_all_that_is_known_of_a_finished_trial_is_shown(trained) -> None:
         assert content["provenance"][name]
     assert content["provenance"]["device_name"] == cpu_model()
     assert all(Path(path).exists() for path in content["files"].values())
-    assert content["files"].keys() == {"config.json", "result.json", "metrics.parquet", "checkpoint"}
+    assert content["files"].keys() == {
+        "config.json",
+        "result.json",
+        "metrics.parquet",
+        "outcomes.parquet",
+        "checkpoint",
+    }
     for words in (trial.id, "v1", record.provenance["network_hash"], "regime.strategy.gamma", "aann gamma=2 (1,2)"):
         assert words in text
     assert f"training.weight_decay      {trial.config.training.weight_decay}" in text  # in full, not as 0.00

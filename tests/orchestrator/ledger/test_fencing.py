@@ -21,8 +21,9 @@ from orchestrator.planning import plan as planning
 from orchestrator.sweep.trial import TrialState
 
 REPOSITORY = Path(__file__).parents[3]
-WRITES = 6
-"""Of a trial of two epochs that has begun: for each a checkpoint and its metrics, then all metrics and the result."""
+WRITES = 7
+"""Of a trial of two epochs that has begun: for each a checkpoint and its metrics, then outcomes, all metrics and the
+result."""
 
 
 @pytest.fixture

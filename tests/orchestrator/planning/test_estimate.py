@@ -151,7 +151,7 @@ def test_disk_is_that_of_a_trial_of_the_same_length_or_computed(make_trial, make
     disks = {it.entry.trial.id: it.disk for it in outlook(plan.make(trials, ledger), ledger, [HERE]).to_run}
     assert disks[trials[0].id].source == "measured"
     assert 5000 < (disks[trials[0].id].value or 0) < 8000
-    assert (disks[other.id].source, disks[other.id].value) == ("computed", disk_of(other.config))
+    assert (disks[other.id].source, disks[other.id].value) == ("computed", disk_of(other))
 
 
 def test_the_computed_disk_is_about_that_of_a_real_trial(make_trial, ledger: Ledger, tmp_path) -> None:
@@ -159,7 +159,7 @@ def test_the_computed_disk_is_about_that_of_a_real_trial(make_trial, ledger: Led
     where = WorkerContext(storage=ledger.storage, data_root=tmp_path / "data")
     assert run_trial(trial, where, lambda epochs: None).state is TrialState.FINISHED
     taken = sum(path.stat().st_size for path in ledger.folder(trial.id).rglob("*") if path.is_file())
-    assert disk_of(trial.config) == pytest.approx(taken, rel=0.2)
+    assert disk_of(trial) == pytest.approx(taken, rel=0.2)
 
 
 # Makespan

@@ -172,3 +172,16 @@ def test_a_baseline_with_a_grid_must_be_one_of_its_points(load_text) -> None:
         SweepError, match=r"given 'exp3'; must be one of the methods: ann, exp3 gamma=0.25, exp3 gamma=1"
     ):
         load_text(GRIDDED + "report: {baseline: exp3}\n")
+
+
+def test_what_is_kept_moves_no_id(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    text = "name: small\nnetworks: [{n: 1, c: 2}]\ndatasets: [digits]\nmethods: {ann: {}}\n"
+    path.write_text(text)
+    (plain,) = load(path).trials
+    path.write_text(f"{text}keep: {{outcomes: false}}\n")
+    (without,) = load(path).trials
+    assert (plain.id, plain.keep.outcomes, without.keep.outcomes) == (without.id, True, False)
+    path.write_text(f"{text}keep: {{outcome: false}}\n")
+    with pytest.raises(SweepError, match=r"line 5: keep.outcome: unknown key; allowed: outcomes \(did you mean"):
+        load(path)

@@ -1,0 +1,55 @@
+"""Keeps what a network answers to each image, on the device, while it is evaluated: see ``anytime_core.outcomes``.
+
+Shapes: L predictions, N images in all, n of them in a batch, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anytime_core.outcomes import MOST_OF_UINT8, Array, Outcomes
+
+
+class Keeper:
+    """Of all N images, whose batches come in order."""
+
+    def __init__(self, predictions: int, labels: Tensor, classes: int) -> None:
+        shape, device = (predictions, len(labels)), labels.device
+        self._labels, self._kind = labels, np.uint8 if classes <= MOST_OF_UINT8 else np.uint16
+        self._classes = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._confidence, self._of_truth, self._entropy = (
+            torch.zeros(shape, dtype=torch.float16, device=device) for _ in range(3)
+        )
+        self._seen = 0
+
+    def add(self, logits: Tensor) -> None:
+        """[L,n,K] of the next n images. Probabilities are worked out in float64."""
+        batch = slice(self._seen, self._seen + logits.shape[1])
+        self._seen = batch.stop
+        probabilities = logits.double().softmax(2)
+        truth = self._labels[batch].expand(len(logits), -1)[:, :, None]
+        self._classes[:, batch] = logits.argmax(2)
+        self._confidence[:, batch] = probabilities.amax(2).half()
+        self._of_truth[:, batch] = probabilities.gather(2, truth)[:, :, 0].half()
+        self._entropy[:, batch] = torch.special.entr(probabilities).sum(2).half()
+
+    def outcomes(self, costs: Sequence[int]) -> Outcomes:
+        """Waits for the device. What is no number, as of a network that diverges on some image, is 0."""
+        classes: Array = self._classes.cpu().numpy().astype(self._kind)
+        return Outcomes(
+            labels=self._labels.cpu().numpy().astype(np.int64),
+            costs=tuple(costs),
+            classes=classes,
+            confidence=_numbers(self._confidence),
+            of_truth=_numbers(self._of_truth),
+            entropy=_numbers(self._entropy),
+        )
+
+
+def _numbers(kept: Tensor) -> Array:
+    numbers: Array = np.nan_to_num(kept.cpu().numpy())
+    return numbers

@@ -1,0 +1,105 @@
+"""What a trained network answers to each image, as a Parquet file: a row for each image, four columns for each
+prediction.
+
+``pandas.read_parquet("runs/trials/ID/outcomes.parquet")`` is one. The columns ``class_3``, ``confidence_3``,
+``of_truth_3`` and ``entropy_3`` are those of the third prediction; see ``anytime_core.outcomes.Outcomes``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anytime_core.outcomes import Array, Outcomes
+from orchestrator.ledger.parquet_pages import unpacked_size
+
+SPLITS = ("test", "validation")
+OF_ONE = {"class": "classes", "confidence": "confidence", "of_truth": "of_truth", "entropy": "entropy"}
+"""Columns of a prediction, and what they are called in Outcomes."""
+SEAL, COSTS = b"sha256", b"costs"
+"""In the schema's metadata: a checksum of all columns, and the multiply-adds of one image up to each prediction."""
+MOST = 1 << 32
+"""Bytes of a file: 50 predictions of a million images take 350 MB."""
+GROWS, FEW_BYTES = 64, 1 << 24
+"""A file may unpack to so many times its size, and so many bytes: a network that is sure of all repeats itself."""
+
+
+def pack(by_split: Mapping[str, Outcomes]) -> bytes:
+    """``by_split`` are of one network. A split of ``test`` or ``validation`` alone may be there."""
+    some = next(iter(by_split.values()))
+    columns = dict(_columns(by_split))
+    metadata = {SEAL: _digest(columns, some.costs), COSTS: json.dumps(some.costs).encode()}
+    table = pa.table({name: pa.array(values) for name, values in columns.items()}).replace_schema_metadata(metadata)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=["split"], write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def _columns(by_split: Mapping[str, Outcomes]) -> Iterator[tuple[str, Array]]:
+    splits = list(by_split.values())
+    yield "split", np.repeat(np.array([*by_split], dtype=object), [len(each.labels) for each in splits])
+    yield "label", np.concatenate([each.labels for each in splits]).astype(np.uint16)
+    for index in range(len(splits[0].costs)):
+        for name, kept in OF_ONE.items():
+            yield f"{name}_{index + 1}", np.concatenate([getattr(each, kept)[index] for each in splits])
+
+
+def _digest(columns: Mapping[str, Array], costs: tuple[int, ...]) -> bytes:
+    digest = hashlib.sha256(json.dumps([*costs]).encode())
+    for name, values in columns.items():
+        said = "\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes()
+        digest.update(f"{name}\0".encode() + said)
+    return digest.hexdigest().encode()
+
+
+def unpack(content: bytes) -> dict[str, Outcomes]:
+    """Raises ValueError unless all is as ``pack`` wrote it."""
+    try:
+        table = _table(content)
+        metadata = table.schema.metadata or {}
+        costs = tuple(json.loads(metadata[COSTS]))
+        columns = {name: _values(table[name]) for name in table.column_names}
+        if metadata[SEAL] != _digest(columns, costs):
+            raise ValueError("checksum does not match")
+        return {
+            split: _of_split(columns, costs, columns["split"] == split) for split in dict.fromkeys(columns["split"])
+        }
+    except ValueError:
+        raise
+    except (pa.ArrowException, AttributeError, LookupError, MemoryError, OSError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _table(content: bytes) -> pa.Table:
+    """Raises ValueError, or what Arrow raises, for what would need far more room than the file."""
+    buffer = pa.BufferReader(content)
+    metadata = pq.read_metadata(buffer)
+    if metadata.num_rows and (size := unpacked_size(content, metadata)) > FEW_BYTES + GROWS * len(content):
+        raise ValueError(f"its {len(content)} bytes would become {size}")
+    # As in ``epochs_file``: no thread of Arrow's may live on.
+    file = pq.ParquetFile(buffer, metadata=metadata, page_checksum_verification=True, read_dictionary=["split"])
+    table = file.read(use_threads=False)
+    table.validate(full=True)
+    if not set(table["split"].unique().to_pylist()) <= {*SPLITS}:
+        raise ValueError(f"its splits are not among {', '.join(SPLITS)}")
+    return table
+
+
+def _values(column: pa.ChunkedArray) -> Array:
+    values: Array = column.to_numpy()
+    return values
+
+
+def _of_split(columns: Mapping[str, Array], costs: tuple[int, ...], chosen: Any) -> Outcomes:
+    numbers = range(1, len(costs) + 1)
+    kept = {
+        field: np.stack([columns[f"{name}_{number}"][chosen] for number in numbers]) for name, field in OF_ONE.items()
+    }
+    return Outcomes(labels=columns["label"][chosen].astype(np.int64), costs=costs, **kept)

@@ -1,0 +1,235 @@
+"""Tables of what networks answer image by image: budgets, calibration, overthinking, monotonicity, classes.
+
+Each is of the images that the sweep's errors are of, and of trials for all depths; see ``stats.outcomes`` for what its
+numbers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import numpy as np
+
+from anytime_core.data.catalog import dataset_of
+from anytime_core.outcomes import Outcomes
+from orchestrator.analysis.tables import Tables
+from orchestrator.stats.outcomes import budgeted as budgets
+from orchestrator.stats.outcomes.changes import FALLS, falls
+from orchestrator.stats.outcomes.classes import class_errors, confusions, worst
+from orchestrator.stats.outcomes.curves import accuracy_at
+from orchestrator.stats.outcomes.metrics import METRICS
+from orchestrator.stats.outcomes.policies import oracle_point
+from orchestrator.sweep.trial import Cell
+from orchestrator.table import Column, Entry, Table
+
+FRACTIONS = {"1/4": 0.25, "1/2": 0.5, "3/4": 0.75}
+MISTAKES = 3
+NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that ended without."
+TOO_CHEAP = "-: no prediction costs so little."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """The outcomes of a trial: of the images that its error is of, and where these are held out, of the test images."""
+
+    own: Outcomes
+    test: Outcomes | None = None
+
+
+Number = Callable[[Kept], float | None]
+
+
+def budgeted(tables: Tables) -> Table:
+    numbers: dict[str, Number] = {name: _at(fraction) for name, fraction in FRACTIONS.items()}
+    numbers["area"] = lambda kept: budgets.budgeted_area(*_for_budgets(kept))
+    numbers["AUC"] = _metric("auc")
+    return _by_number(
+        tables,
+        "budgeted",
+        "Accuracy in % at fractions of the cost, on average over images that leave where the network is sure",
+        numbers,
+        (
+            "Budgeted batch classification: as many images leave at each prediction as the budget allows, the most "
+            f"confident ones. Thresholds: {_thresholds(tables)}.",
+            f"area: {METRICS['budgeted_area'].meaning.partition(',')[0]}. AUC: {METRICS['auc'].meaning}.",
+        ),
+    )
+
+
+def calibration(tables: Tables) -> Table:
+    names = {"ECE": "ece", "ECE mass": "ece_mass", "NLL": "nll", "Brier": "confidence_brier", "AUROC": "auroc"}
+    return _by_number(
+        tables,
+        "calibration",
+        "Whether networks are as sure as they are right: means of all predictions",
+        {name: _metric(metric) for name, metric in names.items()},
+        tuple(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in names.items()),
+    )
+
+
+def overthinking(tables: Tables) -> Table:
+    names = {"wasteful": "wasteful", "destructive": "destructive"}
+    numbers: dict[str, Number] = {name: _metric(metric) for name, metric in names.items()}
+    numbers["oracle"] = lambda kept: oracle_point(kept.own)[1]
+    numbers["its cost"] = lambda kept: 100 * oracle_point(kept.own)[0]
+    return _by_number(
+        tables,
+        "overthinking",
+        "Overthinking, in % of images",
+        numbers,
+        (
+            *(f"{name}: {METRICS[metric].meaning}." for name, metric in names.items()),
+            "oracle: the accuracy of images that leave at the first right prediction, and their mean cost in % of all.",
+        ),
+    )
+
+
+def monotonicity(tables: Tables) -> Table:
+    numbers: dict[str, Number] = {f"{fall:g}": _falls_by(fall) for fall in FALLS}
+    numbers["rises"] = _metric("rises")
+    return _by_number(
+        tables,
+        "monotonicity",
+        "Images in % whose true class ever falls in probability by more than this from its highest so far",
+        numbers,
+        (f"rises: {METRICS['rises'].meaning}, in points.",),
+    )
+
+
+def classes(tables: Tables) -> Table:
+    """A line for each network, method and data set: the last prediction, all seeds together."""
+    rows = []
+    for (network, method, dataset), cells in _lines(tables).items():
+        names = _class_names(tables, dataset)
+        kept = [found.own for cell in cells if (found := _kept(tables, cell))]
+        rows.append((Entry(value=dataset), Entry(value=network), Entry(value=method), *_of_classes(kept, names)))
+    return Table(
+        name="classes",
+        title="Errors of the last prediction in %, class by class",
+        columns=(
+            *(Column(name=name, numeric=False) for name in ("data set", "network", "method")),
+            Column(name="hardest class", numeric=False),
+            Column(name="error"),
+            Column(name="easiest class", numeric=False),
+            Column(name="error"),
+            Column(name="commonest mistakes", numeric=False),
+        ),
+        rows=tuple(rows),
+        notes=("Commonest mistakes: class as answer, and how many images.", *_missing(tables, rows)),
+    )
+
+
+def _of_classes(kept: list[Outcomes], names: tuple[str, ...]) -> Iterator[Entry]:
+    if not kept:
+        yield from (Entry(),) * 5
+        return
+    errors = np.mean([class_errors(one, len(names))[-1] for one in kept], axis=0)
+    confused = np.sum([confusions(one, len(names)) for one in kept], axis=0)
+    order = [index for index in errors.argsort(kind="stable") if not np.isnan(errors[index])]
+    for index in (order[-1], order[0]):
+        yield Entry(value=names[index])
+        yield Entry(value=float(errors[index]))
+    mistakes = worst(confused, MISTAKES)
+    yield Entry(value="; ".join(f"{names[row]} as {names[column]} {count}" for row, column, count in mistakes) or None)
+
+
+def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
+    data = next(trial.config.data for trial in tables.sweep.trials if trial.config.data.name == dataset)
+    return tuple(dataset_of(data).class_names)
+
+
+# Lines of numbers
+
+
+def _by_number(tables: Tables, name: str, title: str, numbers: Mapping[str, Number], notes: tuple[str, ...]) -> Table:
+    """A line for each network and method, the data sets side by side; means over seeds, with their spreads."""
+    lines = _lines(tables)
+    datasets = list(dict.fromkeys(dataset for _, _, dataset in lines))
+    rows = []
+    for network, method in dict.fromkeys((network, method) for network, method, _ in lines):
+        entries = []
+        for dataset in datasets:
+            kept = [found for cell in lines.get((network, method, dataset), ()) if (found := _kept(tables, cell))]
+            entries += [_entry(number(one) for one in kept) for number in numbers.values()]
+        rows.append((Entry(value=network), Entry(value=method), *entries))
+    seeds = len({cell.seed for cell in tables.sweep.cells})
+    spread = (f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()
+    return Table(
+        name=name,
+        title=title,
+        columns=(
+            Column(name="network", numeric=False),
+            Column(name="method", numeric=False),
+            *(Column(name=number, group=dataset) for dataset in datasets for number in numbers),
+        ),
+        rows=tuple(rows),
+        notes=(*notes, *spread, *_missing(tables, rows)),
+    )
+
+
+def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
+    """The cells of networks for all depths, by network, method and data set: one for each seed."""
+    lines: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in tables.sweep.cells:
+        if cell.unit is None:
+            lines.setdefault((cell.network, cell.method, cell.dataset), []).append(cell)
+    return lines
+
+
+def _kept(tables: Tables, cell: Cell) -> Kept | None:
+    by_split = tables.outcomes(tables.sweep.cells[cell])
+    if cell.dataset in tables.sweep.validated:
+        own = by_split.get("validation")
+        return Kept(own=own, test=by_split.get("test")) if own else None
+    return Kept(own=by_split["test"]) if "test" in by_split else None
+
+
+def _entry(values: Iterable[float | None]) -> Entry:
+    there = [value for value in values if value is not None]
+    if not there:
+        return Entry()
+    return Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None)
+
+
+def _missing(tables: Tables, rows: Iterable[tuple[Entry, ...]]) -> tuple[str, ...]:
+    """What a dash stands for."""
+    if not any(entry.value is None for row in rows for entry in row):
+        return ()
+    cells = (cell for cells in _lines(tables).values() for cell in cells)
+    return (NONE_KEPT,) if any(_kept(tables, cell) is None for cell in cells) else (TOO_CHEAP,)
+
+
+# Numbers
+
+
+def _metric(name: str) -> Number:
+    return lambda kept: METRICS[name].of(kept.own)
+
+
+def _unit(name: str) -> str:
+    return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
+
+
+def _falls_by(fall: float) -> Number:
+    return lambda kept: float(falls(kept.own, [fall])[0])
+
+
+def _for_budgets(kept: Kept) -> tuple[Outcomes, Outcomes | None]:
+    """The images that leave, and those on which thresholds are found."""
+    return (kept.test, kept.own) if kept.test else (kept.own, None)
+
+
+def _at(fraction: float) -> Number:
+    return lambda kept: accuracy_at(budgets.whole_curve(*_for_budgets(kept)), fraction)
+
+
+def _thresholds(tables: Tables) -> str:
+    held_out, names = tables.sweep.validated, {cell.dataset for cell in tables.sweep.cells}
+    if not held_out:
+        return "found on one half of the test images for the other, and the other way round"
+    found = "found on the images held out from training, and tested on the test images"
+    if held_out == names:
+        return found
+    return f"{found}, for {', '.join(sorted(held_out))}; else by halves of the test images"
