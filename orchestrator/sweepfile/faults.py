@@ -114,7 +114,8 @@ def _booleans(document: Document, value: Any, path: Key) -> Iterator[Fault]:
     """Pydantic takes yes for 1."""
     if isinstance(value, bool) and path[-1] not in (*FLAGS, *parts.flags()):
         yield document.fault(
-            path, f"given {value}; yes and no, true and false are allowed for {', '.join(FLAGS)} alone"
+            path,
+            f"given {value}; yes and no, true and false are allowed for {', '.join(FLAGS[:-1])} and {FLAGS[-1]} alone",
         )
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:

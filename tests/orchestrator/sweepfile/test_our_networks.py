@@ -81,7 +81,9 @@ def test_an_extension_takes_no_name_of_theirs_and_leaves_them_known(tmp_path: Pa
         "@register('NAME')\n"
         "@dataclass(frozen=True, kw_only=True)\n"
         "class Net(Network):\n"
-        "    predictions: int = 1\n"
+        "    predictions: int = 1\n\n"
+        "    def build(self, classes, channels, size):\n"
+        "        raise NotImplementedError\n"
     )
     (tmp_path / "nets.py").write_text(text.replace("NAME", "msdnet"))
     with pytest.raises(SweepError, match="network msdnet is one of ours; give it another name"):
