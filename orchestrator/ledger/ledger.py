@@ -9,7 +9,7 @@
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
-    STORAGE/sweeps/NAME/                 the driver's lock and log, what it says while it runs, and what the sweep is made of
+    STORAGE/sweeps/NAME/                 the driver's lock and log, its word while it runs, what the sweep is made of
     STORAGE/index.bin                  a copy of many results, made where it is missing
 
 Every file but the locks appears whole, and says by a checksum whether it is as it was written. An attempt writes only
