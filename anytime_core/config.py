@@ -557,6 +557,8 @@ class TrialConfig:
                 return min(2, len(self.predicting_units))
             case NoGrad(variant="stages"):
                 return len(self.predicting_units)
+            case Absent():
+                raise ValueError(f"{self.regime} is not here, or has changed; how many phases it has is not known")
             case Part():
                 return int(getattr(self.regime, "count", lambda predictions: 1)(len(self.predicting_units)))
             case _:
@@ -586,6 +588,11 @@ def parts_of(config: TrialConfig) -> list[Part]:
     """The parts of extensions that a trial uses, and our networks that are no ResNets: see ``of_ours``."""
     joint = (getattr(config.regime, kind, None) for kind in PARTS)
     return [part for part in (config.network, config.regime, *joint) if isinstance(part, Part)]
+
+
+def is_here(config: TrialConfig) -> bool:
+    """Whether the code of all of its parts is, as it was."""
+    return not any(isinstance(part, Absent) for part in parts_of(config))
 
 
 def plain(part: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 OrchestratorError              exit code 1
 ├── UsageError                 exit code 2: the command or its input is wrong
 │   └── SweepError             a sweep file, with every fault in it
+│       └── GoneError          it is sound, but extensions or data that it names are not here
 ├── StorageError               the storage folder cannot be read or written
 │   └── HeldError              another process runs this sweep
 ├── ClusterError               no such Ray cluster, or not one that can hold a trial
@@ -23,6 +24,10 @@ class UsageError(OrchestratorError):
 
 
 class SweepError(UsageError):
+    pass
+
+
+class GoneError(SweepError):
     pass
 
 

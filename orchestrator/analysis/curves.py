@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, TypeVar
 
-from anytime_core.config import Joint, NetworkConfig, TrialConfig
+from anytime_core.config import Joint, TrialConfig
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.ledger.ledger import Ledger
@@ -79,12 +79,16 @@ class Results:
         record = self.records.get(self.sweep.cells[cell])
         return record.result if record and record.state is TrialState.FINISHED else None
 
-    def full_cost(self, cell: Cell) -> int:
-        """Multiply-adds of the whole network with all of its heads, however little of it the trial needs."""
+    def costs(self, cell: Cell) -> Sequence[int]:
+        """Multiply-adds up to each prediction of the whole network, however little of it the trial needs."""
+        if cell.own:
+            return cell.own.costs
         config = self.config(cell)
-        network = config.network
-        own = replace(network, period=cell.period) if isinstance(network, NetworkConfig) else network
-        return trial_costs(replace(config, regime=Joint(), network=own))[-1]
+        return trial_costs(replace(config, regime=Joint(), network=replace(config.resnet, period=cell.period)))
+
+    def full_cost(self, cell: Cell) -> int:
+        """Multiply-adds of the whole network with all of its heads."""
+        return self.costs(cell)[-1]
 
     def errors_by_unit(self, cell: Cell) -> Points:
         """In percent, by units computed."""

@@ -8,14 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anytime_core.config import to_dict
+from anytime_core.config import is_here, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
 from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.trial import ID_LENGTH, Cell, Trial, TrialRecord, TrialState, bracketed
+from orchestrator.sweep.trial import (
+    ID_LENGTH,
+    Cell,
+    Resources,
+    Trial,
+    TrialRecord,
+    TrialState,
+    bracketed,
+    config_in,
+    place_of,
+)
 from orchestrator.text import counted
 
 SHORTEST_PREFIX = 4
@@ -49,11 +59,38 @@ def find(sweep: Sweep, given: str) -> Trial:
 
     Raises UsageError where that is no trial, or more than one: it lists what there is.
     """
+    meant = _meant(sweep, given)
+    if len(meant) != 1:
+        raise UsageError(_ambiguous(sweep, given, meant) if meant else _unknown(sweep, given))
+    return meant[0]
+
+
+def find_stored(sweep: Sweep, given: str, ledger: Ledger) -> Trial:
+    """The same, or else a trial of the storage by its id or a prefix of it: one of another sweep, or of another version
+    of an extension. It can be shown, but its code may be gone. Raises UsageError, StorageError."""
+    ids = [] if _meant(sweep, given) else stored(ledger, given)
+    if len(ids) > 1:
+        listed = ", ".join(ids[:MOST_CANDIDATES])
+        raise UsageError(f"{given!r} may be {len(ids)} trials in {ledger.storage}: {listed}; give more digits of one")
+    return _trial_of(ids[0], ledger) if ids else find(sweep, given)
+
+
+def _meant(sweep: Sweep, given: str) -> list[Trial]:
     trials = {trial.id: trial for trial in sweep.trials}
-    ids = [trials[given]] if given in trials else by_words(sweep, given) or _by_prefix(sweep, given)
-    if len(ids) != 1:
-        raise UsageError(_ambiguous(sweep, given, ids) if ids else _unknown(sweep, given))
-    return ids[0]
+    return [trials[given]] if given in trials else by_words(sweep, given) or _by_prefix(sweep, given)
+
+
+def stored(ledger: Ledger, given: str) -> list[str]:
+    """The ids of the storage that have this prefix. Raises StorageError."""
+    return sorted(name for name in ledger.begun() if is_prefix(given, name))
+
+
+def _trial_of(trial_id: str, ledger: Ledger) -> Trial:
+    values = ledger.config(trial_id)
+    if values is None:
+        raise UsageError(f"trial {trial_id} in {ledger.storage}: its config is lost, or damaged")
+    config = config_in(values, f"trial {trial_id}")
+    return Trial(id=trial_id, config=config, cell=place_of(config), resources=Resources())
 
 
 def by_words(sweep: Sweep, given: str) -> list[Trial]:
@@ -139,8 +176,9 @@ class PredictionError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
-    """All that is known of a trial. ``metrics`` are its errors in the tables, in percent, by metric; ``files`` those of
-    its that are there."""
+    """All that is known of a trial. ``cells`` are its places in the sweep, none of a trial that is not of it, whose
+    ``sweep`` is the one that trained it, where that is known. ``metrics`` are its errors in the tables, in percent, by
+    metric; ``files`` those of its that are there."""
 
     sweep: str
     trial: Trial
@@ -157,24 +195,29 @@ class Trace:
 
 def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
     """Reads what the ledger holds of a trial, ended or not. Raises StorageError."""
-    standing, cells = ledger.standing(trial.id), cells_of(sweep, trial)
+    standing, cells, attempt = ledger.standing(trial.id), cells_of(sweep, trial), ledger.attempt(trial.id)
+    name = sweep.name if cells else attempt.sweep if attempt else ""
     return Trace(
-        sweep=sweep.name,
+        sweep=name,
         trial=trial,
         cells=cells,
-        state=standing.under(ledger.driver(sweep.name)),
+        state=standing.under(ledger.driver(name) if name else None),
         step=standing.step,
-        attempt=ledger.attempt(trial.id),
+        attempt=attempt,
         record=standing.record,
         failure=ledger.last_failure(trial.id) if standing.state is TrialState.FAILED else None,
         predictions=tuple(_predictions(trial, standing.record)),
-        metrics=_metrics(cells[0], standing.record),
+        metrics=_metrics(trial.cell, standing.record),
         files=ledger.files(trial.id),
     )
 
 
 def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[PredictionError]:
-    units, costs = trial.config.predicting_units, record.result.costs if record else trial_costs(trial.config)
+    """None of a trial that has not ended, and whose code is gone."""
+    if not record and not is_here(trial.config):
+        return
+    units = record.result.units if record else trial.config.predicting_units
+    costs = record.result.costs if record else trial_costs(trial.config)
     errors = record.result.errors if record else ()
     for index, (unit, cost) in enumerate(zip(units, costs, strict=True)):
         error = errors[index] if index < len(errors) else None

@@ -62,6 +62,13 @@ def print_notes(sweep: Sweep) -> None:
         say(f"note: {sweep.path}: {note}", err=True)
 
 
+def load_to_show(path: Path, places: Places) -> Sweep:
+    """Reads a sweep file, or where what it names is gone, what the sweep was when it last ran; then prints a note."""
+    from orchestrator.sweepfile import shown as reading
+
+    return reading.load_to_show(path, places.ledger, lambda text: say(f"note: {text}", err=True))
+
+
 def print_written(path: Path, *, err: bool = False) -> None:
     say(f"written: {path}", err=err)
 

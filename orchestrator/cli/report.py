@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import print_written, say
+from orchestrator.cli.output import load_to_show, print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder, Names
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -50,10 +50,9 @@ def report(
 ) -> None:
     """Show the tables of a sweep: errors, wins, increases."""
     from orchestrator.report.status import read_tables
-    from orchestrator.sweepfile.load import load
 
     _refuse_contradictions()
-    grid = load(sweep_file)
+    grid = load_to_show(sweep_file, places)
     if html or output:
         _write(grid, places, folder=output, page_file=html)
     elif verdict:

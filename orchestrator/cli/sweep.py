@@ -9,7 +9,15 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import missing_storage, print_notes, print_rows, same_command, say, ui_command
+from orchestrator.cli.output import (
+    load_to_show,
+    missing_storage,
+    print_notes,
+    print_rows,
+    same_command,
+    say,
+    ui_command,
+)
 from orchestrator.cli.parameter_types import naming_its_variable
 from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
@@ -143,9 +151,8 @@ def status(sweep_file: Path, places: Places, form: str) -> None:
     """Show where a sweep's trials stand, also while it runs."""
     from orchestrator.report import render
     from orchestrator.report import status as reading
-    from orchestrator.sweepfile.load import load
 
-    grid, ledger = load(sweep_file), places.ledger
+    grid, ledger = load_to_show(sweep_file, places), places.ledger
     standing = reading.status(grid, ledger)
     if form != "table":
         print_rows(render.status_rows(standing.trials), form)

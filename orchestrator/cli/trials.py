@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.main import end
-from orchestrator.cli.output import print_rows, say
+from orchestrator.cli.output import load_to_show, print_rows, say
 from orchestrator.cli.places import Places
 
 
@@ -20,14 +20,14 @@ from orchestrator.cli.places import Places
 def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> None:
     """Show one trial: its numbers, and where they come from.
 
-    CELL is a trial's id, its first digits, or words of its place in the tables: "aann (7,16) cifar10 seed 1".
+    CELL is a trial's id, its first digits, or words of its place in the tables: "aann (7,16) cifar10 seed 1". An id
+    may be any of the storage, also of another sweep, or of a method whose file has changed or is gone.
     """
     from orchestrator.analysis import trace
     from orchestrator.report import render_trial
-    from orchestrator.sweepfile.load import load
 
-    grid = load(sweep_file)
-    traced = trace.trace(grid, trace.find(grid, " ".join(cell)), places.ledger)
+    grid, ledger = load_to_show(sweep_file, places), places.ledger
+    traced = trace.trace(grid, trace.find_stored(grid, " ".join(cell), ledger), ledger)
     say(render_trial.trace_json(traced) if form == "json" else render_trial.trace_text(traced), form)
 
 
@@ -39,7 +39,8 @@ def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> 
 def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5: bool, form: str) -> None:
     """Train one trial again: does it give the same bits?
 
-    CELL is as for `show`. The results in the storage folder stay as they are. Exit code 1 if the bits differ.
+    CELL is as for `show`, in this sweep. The results in the storage folder stay as they are. Exit code 1 if the bits
+    differ.
     """
     from rich.console import Console
 

@@ -18,6 +18,7 @@ from orchestrator.errors import UsageError
 from orchestrator.execution.console import remark, tell
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.sweep_run import SweepRun, SweepSettings, troubles
+from orchestrator.ledger import last_run
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.owndata.formats import images_of
 from orchestrator.planning import estimate, packing
@@ -55,6 +56,7 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
     with ledger.drive(sweep.name, driver), Notifier(notify, sweep.name, say) as notifier:
         tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
         _note_other_trials(sweep, ledger, say)
+        last_run.remember(sweep, ledger)
         if not plan.to_run and _is_shown(sweep, settings, ledger):
             wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
             return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anytime_core.config import Joint, NetworkConfig, TrialConfig
+from anytime_core.config import NetworkConfig, TrialConfig
 from orchestrator.analysis import sequences, trace
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, cell_of, config_of
+from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, config_of, place_of
 from orchestrator.sweepfile.load import load
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _members(sweep: Sweep, given: str) -> list[Cell]:
 
 def _of_id(word: str, ledger: Ledger, trial_of: Callable[[str], str]) -> TrainedTrial:
     given = trial_of(word) if RUN.fullmatch(word) else word
-    ids = sorted(name for name in ledger.begun() if trace.is_prefix(given, name))
+    ids = trace.stored(ledger, given)
     if len(ids) != 1:
         what = f"may be {len(ids)} trials: {', '.join(ids[: trace.MOST_CANDIDATES])}" if ids else "is no trial"
         allowed = (
@@ -109,14 +109,7 @@ def _finished(trial_id: str, label: str, ledger: Ledger) -> TrainedTrial:
     if record is None or record.state is not TrialState.FINISHED:
         raise UsageError(f"{label or trial_id} has not finished: it is {ledger.state(trial_id)} in {ledger.storage}")
     config = config_of(record)
-    return TrainedTrial(trial_id=trial_id, label=label or _label(config), config=config, record=record)
-
-
-def _label(config: TrialConfig) -> str:
-    """By the names of its parts, as a sweep's own name for the method is not known."""
-    regime = config.regime
-    method = regime.strategy.name if isinstance(regime, Joint) else regime.name
-    return cell_of(method, config.network, config).label
+    return TrainedTrial(trial_id=trial_id, label=label or place_of(config).label, config=config, record=record)
 
 
 def _refuse_no_sequence(members: Sequence[TrainedTrial]) -> None:

@@ -10,7 +10,7 @@
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
-    STORAGE/sweeps/NAME/                 the driver's lock and log, and what it says while it runs
+    STORAGE/sweeps/NAME/                 the driver's lock and log, its word while it runs, what the sweep is made of
     STORAGE/index.bin                  a copy of many results, made where it is missing
 
 Every file but the locks appears whole, and says by a checksum whether it is as it was written. An attempt writes only
@@ -36,7 +36,7 @@ from typing import Any
 from uuid import uuid4
 
 from anytime_core.config import from_dict, to_dict
-from anytime_core.documents import known, typed
+from anytime_core.documents import PARTS, known, typed
 from anytime_core.files import MOST, Guard, LocalFolder, plain_files
 from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics
@@ -59,6 +59,8 @@ SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
 MOST_STATUS = 1 << 25
 """Bytes of what a driver says; 100,000 running trials take 15 MB."""
+MOST_SWEEP, MOST_SWEEP_PARTS = 1 << 27, 1 << 20
+"""Bytes of what a sweep is made of, and lists and objects in it; 100,000 trials take 50 MB."""
 LOCK_SECONDS = 10.0
 """Longer than the lock of a trial is held, but by a worker that was stopped just then: it is not waited for."""
 
@@ -231,6 +233,14 @@ class Ledger:
         records = self._indexed(stamps) if len(stamps) > FEW else self._records_of(stamps)
         return {name: record for name in stamps if (record := records[name])}
 
+    def config(self, trial_id: str) -> dict[str, Any] | None:
+        """What a trial is or was to train, as JSON has it; None where it is lost. Raises StorageError."""
+        config = self._read(trial_id, "config.json")
+        if config and identity(config) == trial_id:
+            return config
+        record = self.record(trial_id)
+        return record.config if record else None
+
     def all_records(self) -> dict[str, TrialRecord]:
         """Of all trials that ended, whatever sweep they are of."""
         return self.records(self.begun())
@@ -374,10 +384,8 @@ class Ledger:
 
     def _predictions(self, trial_id: str) -> int | None:
         """How many a trial has; None where its config is not there, or this version does not know it."""
-        config = self._read(trial_id, "config.json")
-        if config and identity(config) == trial_id:
-            with suppress(LookupError, TypeError, ValueError):
-                return len(from_dict(config).predicting_units)
+        with suppress(LookupError, TypeError, ValueError):
+            return len(from_dict(self.config(trial_id) or {}).predicting_units)
         record = self.record(trial_id)
         return len(record.result.units) if record else None
 
@@ -393,11 +401,11 @@ class Ledger:
     def _read(self, trial_id: str, name: str) -> dict[str, Any] | None:
         return self._content(f"trials/{trial_id}/{name}")
 
-    def _content(self, name: str, most: int = MOST) -> dict[str, Any] | None:
+    def _content(self, name: str, most: int = MOST, parts: int = PARTS) -> dict[str, Any] | None:
         """A JSON object; None if there is none, or it is damaged, which the log says."""
         with self._reading(name):
             try:
-                return checksummed.unpack(self._files.read(name, most))
+                return checksummed.unpack(self._files.read(name, most), parts)
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except ValueError as error:
@@ -561,6 +569,14 @@ class Ledger:
     def read_status(self, sweep: str) -> dict[str, Any] | None:
         """What the sweep's driver said last; None once it has ended as it should."""
         return self._content(f"sweeps/{sweep}/progress.json", MOST_STATUS)
+
+    def write_sweep(self, sweep: str, content: dict[str, Any]) -> None:
+        """Leaves what a sweep is made of, for who reads it when its file cannot be. Raises OSError."""
+        self._files.write(f"sweeps/{sweep}/sweep.json", checksummed.pack(content))
+
+    def read_sweep(self, sweep: str) -> dict[str, Any] | None:
+        """What its last driver wrote. Raises StorageError."""
+        return self._content(f"sweeps/{sweep}/sweep.json", MOST_SWEEP, MOST_SWEEP_PARTS)
 
     @contextmanager
     def drive(self, sweep: str, driver: str = "") -> Iterator[Path]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from anytime_core.config import Absent, Ann, Joint, Part, WeightingConfig
-from anytime_core.cost import trial_costs
 from anytime_core.extend import Progress
 from anytime_core.result import TrialResult
 from anytime_core.training.weighting import base_weights
@@ -120,12 +119,15 @@ def sequence(results: Results) -> list[Panel]:
 def weights(results: Results) -> list[Panel]:
     """The weight B_i of each prediction's loss, for each formula and number of predictions (Figure 2f)."""
     used = {
-        (config.regime.weights, len(config.predicting_units)): config
-        for config in results.configs.values()
-        if isinstance(config.regime, Joint) and not isinstance(config.regime.weights, Absent)
+        (regime.weights, len(cell.predicting_units)): results.costs(cell)
+        for cell in results.sweep.cells
+        if isinstance(regime := results.config(cell).regime, Joint)
     }
-    panels = [_weights(weighting, trial_costs(config)) for (weighting, _), config in used.items()]
-    return _some(panels, "no method trains its predictions jointly")
+    here = {key: costs for key, costs in used.items() if not isinstance(key[0], Absent)}
+    gone = dict.fromkeys(f"{weighting.name} is not here, or has changed" for weighting, _ in used.keys() - here.keys())
+    panels = [_weights(weighting, costs) for (weighting, _), costs in here.items()]
+    panels = [*panels[:-1], *(replace(panel, notes=(*panel.notes, *gone)) for panel in panels[-1:])]
+    return _some(panels, "; ".join(gone) or "no method trains its predictions jointly")
 
 
 def periods(results: Results) -> list[Panel]:

@@ -23,7 +23,7 @@ from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown
 from orchestrator.report.layouts import arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
-from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.sweep.trial import Trial, TrialState, steps_of
 from orchestrator.system.hardware import Node
 from orchestrator.table import Column, Entry, Table, decimals, duration, present
 from orchestrator.text import counted, one_line, visible
@@ -361,7 +361,7 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
             **_cell(status.trial),
             "state": str(status.state),
             "step": status.step,
-            "steps": status.trial.config.steps,
+            "steps": steps_of(status.trial.config, status.record),
             "attempts": status.attempts,
             "where": status.place,
             "kind": status.kind,
@@ -376,7 +376,7 @@ def status_text(status: SweepStatus) -> str:
     title = status_title(status.sweep.name, status.trials, status.driver)
     running = [
         f" {one_line(trial.place or 'starting')}: {trial.trial.cell.label}, "
-        f"step {trial.step}/{trial.trial.config.steps}"
+        f"step {trial.step}/{steps_of(trial.trial.config) or ABSENT}"
         for trial in sorted(status.trials, key=lambda trial: trial.place or "")
         if trial.state is TrialState.RUNNING
     ]

@@ -8,6 +8,7 @@ from typing import Any
 from anytime_core.config import to_dict
 from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
 from orchestrator.report.render import ABSENT, as_json, as_text
+from orchestrator.sweep.trial import steps_of
 
 PROVENANCE = (
     *("code_version", "sources", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
@@ -57,12 +58,12 @@ def _groups(trace: Trace) -> dict[str, Any]:
 def _identity(trace: Trace) -> dict[str, Any]:
     return {
         "id": trace.trial.id,
-        "sweep": trace.sweep,
+        "sweep": trace.sweep or None,
         "cells": [cell.label for cell in trace.cells],
         "seed": trace.trial.config.seed,
         "state": str(trace.state),
         "step": trace.step,
-        "steps": trace.trial.config.steps,
+        "steps": steps_of(trace.trial.config, trace.record),
         "attempts": trace.attempt.number if trace.attempt else 0,
         "mlflow": f"tags.trial_id = '{trace.trial.id}'",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from anytime_core.config import is_here
 from orchestrator.analysis import tables
 from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
@@ -69,7 +70,9 @@ def status(sweep: Sweep, ledger: Ledger) -> SweepStatus:
 
 
 def _seconds_left(sweep: Sweep, ledger: Ledger, standings: dict[str, Standing]) -> float | None:
-    """On this machine, as far as trials of the sweep have been trained on it."""
+    """On this machine, as far as trials of the sweep have been trained on it; None where their code is gone."""
+    if not all(is_here(trial.config) for trial in sweep.trials):
+        return None
     plan = planning.of_standings(sweep.trials, standings)
     records = [standing.record for standing in standings.values() if standing.record]
     if not records or not plan.to_run:

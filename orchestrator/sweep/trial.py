@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,9 +14,9 @@ from anytime_core.config import (
     MILESTONES,
     Absent,
     AnyNetwork,
+    Joint,
     NetworkConfig,
     Opt,
-    OwnNetwork,
     Transition,
     TrialConfig,
     from_dict,
@@ -123,12 +123,17 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class OwnPlace:
-    """The place of an extension's network in the tables. ``fractions`` of the cost are those of METRICS to which the
-    prediction that an OPT trial is trained for is nearest."""
+    """The place of an extension's network in the tables, with all that they need of it, so that they can be made when
+    its code is gone. ``costs`` are multiply-adds up to each prediction; ``fractions`` of the cost those of METRICS to
+    which the prediction that an OPT trial is trained for is nearest."""
 
     label: str
-    predictions: int
+    costs: tuple[int, ...]
     fractions: tuple[str, ...] = ()
+
+    @property
+    def predictions(self) -> int:
+        return len(self.costs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -195,15 +200,21 @@ def cell_of(method: str, network: AnyNetwork, config: TrialConfig) -> Cell:
     if isinstance(network, NetworkConfig):
         return Cell(n=network.n, c=network.c, period=network.period, transition=network.transition, **place)
     if isinstance(network, Absent):
-        return Cell(own=OwnPlace(label=network.label, predictions=0), **place)
-    fractions = _fractions(network, unit, config) if unit else ()
-    return Cell(own=OwnPlace(label=network.label, predictions=network.predictions, fractions=fractions), **place)
-
-
-def _fractions(network: OwnNetwork, unit: int, config: TrialConfig) -> tuple[str, ...]:
+        return Cell(own=OwnPlace(label=network.label, costs=()), **place)
     spec = dataset_of(config.data)
-    costs = network_costs(network, spec.classes, spec.channels, spec.size)
-    return tuple(str(fraction) for fraction in MILESTONES if nearest_index(costs, fraction) == unit - 1)
+    costs = tuple(network_costs(network, spec.classes, spec.channels, spec.size))
+    return Cell(own=OwnPlace(label=network.label, costs=costs, fractions=_fractions(costs, unit)), **place)
+
+
+def _fractions(costs: Sequence[int], unit: int | None) -> tuple[str, ...]:
+    return tuple(str(fraction) for fraction in MILESTONES if unit and nearest_index(costs, fraction) == unit - 1)
+
+
+def place_of(config: TrialConfig) -> Cell:
+    """That of a trial whose sweep is not known: its method is called by the names of its parts."""
+    regime = config.regime
+    method = regime.strategy.name if isinstance(regime, Joint) else regime.name
+    return cell_of(method, config.network, config)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,14 +234,30 @@ class TrialRecord:
 
 def config_of(record: TrialRecord) -> TrialConfig:
     """The config of a trial that ended. Raises UsageError for one that this version cannot read, as of a later version,
-    an extension that is not here, or somebody's hand."""
+    or somebody's hand."""
+    return config_in(record.config, f"trial {record.trial_id}")
+
+
+def config_in(values: Mapping[str, Any], what: str) -> TrialConfig:
+    """The same as JSON has it. Parts of extensions that are not here are ``Absent``. ``what`` it is of is said in the
+    message."""
     try:
-        config = from_dict(record.config)
+        config = from_dict(values)
         dataset_of(config.data)
         network = config.network
         if isinstance(network, NetworkConfig) and (network.n > MOST_UNITS or network.c > MOST_CHANNELS):
             raise ValueError(f"a network of n = {network.n}, c = {network.c} is none that can be")
     except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise UsageError(f"trial {record.trial_id} cannot be read by this version: {reason}") from error
+        raise UsageError(f"{what} cannot be read by this version: {reason}") from error
     return config
+
+
+def steps_of(config: TrialConfig, record: TrialRecord | None = None) -> int | None:
+    """The steps of its whole training; None where it has not finished, and only code that is gone knows them."""
+    if record and record.state is TrialState.FINISHED:
+        return record.result.steps
+    try:
+        return config.steps
+    except ValueError:
+        return None

@@ -33,11 +33,13 @@ runs on it."""
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A document without paths of data. ``notes`` are for the user."""
+    """A document without paths of data. Those of its ``faults`` that are ``gone`` say of data that they are not there.
+    ``notes`` are for the user."""
 
     document: Document
     sources: dict[str, Source] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    gone: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -65,7 +67,9 @@ def _entry(found: Resolved, index: int, entry: dict[str, Any]) -> dict[str, Any]
         try:
             own = _described(found, source)
         except DataError as error:
-            faults.append(found.document.fault(("datasets", index, "path"), f"{importing.located(error)}{error}"))
+            fault = found.document.fault(("datasets", index, "path"), f"{importing.located(error)}{error}")
+            faults.append(fault)
+            found.gone.extend([] if os.path.exists(source.path) else [fault])
     found.faults.extend(faults)
     if own is None and rest.get("validation") == "own":
         del rest["validation"]

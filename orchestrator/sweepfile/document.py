@@ -67,11 +67,11 @@ class Document:
         known = (path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
         return Fault(self.lines.get(next(known, ()), 1), path, message)
 
-    def refuse(self, faults: Sequence[Fault]) -> None:
-        """Raises SweepError with all of them, in the order of the file, if there are any."""
+    def refuse(self, faults: Sequence[Fault], kind: type[SweepError] = SweepError) -> None:
+        """Raises SweepError, or a ``kind`` of it, with all of them, in the order of the file, if there are any."""
         if distinct := sorted(set(faults)):
             count = counted(len(distinct), "fault")
-            raise SweepError("\n  ".join([f"{self.path}: {count}", *map(str, distinct)]))
+            raise kind("\n  ".join([f"{self.path}: {count}", *map(str, distinct)]))
 
 
 def read(path: Path) -> Document:

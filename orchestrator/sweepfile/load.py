@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -13,7 +13,7 @@ from anytime_core.cost import network_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Progress
 from anytime_core.training.weighting import base_weights
-from orchestrator.errors import UsageError
+from orchestrator.errors import GoneError, SweepError, UsageError
 from orchestrator.extensions import finding, importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.grid import Sweep
@@ -28,7 +28,8 @@ from orchestrator.sweepfile.weights import AnyWeights, given_to, unmatched
 
 
 def load(path: Path) -> Sweep:
-    """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it."""
+    """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it, which is a
+    GoneError where extensions or data are not here, and nothing else is wrong."""
     document = read(path)
     extensions = extended(document)
     own = own_datasets.resolved(document)
@@ -36,7 +37,7 @@ def load(path: Path) -> Sweep:
     faults = own.faults + faults_of(document)
     if isinstance(document.content, dict):
         faults += _contradictions(document)
-    document.refuse(faults)
+    document.refuse(faults, GoneError if own.gone and {*faults} == {*own.gone} else SweepError)
     file = schema.parsed(document)
     trials: dict[str, Trial] = {}
     cells: dict[Cell, str] = {}
@@ -62,7 +63,7 @@ def load(path: Path) -> Sweep:
 
 
 def extended(document: Document) -> tuple[Extension, ...]:
-    """Makes the extensions known that the file names, and no others. Raises SweepError for those that are not there or
+    """Makes the extensions known that the file names, and no others. Raises GoneError for those that are not there or
     cannot be imported, UsageError for those that the user has not trusted yet."""
     content = document.content if isinstance(document.content, dict) else {}
     named = content.get("extensions")
@@ -73,16 +74,21 @@ def extended(document: Document) -> tuple[Extension, ...]:
             found.append(finding.find(name, document.path.parent))
         except UsageError as error:
             faults.append(document.fault(("extensions", index), str(error)))
-    document.refuse(faults)
+    document.refuse(faults, GoneError)
     trust.check_extensions(document.path, found)
     try:
-        changed = importing.activate(found)
-        reported.install()
-        if changed:
-            schema.rebuild()
+        activate(found)
     except UsageError as error:
-        document.refuse([document.fault(("extensions",), str(error))])
+        document.refuse([document.fault(("extensions",), str(error))], GoneError)
     return tuple(found)
+
+
+def activate(extensions: Sequence[Extension]) -> None:
+    """Has sweep files and reports know these extensions, and no others. Raises UsageError."""
+    changed = importing.activate(extensions)
+    reported.install()
+    if changed:
+        schema.rebuild()
 
 
 def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:

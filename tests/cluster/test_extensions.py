@@ -58,6 +58,11 @@ def test_a_file_beside_the_sweep_goes_to_nodes_that_cannot_read_it(tmp_path: Pat
     assert {found["provenance"]["extensions"].split()[0] for found in results.values()} == {"ramp.py"}
     assert again.code == 0
     assert user.attempts() == dict.fromkeys(results, 1)
+    before = user.run("report", "--format", "json")
+    (user.folder / "ramp.py").unlink()
+    shown = user.run("report", "--format", "json")
+    assert (shown.code, shown.stdout) == (0, before.stdout)
+    assert "shown is the sweep as it was last run" in shown.stderr
 
 
 def installed(folder: Path, text: str) -> Path:

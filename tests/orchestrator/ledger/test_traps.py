@@ -24,7 +24,7 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
-from orchestrator.ledger import checksummed, live_status
+from orchestrator.ledger import checksummed, last_run, live_status
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import publish
 from orchestrator.report.losses import Losses
@@ -35,7 +35,7 @@ from orchestrator.tracking import delivered
 SWEEP = "name: small\nnetworks: [{n: 1, c: 2}]\ndatasets: [digits]\nmethods: {ann: {}}\ntraining: {steps: 44}\n"
 URI = "http://127.0.0.1:1"
 OF_A_TRIAL = ("config.json", "attempt.json", "failure.json", "result.json", "metrics.parquet")
-OF_A_SWEEP = ("driver.json", "progress.json", "tracked.json", "trials.json")
+OF_A_SWEEP = ("driver.json", "progress.json", "sweep.json", "tracked.json", "trials.json")
 NEWEST = "checkpoints/step-000000044.ckpt"
 
 
@@ -68,6 +68,7 @@ def filled(ledger, sweep, trial, make_record, make_epochs) -> Ledger:
         pass
     delivered.remember(ledger, "small", URI, delivered.Delivered(trials={trial.id: "x"}, runs={trial.id: "y"}))
     delivered.remember_trials(ledger, sweep)
+    last_run.remember(sweep, ledger)
     ledger.write_status("small", asdict(live_status.StatusSnapshot(time=1.7e9, seconds_left=1.0)))
     return ledger  # type: ignore[no-any-return]
 
@@ -89,6 +90,7 @@ def read_all(ledger: Ledger, sweep: Sweep, trial: Trial) -> dict[str, Any]:
         "files": ledger.files(trial.id),
         "checkpoint": checkpoint.latest(ledger.checkpoints(trial.id)) is not None,
         "driver": ledger.driver("small"),
+        "sweep": last_run.recalled("small", sweep.path, ledger) is not None,
         "snapshot": live_status.last_snapshot(ledger, "small"),
         "told": delivered.read(ledger, "small", URI),
         "links": delivered.run_links(ledger, "small"),
