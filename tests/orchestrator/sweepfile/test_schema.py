@@ -196,7 +196,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "n: 2",
             "n: yes",
-            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled and outcomes alone",
+            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled and outcomes "
+            "alone",
         ),
         ("n: 2, ", "", "line 3: networks.0.n: is missing"),
         ("- {n: 2, c: 8}", "- [2, 8]", "line 3: networks.0: given [2, 8]; must be a mapping"),
