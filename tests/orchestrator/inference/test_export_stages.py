@@ -138,6 +138,7 @@ CASES = {
     "a chain": (Chain(depth=1), None, VERSION),
     "scales": (Scales(), None, MANY),
     "opt": (Scales(), 1, MANY),
+    "a tuple of one": (Single(), None, VERSION),
     "msdnet": (MSDNet(blocks=2, base=1, step=1, channels=2, growth=2, head_channels=4), None, MANY),
     "feedback": (Feedback(iterations=2, cells=1, c=2), None, MANY),
 }
