@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,10 @@ from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import load_to_show, print_rows, say
 from orchestrator.cli.places import Places
+
+if TYPE_CHECKING:
+    from orchestrator.execution.reproduce import ReproduceSettings
+    from orchestrator.sweep.grid import Sweep
 
 
 @click.command()
@@ -51,9 +56,7 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
 
     grid = load(sweep_file)
     trial = trace.find(grid, " ".join(cell))
-    settings = reproducing.ReproduceSettings(
-        data_root=places.data_root, check_md5=check_md5, extensions=grid.extensions, own_data=grid.own_data
-    )
+    settings = _settings(grid, places, check_md5)
     try:
         comparison = reproducing.reproduce(trial, places.ledger, settings, Console(stderr=True))
     except KeyboardInterrupt:
@@ -76,13 +79,10 @@ def outcomes(sweep_file: Path, places: Places, check_md5: bool, form: str) -> No
     Interrupted, the same command goes on. Exit code 1 if one of them cannot be used.
     """
     from orchestrator.execution import outcomes as filling
-    from orchestrator.execution.reproduce import ReproduceSettings
     from orchestrator.sweepfile.load import load
 
     grid = load(sweep_file)
-    settings = ReproduceSettings(
-        data_root=places.data_root, check_md5=check_md5, extensions=grid.extensions, own_data=grid.own_data
-    )
+    settings = _settings(grid, places, check_md5)
 
     def told(filled: filling.Filled) -> None:
         if filled.error:
@@ -93,3 +93,11 @@ def outcomes(sweep_file: Path, places: Places, check_md5: bool, form: str) -> No
     print_rows(counts, form, title=f"Outcomes of {grid.name}")
     if any(it.state is filling.Kept.FAILED for it in found):
         sys.exit(1)
+
+
+def _settings(grid: Sweep, places: Places, check_md5: bool) -> ReproduceSettings:
+    from orchestrator.execution.reproduce import ReproduceSettings
+
+    return ReproduceSettings(
+        data_root=places.data_root, check_md5=check_md5, extensions=grid.extensions, own_data=grid.own_data
+    )

@@ -146,8 +146,9 @@ def installed(name: str) -> str | None:
 
 
 def _data(request: Request) -> dict[str, str]:
-    with suppress(UsageError):  # which ``extensions`` says
-        importing.activate(request.extensions)  # some of which may read data
+    if any(source.reader for source, _ in request.own_data):
+        with suppress(UsageError):  # which ``extensions`` says
+            importing.activate(request.extensions)
     catalogued = {name: data_fault(name, request.data_root) for name in request.datasets}
     return catalogued | {source.name: own_fault(source, content) for source, content in request.own_data}
 

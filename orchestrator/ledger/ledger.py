@@ -485,16 +485,14 @@ class Ledger:
     def write_outcomes(self, attempt: Attempt, outcomes: Mapping[str, Outcomes]) -> None:
         """What a trial's network answers to each image, by split; before its end is written, so that nothing is looked
         for that is still to come."""
-        from orchestrator.ledger import outcomes_file
-
         self.check(attempt)
-        self._files.write(f"trials/{attempt.trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes), self._guard(attempt))
+        self.fill_outcomes(attempt.trial_id, outcomes, self._guard(attempt))
 
-    def fill_outcomes(self, trial_id: str, outcomes: Mapping[str, Outcomes]) -> None:
+    def fill_outcomes(self, trial_id: str, outcomes: Mapping[str, Outcomes], guard: Guard = nullcontext) -> None:
         """The same of a trial that ended without them, whoever comes first: all write the same."""
         from orchestrator.ledger import outcomes_file
 
-        self._files.write(f"trials/{trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes))
+        self._files.write(f"trials/{trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes), guard)
 
     def outcomes(self, trial_id: str) -> dict[str, Outcomes]:
         """By split; empty where there are none, or they are damaged, which the log says. Raises StorageError where they

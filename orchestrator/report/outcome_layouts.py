@@ -6,7 +6,7 @@ numbers are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -18,7 +18,7 @@ from orchestrator.analysis.tables import Tables
 from orchestrator.stats.outcomes import budgeted as budgets
 from orchestrator.stats.outcomes.changes import FALLS, falls
 from orchestrator.stats.outcomes.classes import class_errors, confusions, worst
-from orchestrator.stats.outcomes.curves import accuracy_at
+from orchestrator.stats.outcomes.curves import accuracy_at, area
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.stats.outcomes.policies import oracle_point
 from orchestrator.sweep.trial import Cell
@@ -38,18 +38,22 @@ class Kept:
     test: Outcomes | None = None
 
 
-Number = Callable[[Kept], float | None]
+Numbers = Callable[[Kept], Iterable[float | None]]
 
 
 def budgeted(tables: Tables) -> Table:
-    numbers: dict[str, Number] = {name: _at(fraction) for name, fraction in FRACTIONS.items()}
-    numbers["area"] = lambda kept: budgets.budgeted_area(*_for_budgets(kept))
-    numbers["AUC"] = _metric("auc")
+    def of(kept: Kept) -> Iterator[float | None]:
+        curve = budgets.whole_curve(*_for_budgets(kept))
+        yield from (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
+        yield area(curve)
+        yield METRICS["auc"].of(kept.own)
+
     return _by_number(
         tables,
         "budgeted",
         "Accuracy in % at fractions of the cost, on average over images that leave where the network is sure",
-        numbers,
+        [*FRACTIONS, "area", "AUC"],
+        of,
         (
             "Budgeted batch classification: as many images leave at each prediction as the budget allows, the most "
             f"confident ones. Thresholds: {_thresholds(tables)}.",
@@ -64,46 +68,51 @@ def calibration(tables: Tables) -> Table:
         tables,
         "calibration",
         "Whether networks are as sure as they are right: means of all predictions",
-        {name: _metric(metric) for name, metric in names.items()},
+        list(names),
+        lambda kept: [METRICS[metric].of(kept.own) for metric in names.values()],
         tuple(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in names.items()),
     )
 
 
 def overthinking(tables: Tables) -> Table:
-    names = {"wasteful": "wasteful", "destructive": "destructive"}
-    numbers: dict[str, Number] = {name: _metric(metric) for name, metric in names.items()}
-    numbers["oracle"] = lambda kept: oracle_point(kept.own)[1]
-    numbers["its cost"] = lambda kept: 100 * oracle_point(kept.own)[0]
+    names = ("wasteful", "destructive")
+
+    def of(kept: Kept) -> Iterator[float | None]:
+        yield from (METRICS[name].of(kept.own) for name in names)
+        cost, accuracy = oracle_point(kept.own)
+        yield from (accuracy, 100 * cost)
+
     return _by_number(
         tables,
         "overthinking",
         "Overthinking, in % of images",
-        numbers,
+        [*names, "oracle", "its cost"],
+        of,
         (
-            *(f"{name}: {METRICS[metric].meaning}." for name, metric in names.items()),
+            *(f"{name}: {METRICS[name].meaning}." for name in names),
             "oracle: the accuracy of images that leave at the first right prediction, and their mean cost in % of all.",
         ),
     )
 
 
 def monotonicity(tables: Tables) -> Table:
-    numbers: dict[str, Number] = {f"{fall:g}": _falls_by(fall) for fall in FALLS}
-    numbers["rises"] = _metric("rises")
     return _by_number(
         tables,
         "monotonicity",
         "Images in % whose true class ever falls in probability by more than this from its highest so far",
-        numbers,
+        [*(f"{fall:g}" for fall in FALLS), "rises"],
+        lambda kept: [*map(float, falls(kept.own)), METRICS["rises"].of(kept.own)],
         (f"rises: {METRICS['rises'].meaning}, in points.",),
     )
 
 
 def classes(tables: Tables) -> Table:
     """A line for each network, method and data set: the last prediction, all seeds together."""
-    rows = []
+    rows, lacking = [], False
     for (network, method, dataset), cells in _lines(tables).items():
-        names = _class_names(tables, dataset)
-        kept = [found.own for cell in cells if (found := _kept(tables, cell))]
+        names, found = _class_names(tables, dataset), [_kept(tables, cell) for cell in cells]
+        lacking |= None in found
+        kept = [one.own for one in found if one]
         rows.append((Entry(value=dataset), Entry(value=network), Entry(value=method), *_of_classes(kept, names)))
     return Table(
         name="classes",
@@ -117,7 +126,7 @@ def classes(tables: Tables) -> Table:
             Column(name="commonest mistakes", numeric=False),
         ),
         rows=tuple(rows),
-        notes=("Commonest mistakes: class as answer, and how many images.", *_missing(tables, rows)),
+        notes=("Commonest mistakes: class as answer, and how many images.", *_dashes(rows, lacking)),
     )
 
 
@@ -143,16 +152,20 @@ def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
 # Lines of numbers
 
 
-def _by_number(tables: Tables, name: str, title: str, numbers: Mapping[str, Number], notes: tuple[str, ...]) -> Table:
+def _by_number(
+    tables: Tables, name: str, title: str, numbers: Sequence[str], of: Numbers, notes: tuple[str, ...]
+) -> Table:
     """A line for each network and method, the data sets side by side; means over seeds, with their spreads."""
     lines = _lines(tables)
     datasets = list(dict.fromkeys(dataset for _, _, dataset in lines))
-    rows = []
+    rows, lacking = [], False
     for network, method in dict.fromkeys((network, method) for network, method, _ in lines):
         entries = []
         for dataset in datasets:
-            kept = [found for cell in lines.get((network, method, dataset), ()) if (found := _kept(tables, cell))]
-            entries += [_entry(number(one) for one in kept) for number in numbers.values()]
+            found = [_kept(tables, cell) for cell in lines.get((network, method, dataset), ())]
+            lacking |= None in found
+            values = [tuple(of(kept)) for kept in found if kept]
+            entries += [_entry(by_seed) for by_seed in zip(*values, strict=True)] or [Entry()] * len(numbers)
         rows.append((Entry(value=network), Entry(value=method), *entries))
     seeds = len({cell.seed for cell in tables.sweep.cells})
     spread = (f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()
@@ -165,7 +178,7 @@ def _by_number(tables: Tables, name: str, title: str, numbers: Mapping[str, Numb
             *(Column(name=number, group=dataset) for dataset in datasets for number in numbers),
         ),
         rows=tuple(rows),
-        notes=(*notes, *spread, *_missing(tables, rows)),
+        notes=(*notes, *spread, *_dashes(rows, lacking)),
     )
 
 
@@ -193,36 +206,23 @@ def _entry(values: Iterable[float | None]) -> Entry:
     return Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None)
 
 
-def _missing(tables: Tables, rows: Iterable[tuple[Entry, ...]]) -> tuple[str, ...]:
-    """What a dash stands for."""
+def _dashes(rows: Iterable[tuple[Entry, ...]], lacking: bool) -> tuple[str, ...]:
+    """What a dash stands for, where there is one."""
     if not any(entry.value is None for row in rows for entry in row):
         return ()
-    cells = (cell for cells in _lines(tables).values() for cell in cells)
-    return (NONE_KEPT,) if any(_kept(tables, cell) is None for cell in cells) else (TOO_CHEAP,)
+    return (NONE_KEPT if lacking else TOO_CHEAP,)
 
 
 # Numbers
-
-
-def _metric(name: str) -> Number:
-    return lambda kept: METRICS[name].of(kept.own)
 
 
 def _unit(name: str) -> str:
     return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
 
 
-def _falls_by(fall: float) -> Number:
-    return lambda kept: float(falls(kept.own, [fall])[0])
-
-
 def _for_budgets(kept: Kept) -> tuple[Outcomes, Outcomes | None]:
     """The images that leave, and those on which thresholds are found."""
     return (kept.test, kept.own) if kept.test else (kept.own, None)
-
-
-def _at(fraction: float) -> Number:
-    return lambda kept: accuracy_at(budgets.whole_curve(*_for_budgets(kept)), fraction)
 
 
 def _thresholds(tables: Tables) -> str:
