@@ -5,11 +5,14 @@ Shapes: N images, C channels, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from anytime_core.building import built
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -64,3 +67,16 @@ def disturbed(module: nn.Module) -> nn.Module:
 
 def arrays_of(module: nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def assert_computes(network: Any, plain_forward: Callable[..., Sequence[np.ndarray]], training: bool) -> None:
+    """A network of ours gives, in float64, the logits of each prediction that its forward pass in NumPy gives."""
+    module = disturbed(built(network, 3, 2, 9)).train(training)
+    state = arrays_of(module)
+    images = torch.randn(2, 2, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        ours = [logits.numpy() for logits in module(images) if logits is not None]
+    expected = plain_forward(network, state, images.numpy(), training)
+    assert len(ours) == network.predictions
+    for own, plain in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(own, plain, rtol=1e-10, atol=1e-10)

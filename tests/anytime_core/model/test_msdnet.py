@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_layers import Arrays, arrays_of, convolved, disturbed, read_out
+from plain_layers import Arrays, assert_computes, convolved, read_out
 from trials import digits_trial
 
 from anytime_core.building import built, counted_costs
@@ -97,15 +96,7 @@ def _narrowed(network: MSDNet, layer: int, depth: int, dropped: bool) -> bool:
 @pytest.mark.parametrize("training", [False, True], ids=["answers", "trains"])
 @pytest.mark.parametrize("network", SMALL, ids=lambda network: network.label)
 def test_the_forward_pass_is_that_of_the_paper(network: MSDNet, training: bool) -> None:
-    module = disturbed(built(network, 3, 2, 9)).train(training)
-    state = arrays_of(module)
-    images = torch.randn(2, 2, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    with torch.no_grad():
-        ours = [logits.numpy() for logits in module(images) if logits is not None]
-    expected = plain_forward(network, state, images.numpy(), training)
-    assert len(ours) == network.predictions
-    for own, plain in zip(ours, expected, strict=True):
-        np.testing.assert_allclose(own, plain, rtol=1e-10, atol=1e-10)
+    assert_computes(network, plain_forward, training)
 
 
 # Costs

@@ -10,13 +10,12 @@ from written import RAMP
 
 from anytime_core.config import KINDS, parts_of
 from orchestrator.errors import SweepError
-from orchestrator.extensions import importing
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweepfile import reported, schema, trust
-from orchestrator.sweepfile.load import load
+from orchestrator.sweepfile import trust
+from orchestrator.sweepfile.load import activate, load
 
 EXTENSION = f"""{RAMP}
 from anytime_core.extend import Strategy
@@ -51,9 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "ramp.py").write_text(EXTENSION)
     (tmp_path / "reports.py").write_text(REPORTS)
     yield tmp_path
-    importing.activate([])
-    reported.install()
-    schema.rebuild()
+    activate([])
 
 
 def loaded(folder: Path, methods: str = METHODS, rest: str = "", extensions: str = "[ramp.py]") -> Sweep:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,19 +20,10 @@ from orchestrator.planning import changes, plan
 from orchestrator.report import layouts, render
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState, config_of
-from orchestrator.sweepfile import schema, trust
 from orchestrator.sweepfile.load import load
 
+pytestmark = pytest.mark.usefixtures("trusted")
 OPT = "{ann: {}, opt: {regime: opt, at: [1/4, 3/4, 1]}}"
-
-
-@pytest.fixture(autouse=True)
-def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trust.policy, "given", True)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    yield
-    importing.activate([])
-    schema.rebuild()
 
 
 def loaded(folder: Path, **changed: str) -> Sweep:

@@ -17,8 +17,8 @@ from orchestrator.extensions import importing
 from orchestrator.report import layouts, render
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
-from orchestrator.sweepfile import reported, schema, trust
-from orchestrator.sweepfile.load import load
+from orchestrator.sweepfile import schema, trust
+from orchestrator.sweepfile.load import activate, load
 
 SWEEP = """name: ours
 networks:
@@ -37,9 +37,7 @@ methods:
 def nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(trust.FOLDERS, str(tmp_path))
     yield
-    importing.activate([])
-    reported.install()
-    schema.rebuild()
+    activate([])
 
 
 def faults(load_text: Callable[[str], Sweep], networks: str) -> str:

@@ -16,8 +16,8 @@ from orchestrator.execution.worker import WorkerContext, unfit
 from orchestrator.extensions import importing
 from orchestrator.owndata import formats
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweepfile import reported, schema, trust
-from orchestrator.sweepfile.load import load
+from orchestrator.sweepfile import trust
+from orchestrator.sweepfile.load import activate, load
 
 READER = """
 from dataclasses import dataclass
@@ -51,9 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, array in pixels().items():
         np.save(tmp_path / "pets" / f"{name}.npy", array)
     yield tmp_path
-    importing.activate([])
-    reported.install()
-    schema.rebuild()
+    activate([])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import documented
@@ -12,11 +12,10 @@ from written import RAMP
 from anytime_core.config import Joint, WeightingConfig
 from anytime_core.training.trainer import train
 from orchestrator.errors import SweepError
-from orchestrator.extensions import importing
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweepfile import schema, trust
 from orchestrator.sweepfile.load import load
 
+pytestmark = pytest.mark.usefixtures("trusted")
 Load = Callable[[str], Sweep]
 
 TEXT = """\
@@ -37,15 +36,6 @@ LISTS = """\
     (2,2)/3: [1, 3]
 """
 ALLOWED = "must be a list of numbers, one for each prediction, or such a list for each network, by its label"
-
-
-@pytest.fixture(autouse=True)
-def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trust.policy, "given", True)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    yield
-    importing.activate([])
-    schema.rebuild()
 
 
 def ids(sweep: Sweep) -> dict[tuple[str, str], str]:
