@@ -69,6 +69,11 @@ class Outcomes:
         )
 
 
+def class_type(classes: int) -> type[np.uint8] | type[np.uint16]:
+    """What the numbers of so many classes are kept in."""
+    return np.uint8 if classes <= MOST_OF_UINT8 else np.uint16
+
+
 PROBABILITIES = ("confidence", "of_truth", "entropy")
 
 
@@ -109,7 +114,7 @@ def _truth(labels: Array, scores: Array) -> NDArray[np.int64]:
 
 def _kept(answers: Array, probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[Array, ...]:
     """Of one prediction: the classes [N] and the three numbers of each image, [N] each."""
-    classes = answers.astype(np.uint8 if probabilities.shape[1] <= MOST_OF_UINT8 else np.uint16)
+    classes = answers.astype(class_type(probabilities.shape[1]))
     of_truth = probabilities[np.arange(len(truth)), truth]
     return classes, *map(_rounded, (probabilities.max(axis=1), of_truth, _entropy(probabilities)))
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anytime_core.outcomes import MOST_OF_UINT8, Array, Outcomes
+from anytime_core.outcomes import Array, Outcomes, class_type
 
 
 class Keeper:
@@ -19,7 +19,7 @@ class Keeper:
 
     def __init__(self, predictions: int, labels: Tensor, classes: int) -> None:
         shape, device = (predictions, len(labels)), labels.device
-        self._labels, self._kind = labels, np.uint8 if classes <= MOST_OF_UINT8 else np.uint16
+        self._labels, self._kind = labels, class_type(classes)
         self._classes = torch.zeros(shape, dtype=torch.int64, device=device)
         self._confidence, self._of_truth, self._entropy = (
             torch.zeros(shape, dtype=torch.float16, device=device) for _ in range(3)

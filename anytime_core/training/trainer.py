@@ -288,8 +288,19 @@ class Run:
         self.training = TrainingStep(
             self.network, self.phase, self.train_data, self.optimiser, self.selection, self.objective, **how
         )
-        how["answers"] = self.objective.answers
-        self.evaluate = Evaluation(self.network, self.test_data, predictions, self.phase.depth, **how)
+        self.evaluate = self._evaluation(self.test_data, graph=self.graph)
+
+    def _evaluation(self, data: EvaluationData, *, graph: bool) -> Evaluation:
+        """Of the predictions of the phase."""
+        return Evaluation(
+            self.network,
+            data,
+            len(self.phase.weights),
+            self.phase.depth,
+            precision=self.config.training.precision,
+            graph=graph,
+            answers=self.objective.answers,
+        )
 
     def _head_weights(self) -> dict[str, float]:
         """The weight of each head's loss, by the names of the head's parameters, where its decay goes by that."""
@@ -460,8 +471,7 @@ class Run:
             return {"test": own}
         others = test_data(images, self.train_data.normalise, self.device)
         keeper = self._keeper(others)
-        how: Any = {"precision": self.config.training.precision, "answers": self.objective.answers}
-        Evaluation(self.network, others, len(self.costs), self.phase.depth, **how)(keeper)
+        self._evaluation(others, graph=False)(keeper)
         return {"validation": own, "test": keeper.outcomes(self.costs)}
 
     def _keeper(self, data: EvaluationData) -> Keeper:
