@@ -100,6 +100,25 @@ def oracle_point(outcomes: Outcomes) -> tuple[float, float]:
     return reached(outcomes, oracle(outcomes))
 
 
+def oracle_curve(outcomes: Outcomes) -> Curve:
+    """The most that answers of single predictions reach at each mean cost: no policy's curve lies above.
+
+    At setting k, counted from 0, the images that are first right by prediction k leave there, and all others at the
+    first one, as they would be wrong or cost more. One image gains as much as another, so those that cost least come
+    first, and straight lines between the settings are as good as can be. The last is ``oracle_point``.
+    """
+    exits = oracle(outcomes)
+    settings = np.arange(len(outcomes.costs))
+    points = np.array([reached(outcomes, np.where(exits <= k, exits, 0)) for k in settings])
+    return Curve(settings=settings.astype(np.float64), costs=points[:, 0], accuracies=points[:, 1])
+
+
+def anytime_curve(outcomes: Outcomes) -> Curve:
+    """All images leave at the same prediction: what is reached without any policy. The settings count predictions."""
+    places = np.arange(len(outcomes.costs), dtype=np.float64)
+    return Curve(settings=places, costs=relative_costs(outcomes), accuracies=accuracies(outcomes))
+
+
 def random_curve(outcomes: Outcomes, shares: Floats) -> Curve:
     """Exits drawn with the chances ``shares`` [S, L], blind to the image: the expected mean cost and accuracy.
 
