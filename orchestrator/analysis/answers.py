@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anytime_core.outcomes import Outcomes
+from orchestrator.stats.outcomes.budgeted import budgeted_area
+from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell
 from orchestrator.system.hardware import cpu_count
@@ -29,6 +31,31 @@ class Kept:
 
     own: Outcomes
     test: Outcomes | None = None
+
+
+def kept_of(by_split: Mapping[str, Outcomes], *, held_out: bool) -> Kept | None:
+    """None where the outcomes are not there that the trial's error is of: those of images ``held_out`` from training,
+    or else of the test images."""
+    test, own = by_split.get("test"), by_split.get("validation" if held_out else "test")
+    return Kept(own=own, test=test if held_out else None) if own else None
+
+
+def budgeted_images(kept: Kept) -> tuple[Outcomes, Outcomes | None]:
+    """The images that leave by thresholds, and those on which these are found, where that is not done by halves."""
+    return (kept.test, kept.own) if kept.test else (kept.own, None)
+
+
+def metric_values(kept: Kept, names: Iterable[str] = METRICS) -> dict[str, float | None]:
+    """What the trial has of these metrics, None where it has none."""
+    return {name: _metric(kept, name) for name in names}
+
+
+def _metric(kept: Kept, name: str) -> float | None:
+    if METRICS[name].of_several and len(kept.own.costs) == 1:
+        return None
+    if name == "budgeted_area":
+        return budgeted_area(*budgeted_images(kept))
+    return METRICS[name].of(kept.own)
 
 
 Taken = Callable[[Kept], Any]
@@ -65,7 +92,4 @@ class Answers:
 
     def _kept(self, cell: Cell) -> Kept | None:
         by_split = self._outcomes(self._sweep.cells[cell])
-        if cell.dataset in self._sweep.validated:
-            own = by_split.get("validation")
-            return Kept(own=own, test=by_split.get("test")) if own else None
-        return Kept(own=by_split["test"]) if "test" in by_split else None
+        return kept_of(by_split, held_out=cell.dataset in self._sweep.validated)

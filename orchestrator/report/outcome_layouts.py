@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.data.catalog import dataset_of
-from anytime_core.outcomes import Outcomes
-from orchestrator.analysis.answers import Kept
+from orchestrator.analysis.answers import Kept, budgeted_images
 from orchestrator.analysis.tables import Tables
 from orchestrator.stats.outcomes import budgeted as budgets
 from orchestrator.stats.outcomes.changes import FALLS, falls
@@ -38,7 +37,7 @@ Words = tuple[str, ...]
 
 
 def budgeted_numbers(kept: Kept) -> Numbers:
-    curve = budgets.whole_curve(*_for_budgets(kept))
+    curve = budgets.whole_curve(*budgeted_images(kept))
     at_fractions = (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
     return (*at_fractions, area(curve), METRICS["auc"].of(kept.own))
 
@@ -228,11 +227,6 @@ def _dashes(rows: Iterable[tuple[Entry, ...]], why: str) -> Words:
 
 def _unit(name: str) -> str:
     return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
-
-
-def _for_budgets(kept: Kept) -> tuple[Outcomes, Outcomes | None]:
-    """The images that leave, and those on which thresholds are found."""
-    return (kept.test, kept.own) if kept.test else (kept.own, None)
 
 
 def _thresholds(tables: Tables) -> str:
