@@ -236,6 +236,6 @@ def _texts(tables: Tables) -> dict[str, str]:
     arranged = {"report.md": "markdown", "report.tex": "latex", "report.txt": "table"}
     return {
         **{name: render.report_text(tables, form) for name, form in arranged.items()},
-        **{f"{name}.csv": long.csv(tables) for name, long in render.LONG.items()},
+        **{f"{name}.csv": long.csv(tables) for name, long in render.long_tables(tables).items()},
         "report.json": render.report_json(tables),
     }
