@@ -13,6 +13,7 @@ from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
 from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
+from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import (
@@ -178,7 +179,7 @@ class PredictionError:
 class Trace:
     """All that is known of a trial. ``cells`` are its places in the sweep, none of a trial that is not of it, whose
     ``sweep`` is the one that trained it, where that is known. ``metrics`` are its errors in the tables, in percent, by
-    metric; ``files`` those of its that are there."""
+    metric; ``guarantees`` the thresholds that were found for its network; ``files`` those of its that are there."""
 
     sweep: str
     trial: Trial
@@ -190,6 +191,7 @@ class Trace:
     failure: Failure | None
     predictions: tuple[PredictionError, ...]
     metrics: Mapping[str, float | None]
+    guarantees: tuple[Calibration, ...]
     files: Mapping[str, str]
 
 
@@ -208,6 +210,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         failure=ledger.last_failure(trial.id) if standing.state is TrialState.FAILED else None,
         predictions=tuple(_predictions(trial, standing.record)),
         metrics=_metrics(trial.cell, standing.record),
+        guarantees=kept.calibrations if (kept := ledger.guarantees(trial.id)) else (),
         files=ledger.files(trial.id),
     )
 
