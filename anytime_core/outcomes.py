@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.config import refuse
+from anytime_core.bounds import refuse
 from anytime_core.inputs import rounded
 
 Array = NDArray[Any]

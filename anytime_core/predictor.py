@@ -307,7 +307,7 @@ class ExponentialSequence:
                 unit, logits = step
                 if logits is not None and member.network.answers:
                     so_far.append(logits)
-                    logits = member.network.answers.answers(torch.stack(so_far))[-1]
+                    logits = member.network.answers.answers(_filled_up(so_far, member))[len(so_far) - 1]
                 if x.is_cuda:  # which only takes note of what is asked
                     torch.cuda.current_stream(x.device).synchronize()
                 if logits is not None and unit > member.after:
@@ -323,6 +323,12 @@ class AnytimePredictor(ExponentialSequence):
 
     def __init__(self, network: TrainedNetwork, *, prior: Sequence[float] | None = None) -> None:
         super().__init__([network], prior=prior)
+
+
+def _filled_up(so_far: Sequence[Tensor], member: _Member) -> Tensor:
+    """With zeros for the predictions to come, on which no answer to those before depends: [L,N,K]."""
+    to_come = len(member.network.predicting_units) - len(so_far)
+    return torch.stack([*so_far, *([torch.zeros_like(so_far[0])] * to_come)])
 
 
 def _one_by_one(answers: Iterator[_Answer]) -> Iterator[Prediction]:

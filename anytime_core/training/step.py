@@ -89,9 +89,10 @@ class TrainingStep:
         noise = self._noise.index_select(0, self._at)[0] if len(self._noise) else None
         # The gradient of their weighted sum, which itself nobody needs.
         torch.autograd.backward(objective, self.selection.choose(self._draws.index_select(0, self._at), noise))
-        self.optimiser.step(self._rates.index_select(0, self._at))
+        rate = self._rates.index_select(0, self._at)
+        self.optimiser.step(rate)
         losses, logits = losses.detach(), logits.detach()
-        self.selection.learn(losses)
+        self.selection.learn(losses, rate)
         self.objective.learn(logits, labels)
         self.tally.add(losses, wrong_of(self.objective.answers(logits), labels), len(labels))
         self._at += 1

@@ -353,10 +353,10 @@ class Run:
 
     def begin_epoch(self) -> None:
         """Prepares the epoch after those in ``history``, and its phase where that begins with it."""
-        phase, done = divmod(self.steps_done, self.config.training.steps)
+        phase, done = self.config.place_at(self.steps_done)
         if phase and not done:
             self.enter(phase)
-        self.steps_ahead = min(self.train_data.steps_per_epoch, self.config.training.steps - done)
+        self.steps_ahead = min(self.train_data.steps_per_epoch, self.config.phase_steps[phase] - done)
         self.steps_begun = 0
         rates = [self.rate_at(self.steps_done + step) for step in range(self.steps_ahead)]
         self._weigh_anew()
@@ -391,7 +391,9 @@ class Run:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of the given step of the trial: each phase runs through the schedule."""
-        return self.config.training.rate_at(step % self.config.training.steps)
+        phase, done = self.config.place_at(step)
+        schedule, own = self.config.training.steps, self.config.phase_steps[phase]
+        return self.config.training.rate_at(done * schedule // own)
 
     @property
     def guess_losses(self) -> tuple[float, ...]:
@@ -452,7 +454,7 @@ class Run:
         self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
         self.history = [EpochMetrics.of(values) for values in saved.meta["history"]]
         self.saved = len(self.history)
-        self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
+        self.enter(self.config.place_at(self.steps_done - 1)[0])  # the phase of the last step that was done
         self.network.load_state_dict(as_tensors(saved.below("network/")))
         self.optimiser.restore(as_tensors(saved.below("momentum/")))
         kept = {name: torch.tensor(saved.arrays[_place_of(name)]) for name in self.selection.state}
