@@ -509,6 +509,12 @@ class Ledger:
                 log.warning("%s is damaged (%s); it counts as missing", self._files.address(name), described(error))
                 return {}
 
+    def lacking_outcomes(self, trial_ids: Iterable[str]) -> list[str]:
+        """The trials whose outcomes are not there or damaged, in the order given. Raises StorageError."""
+        names = list(trial_ids)
+        there = self._files.each(lambda name: bool(self.outcomes(name)), names)
+        return [name for name, kept in zip(names, there, strict=True) if not kept]
+
     def finish(self, attempt: Attempt, record: TrialRecord) -> None:
         """Ends a trial. Of its checkpoints the newest stays: the trained network."""
         self.check(attempt)
