@@ -86,7 +86,8 @@ def outcomes(
 
     A trial writes this when it ends, unless the sweep file says `keep: {outcomes: false}`. This command does it for
     those that ended before, from their saved networks, and for those whose file is damaged. Nothing is trained.
-    Interrupted, the same command goes on. Exit code 1 if one of them cannot be used.
+    It runs on Ray as a sweep does, each trial as it was trained unless --cpus or --gpus say otherwise. Ctrl-C stops it,
+    and the same command goes on. Exit code 1 if one of them cannot be used.
     """
     from rich.console import Console
 

@@ -61,11 +61,17 @@ def filled_by(user: User) -> set[int]:
     return {int(line.split()[1]) for line in path.read_text().splitlines()} if path.exists() else set()
 
 
-def wait_for_two(user: User, driver: subprocess.Popen[str]) -> None:
-    """Until two trials wait, one on each node."""
-    marks = [user.folder / "faults" / f"0-{number}" for number in range(2)]
-    wait_until(lambda: all(mark.exists() for mark in marks) or driver.poll() is not None, "two trials wait")
+def begun(user: User, trials: int, options: tuple[str, ...]) -> subprocess.Popen[str]:
+    """The command, once so many trials wait in it."""
+    for mark in user.folder.glob("faults/0-*"):
+        mark.unlink()
+    (user.folder / "faults" / "go").unlink(missing_ok=True)
+    driver = user.start("outcomes", *options)
+    wait_until(
+        lambda: len(list(user.folder.glob("faults/0-*"))) == trials or driver.poll() is not None, "as many trials wait"
+    )
     assert driver.poll() is None, driver.communicate()
+    return driver
 
 
 @pytest.mark.slow
@@ -73,35 +79,35 @@ def test_both_nodes_fill_them_in_and_where_one_is_lost_the_other_goes_on(late: t
     user, written = late
     user.environment |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"} | QUICK
     user.faults(WAIT | {"times": 2})
-    go, third = user.folder / "faults" / "go", CHAOS_TRIALS // 3
-    options = "--address", f"127.0.0.2:{free_port()}", "--format", "csv"
-    with Node(user, "127.0.0.2", port=int(options[1].rpartition(":")[2])) as head:
+    go, port = user.folder / "faults" / "go", free_port()
+    options = "--address", f"127.0.0.2:{port}", "--format", "csv"
+    with Node(user, "127.0.0.2", port=port) as head:
         wait_until(lambda: listens(head.address), "the head listens")
         with Node(user, "127.0.0.3", head=head.address) as node:
-            driver = user.start("outcomes", *options)
-            wait_for_two(user, driver)
+            driver = begun(user, 2, options)
             on_head, on_node = head.pids(), node.pids()
             go.touch()
             stdout, stderr = driver.communicate(timeout=120)
-            assert (driver.returncode, stdout) == (0, rows(CHAOS_TRIALS - third, third)), stderr
+            assert (driver.returncode, stdout) == (0, rows(16, 8)), stderr
             assert contents(user) == written
             assert filled_by(user) & on_head
             assert filled_by(user) & on_node
 
             forget(user, written)
-            go.unlink()
-            user.faults(WAIT | {"times": 2, "seed": 0}, WAIT | {"times": 2, "seed": 1})
-            for mark in user.folder.glob("faults/0-*"):
-                mark.unlink()
-        lost = user.start("outcomes", *options)  # of the head alone, until a node comes
-        with Node(user, "127.0.0.3", head=head.address) as node:
-            wait_until(lambda: len(list(user.folder.glob("faults/[01]-*"))) == 2, "a trial waits on each node")
+            driver = begun(user, 2, options)
         go.touch()
-        stdout, stderr = lost.communicate(timeout=120)
-    assert (lost.returncode, stdout) == (0, rows(CHAOS_TRIALS - third, third)), stderr
-    assert "its process died; begun again" in stderr
-    assert "Traceback" not in stderr
-    assert contents(user) == written
+        stdout, stderr = driver.communicate(timeout=120)
+        assert (driver.returncode, stdout) == (0, rows(16, 8)), stderr
+        assert "its process died; begun again" in stderr
+        assert "Traceback" not in stderr
+        assert contents(user) == written
+
+        forget(user, written)
+        driver = begun(user, 1, options)
+    _, stderr = driver.communicate(timeout=120)
+    assert driver.returncode == 1
+    assert stderr.endswith("error: the head node of the Ray cluster is gone; the same command goes on\n")
+    assert contents(user).items() <= written.items()
 
 
 def test_a_worker_that_is_killed_costs_one_trials_work_and_two_commands_at_once_do_no_harm(
