@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.config import MILESTONES
-from anytime_core.outcomes import Outcomes as OutcomesOfImages
 from anytime_core.result import TrialResult
 from orchestrator.analysis import ranking, sequences, trace
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import (
     AVERAGE,
     METRICS,
@@ -98,14 +98,6 @@ class SequenceRow:
     missing: Reasons = field(default_factory=dict)
 
 
-OutcomesOf = Callable[[str], Mapping[str, OutcomesOfImages]]
-"""From the id of a trial to its outcomes by split."""
-
-
-def no_outcomes(trial_id: str) -> Mapping[str, OutcomesOfImages]:
-    return {}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tables:
     """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them; ``scope`` is to what
@@ -123,16 +115,16 @@ class Tables:
     scope: str = "cells"
     measured: Measurements | None = None
     field: ranking.Field = ranking.NOBODY
-    outcomes: OutcomesOf = no_outcomes
+    answers: Answers
 
 
 def build(
     sweep: Sweep,
     records: Mapping[str, TrialRecord],
     states: Mapping[str, TrialState],
-    outcomes: OutcomesOf = no_outcomes,
+    answers: Answers | None = None,
 ) -> Tables:
-    """``records`` of the trials that ended, by id; a diverged one has no errors. ``outcomes`` are read only for tables
+    """``records`` of the trials that ended, by id; a diverged one has no errors. ``answers`` are read only for tables
     that are made of them."""
     measured = measure(sweep, records, states)
     counted = Counter(states[trial.id] for trial in sweep.trials)
@@ -150,7 +142,7 @@ def build(
         scope=scope,
         measured=measured,
         field=ranking.field(measured),
-        outcomes=outcomes,
+        answers=answers or Answers(sweep, lambda trial_id: {}),
     )
 
 

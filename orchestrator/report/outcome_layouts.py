@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anytime_core.data.catalog import dataset_of
-from anytime_core.outcomes import Outcomes
-from orchestrator.analysis.tables import Tables
-from orchestrator.stats.outcomes import budgeted as budgets
+from orchestrator.analysis.answers import Kept
+from orchestrator.analysis.tables import FEWER, Tables
 from orchestrator.stats.outcomes.changes import FALLS, falls
 from orchestrator.stats.outcomes.classes import class_errors, confusions, worst
 from orchestrator.stats.outcomes.curves import accuracy_at, area
@@ -29,119 +31,138 @@ MISTAKES = 3
 NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that ended without."
 TOO_CHEAP = "-: no prediction costs so little."
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
-    """The outcomes of a trial: of the images that its error is of, and where these are held out, of the test images."""
-
-    own: Outcomes
-    test: Outcomes | None = None
+Numbers = tuple[float | None, ...]
+Words = tuple[str, ...]
 
 
-Numbers = Callable[[Kept], Iterable[float | None]]
+# What is taken of one trial
+
+
+def budgeted_numbers(kept: Kept) -> Numbers:
+    at_fractions = (accuracy_at(kept.budgeted, fraction) for fraction in FRACTIONS.values())
+    return (*at_fractions, area(kept.budgeted), METRICS["auc"].of(kept.own))
+
+
+def calibration_numbers(kept: Kept) -> Numbers:
+    return tuple(METRICS[metric].of(kept.own) for metric in CALIBRATION.values())
+
+
+def overthinking_numbers(kept: Kept) -> Numbers:
+    cost, accuracy = oracle_point(kept.own)
+    return (*(METRICS[name].of(kept.own) for name in OVERTHINKING), accuracy, 100 * cost)
+
+
+def monotonicity_numbers(kept: Kept) -> Numbers:
+    return (*map(float, falls(kept.own)), METRICS["rises"].of(kept.own))
+
+
+def last_confusions(kept: Kept) -> NDArray[np.int64]:
+    """Of the last prediction, over as many classes as occur: [K, K]."""
+    return confusions(kept.own, 1 + int(max(kept.own.labels.max(), kept.own.classes[-1].max())))
+
+
+# The tables
 
 
 def budgeted(tables: Tables) -> Table:
-    def of(kept: Kept) -> Iterator[float | None]:
-        curve = budgets.whole_curve(*_for_budgets(kept))
-        yield from (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
-        yield area(curve)
-        yield METRICS["auc"].of(kept.own)
-
-    return _by_number(
+    return by_number(
         tables,
         "budgeted",
         "Accuracy in % at fractions of the cost, on average over images that leave where the network is sure",
         [*FRACTIONS, "area", "AUC"],
-        of,
+        budgeted_numbers,
         (
             "Budgeted batch classification: as many images leave at each prediction as the budget allows, the most "
-            f"confident ones. Thresholds: {_thresholds(tables)}.",
+            f"confident ones. Thresholds: {thresholds_from(tables)}.",
             f"area: {METRICS['budgeted_area'].meaning.partition(',')[0]}. AUC: {METRICS['auc'].meaning}.",
         ),
     )
 
 
+CALIBRATION = {"ECE": "ece", "ECE mass": "ece_mass", "NLL": "nll", "Brier": "confidence_brier", "AUROC": "auroc"}
+
+
 def calibration(tables: Tables) -> Table:
-    names = {"ECE": "ece", "ECE mass": "ece_mass", "NLL": "nll", "Brier": "confidence_brier", "AUROC": "auroc"}
-    return _by_number(
+    return by_number(
         tables,
         "calibration",
         "Whether networks are as sure as they are right: means of all predictions",
-        list(names),
-        lambda kept: [METRICS[metric].of(kept.own) for metric in names.values()],
-        tuple(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in names.items()),
+        list(CALIBRATION),
+        calibration_numbers,
+        tuple(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in CALIBRATION.items()),
     )
 
 
+OVERTHINKING = ("wasteful", "destructive")
+
+
 def overthinking(tables: Tables) -> Table:
-    names = ("wasteful", "destructive")
-
-    def of(kept: Kept) -> Iterator[float | None]:
-        yield from (METRICS[name].of(kept.own) for name in names)
-        cost, accuracy = oracle_point(kept.own)
-        yield from (accuracy, 100 * cost)
-
-    return _by_number(
+    return by_number(
         tables,
         "overthinking",
         "Overthinking, in % of images",
-        [*names, "oracle", "its cost"],
-        of,
+        [*OVERTHINKING, "oracle", "its cost"],
+        overthinking_numbers,
         (
-            *(f"{name}: {METRICS[name].meaning}." for name in names),
+            *(f"{name}: {METRICS[name].meaning}." for name in OVERTHINKING),
             "oracle: the accuracy of images that leave at the first right prediction, and their mean cost in % of all.",
         ),
     )
 
 
 def monotonicity(tables: Tables) -> Table:
-    return _by_number(
+    return by_number(
         tables,
         "monotonicity",
         "Images in % whose true class ever falls in probability by more than this from its highest so far",
         [*(f"{fall:g}" for fall in FALLS), "rises"],
-        lambda kept: [*map(float, falls(kept.own)), METRICS["rises"].of(kept.own)],
+        monotonicity_numbers,
         (f"rises: {METRICS['rises'].meaning}, in points.",),
     )
 
 
 def classes(tables: Tables) -> Table:
     """A line for each network, method and data set: the last prediction, all seeds together."""
-    rows, lacking = [], False
-    for (network, method, dataset), cells in _lines(tables).items():
-        names, found = _class_names(tables, dataset), [_kept(tables, cell) for cell in cells]
-        lacking |= None in found
-        kept = [one.own for one in found if one]
-        rows.append((Entry(value=dataset), Entry(value=network), Entry(value=method), *_of_classes(kept, names)))
+    rows = []
+    for (network, method, dataset), cells in cells_by_line(tables).items():
+        confused = [of_cell for cell in cells if (of_cell := tables.answers.of(cell, last_confusions)) is not None]
+        place = (Entry(value=dataset), Entry(value=network), Entry(value=method))
+        rows.append((*place, *_of_classes(confused, _class_names(tables, dataset))))
     return Table(
         name="classes",
         title="Errors of the last prediction in %, class by class",
         columns=(
             *(Column(name=name, numeric=False) for name in ("data set", "network", "method")),
-            Column(name="hardest class", numeric=False),
-            Column(name="error"),
-            Column(name="easiest class", numeric=False),
-            Column(name="error"),
+            *(
+                Column(name=name, group=group, numeric=name == "error")
+                for group in ("hardest", "easiest")
+                for name in ("class", "error")
+            ),
             Column(name="commonest mistakes", numeric=False),
         ),
         rows=tuple(rows),
-        notes=("Commonest mistakes: class as answer, and how many images.", *_dashes(rows, lacking)),
+        notes=("Commonest mistakes: class as answer, and how many images.", *_dashes(rows, NONE_KEPT)),
     )
 
 
-def _of_classes(kept: list[Outcomes], names: tuple[str, ...]) -> Iterator[Entry]:
-    if not kept:
+def _of_classes(found: Sequence[NDArray[np.int64]], names: tuple[str, ...]) -> Iterator[Entry]:
+    if not found:
         yield from (Entry(),) * 5
         return
-    errors = np.mean([class_errors(one, len(names))[-1] for one in kept], axis=0)
-    confused = np.sum([confusions(one, len(names)) for one in kept], axis=0)
+    confused = [_padded(each, len(names)) for each in found]
+    errors = np.mean([class_errors(each) for each in confused], axis=0)
     order = [index for index in errors.argsort(kind="stable") if not np.isnan(errors[index])]
     for index in (order[-1], order[0]):
         yield Entry(value=names[index])
         yield Entry(value=float(errors[index]))
-    mistakes = worst(confused, MISTAKES)
-    yield Entry(value="; ".join(f"{names[row]} as {names[column]} {count}" for row, column, count in mistakes) or None)
+    mistakes = worst(np.sum(confused, axis=0), MISTAKES)
+    said = [f"{names[row]} as {names[column]} {count}" for row, column, count in mistakes]
+    yield Entry(value="; ".join(said) or "none")
+
+
+def _padded(confused: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Over all classes: [K, K]."""
+    return np.pad(confused, (0, classes - len(confused)))
 
 
 def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
@@ -152,37 +173,60 @@ def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
 # Lines of numbers
 
 
-def _by_number(
-    tables: Tables, name: str, title: str, numbers: Sequence[str], of: Numbers, notes: tuple[str, ...]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kinds:
+    """What each network and method has a line of its own for: ``names``, below a ``heading``. ``numbers`` gives those
+    of a kind, of what was taken of a trial; where it gives None, ``absent`` stands, a symbol, and below it ``why``."""
+
+    heading: str
+    names: Sequence[str]
+    numbers: Callable[[Any, str], Numbers | None]
+    absent: str = ""
+    why: str = ""
+
+
+ONE = Kinds(heading="", names=("",), numbers=lambda taken, kind: taken)
+
+
+def by_number(
+    tables: Tables,
+    name: str,
+    title: str,
+    numbers: Sequence[str],
+    take: Callable[[Kept], Any],
+    notes: Words,
+    kinds: Kinds = ONE,
 ) -> Table:
-    """A line for each network and method, the data sets side by side; means over seeds, with their spreads."""
-    lines = _lines(tables)
+    """A line for each network, method and kind, the data sets side by side; means over seeds, with their spreads."""
+    lines = cells_by_line(tables)
     datasets = list(dict.fromkeys(dataset for _, _, dataset in lines))
-    rows, lacking = [], False
+    found = {line: [tables.answers.of(cell, take) for cell in cells] for line, cells in lines.items()}
+    rows = []
     for network, method in dict.fromkeys((network, method) for network, method, _ in lines):
-        entries = []
-        for dataset in datasets:
-            found = [_kept(tables, cell) for cell in lines.get((network, method, dataset), ())]
-            lacking |= None in found
-            values = [tuple(of(kept)) for kept in found if kept]
-            entries += [_entry(by_seed) for by_seed in zip(*values, strict=True)] or [Entry()] * len(numbers)
-        rows.append((Entry(value=network), Entry(value=method), *entries))
-    seeds = len({cell.seed for cell in tables.sweep.cells})
-    spread = (f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()
+        for kind in kinds.names:
+            words = (network, method, kind) if kinds.heading else (network, method)
+            by_dataset = (found.get((network, method, dataset), []) for dataset in datasets)
+            entries = (_entries(by_seed, kinds, kind, len(numbers)) for by_seed in by_dataset)
+            rows.append((*(Entry(value=word) for word in words), *chain.from_iterable(entries)))
+    lacking = any(taken is None for by_seed in found.values() for taken in by_seed)
     return Table(
         name=name,
         title=title,
         columns=(
-            Column(name="network", numeric=False),
-            Column(name="method", numeric=False),
+            *(Column(name=word, numeric=False) for word in ("network", "method", kinds.heading) if word),
             *(Column(name=number, group=dataset) for dataset in datasets for number in numbers),
         ),
         rows=tuple(rows),
-        notes=(*notes, *spread, *_dashes(rows, lacking)),
+        notes=(
+            *notes,
+            *_seed_notes(tables, rows),
+            *([f"{kinds.absent}: {kinds.why}."] if _any_marked(rows, kinds.absent) else []),
+            *_dashes(rows, NONE_KEPT if lacking else TOO_CHEAP),
+        ),
     )
 
 
-def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
+def cells_by_line(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
     """The cells of networks for all depths, by network, method and data set: one for each seed."""
     lines: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in tables.sweep.cells:
@@ -191,26 +235,35 @@ def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
     return lines
 
 
-def _kept(tables: Tables, cell: Cell) -> Kept | None:
-    by_split = tables.outcomes(tables.sweep.cells[cell])
-    if cell.dataset in tables.sweep.validated:
-        own = by_split.get("validation")
-        return Kept(own=own, test=by_split.get("test")) if own else None
-    return Kept(own=by_split["test"]) if "test" in by_split else None
+def _entries(by_seed: Sequence[Any], kinds: Kinds, kind: str, count: int) -> Iterator[Entry]:
+    """One for each of ``count`` numbers, of what was taken of each seed's trial: None of one without outcomes."""
+    found = [None if taken is None else kinds.numbers(taken, kind) for taken in by_seed]
+    unknown = any(taken is not None and numbers is None for taken, numbers in zip(by_seed, found, strict=True))
+    none = (None,) * count
+    for values in zip(none, *(numbers or none for numbers in found), strict=True):
+        there = [value for value in values if value is not None]
+        if there:
+            fewer = FEWER if len(there) < len(found) else ""
+            yield Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None, mark=fewer)
+        else:
+            yield Entry(mark=kinds.absent if unknown else "")
 
 
-def _entry(values: Iterable[float | None]) -> Entry:
-    there = [value for value in values if value is not None]
-    if not there:
-        return Entry()
-    return Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None)
+def _any_marked(rows: Iterable[tuple[Entry, ...]], mark: str) -> bool:
+    return bool(mark) and any(entry.mark == mark for row in rows for entry in row)
 
 
-def _dashes(rows: Iterable[tuple[Entry, ...]], lacking: bool) -> tuple[str, ...]:
+def _seed_notes(tables: Tables, rows: Sequence[tuple[Entry, ...]]) -> Iterator[str]:
+    seeds = len({cell.seed for cell in tables.sweep.cells})
+    if seeds > 1:
+        yield f"Mean ± standard deviation of {seeds} seeds."
+    if _any_marked(rows, FEWER):
+        yield f"{FEWER}: mean of fewer seeds."
+
+
+def _dashes(rows: Iterable[tuple[Entry, ...]], why: str) -> Words:
     """What a dash stands for, where there is one."""
-    if not any(entry.value is None for row in rows for entry in row):
-        return ()
-    return (NONE_KEPT if lacking else TOO_CHEAP,)
+    return (why,) if any(entry.value is None and not entry.mark for row in rows for entry in row) else ()
 
 
 # Numbers
@@ -220,12 +273,7 @@ def _unit(name: str) -> str:
     return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
 
 
-def _for_budgets(kept: Kept) -> tuple[Outcomes, Outcomes | None]:
-    """The images that leave, and those on which thresholds are found."""
-    return (kept.test, kept.own) if kept.test else (kept.own, None)
-
-
-def _thresholds(tables: Tables) -> str:
+def thresholds_from(tables: Tables) -> str:
     held_out, names = tables.sweep.validated, {cell.dataset for cell in tables.sweep.cells}
     if not held_out:
         return "found on one half of the test images for the other, and the other way round"

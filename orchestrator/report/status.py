@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from anytime_core.config import is_here
 from orchestrator.analysis import tables
+from orchestrator.analysis.answers import Answers
 from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
+from orchestrator.report import layouts
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
-
-KEPT = 64
-"""Trials whose outcomes stay in memory from one table to the next; those of CIFAR take a few megabytes each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +30,12 @@ class TrialStatus:
     """Where it runs: node and device."""
 
 
-def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
+def read_tables(sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> tables.Tables:
+    """``answers`` may have been read for figures, too."""
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
     states = {name: standing.under(driver) for name, standing in standings.items()}
-    return tables.build(sweep, records, states, lru_cache(maxsize=KEPT)(ledger.outcomes))
+    return tables.build(sweep, records, states, answers or Answers(sweep, ledger.outcomes, layouts.taken(sweep)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
