@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from anytime_core.config import Joint, TrialConfig
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.analysis.kept import OutcomesOf, no_outcomes
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
@@ -64,12 +65,14 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """What a sweep's trials gave, by id: the ``records`` of those that ended, and the ``epochs`` of each."""
+    """What a sweep's trials gave, by id: the ``records`` of those that ended, and the ``epochs`` and ``outcomes`` of
+    each, which are read when they are asked for."""
 
     sweep: Sweep
     configs: Mapping[str, TrialConfig]
     records: Mapping[str, TrialRecord]
     epochs: Callable[[str], Sequence[EpochMetrics]]
+    outcomes: OutcomesOf = no_outcomes
 
     def config(self, cell: Cell) -> TrialConfig:
         return self.configs[self.sweep.cells[cell]]
@@ -127,7 +130,9 @@ class Results:
 
 def read(sweep: Sweep, ledger: Ledger) -> Results:
     records = ledger.records(trial.id for trial in sweep.trials)
-    return Results(sweep=sweep, configs=_configs(sweep), records=records, epochs=ledger.epochs)
+    return Results(
+        sweep=sweep, configs=_configs(sweep), records=records, epochs=ledger.epochs, outcomes=ledger.outcomes
+    )
 
 
 def nothing(sweep: Sweep) -> Results:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.analysis import sequences
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
-from orchestrator.report import outcome_layouts, ranking_layouts
+from orchestrator.report import metric_words, outcome_layouts, ranking_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -19,6 +19,7 @@ from orchestrator.table import Column, Entry, Table
 AT_FRACTIONS = "in % at fractions of the cost; AE is the mean of all predictions"
 NOTHING_YET = "-: no prediction costs so little."
 MOST_NAMED = 8
+RATIOS = "the ratios of numbers, or of what they lack of 100 % where higher is better"
 BEST = "the best of those trained for all depths"
 
 
@@ -159,16 +160,17 @@ def wins(tables: Tables) -> Table:
     shown = []
     for method, rows in by_method.items():
         for line, entry in WIN_LINES.items():
-            entries = (entry(rows[metric], report.p_value) for metric in METRICS)
+            entries = (entry(rows[metric], report.p_value) for metric in tables.metrics)
             shown.append((Entry(value=method), Entry(value=line), *entries))
     return Table(
         name="wins",
         title=f"Wins over {report.baseline} in %, ties counting half; one-sided p-values by {report.p_value}",
-        columns=(*_words("method", ""), *(Column(name=metric) for metric in METRICS)),
+        columns=(*_words("method", ""), *(Column(name=metric) for metric in tables.metrics)),
         rows=tuple(shown),
         notes=(
+            *metric_words.notes(tables.metrics),
             "p Holm: corrected for all places of the table. 95 %: exact (Clopper-Pearson), of the wins that the units "
-            "have on average. pairs (-d): d dropped for lack of an error.",
+            f"have on average. pairs (-d): d dropped for lack of {metric_words.value_of(tables.metrics)}.",
             *_scope_notes(tables),
             DIVERGED[report.diverged],
         ),
@@ -189,7 +191,8 @@ def _scope_notes(tables: Tables) -> Iterable[str]:
     if units:
         yield least_p_note(scope.counted(units), units, test)
     if tables.sweep.report.scale == "ratios" and test not in COUNTING:
-        yield "Sizes are those of the logarithms of the errors' ratios."
+        ratios = "the errors' ratios" if metric_words.all_errors(tables.metrics) else RATIOS
+        yield f"Sizes are those of the logarithms of {ratios}."
     if why := UNSOUND.get(test):
         yield f"{test} is no sound test: {why}."
 

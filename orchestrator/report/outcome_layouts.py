@@ -7,13 +7,13 @@ numbers are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import numpy as np
 
 from anytime_core.data.catalog import dataset_of
 from anytime_core.outcomes import Outcomes
+from orchestrator.analysis.kept import Kept, kept
 from orchestrator.analysis.tables import Tables
 from orchestrator.stats.outcomes import budgeted as budgets
 from orchestrator.stats.outcomes.changes import FALLS, falls
@@ -30,20 +30,12 @@ NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that e
 TOO_CHEAP = "-: no prediction costs so little."
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
-    """The outcomes of a trial: of the images that its error is of, and where these are held out, of the test images."""
-
-    own: Outcomes
-    test: Outcomes | None = None
-
-
 Numbers = Callable[[Kept], Iterable[float | None]]
 
 
 def budgeted(tables: Tables) -> Table:
     def of(kept: Kept) -> Iterator[float | None]:
-        curve = budgets.whole_curve(*_for_budgets(kept))
+        curve = budgets.whole_curve(*kept.for_budgets)
         yield from (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
         yield area(curve)
         yield METRICS["auc"].of(kept.own)
@@ -192,11 +184,7 @@ def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
 
 
 def _kept(tables: Tables, cell: Cell) -> Kept | None:
-    by_split = tables.outcomes(tables.sweep.cells[cell])
-    if cell.dataset in tables.sweep.validated:
-        own = by_split.get("validation")
-        return Kept(own=own, test=by_split.get("test")) if own else None
-    return Kept(own=by_split["test"]) if "test" in by_split else None
+    return kept(tables.outcomes(tables.sweep.cells[cell]), validated=cell.dataset in tables.sweep.validated)
 
 
 def _entry(values: Iterable[float | None]) -> Entry:
@@ -218,11 +206,6 @@ def _dashes(rows: Iterable[tuple[Entry, ...]], lacking: bool) -> tuple[str, ...]
 
 def _unit(name: str) -> str:
     return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
-
-
-def _for_budgets(kept: Kept) -> tuple[Outcomes, Outcomes | None]:
-    """The images that leave, and those on which thresholds are found."""
-    return (kept.test, kept.own) if kept.test else (kept.own, None)
 
 
 def _thresholds(tables: Tables) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from anytime_core.config import is_here
 from orchestrator.analysis import tables
@@ -14,9 +13,6 @@ from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
-
-KEPT = 64
-"""Trials whose outcomes stay in memory from one table to the next; those of CIFAR take a few megabytes each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +32,7 @@ def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
     states = {name: standing.under(driver) for name, standing in standings.items()}
-    return tables.build(sweep, records, states, lru_cache(maxsize=KEPT)(ledger.outcomes))
+    return tables.build(sweep, records, states, ledger.outcomes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,16 +17,16 @@ from orchestrator.stats.outcomes.calibration import auroc, calibration_errors, c
 from orchestrator.stats.outcomes.changes import falls, overthinking, rises
 from orchestrator.stats.outcomes.curves import anytime_auc, errors
 from orchestrator.stats.paired import Floats
+from orchestrator.stats.quantities import Quantity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """``of`` gives one number in ``unit``, None where the outcomes have none; ``meaning`` is what to say below it."""
+class Metric(Quantity):
+    """``of`` gives one number of outcomes in ``unit``, None where they have none. With ``held_out`` it takes a second
+    argument: the outcomes of held-out images to find thresholds on, None where there are no such images."""
 
-    of: Callable[[Outcomes], float | None]
-    lower_is_better: bool
-    unit: str
-    meaning: str
+    of: Callable[..., float | None]
+    held_out: bool = False
 
 
 def over_predictions(by_prediction: Callable[[Outcomes], Floats], outcomes: Outcomes) -> float | None:
@@ -57,9 +57,10 @@ METRICS: dict[str, Metric] = {
     ),
     "budgeted_area": Metric(
         of=budgeted_area,
+        held_out=True,
         lower_is_better=False,
         unit="%",
-        meaning="area under accuracy over mean cost, images leaving by MSDNet's thresholds, cross-fitted",
+        meaning="area under accuracy over mean cost, images leaving by MSDNet's thresholds, held-out or cross-fitted",
     ),
     "ece": Metric(
         of=partial(over_predictions, calibration_errors),

@@ -141,7 +141,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "baseline: ann",
             "basline: ann",
-            "line 17: report.basline: unknown key; allowed: baseline, tables, figures, p_value, scope, "
+            "line 17: report.basline: unknown key; allowed: baseline, compare, tables, figures, p_value, scope, "
             "scale, diverged, rope (did you mean baseline?)",
         ),
         # Unknown names
