@@ -4,6 +4,7 @@
 
     python benchmarks/aggregate.py                                  # 100,000 trials, 5,000 runs: some minutes
     python benchmarks/aggregate.py --trials 1000 --mlflow-runs 100  # to see that it works
+    python benchmarks/aggregate.py --outcomes                       # Table 6's 390 trials with what they answer, 1 GB
 
 Trials are made up, and written as a worker would write them. Every measurement is a process of its own, imports
 included; the files are in the system's cache. What is compared takes turns. For Linux.
@@ -27,12 +28,16 @@ from typing import Any
 
 import click
 import numpy as np
+import yaml
 
 from anytime_core.config import to_dict
 from anytime_core.cost import trial_costs
+from anytime_core.data.catalog import dataset_of
+from anytime_core.outcomes import Array, Outcomes, class_type
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report import layouts
 from orchestrator.report.status import read_tables
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
@@ -126,6 +131,68 @@ def _epoch(result: TrialResult) -> EpochMetrics:
     )
 
 
+# Table 6 with outcomes
+
+TABLES_OF_OUTCOMES = ("budgeted", "calibration", "overthinking", "monotonicity", "classes")
+TEST_IMAGES_OF = {"svhn": 26_032}
+
+
+def write_outcomes(folder: Path) -> Sweep:
+    """Table 6's trials with made-up outcomes of as many predictions, images and classes as they have."""
+    content = yaml.safe_load((Path(__file__).parents[1] / "sweeps" / "table6.yaml").read_text())
+    content["report"] = {"baseline": "ann", "tables": ["errors", *TABLES_OF_OUTCOMES]}
+    folder.mkdir(parents=True)
+    path = folder / "sweep.yaml"
+    path.write_text(json.dumps(content))
+    sweep, rng = load(path), np.random.default_rng(0)
+    ledger = Ledger(folder)
+    ledger.make()
+    for trial in sweep.trials:
+        costs = trial_costs(trial.config)
+        place = ledger.folder(trial.id)
+        place.mkdir()
+        record = _record(trial, tuple(np.linspace(60, 10, len(costs)).tolist()))
+        (place / "result.json").write_text(json.dumps(asdict(record), indent=1))
+        ledger.fill_outcomes(trial.id, {"test": _answers(trial, costs, rng)})
+    return sweep
+
+
+def _answers(trial: Trial, costs: Sequence[int], rng: np.random.Generator) -> Outcomes:
+    """Accuracies rise from 40 to 90 %; who is right is the more confident."""
+    data = dataset_of(trial.config.data)
+    classes, images = len(data.class_names), TEST_IMAGES_OF.get(data.name, TEST_IMAGES)
+    labels, shape = rng.integers(classes, size=images), (len(costs), images)
+    right = rng.random(shape) < np.linspace(0.4, 0.9, len(costs))[:, None]
+    answers: Array = np.where(right, labels, (labels + 1) % classes).astype(class_type(classes))
+    confidence = (1 - rng.random(shape) ** np.where(right, 3, 1) * (1 - 1 / classes)).astype(np.float32)
+    return Outcomes(
+        labels=labels,
+        costs=tuple(costs),
+        classes=answers,
+        confidence=confidence.astype(np.float16),
+        of_truth=np.where(right, confidence, (1 - confidence) / 2).astype(np.float16),
+        entropy=((1 - confidence) * np.log(classes)).astype(np.float16),
+    )
+
+
+def with_outcomes(folder: Path) -> tuple[Steps, Wins]:
+    clock = Clock()
+    tables = read_tables(load(folder / "sweep.yaml"), Ledger(folder))
+    clock.lap("read the ledger")
+    layouts.arrange(tables)
+    clock.lap("all tables of outcomes")
+    return clock.steps, {}
+
+
+def benchmark_outcomes(folder: Path, repeats: int) -> dict[str, Any]:
+    _say("writing the outcomes of Table 6")
+    place = folder / "outcomes"
+    trials = len(write_outcomes(place).trials)
+    _say(f"{sum(path.stat().st_size for path in place.rglob('outcomes.parquet')) / 1e6:,.0f} MB")
+    found = [measured("ledger with outcomes", place) for _ in range(repeats)]
+    return {"repeats": repeats, "rows": [_row("ledger with outcomes", trials, found)], "on": _surroundings()}
+
+
 # What is measured: seconds by step. Both give percentages of wins and Hoeffding's bounds, by method and metric
 
 Steps = dict[str, float]
@@ -192,6 +259,7 @@ MEASURED: dict[str, Callable[[Path], tuple[Steps, Wins]]] = {
     "ledger, no index": from_cold_ledger,
     "ledger": from_ledger,
     "mlflow.search_runs": from_mlflow,
+    "ledger with outcomes": with_outcomes,
 }
 
 
@@ -277,14 +345,16 @@ def _surroundings() -> dict[str, str]:
 
 def as_text(found: dict[str, Any]) -> str:
     head = f"{'from':<20} {'trials':>8} {'median s':>9} {'least':>7} {'most':>7} {'us/trial':>9} {'peak MiB':>9}  steps"
-    lines = [head, *map(_line, found["rows"])]
-    _, whole, few, mlflow = (row["microseconds_per_trial"] for row in found["rows"])
     surroundings = ", ".join(f"{name} {value}" for name, value in found["on"].items())
-    lines += [
-        f"a trial takes MLflow {mlflow / whole:.1f} times as long as the ledger; {mlflow / few:.1f} times, of as many",
-        f"{found['predictions']} predictions a trial; n = {found['repeats']}, in turns; {surroundings}",
-    ]
-    return "\n".join(lines)
+    measured_on = f"n = {found['repeats']}, in turns; {surroundings}"
+    return "\n".join([head, *map(_line, found["rows"]), *_compared(found), measured_on])
+
+
+def _compared(found: dict[str, Any]) -> Iterator[str]:
+    if len(found["rows"]) > 1:
+        _, whole, few, mlflow = (row["microseconds_per_trial"] for row in found["rows"])
+        times = f"{mlflow / whole:.1f} times as long as the ledger; {mlflow / few:.1f} times, of as many"
+        yield f"a trial of {found['predictions']} predictions takes MLflow {times}"
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -300,17 +370,28 @@ def _line(row: dict[str, Any]) -> str:
 @click.option("--predictions", type=click.IntRange(4, 256), default=40, show_default=True, help="Of each trial.")
 @click.option("--mlflow-runs", default=5_000, show_default=True, help="At least. About 70 ms to write each.")
 @click.option("--repeats", default=5, show_default=True)
+@click.option("--outcomes", is_flag=True, help="Table 6's trials with outcomes instead, in all tables of outcomes.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--measure", type=(click.Choice(list(MEASURED)), click.Path(path_type=Path)), hidden=True)
 def main(
-    trials: int, predictions: int, mlflow_runs: int, repeats: int, form: str, measure: tuple[str, Path] | None
+    trials: int,
+    predictions: int,
+    mlflow_runs: int,
+    repeats: int,
+    outcomes: bool,
+    form: str,
+    measure: tuple[str, Path] | None,
 ) -> None:
     """From 100,000 results on disk to Table 6 and its statistics: seconds and memory, beside mlflow.search_runs."""
     if measure:
         measure_here(*measure)
         return
     with TemporaryDirectory(prefix="aggregate-") as folder:
-        found = benchmark(Path(folder), trials, predictions, mlflow_runs, repeats)
+        place = Path(folder)
+        if outcomes:
+            found = benchmark_outcomes(place, repeats)
+        else:
+            found = benchmark(place, trials, predictions, mlflow_runs, repeats)
     click.echo(json.dumps(found, indent=1) if form == "json" else as_text(found))
 
 

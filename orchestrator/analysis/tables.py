@@ -10,7 +10,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from statistics import fmean, stdev
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from anytime_core.config import MILESTONES
 from anytime_core.result import TrialResult
 from orchestrator.analysis import compared, ranking, sequences, trace
-from orchestrator.analysis.kept import OutcomesOf, no_outcomes
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import (
     AVERAGE,
     METRICS,
@@ -39,8 +38,6 @@ from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 ByMetric = Mapping[str, float | None]
 Reasons = Mapping[str, Mapping[str, int]]
 """How many errors of each metric are not there, by why."""
-KEPT = 64
-"""Trials whose outcomes stay in memory from one table to the next; those of CIFAR take a few megabytes each."""
 FEWER = "†"
 """Marks a mean of fewer seeds than were meant."""
 
@@ -118,7 +115,7 @@ class Tables:
     scope: str = "cells"
     measured: Measurements | None = None
     field: ranking.Field = ranking.NOBODY
-    outcomes: OutcomesOf = no_outcomes
+    answers: Answers
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -130,12 +127,13 @@ def build(
     sweep: Sweep,
     records: Mapping[str, TrialRecord],
     states: Mapping[str, TrialState],
-    outcomes: OutcomesOf = no_outcomes,
+    answers: Answers | None = None,
 ) -> Tables:
-    """``records`` of the trials that ended, by id; a diverged one has no errors. ``outcomes`` are read only for what
-    methods are compared by, and for tables, that are made of them."""
+    """``records`` of the trials that ended, by id; a diverged one has no errors. ``answers`` are read only for
+    what methods are compared by, and for tables, that are made of them."""
+    answers = answers or Answers(sweep, lambda trial_id: {})
     errors = measure(sweep, records, states)
-    measured = compared.compared(sweep, records, errors, outcomes)
+    measured = compared.compared(sweep, records, errors, answers)
     counted = Counter(states[trial.id] for trial in sweep.trials)
     scope = scope_of(sweep)
     wins = tuple(win_rows(measured, sweep.report.baseline, scope, sweep.report.scale))
@@ -151,7 +149,7 @@ def build(
         scope=scope,
         measured=measured,
         field=ranking.field(measured),
-        outcomes=lru_cache(maxsize=KEPT)(outcomes),
+        answers=answers,
     )
 
 

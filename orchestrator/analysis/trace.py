@@ -11,6 +11,7 @@ from typing import Any
 from anytime_core.config import is_here, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
+from orchestrator.analysis.answers import kept_of, metric_values
 from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
@@ -178,7 +179,8 @@ class PredictionError:
 class Trace:
     """All that is known of a trial. ``cells`` are its places in the sweep, none of a trial that is not of it, whose
     ``sweep`` is the one that trained it, where that is known. ``metrics`` are its errors in the tables, in percent, by
-    metric; ``files`` those of its that are there."""
+    metric, and ``outcomes`` what its answers to single images come to, empty where these are not kept; ``files`` those
+    of its that are there."""
 
     sweep: str
     trial: Trial
@@ -190,6 +192,7 @@ class Trace:
     failure: Failure | None
     predictions: tuple[PredictionError, ...]
     metrics: Mapping[str, float | None]
+    outcomes: Mapping[str, float | None]
     files: Mapping[str, str]
 
 
@@ -208,6 +211,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         failure=ledger.last_failure(trial.id) if standing.state is TrialState.FAILED else None,
         predictions=tuple(_predictions(trial, standing.record)),
         metrics=_metrics(trial.cell, standing.record),
+        outcomes=_outcomes(trial, ledger) if standing.state is TrialState.FINISHED else {},
         files=ledger.files(trial.id),
     )
 
@@ -227,6 +231,11 @@ def _predictions(trial: Trial, record: TrialRecord | None) -> Iterator[Predictio
 def _metrics(cell: Cell, record: TrialRecord | None) -> dict[str, float | None]:
     errors = errors_of(cell, record) if record and record.state is TrialState.FINISHED else {}
     return {metric: errors.get(metric) for metric in METRICS}
+
+
+def _outcomes(trial: Trial, ledger: Ledger) -> dict[str, float | None]:
+    kept = kept_of(ledger.outcomes(trial.id), held_out=trial.config.data.validated)
+    return metric_values(kept) if kept else {}
 
 
 # Comparing

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.analysis import sequences
+from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
 from orchestrator.report import metric_words, outcome_layouts, ranking_layouts
@@ -233,10 +234,12 @@ def increases(tables: Tables) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A table that a sweep may ask for. Those that ``compare`` methods stand apart from those of errors."""
+    """A table that a sweep may ask for. Those that ``compare`` methods stand apart from those of errors. ``takes`` is
+    what a table of outcomes takes of each trial."""
 
     arrange: Callable[[Tables], Table]
     compares: bool = False
+    takes: Taken | None = None
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -248,11 +251,11 @@ LAYOUTS: dict[str, Layout] = {
     "increases": Layout(increases, compares=True),
     "ranking": Layout(ranking_layouts.ranking, compares=True),
     "matrix": Layout(ranking_layouts.matrix, compares=True),
-    "budgeted": Layout(outcome_layouts.budgeted),
-    "calibration": Layout(outcome_layouts.calibration),
-    "overthinking": Layout(outcome_layouts.overthinking),
-    "monotonicity": Layout(outcome_layouts.monotonicity),
-    "classes": Layout(outcome_layouts.classes),
+    "budgeted": Layout(outcome_layouts.budgeted, takes=outcome_layouts.budgeted_numbers),
+    "calibration": Layout(outcome_layouts.calibration, takes=outcome_layouts.calibration_numbers),
+    "overthinking": Layout(outcome_layouts.overthinking, takes=outcome_layouts.overthinking_numbers),
+    "monotonicity": Layout(outcome_layouts.monotonicity, takes=outcome_layouts.monotonicity_numbers),
+    "classes": Layout(outcome_layouts.classes, takes=outcome_layouts.last_confusions),
 }
 
 
@@ -260,6 +263,11 @@ def arrange(tables: Tables) -> tuple[Table, ...]:
     """The tables that the sweep asks for, or those that suit it, each by its name in LAYOUTS."""
     names = tables.sweep.report.tables or _suited(tables)
     return tuple(replace(LAYOUTS[name].arrange(tables), name=name) for name in names)
+
+
+def taken(sweep: Sweep) -> list[Taken]:
+    """What the tables that a sweep asks for take of the outcomes of each trial."""
+    return [takes for name in sweep.report.tables if (takes := LAYOUTS[name].takes)]
 
 
 def _suited(tables: Tables) -> list[str]:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean, stdev
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anytime_core.data.catalog import dataset_of
-from anytime_core.outcomes import Outcomes
-from orchestrator.analysis.kept import Kept, kept
+from orchestrator.analysis.answers import Kept, budgeted_images
 from orchestrator.analysis.tables import Tables
 from orchestrator.stats.outcomes import budgeted as budgets
 from orchestrator.stats.outcomes.changes import FALLS, falls
@@ -29,23 +29,47 @@ MISTAKES = 3
 NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that ended without."
 TOO_CHEAP = "-: no prediction costs so little."
 
+Numbers = tuple[float | None, ...]
+Words = tuple[str, ...]
 
-Numbers = Callable[[Kept], Iterable[float | None]]
+
+# What is taken of one trial
+
+
+def budgeted_numbers(kept: Kept) -> Numbers:
+    curve = budgets.whole_curve(*budgeted_images(kept))
+    at_fractions = (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
+    return (*at_fractions, area(curve), METRICS["auc"].of(kept.own))
+
+
+def calibration_numbers(kept: Kept) -> Numbers:
+    return tuple(METRICS[metric].of(kept.own) for metric in CALIBRATION.values())
+
+
+def overthinking_numbers(kept: Kept) -> Numbers:
+    cost, accuracy = oracle_point(kept.own)
+    return (*(METRICS[name].of(kept.own) for name in OVERTHINKING), accuracy, 100 * cost)
+
+
+def monotonicity_numbers(kept: Kept) -> Numbers:
+    return (*map(float, falls(kept.own)), METRICS["rises"].of(kept.own))
+
+
+def last_confusions(kept: Kept) -> NDArray[np.int64]:
+    """Of the last prediction, over as many classes as occur: [K, K]."""
+    return confusions(kept.own, 1 + int(max(kept.own.labels.max(), kept.own.classes[-1].max())))
+
+
+# The tables
 
 
 def budgeted(tables: Tables) -> Table:
-    def of(kept: Kept) -> Iterator[float | None]:
-        curve = budgets.whole_curve(*kept.for_budgets)
-        yield from (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
-        yield area(curve)
-        yield METRICS["auc"].of(kept.own)
-
     return _by_number(
         tables,
         "budgeted",
         "Accuracy in % at fractions of the cost, on average over images that leave where the network is sure",
         [*FRACTIONS, "area", "AUC"],
-        of,
+        budgeted_numbers,
         (
             "Budgeted batch classification: as many images leave at each prediction as the budget allows, the most "
             f"confident ones. Thresholds: {_thresholds(tables)}.",
@@ -54,34 +78,32 @@ def budgeted(tables: Tables) -> Table:
     )
 
 
+CALIBRATION = {"ECE": "ece", "ECE mass": "ece_mass", "NLL": "nll", "Brier": "confidence_brier", "AUROC": "auroc"}
+
+
 def calibration(tables: Tables) -> Table:
-    names = {"ECE": "ece", "ECE mass": "ece_mass", "NLL": "nll", "Brier": "confidence_brier", "AUROC": "auroc"}
     return _by_number(
         tables,
         "calibration",
         "Whether networks are as sure as they are right: means of all predictions",
-        list(names),
-        lambda kept: [METRICS[metric].of(kept.own) for metric in names.values()],
-        tuple(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in names.items()),
+        list(CALIBRATION),
+        calibration_numbers,
+        tuple(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in CALIBRATION.items()),
     )
 
 
+OVERTHINKING = ("wasteful", "destructive")
+
+
 def overthinking(tables: Tables) -> Table:
-    names = ("wasteful", "destructive")
-
-    def of(kept: Kept) -> Iterator[float | None]:
-        yield from (METRICS[name].of(kept.own) for name in names)
-        cost, accuracy = oracle_point(kept.own)
-        yield from (accuracy, 100 * cost)
-
     return _by_number(
         tables,
         "overthinking",
         "Overthinking, in % of images",
-        [*names, "oracle", "its cost"],
-        of,
+        [*OVERTHINKING, "oracle", "its cost"],
+        overthinking_numbers,
         (
-            *(f"{name}: {METRICS[name].meaning}." for name in names),
+            *(f"{name}: {METRICS[name].meaning}." for name in OVERTHINKING),
             "oracle: the accuracy of images that leave at the first right prediction, and their mean cost in % of all.",
         ),
     )
@@ -93,19 +115,18 @@ def monotonicity(tables: Tables) -> Table:
         "monotonicity",
         "Images in % whose true class ever falls in probability by more than this from its highest so far",
         [*(f"{fall:g}" for fall in FALLS), "rises"],
-        lambda kept: [*map(float, falls(kept.own)), METRICS["rises"].of(kept.own)],
+        monotonicity_numbers,
         (f"rises: {METRICS['rises'].meaning}, in points.",),
     )
 
 
 def classes(tables: Tables) -> Table:
     """A line for each network, method and data set: the last prediction, all seeds together."""
-    rows, lacking = [], False
+    rows = []
     for (network, method, dataset), cells in _lines(tables).items():
-        names, found = _class_names(tables, dataset), [_kept(tables, cell) for cell in cells]
-        lacking |= None in found
-        kept = [one.own for one in found if one]
-        rows.append((Entry(value=dataset), Entry(value=network), Entry(value=method), *_of_classes(kept, names)))
+        confused = [of_cell for cell in cells if (of_cell := tables.answers.of(cell, last_confusions)) is not None]
+        place = (Entry(value=dataset), Entry(value=network), Entry(value=method))
+        rows.append((*place, *_of_classes(confused, _class_names(tables, dataset))))
     return Table(
         name="classes",
         title="Errors of the last prediction in %, class by class",
@@ -118,22 +139,28 @@ def classes(tables: Tables) -> Table:
             Column(name="commonest mistakes", numeric=False),
         ),
         rows=tuple(rows),
-        notes=("Commonest mistakes: class as answer, and how many images.", *_dashes(rows, lacking)),
+        notes=("Commonest mistakes: class as answer, and how many images.", *_dashes(rows, NONE_KEPT)),
     )
 
 
-def _of_classes(kept: list[Outcomes], names: tuple[str, ...]) -> Iterator[Entry]:
-    if not kept:
+def _of_classes(found: Sequence[NDArray[np.int64]], names: tuple[str, ...]) -> Iterator[Entry]:
+    if not found:
         yield from (Entry(),) * 5
         return
-    errors = np.mean([class_errors(one, len(names))[-1] for one in kept], axis=0)
-    confused = np.sum([confusions(one, len(names)) for one in kept], axis=0)
+    confused = [_padded(each, len(names)) for each in found]
+    errors = np.mean([class_errors(each) for each in confused], axis=0)
     order = [index for index in errors.argsort(kind="stable") if not np.isnan(errors[index])]
     for index in (order[-1], order[0]):
         yield Entry(value=names[index])
         yield Entry(value=float(errors[index]))
-    mistakes = worst(confused, MISTAKES)
-    yield Entry(value="; ".join(f"{names[row]} as {names[column]} {count}" for row, column, count in mistakes) or None)
+    mistakes = worst(np.sum(confused, axis=0), MISTAKES)
+    said = [f"{names[row]} as {names[column]} {count}" for row, column, count in mistakes]
+    yield Entry(value="; ".join(said) or "none")
+
+
+def _padded(confused: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Over all classes: [K, K]."""
+    return np.pad(confused, (0, classes - len(confused)))
 
 
 def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
@@ -145,7 +172,7 @@ def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
 
 
 def _by_number(
-    tables: Tables, name: str, title: str, numbers: Sequence[str], of: Numbers, notes: tuple[str, ...]
+    tables: Tables, name: str, title: str, numbers: Sequence[str], take: Callable[[Kept], Numbers], notes: Words
 ) -> Table:
     """A line for each network and method, the data sets side by side; means over seeds, with their spreads."""
     lines = _lines(tables)
@@ -154,9 +181,9 @@ def _by_number(
     for network, method in dict.fromkeys((network, method) for network, method, _ in lines):
         entries = []
         for dataset in datasets:
-            found = [_kept(tables, cell) for cell in lines.get((network, method, dataset), ())]
+            found = [tables.answers.of(cell, take) for cell in lines.get((network, method, dataset), ())]
             lacking |= None in found
-            values = [tuple(of(kept)) for kept in found if kept]
+            values = [values for values in found if values]
             entries += [_entry(by_seed) for by_seed in zip(*values, strict=True)] or [Entry()] * len(numbers)
         rows.append((Entry(value=network), Entry(value=method), *entries))
     seeds = len({cell.seed for cell in tables.sweep.cells})
@@ -170,7 +197,7 @@ def _by_number(
             *(Column(name=number, group=dataset) for dataset in datasets for number in numbers),
         ),
         rows=tuple(rows),
-        notes=(*notes, *spread, *_dashes(rows, lacking)),
+        notes=(*notes, *spread, *_dashes(rows, NONE_KEPT if lacking else TOO_CHEAP)),
     )
 
 
@@ -183,10 +210,6 @@ def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
     return lines
 
 
-def _kept(tables: Tables, cell: Cell) -> Kept | None:
-    return kept(tables.outcomes(tables.sweep.cells[cell]), validated=cell.dataset in tables.sweep.validated)
-
-
 def _entry(values: Iterable[float | None]) -> Entry:
     there = [value for value in values if value is not None]
     if not there:
@@ -194,11 +217,9 @@ def _entry(values: Iterable[float | None]) -> Entry:
     return Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None)
 
 
-def _dashes(rows: Iterable[tuple[Entry, ...]], lacking: bool) -> tuple[str, ...]:
+def _dashes(rows: Iterable[tuple[Entry, ...]], why: str) -> Words:
     """What a dash stands for, where there is one."""
-    if not any(entry.value is None for row in rows for entry in row):
-        return ()
-    return (NONE_KEPT if lacking else TOO_CHEAP,)
+    return (why,) if any(entry.value is None for row in rows for entry in row) else ()
 
 
 # Numbers

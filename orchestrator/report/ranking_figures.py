@@ -64,7 +64,7 @@ def _field(results: Results, *, fewest: int = ranking.FEWEST_METHODS, most: int 
     states = dict.fromkeys(results.configs, TrialState.PENDING)
     states |= {trial_id: record.state for trial_id, record in results.records.items()}
     errors = measure(results.sweep, results.records, states)
-    field = ranking.field(compared(results.sweep, results.records, errors, results.outcomes))
+    field = ranking.field(compared(results.sweep, results.records, errors, results.answers))
     methods = counted(len(field.compared), "method")
     if not fewest <= len(field.compared) <= most:
         raise UnsuitedError(f"it compares {methods}, and {fewest} to {most} are needed, optima aside")

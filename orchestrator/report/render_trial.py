@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from anytime_core.config import to_dict
 from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
 from orchestrator.report.render import ABSENT, as_json, as_text
+from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.trial import steps_of
 
 PROVENANCE = (
@@ -27,10 +28,14 @@ def trace_json(trace: Trace) -> str:
 
 def trace_text(trace: Trace) -> str:
     groups = _groups(trace)
-    errors, milestones, failure = (groups.pop(name) for name in ("errors", "milestones", "failure"))
+    errors, milestones, outcomes, failure = (
+        groups.pop(name) for name in ("errors", "milestones", "outcomes", "failure")
+    )
     parts = [f"{trace.trial.cell.label}: {trace.state}", _group("trial", groups.pop("trial"))]
     parts.append(as_text("errors in %, cost in multiply-adds", errors))
     parts.append(as_text("errors in % at fractions of the cost, and their mean", [milestones]))
+    if outcomes:
+        parts.append(as_text("answers to single images", list(_outcome_rows(outcomes))))
     parts += [_group(title, values) for title, values in groups.items()]
     if failure:
         parts.append(_group("failure", {**failure, "traceback": ""}) + "\n" + _indented(failure["traceback"]))
@@ -47,12 +52,20 @@ def _groups(trace: Trace) -> dict[str, Any]:
             for it in trace.predictions
         ],
         "milestones": dict(trace.metrics),
+        "outcomes": dict(trace.outcomes),
         "times": _times(trace),
         "provenance": _provenance(trace),
         "config": to_dict(trace.trial.config),
         "files": dict(trace.files),
         "failure": failure and {"time": failure.time, "error": failure.error, "traceback": failure.traceback},
     }
+
+
+def _outcome_rows(outcomes: Mapping[str, float | None]) -> Iterator[dict[str, Any]]:
+    for name, value in outcomes.items():
+        metric = METRICS[name]
+        better = "lower" if metric.lower_is_better else "higher"
+        yield {"metric": name, "value": value, "unit": metric.unit or None, "better": better}
 
 
 def _identity(trace: Trace) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anytime_core.config import is_here
-from orchestrator.analysis import tables
+from orchestrator.analysis import compared, tables
+from orchestrator.analysis.answers import Answers
 from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
+from orchestrator.report import layouts
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
@@ -32,7 +34,8 @@ def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
     states = {name: standing.under(driver) for name, standing in standings.items()}
-    return tables.build(sweep, records, states, ledger.outcomes)
+    wanted = [*compared.taken(sweep), *layouts.taken(sweep)]
+    return tables.build(sweep, records, states, Answers(sweep, ledger.outcomes, wanted))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -69,6 +69,8 @@ REFUSED = "refused"
 
 Fill = Callable[[Path], object]
 """Fills a folder with the files of a run."""
+Numbers = Callable[[], Mapping[str, float]]
+"""Works numbers out, where they are not there yet."""
 
 
 STATUS = {
@@ -157,12 +159,14 @@ class Store:
         epochs: Iterable[EpochMetrics],
         tags: Mapping[str, str],
         history: History | None = None,
+        outcomes: Numbers = dict,
     ) -> None:
         """Brings a trial's run up to date, but for its files. Epochs that it has already are passed over; where some
         are missing before the first, all wait for a later call. A run of another training of the trial is replaced;
-        ``history`` tells that of a run without the tag for it. Raises RefusedError for what the server refuses."""
+        ``history`` tells that of a run without the tag for it, and ``outcomes`` what a finished trial's answers come
+        to. Raises RefusedError for what the server refuses."""
         try:
-            self._write(trial, state, list(epochs), tags, history)
+            self._write(trial, state, list(epochs), tags, history, outcomes)
         except Exception as error:
             if is_server(self._uri) and status(error) in OF_ONE_RUN:
                 raise RefusedError(refusal(_run_of(trial), error, 0, self._uri)) from error
@@ -175,6 +179,7 @@ class Store:
         epochs: Sequence[EpochMetrics],
         tags: Mapping[str, str],
         history: History | None,
+        outcomes: Numbers,
     ) -> None:
         run = self._run(trial, epochs, tags, history)
         status = STATUS[state]
@@ -185,6 +190,8 @@ class Store:
             self._untag(run, "failure")
         if state.ended:
             self._log_data(run, trial.config, tags)
+        if state is TrialState.FINISHED:
+            self._log_outcomes(run, outcomes, end_of(epochs))
         if run.status != status and status != "RUNNING":
             self._client.set_terminated(run.run_id, status, end_of(epochs))
         run.status = status
@@ -261,6 +268,19 @@ class Store:
         dataset = Dataset(name, digest[:36], "local", source, _schema(config), json.dumps(profile))
         self._client.log_inputs(run.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
         run.has_data = True
+
+    def _log_outcomes(self, run: TrackedRun, outcomes: Numbers, ended: int | None) -> None:
+        """Once: what answers come to is not read again for a run that says it."""
+        if any(name.startswith(browsing.OUTCOMES) for name in run.metrics):
+            return
+        from mlflow.entities import Metric
+
+        found = {browsing.OUTCOMES + name: value for name, value in outcomes().items()}
+        time_ms = int(time.time() * 1000) if ended is None else ended
+        self._log_batch(
+            run, {}, metrics=[Metric(name, value, time_ms, run.last_epoch) for name, value in found.items()]
+        )
+        run.metrics |= found
 
     def write_files(self, trial: Trial, fill: Fill) -> list[Refusal]:
         """Fills in the files of a trial that has ended, unless they are there. Returns what was refused, and leaves a

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from anytime_core.result import EpochMetrics
+from orchestrator.analysis.answers import kept_of, metric_values
 from orchestrator.errors import StorageError, TrackingError, UsageError
 from orchestrator.ledger.ledger import Ledger, Standing
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.trial import TrialState
+from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.text import counted
 from orchestrator.tracking import delivered as known
 from orchestrator.tracking import run_files, views
@@ -209,12 +210,19 @@ class Tracker:
     def _write(
         self, store: Store, trial_id: str, state: TrialState, epochs: Sequence[EpochMetrics], standing: Standing
     ) -> None:
-        history = partial(self._ledger.epochs, trial_id)
+        trial, tags = self._trials[trial_id], _tags(state, standing)
+        history, outcomes = partial(self._ledger.epochs, trial_id), partial(self._outcomes, trial)
         try:
-            store.write(self._trials[trial_id], state, epochs, _tags(state, standing), history)
+            store.write(trial, state, epochs, tags, history, outcomes)
             self._refused_runs.pop(trial_id, None)
         except RefusedError as error:
             self._refused_runs[trial_id] = error.refusal
+
+    def _outcomes(self, trial: Trial) -> dict[str, float]:
+        """A handful of numbers that its answers to single images come to; empty where these are not kept."""
+        kept = kept_of(self._ledger.outcomes(trial.id), held_out=trial.config.data.validated)
+        values = metric_values(kept, views.OF_OUTCOMES) if kept else {}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _write_files(self, store: Store, trial_id: str, state: TrialState) -> None:
         """What was refused is not tried again by this command, nor the others once their place refuses one."""

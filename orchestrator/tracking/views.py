@@ -21,6 +21,9 @@ fractions of the cost. ``metrics.parquet``, among the run's artifacts, has them 
 MOST_PREDICTIONS = 900
 """Of an epoch, which must fit into one request."""
 EPOCH = "epoch"
+OUTCOMES = "outcomes/"
+OF_OUTCOMES = ("auc", "budgeted_area", "ece", "nll", "auroc", "destructive")
+"""Metrics of a trial's answers to single images, as ``stats.outcomes.metrics`` names them."""
 LONGEST_PARAM = 5900
 """MLflow takes 6,000 characters."""
 IDENTITY = ("first_attempt_began", "network_hash")
@@ -37,6 +40,7 @@ curves, its metrics of all epochs and predictions (`metrics.parquet`) and, unles
 - `train_error/...`: the same on the training batches of the epoch
 - `loss/test_last`, `loss/train_last`: cross-entropy of the last prediction
 - `test_error/prediction_01`, ...: test error in % of each prediction, first to last, for about 20 epochs of the trial
+- `outcomes/auc`, ...: what the trained network's answers to single images come to, such as how sure it is
 - `system/images_per_second`: training images, by the time of the epoch with its evaluation
 - `system/cpu_percent`, `system/memory_megabytes`: of the trial's process at the end of the epoch; 100 % is one core
 - `system/gpu_percent`, `system/gpu_memory_megabytes`: how busy its GPU is, for whomever; what the trial holds of it
@@ -163,7 +167,7 @@ def _images(config: TrialConfig, epoch: EpochMetrics) -> int:
 
 
 UNFOLDED = ("error", "loss")
-FOLDED = ("train_error", "test_error", "progress", "Model metrics", "System metrics")
+FOLDED = ("train_error", "test_error", "outcomes", "progress", "Model metrics", "System metrics")
 """Sections of the charts, from top to bottom. MLflow's own are the last two."""
 OF_SUMMARY = ("wins", "increase", "trials")
 COLUMNS = (

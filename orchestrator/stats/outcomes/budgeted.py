@@ -19,7 +19,6 @@ from orchestrator.stats.outcomes.curves import (
     accuracies,
     area,
     fine_confidence,
-    first,
     reached,
     relative_costs,
 )
@@ -71,8 +70,8 @@ def thresholds(confidence: NDArray[np.floating], counts: list[int]) -> Floats:
     found[-1] = -np.inf
     staying = np.arange(confidence.shape[1])
     for k, count in enumerate(counts[:-1]):
-        scores = confidence[k, staying].astype(np.float64)
-        if 1 <= count <= len(scores):
+        if 1 <= count <= len(staying):
+            scores = confidence[k].take(staying)
             found[k] = np.partition(scores, len(scores) - count)[len(scores) - count]
             staying = staying[scores < found[k]]
     return found
@@ -80,7 +79,10 @@ def thresholds(confidence: NDArray[np.floating], counts: list[int]) -> Floats:
 
 def exits_at(confidence: NDArray[np.floating], limits: Floats) -> Exits:
     """Each image leaves at the first prediction whose confidence is at least its limit; ``limits`` are [L]."""
-    return first(confidence >= limits[:, None])
+    exits = np.full(confidence.shape[1], len(confidence) - 1)
+    for k in reversed(np.flatnonzero(limits < np.inf)):
+        np.copyto(exits, k, where=confidence[k] >= limits[k])
+    return exits
 
 
 def budgeted(test: Outcomes, validation: Outcomes | None = None, folds: int = FOLDS) -> Budgeted:

@@ -1,4 +1,4 @@
-"""Which classes are mistaken for which. N images, L predictions, K classes."""
+"""Which classes are mistaken for which. K classes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ def confusions(outcomes: Outcomes, classes: int, prediction: int = -1) -> NDArra
     return np.bincount(outcomes.labels * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
-def class_errors(outcomes: Outcomes, classes: int) -> Floats:
-    """The error of each prediction on the images of each class, in percent: [L, K]. NaN of a class without images."""
-    images = np.bincount(outcomes.labels, minlength=classes)
-    wrong = np.array([np.bincount(outcomes.labels[~right], minlength=classes) for right in outcomes.right])
+def class_errors(confused: NDArray[np.int64]) -> Floats:
+    """The error on the images of each class, in percent, of ``confused`` [K, K]: [K]. NaN of a class without images."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(100 * wrong / images)
+        return np.asarray(100 * (1 - np.diag(confused) / confused.sum(axis=1)))
 
 
 def worst(confused: NDArray[np.int64], most: int = 5) -> list[tuple[int, int, int]]:

@@ -104,5 +104,5 @@ def first(leaving: NDArray[np.bool_]) -> Exits:
 
 def reached(outcomes: Outcomes, exits: Exits) -> tuple[float, float]:
     """The mean cost and the accuracy of images that leave at ``exits``."""
-    right = outcomes.right[exits, np.arange(len(exits))]
+    right = outcomes.classes[exits, np.arange(len(exits))] == outcomes.labels
     return float(relative_costs(outcomes)[exits].mean()), 100 * float(right.mean())

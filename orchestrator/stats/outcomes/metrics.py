@@ -22,11 +22,11 @@ from orchestrator.stats.quantities import Quantity
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric(Quantity):
-    """``of`` gives one number of outcomes in ``unit``, None where they have none. With ``held_out`` it takes a second
-    argument: the outcomes of held-out images to find thresholds on, None where there are no such images."""
+    """``of`` gives one number of outcomes, None where they have none. One ``of_several`` says nothing of a network with
+    a single prediction."""
 
-    of: Callable[..., float | None]
-    held_out: bool = False
+    of: Callable[[Outcomes], float | None]
+    of_several: bool = False
 
 
 def over_predictions(by_prediction: Callable[[Outcomes], Floats], outcomes: Outcomes) -> float | None:
@@ -54,13 +54,14 @@ METRICS: dict[str, Metric] = {
         lower_is_better=False,
         unit="%",
         meaning="mean accuracy of an interruption at any cost, wrong before the first prediction",
+        of_several=True,
     ),
     "budgeted_area": Metric(
         of=budgeted_area,
-        held_out=True,
         lower_is_better=False,
         unit="%",
         meaning="area under accuracy over mean cost, images leaving by MSDNet's thresholds, held-out or cross-fitted",
+        of_several=True,
     ),
     "ece": Metric(
         of=partial(over_predictions, calibration_errors),
@@ -97,23 +98,27 @@ METRICS: dict[str, Metric] = {
         lower_is_better=False,
         unit="%",
         meaning="images that are right before the last prediction: what an oracle could stop early",
+        of_several=True,
     ),
     "destructive": Metric(
         of=lambda outcomes: overthinking(outcomes).destructive,
         lower_is_better=True,
         unit="%",
         meaning="images that are wrong at the end and were right before",
+        of_several=True,
     ),
     "falls": Metric(
         of=lambda outcomes: float(falls(outcomes, [0.1])[0]),
         lower_is_better=True,
         unit="%",
         meaning="images whose true class ever falls by more than 0.1 in probability",
+        of_several=True,
     ),
     "rises": Metric(
         of=lambda outcomes: rises(outcomes).total,
         lower_is_better=True,
         unit="points",
         meaning="sum of all rises of the error from a prediction to the next",
+        of_several=True,
     ),
 }

@@ -26,6 +26,7 @@ from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed, epochs_file
 from orchestrator.ledger.ledger import Attempt, Ledger
 from orchestrator.report import render_trial
+from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.system import provenance
@@ -186,6 +187,17 @@ def test_all_that_is_known_of_a_finished_trial_is_shown(trained) -> None:
     for words in (trial.id, "v1", record.provenance["network_hash"], "regime.strategy.gamma", "aann gamma=2 (1,2)"):
         assert words in text
     assert f"training.weight_decay      {trial.config.training.weight_decay}" in text  # in full, not as 0.00
+
+
+def test_what_a_trials_answers_come_to_is_shown_where_they_are_kept(copied) -> None:
+    sweep, trial, ledger = copied
+    kept = ledger.outcomes(trial.id)["test"]
+    content, text = shown(sweep, trial, ledger), render_trial.trace_text(trace(sweep, trial, ledger))
+    assert content["outcomes"] == pytest.approx({name: metric.of(kept) for name, metric in METRICS.items()})
+    assert "answers to single images" in text
+    (ledger.folder(trial.id) / "outcomes.parquet").unlink()
+    assert shown(sweep, trial, ledger)["outcomes"] == {}
+    assert "answers to single images" not in render_trial.trace_text(trace(sweep, trial, ledger))
 
 
 def test_a_trial_that_never_ran_is_shown_with_what_it_would_be(tiny, ledger) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import METRICS, collect
 from orchestrator.analysis.tables import ErrorRow, SequenceRow, Tables, error_rows
 from orchestrator.paper import reference
@@ -131,14 +132,16 @@ def sequences() -> Tables:
         for seed in (0, 1)
     ]
     other = replace(rows[0], networks=networks[1:])
+    sweep = load(SWEEPS / "eann.yaml")
     return Tables(
-        sweep=load(SWEEPS / "eann.yaml"),
+        sweep=sweep,
         optima=("opt",),
         errors=(row("opt", "(25,32)/3", "svhn", e12=1.69),),
         wins=(),
         increases=(),
         sequences=(*rows, other),
         states=Counter(),
+        answers=Answers(sweep, lambda trial_id: {}),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from anytime_core.outcomes import Outcomes, of_logits
 from orchestrator.analysis import tables as building
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.tables import Tables
 from orchestrator.report import layouts
 from orchestrator.report.outcome_layouts import NONE_KEPT, TOO_CHEAP
@@ -49,7 +50,7 @@ def tables_of(tmp_path: Path, *, validation: int = 0, lacking: int = 0) -> tuple
         held_out = {"validation": kept[trial_id]} if validation else {}
         return {"test": outcomes(99) if validation else kept[trial_id], **held_out}
 
-    return building.build(sweep, {}, states, by_split), kept
+    return building.build(sweep, {}, states, Answers(sweep, by_split, layouts.taken(sweep))), kept
 
 
 def arranged(tables: Tables) -> dict[str, Table]:

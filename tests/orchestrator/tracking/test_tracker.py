@@ -28,6 +28,7 @@ from anytime_core.training import checkpoint
 from orchestrator.errors import UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.sweepfile.load import load
@@ -164,6 +165,19 @@ def test_the_curves_and_all_metrics_are_artifacts(trained: Told) -> None:
             pd.read_parquet(folder / "metrics.parquet"),
             pd.read_parquet(trained.ledger.folder(trial.id) / "metrics.parquet"),
         )
+
+
+def test_what_answers_come_to_is_said_once_and_nothing_that_one_prediction_has_none_of(trained: Told) -> None:
+    runs = trained.runs()
+    for trial in trained.sweep.trials:
+        kept = trained.ledger.outcomes(trial.id)["test"]
+        several = len(kept.costs) > 1
+        expected = {
+            name: METRICS[name].of(kept) for name in views.OF_OUTCOMES if several or not METRICS[name].of_several
+        }
+        found = {name: value for name, value in runs[trial.id].data.metrics.items() if name.startswith("outcomes/")}
+        assert found == pytest.approx({f"outcomes/{name}": value for name, value in expected.items()})
+    assert "outcomes/auc" in runs[trained.sweep.trials[0].id].data.metrics
 
 
 def test_mlflow_loads_the_trained_network(trained: Told) -> None:

@@ -80,4 +80,4 @@ def test_confusions_and_errors_of_classes_are_counts(sizes) -> None:
             images = sum(label == a for label, _ in pairs)
             wrong = sum(label == a != answer for label, answer in pairs)
             share = 100 * wrong / images if images else np.nan
-            assert class_errors(outcomes, classes)[k, a] == pytest.approx(share, nan_ok=True)
+            assert class_errors(confusions(outcomes, classes, k))[a] == pytest.approx(share, nan_ok=True)
