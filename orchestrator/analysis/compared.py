@@ -19,9 +19,7 @@ from orchestrator.text import counted
 NO_OUTCOMES = "without outcomes"
 
 
-def compared(
-    sweep: Sweep, records: Mapping[str, TrialRecord], errors: Measurements, answers: Answers
-) -> Measurements:
+def compared(sweep: Sweep, records: Mapping[str, TrialRecord], errors: Measurements, answers: Answers) -> Measurements:
     """The losses that methods are compared by; ``errors``, which ``measure`` gives, where a report names nothing else.
 
     Outcomes are read where a metric needs them alone. A trial that diverged has an infinite loss wherever it has

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.analysis import sequences
+from orchestrator.analysis import compared, sequences
 from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
-from orchestrator.report import metric_words, outcome_layouts, ranking_layouts
+from orchestrator.report import metric_words, outcome_layouts, policy_layouts, ranking_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -256,6 +256,8 @@ LAYOUTS: dict[str, Layout] = {
     "overthinking": Layout(outcome_layouts.overthinking, takes=outcome_layouts.overthinking_numbers),
     "monotonicity": Layout(outcome_layouts.monotonicity, takes=outcome_layouts.monotonicity_numbers),
     "classes": Layout(outcome_layouts.classes, takes=outcome_layouts.last_confusions),
+    "policies": Layout(policy_layouts.policies, takes=policy_layouts.exit_curves_of),
+    "answers": Layout(policy_layouts.answers, takes=policy_layouts.errors_by_answer),
 }
 
 
@@ -266,8 +268,8 @@ def arrange(tables: Tables) -> tuple[Table, ...]:
 
 
 def taken(sweep: Sweep) -> list[Taken]:
-    """What the tables that a sweep asks for take of the outcomes of each trial."""
-    return [takes for name in sweep.report.tables if (takes := LAYOUTS[name].takes)]
+    """What the comparisons and tables that a sweep asks for take of the outcomes of each trial."""
+    return [*compared.taken(sweep), *(takes for name in sweep.report.tables if (takes := LAYOUTS[name].takes))]
 
 
 def _suited(tables: Tables) -> list[str]:

@@ -13,12 +13,15 @@ import pytest
 from answered import drawn_costs, drawn_logits
 
 from anytime_core.outcomes import Outcomes, of_logits
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.compared import compared
 from orchestrator.analysis.measurements import measure
 from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.analysis.tables import Tables
 from orchestrator.analysis.verdicts import Verdict, verdicts
 from orchestrator.ledger.ledger import OUTCOMES, Ledger
+from orchestrator.report import publish
+from orchestrator.report.losses import Losses
 from orchestrator.report.power import plan_text
 from orchestrator.report.status import read_tables, status
 from orchestrator.stats.outcomes.metrics import METRICS
@@ -249,11 +252,11 @@ def counting(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return read
 
 
-def test_each_file_is_read_once_and_only_for_a_metric_of_outcomes(fill, monkeypatch) -> None:
-    sweep, ledger, _ = fill("compare: [auc, ece, nll]")
+def test_each_file_is_read_once_and_only_for_a_metric_of_outcomes(fill, tmp_path, monkeypatch) -> None:
+    wishes = "compare: [auc, ece, nll], tables: [wins, budgeted, classes], figures: [profiles, overthinking]"
+    sweep, ledger, _ = fill(wishes)
     read = counting(ledger, monkeypatch)
-    read_tables(sweep, ledger)
-    read_tables(sweep, ledger)
+    publish.write(sweep, ledger, tmp_path / "report", {}, losses=Losses())
     assert sorted(read) == sorted(trial.id for trial in sweep.trials if trial.cell.unit is None)
     read.clear()
     status(sweep, ledger)
@@ -267,7 +270,7 @@ def test_without_wishes_the_errors_themselves_are_compared(fill) -> None:
     sweep, ledger, _ = fill("p_value: sign-test")
     records = ledger.records(trial.id for trial in sweep.trials)
     errors = measure(sweep, records, {name: record.state for name, record in records.items()})
-    assert compared(sweep, records, errors, ledger.outcomes) is errors
+    assert compared(sweep, records, errors, Answers(sweep, ledger.outcomes)) is errors
 
 
 # A quantity

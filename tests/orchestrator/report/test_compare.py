@@ -15,6 +15,8 @@ import pytest
 
 from anytime_core.outcomes import Outcomes
 from orchestrator.analysis import tables
+from orchestrator.analysis.answers import Answers
+from orchestrator.analysis.compared import taken
 from orchestrator.analysis.curves import Panel, Results
 from orchestrator.analysis.tables import Tables
 from orchestrator.report import layouts, power, publish, ranking_figures, render, verdict
@@ -60,9 +62,10 @@ def make(load_text, make_record) -> Callable[..., Made]:
         def kept(trial_id: str) -> Mapping[str, Outcomes]:
             return {} if methods[trial_id] == lacking else {"test": outcomes(methods[trial_id])}
 
-        built = tables.build(sweep, records, dict.fromkeys(records, TrialState.FINISHED), kept)
+        answers = Answers(sweep, kept, taken(sweep))
+        built = tables.build(sweep, records, dict.fromkeys(records, TrialState.FINISHED), answers)
         configs = {trial.id: trial.config for trial in sweep.trials}
-        results = Results(sweep=sweep, configs=configs, records=records, epochs=lambda _: (), outcomes=kept)
+        results = Results(sweep=sweep, configs=configs, records=records, epochs=lambda _: (), answers=answers)
         return built, list(records.values()), results
 
     return made
