@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.config import refuse
+from anytime_core.bounds import refuse
+from anytime_core.inputs import rounded
 
 Array = NDArray[Any]
 MOST_OF_UINT8 = 256
@@ -121,7 +122,7 @@ def _kept(answers: Array, probabilities: NDArray[np.float64], truth: NDArray[np.
     """Of one prediction: the classes [N] and the three numbers of each image, [N] each."""
     classes = answers.astype(class_type(probabilities.shape[1]))
     of_truth = probabilities[np.arange(len(truth)), truth]
-    return classes, *map(_rounded, (probabilities.max(axis=1), of_truth, _entropy(probabilities)))
+    return classes, *map(rounded, (probabilities.max(axis=1), of_truth, _entropy(probabilities)))
 
 
 def _stacked(rows: Sequence[tuple[Array, ...]], truth: NDArray[np.int64], costs: Sequence[int]) -> Outcomes:
@@ -139,10 +140,6 @@ def _stacked(rows: Sequence[tuple[Array, ...]], truth: NDArray[np.int64], costs:
 def _entropy(probabilities: NDArray[np.float64]) -> Array:
     logarithms = np.log(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
     return np.asarray(np.maximum(-(probabilities * logarithms).sum(axis=-1), 0))
-
-
-def _rounded(numbers: Array) -> NDArray[np.float16]:
-    return numbers.astype(np.float32).astype(np.float16)
 
 
 def _said(array: Array) -> str:

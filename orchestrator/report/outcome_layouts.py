@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.data.catalog import dataset_of
-from orchestrator.analysis.answers import Kept, budgeted_images
+from orchestrator.analysis.answers import Kept
 from orchestrator.analysis.tables import FEWER, Tables
-from orchestrator.stats.outcomes import budgeted as budgets
 from orchestrator.stats.outcomes.changes import FALLS, falls
 from orchestrator.stats.outcomes.classes import class_errors, confusions, worst
 from orchestrator.stats.outcomes.curves import accuracy_at, area
@@ -40,9 +39,8 @@ Words = tuple[str, ...]
 
 
 def budgeted_numbers(kept: Kept) -> Numbers:
-    curve = budgets.whole_curve(*budgeted_images(kept))
-    at_fractions = (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
-    return (*at_fractions, area(curve), METRICS["auc"].of(kept.own))
+    at_fractions = (accuracy_at(kept.budgeted, fraction) for fraction in FRACTIONS.values())
+    return (*at_fractions, area(kept.budgeted), METRICS["auc"].of(kept.own))
 
 
 def calibration_numbers(kept: Kept) -> Numbers:

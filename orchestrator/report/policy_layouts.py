@@ -36,7 +36,8 @@ ANSWERS = {
 
 
 def exit_curves_of(kept: Kept) -> Mapping[str, Curve]:
-    return exit_curves(*budgeted_images(kept))
+    """Of the images that leave by the thresholds of ``Kept.budgeted``."""
+    return exit_curves(budgeted_images(kept)[0], kept.budgeted)
 
 
 def errors_by_answer(kept: Kept) -> tuple[tuple[int, ...], ErrorsBy]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from anytime_core.outcomes import Outcomes
-from orchestrator.stats.outcomes.budgeted import shares, whole_curve
+from orchestrator.stats.outcomes.budgeted import shares
 from orchestrator.stats.outcomes.curves import Curve
 from orchestrator.stats.outcomes.policies import POLICIES, anytime_curve, oracle_curve, policy_curve, random_curve
 
@@ -22,18 +22,18 @@ MEANINGS = {
 """By the name of a curve."""
 
 
-def exit_curves(test: Outcomes, validation: Outcomes | None = None) -> dict[str, Curve]:
+def exit_curves(outcomes: Outcomes, budgeted: Curve) -> dict[str, Curve]:
     """By the names in MEANINGS, in their order. All begin where each image leaves at the first prediction.
 
-    The thresholds of ``budgeted`` are found as ``budgeted.budgeted`` says. Those of a policy are values that occur
-    among the ``test`` images, looked at without their labels.
+    ``budgeted`` is ``budgeted.whole_curve`` of the same images. The thresholds of a policy are values that occur among
+    them, looked at without their labels.
     """
     return {
-        "budgeted": whole_curve(test, validation),
-        **{name: policy_curve(test, policy) for name, policy in POLICIES.items()},
-        "random": random_curve(test, _whole_shares(len(test.costs))),
-        "anytime": anytime_curve(test),
-        "oracle": oracle_curve(test),
+        "budgeted": budgeted,
+        **{name: policy_curve(outcomes, policy) for name, policy in POLICIES.items()},
+        "random": random_curve(outcomes, _whole_shares(len(outcomes.costs))),
+        "anytime": anytime_curve(outcomes),
+        "oracle": oracle_curve(outcomes),
     }
 
 

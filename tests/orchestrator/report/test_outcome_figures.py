@@ -17,6 +17,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import drawing, figures, publish
 from orchestrator.report.losses import Losses
 from orchestrator.report.unsuited import UnsuitedError
+from orchestrator.stats.outcomes.budgeted import whole_curve
 from orchestrator.stats.outcomes.curves import accuracy_at
 from orchestrator.stats.outcomes.exits import MEANINGS, exit_curves
 from orchestrator.sweep.grid import Sweep
@@ -75,7 +76,8 @@ def test_each_policy_is_read_off_its_lines_and_averaged(answered, text: str) -> 
     made = answered(text)
     panel = shown("policies", made)["aann, digits (2,2)"]
     held_out = of(made, "aann", split="validation") if text == HELD_OUT else (None,) * 3
-    seeds = [exit_curves(*pair) for pair in zip(of(made, "aann"), held_out, strict=True)]
+    pairs = zip(of(made, "aann"), held_out, strict=True)
+    seeds = [exit_curves(test, whole_curve(test, validation)) for test, validation in pairs]
     assert [curve.label for curve in panel.curves] == [*MEANINGS]
     for name in MEANINGS:
         found = curve(panel, name)
