@@ -13,6 +13,7 @@ from pathlib import Path
 from anytime_core.files import LocalFolder, read_plain, write_atomically
 from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import AVERAGE, errors_of
+from orchestrator.analysis.quantities import ERRORS
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
@@ -187,7 +188,8 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
 
 
 def headline(tables: Tables) -> dict[str, float]:
-    """Numbers of the whole sweep, such as ``wins/aann/at_0.75``, by which sweeps can be compared."""
+    """Numbers of the whole sweep, such as ``wins/aann/at_0.75`` or ``wins/aann/auc``, by which sweeps can be
+    compared."""
     numbers = {"trials/" + state: float(tables.states[state]) for state in TrialState}
     for wins in tables.wins:
         if wins.wins.percent is not None:
@@ -199,6 +201,8 @@ def headline(tables: Tables) -> dict[str, float]:
 
 
 def _at(metric: str) -> str:
+    if metric not in ERRORS:
+        return metric
     return "average" if metric == AVERAGE else f"at_{float(Fraction(metric)):.2f}"
 
 

@@ -18,7 +18,7 @@ from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning.estimate import Estimate, Outlook
-from orchestrator.report import ranking_layouts, verdict
+from orchestrator.report import ranking_layouts, verdict, verdict_rows
 from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
 from orchestrator.report.layouts import LAYOUTS, arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
@@ -501,7 +501,7 @@ LONG: dict[str, LongTable] = {
         lambda tables: increase_rows(tables.increases),
         ("method", "optimum", "metric", "increase_percent", "n", "dropped"),
     ),
-    "verdicts": LongTable(verdict.rows, verdict.COLUMNS),
+    "verdicts": LongTable(verdict_rows.rows, verdict_rows.COLUMNS),
     "sequences": LongTable(
         lambda tables: sequence_rows(tables.sequences),
         ("dataset", "method", "networks", "seed", *METRICS, "missing"),

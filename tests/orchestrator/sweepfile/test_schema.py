@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from anytime_core.config import STRATEGIES, Aann, Joint, Midfeat, NoGrad
 from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import WEIGHTINGS
+from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.errors import SweepError
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import TESTS
@@ -141,7 +142,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "baseline: ann",
             "basline: ann",
-            "line 17: report.basline: unknown key; allowed: baseline, tables, figures, p_value, scope, "
+            "line 17: report.basline: unknown key; allowed: baseline, compare, tables, figures, p_value, scope, "
             "scale, diverged, rope (did you mean baseline?)",
         ),
         # Unknown names
@@ -178,6 +179,17 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "{scope: network}",
             f"line 17: report.scope: given 'network'; must be {' or '.join(_quoted(SCOPES).rsplit(', ', 1))}",
         ),
+        (
+            "{baseline: ann}",
+            "{compare: [auc, eec]}",
+            f"line 17: report.compare.1: given 'eec'; must be {' or '.join(_quoted(QUANTITIES).rsplit(', ', 1))}",
+        ),
+        (
+            "{baseline: ann}",
+            "{compare: [1, auc, 1]}",
+            "line 17: report.compare: ['1', 'auc', '1'] holds one value twice",
+        ),
+        ("{baseline: ann}", "{compare: auc}", "line 17: report.compare: given 'auc'; must be a valid list"),
         ("{baseline: ann}", "{rope: -1}", "line 17: report.rope: given -1; must be greater than or equal to 0"),
         ("{baseline: ann}", "{rope: .nan}", "line 17: report.rope: given nan; must be a finite number"),
         ("{baseline: ann}", "{scale: log}", "line 17: report.scale: given 'log'; must be 'points' or 'ratios'"),
