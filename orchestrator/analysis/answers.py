@@ -87,16 +87,14 @@ class Answers:
         return self._taken[take].get(cell)
 
     def _read(self, takes: Collection[Taken]) -> None:
-        cells = [cell for cell in self._sweep.cells if cell.unit is None]
+        cells, held_out = [cell for cell in self._sweep.cells if cell.unit is None], self._sweep.validated
+
+        def taken(cell: Cell) -> list[Any]:
+            by_split = self._outcomes(self._sweep.cells[cell])
+            kept = kept_of(by_split, held_out=cell.dataset in held_out)
+            return [take(kept) for take in takes] if kept else []
+
         with ThreadPoolExecutor(min(MOST_THREADS, cpu_count()), "outcomes") as pool:
-            found = list(pool.map(lambda cell: self._of_cell(cell, takes), cells))
+            found = list(pool.map(taken, cells))
         for index, take in enumerate(takes):
             self._taken[take] = {cell: row[index] for cell, row in zip(cells, found, strict=True) if row}
-
-    def _of_cell(self, cell: Cell, takes: Collection[Taken]) -> list[Any]:
-        kept = self._kept(cell)
-        return [take(kept) for take in takes] if kept else []
-
-    def _kept(self, cell: Cell) -> Kept | None:
-        by_split = self._outcomes(self._sweep.cells[cell])
-        return kept_of(by_split, held_out=cell.dataset in self._sweep.validated)
