@@ -7,6 +7,7 @@ images, L predictions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -95,16 +96,30 @@ def budgeted(test: Outcomes, validation: Outcomes | None = None, folds: int = FO
     Images are ranked by ``fine_confidence``: of those that float16 has as equally confident too many would leave at
     once. Raises ValueError for fewer images than folds, or less than two folds.
     """
-    if validation is not None:
-        exits = _exits(fine_confidence(validation), fine_confidence(test))
-        source: Literal["validation", "cross-fitted"] = "validation"
-        held_out = validation.labels.size
-    else:
-        exits, held_out, source = *_cross_fitted(test, folds), "cross-fitted"
-    points = np.array([reached(test, row) for row in exits])
+    points = np.array([reached(test, row) for row in exits_by_ratio(test, validation, folds)])
     ratios = np.array(TWENTIETHS) / 20
     curve = Curve(settings=ratios, costs=points[:, 0], accuracies=points[:, 1])
-    return Budgeted(curve=curve, source=source, held_out=held_out)
+    if validation is not None:
+        return Budgeted(curve=curve, source="validation", held_out=validation.labels.size)
+    images = test.labels.size
+    return Budgeted(curve=curve, source="cross-fitted", held_out=images - images // folds)
+
+
+@lru_cache(maxsize=4)  # tables, metrics and the explorer ask one trial after the other, in a few threads
+def exits_by_ratio(test: Outcomes, validation: Outcomes | None, folds: int) -> NDArray[np.int64]:
+    """Where each test image leaves at each q, as ``budgeted`` has it, which says what is raised: [Q, N], read-only."""
+    if validation is not None:
+        exits = _exits(fine_confidence(validation), fine_confidence(test))
+    else:
+        exits = _cross_fitted(test, folds)
+    exits.flags.writeable = False
+    return exits
+
+
+def whole_exits(test: Outcomes, validation: Outcomes | None = None) -> NDArray[np.int64]:
+    """``exits_by_ratio``, and their ends: all images leave at the first prediction, or at the last. [Q + 2, N]"""
+    last = len(test.costs) - 1
+    return np.pad(exits_by_ratio(test, validation, FOLDS), ((1, 1), (0, 0)), constant_values=((0, last), (0, 0)))
 
 
 def _exits(held_out: Floats, test: Floats) -> NDArray[np.int64]:
@@ -114,7 +129,7 @@ def _exits(held_out: Floats, test: Floats) -> NDArray[np.int64]:
     return np.stack([exits_at(test, thresholds(held_out, count)) for count in counts])
 
 
-def _cross_fitted(test: Outcomes, folds: int) -> tuple[NDArray[np.int64], int]:
+def _cross_fitted(test: Outcomes, folds: int) -> NDArray[np.int64]:
     images = test.labels.size
     if not 2 <= folds <= images:
         raise ValueError(f"{folds} folds of {images} images: must be from 2 to as many as there are images")
@@ -124,7 +139,7 @@ def _cross_fitted(test: Outcomes, folds: int) -> tuple[NDArray[np.int64], int]:
     for own in range(folds):
         inside = fold == own
         exits[:, inside] = _exits(scores[:, ~inside], scores[:, inside])
-    return exits, images - images // folds
+    return exits
 
 
 def whole_curve(test: Outcomes, validation: Outcomes | None = None) -> Curve:
