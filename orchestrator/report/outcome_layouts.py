@@ -72,7 +72,7 @@ def budgeted(tables: Tables) -> Table:
         budgeted_numbers,
         (
             "Budgeted batch classification: as many images leave at each prediction as the budget allows, the most "
-            f"confident ones. Thresholds: {_thresholds(tables)}.",
+            f"confident ones. Thresholds: {thresholds_from(tables)}.",
             f"area: {METRICS['budgeted_area'].meaning.partition(',')[0]}. AUC: {METRICS['auc'].meaning}.",
         ),
     )
@@ -123,10 +123,10 @@ def monotonicity(tables: Tables) -> Table:
 def classes(tables: Tables) -> Table:
     """A line for each network, method and data set: the last prediction, all seeds together."""
     rows = []
-    for (network, method, dataset), cells in _lines(tables).items():
+    for (network, method, dataset), cells in cells_by_line(tables).items():
         confused = [of_cell for cell in cells if (of_cell := tables.answers.of(cell, last_confusions)) is not None]
         place = (Entry(value=dataset), Entry(value=network), Entry(value=method))
-        rows.append((*place, *_of_classes(confused, _class_names(tables, dataset))))
+        rows.append((*place, *_of_classes(confused, class_names(tables, dataset))))
     return Table(
         name="classes",
         title="Errors of the last prediction in %, class by class",
@@ -163,7 +163,7 @@ def _padded(confused: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     return np.pad(confused, (0, classes - len(confused)))
 
 
-def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
+def class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
     data = next(trial.config.data for trial in tables.sweep.trials if trial.config.data.name == dataset)
     return tuple(dataset_of(data).class_names)
 
@@ -175,7 +175,7 @@ def _by_number(
     tables: Tables, name: str, title: str, numbers: Sequence[str], take: Callable[[Kept], Numbers], notes: Words
 ) -> Table:
     """A line for each network and method, the data sets side by side; means over seeds, with their spreads."""
-    lines = _lines(tables)
+    lines = cells_by_line(tables)
     datasets = list(dict.fromkeys(dataset for _, _, dataset in lines))
     rows, lacking = [], False
     for network, method in dict.fromkeys((network, method) for network, method, _ in lines):
@@ -201,7 +201,7 @@ def _by_number(
     )
 
 
-def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
+def cells_by_line(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
     """The cells of networks for all depths, by network, method and data set: one for each seed."""
     lines: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in tables.sweep.cells:
@@ -229,7 +229,7 @@ def _unit(name: str) -> str:
     return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
 
 
-def _thresholds(tables: Tables) -> str:
+def thresholds_from(tables: Tables) -> str:
     held_out, names = tables.sweep.validated, {cell.dataset for cell in tables.sweep.cells}
     if not held_out:
         return "found on one half of the test images for the other, and the other way round"

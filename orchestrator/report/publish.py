@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from anytime_core.files import LocalFolder, read_plain, write_atomically
 from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
-from orchestrator.report import drawing, layouts, render, verdict
+from orchestrator.report import drawing, explorer, layouts, render, verdict
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
 from orchestrator.report.losses import Losses
@@ -46,8 +47,8 @@ def write(
     """Fills the folder, whose older tables and figures are gone then, and returns what it shows. ``links`` lead to
     MLflow's runs, by trial id; ``say`` is told of each figure that the sweep cannot have.
 
-    An error costs the figure or the page that it concerns, and is counted in ``losses``. Raises OSError where the
-    tables cannot be written.
+    An error costs the figure, the explorer or the page that it concerns, and is counted in ``losses``. Raises OSError
+    where the tables cannot be written.
     """
     drawn = draw(sweep, ledger, losses)
     tables = read_tables(sweep, ledger, drawn, say, losses)
@@ -57,7 +58,7 @@ def write(
     _save(drawn, place.below("figures"), losses)
     place.delete(PAGE)  # rather none than one that shows other numbers than the tables
     with losses.counted(f"{place.address(PAGE)} is not written"):
-        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links)))
+        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links, losses)))
     return tables
 
 
@@ -98,7 +99,7 @@ def _page(
     sweep: Sweep, ledger: Ledger, links: Mapping[str, str], say: Callable[[str], object], losses: Losses
 ) -> bytes:
     drawn = draw(sweep, ledger, losses, ["svg"])
-    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses), drawn, links))
+    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses), drawn, links, losses))
 
 
 def _encoded(text: str) -> bytes:
@@ -111,7 +112,7 @@ def read_tables(
 ) -> Tables:
     """The tables, with a note on each figure that is asked for and cannot be drawn, which ``say`` is told too, and on
     each that was lost."""
-    tables = report.read_tables(sweep, ledger)
+    tables = report.read_tables(sweep, ledger, explorer.taken(sweep))
     lacking = tuple(_undrawn(sweep, ledger, drawn))
     for note in lacking:
         say(note)
@@ -145,8 +146,11 @@ def draw(sweep: Sweep, ledger: Ledger, losses: Losses, formats: Sequence[str] = 
     return drawn
 
 
-def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str]) -> str:
+def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str], losses: Losses) -> str:
     """One page with everything, which needs no network."""
+    explored: Mapping[str, Any] = {}
+    with losses.counted("the explorer is not on the page"):
+        explored = explorer.content(tables)
     statuses = report.statuses(sweep, ledger)
     arranged = layouts.arrange(tables)
     records = [status.record for status in statuses if status.record]
@@ -159,6 +163,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
             said=said,
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
+            explorer=explored,
             figures={caption_of(stem): drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
             provenance=tuple(_provenance(records)),
             trials=tuple(_trial_rows(statuses, links)),
