@@ -8,41 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from importlib import import_module
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
-
-def refuse(*faults: str | None) -> None:
-    """Raises one ValueError that lists every fault."""
-    if present := [fault for fault in faults if fault]:
-        raise ValueError("; ".join(present))
-
+from anytime_core.bounds import one_of, refuse, whole, within
 
 SOURCE = "source"
 """The key of a part that stands for its code."""
 ADDED = {"added": True}
 """The metadata of a field that was not always there. ``plain`` leaves it out at its default, which must mean what was
 done before there was the field: so every trial keeps its identity."""
-
-
-def _whole(name: str, value: object, bound: int) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return f"{name} is {value!r}, must be a whole number"
-    return None if value >= bound else f"{name} is {value}, must be at least {bound}"
-
-
-def _within(name: str, value: object, low: float, high: float = math.inf) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return f"{name} is {value!r}, must be a finite number"
-    allowed = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-    return None if low <= value <= high else f"{name} is {value}, must be {allowed}"
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> str | None:
-    return None if value in allowed else f"{name} is {value!r}, must be one of {allowed}"
 
 
 def _as_floats(config: object, *names: str) -> None:
@@ -76,14 +56,14 @@ class NetworkConfig:
     transition: Transition = "convolution"
 
     def __post_init__(self) -> None:
-        n, c, period = _whole("n", self.n, 1), _whole("c", self.c, 1), _whole("period", self.period, 1)
+        n, c, period = whole("n", self.n, 1), whole("c", self.c, 1), whole("period", self.period, 1)
         too_long = not n and not period and self.period > self.units
         refuse(
             n,
             c,
             period,
             f"period is {self.period}, must be at most 3n = {self.units}" if too_long else None,
-            _one_of("transition", self.transition, get_args(Transition)),
+            one_of("transition", self.transition, get_args(Transition)),
         )
 
     @property
@@ -122,8 +102,8 @@ class OwnData:
         refuse(
             None if isinstance(self.content, str) and self.content else f"content is {self.content!r}, must be a hash",
             None if len(names) > 1 else f"class_names holds {len(names)} names, must hold at least 2",
-            *(_whole(name, getattr(self, name), 1) for name in ("channels", "size", "train_images", "test_images")),
-            _whole("validation_images", self.validation_images, 0),
+            *(whole(name, getattr(self, name), 1) for name in ("channels", "size", "train_images", "test_images")),
+            whole("validation_images", self.validation_images, 0),
         )
         object.__setattr__(self, "class_names", names)
 
@@ -152,10 +132,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         refuse(
-            _whole("validation", self.validation, 0),
-            _whole("pad", self.pad, 0),
-            _within("brightness", self.brightness, 0, 255),
-            _within("contrast", self.contrast, 0, 1),
+            whole("validation", self.validation, 0),
+            whole("pad", self.pad, 0),
+            within("brightness", self.brightness, 0, 255),
+            within("contrast", self.contrast, 0, 1),
             self._split_fault() if self.own_validation else None,
         )
         _as_floats(self, "brightness", "contrast")
@@ -236,7 +216,7 @@ AnyNetwork = NetworkConfig | OwnNetwork | Absent
 
 OPTIONAL = ("objective", "answers", "flow")
 PARTS = ("weights", "strategy", *OPTIONAL)
-"""Kinds of parts of joint training. Of the optional ones there are none of ours."""
+"""Kinds of parts of joint training."""
 KINDS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in (*PARTS, "regime", "network", "reader")}
 """The parts that extensions have added, by kind and name."""
 OURS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in KINDS}
@@ -245,7 +225,8 @@ OURS: dict[str, dict[str, type[Part]]] = {kind: {} for kind in KINDS}
 
 def our_parts(kind: str) -> dict[str, type[Part]]:
     """The parts of this package, by name."""
-    import_module("anytime_core.networks")  # puts them there; it imports what is here
+    for rooms in ("networks", "methods"):
+        import_module(f"anytime_core.{rooms}")  # puts them there; it imports what is here
     return OURS.get(kind, {})
 
 
@@ -276,10 +257,10 @@ class WeightingConfig:
     values: tuple[float, ...] = field(default=(), metadata=ADDED)
 
     def __post_init__(self) -> None:
-        faults = [_within(f"values.{index}", value, 0) for index, value in enumerate(self.values)]
+        faults = [within(f"values.{index}", value, 0) for index, value in enumerate(self.values)]
         if self.values and self.name != "values":
             faults.append(f"values are given to weights named {self.name}, must be named values")
-        refuse(_one_of("normalize", self.normalize, get_args(Normalisation)), *faults)
+        refuse(one_of("normalize", self.normalize, get_args(Normalisation)), *faults)
         if self.values and not sum(self.values):
             refuse("values are all 0, must hold one above 0")
         object.__setattr__(self, "values", tuple(map(float, self.values)))
@@ -308,7 +289,7 @@ class _Amplifying:
         _as_floats(self, *(name for name in self.__dataclass_fields__ if name not in ("name", "warm_up_epochs")))
 
     def _faults(self) -> list[str | None]:
-        return [_within("gamma", self.gamma, 0), _whole("warm_up_epochs", self.warm_up_epochs, 0)]
+        return [within("gamma", self.gamma, 0), whole("warm_up_epochs", self.warm_up_epochs, 0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -340,8 +321,8 @@ class _Learning(_Amplifying):
         # Not super(): with slots, dataclass makes a new class and the zero-argument form finds the old one.
         return [
             *_Amplifying._faults(self),
-            _within("exploration", self.exploration, 0, 1),
-            _within("final_reward", self.final_reward, 0),
+            within("exploration", self.exploration, 0, 1),
+            within("final_reward", self.final_reward, 0),
         ]
 
 
@@ -353,7 +334,7 @@ class _Exponential(_Learning):
     mixing: float = field(default=0.0, metadata=ADDED)
 
     def _faults(self) -> list[str | None]:
-        return [*_Learning._faults(self), _within("mixing", self.mixing, 0, 1)]
+        return [*_Learning._faults(self), within("mixing", self.mixing, 0, 1)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -374,7 +355,7 @@ class Rwm(_Exponential):
     name: Literal["rwm"] = "rwm"
 
     def _faults(self) -> list[str | None]:
-        return [*_Exponential._faults(self), _within("rate", self.rate, 0)]
+        return [*_Exponential._faults(self), within("rate", self.rate, 0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -385,7 +366,7 @@ class Avgl(_Learning):
     name: Literal["avgl"] = "avgl"
 
     def _faults(self) -> list[str | None]:
-        return [*_Learning._faults(self), _within("momentum", self.momentum, 0, 1)]
+        return [*_Learning._faults(self), within("momentum", self.momentum, 0, 1)]
 
 
 Strategy = Ann | Aann | Milestone | Exp3 | Rwm | Avgl
@@ -420,7 +401,7 @@ class Opt:
     unit: int
 
     def __post_init__(self) -> None:
-        refuse(_whole("unit", self.unit, 1))
+        refuse(whole("unit", self.unit, 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -443,7 +424,7 @@ class NoGrad:
     variant: Literal["stages", "stop_gradient"] = "stages"
 
     def __post_init__(self) -> None:
-        refuse(_one_of("variant", self.variant, ("stages", "stop_gradient")))
+        refuse(one_of("variant", self.variant, ("stages", "stop_gradient")))
 
 
 Regime = Joint | Opt | Midfeat | NoGrad
@@ -482,15 +463,15 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         rates = {_step(step): rate for step, rate in self.learning_rate.items()}
         refuse(
-            _whole("steps", self.steps, 1),
-            _whole("batch_size", self.batch_size, 2),
-            *(_whole("a step of learning_rate", step, 0) for step in rates),
+            whole("steps", self.steps, 1),
+            whole("batch_size", self.batch_size, 2),
+            *(whole("a step of learning_rate", step, 0) for step in rates),
             None if 0 in rates else "learning_rate must give the rate at step 0",
-            *(_within(f"learning_rate at step {step}", rate, 0) for step, rate in rates.items()),
-            _within("momentum", self.momentum, 0, 1),
-            _within("weight_decay", self.weight_decay, 0),
-            _one_of("head_decay", self.head_decay, get_args(HeadDecay)),
-            _one_of("precision", self.precision, get_args(Precision)),
+            *(within(f"learning_rate at step {step}", rate, 0) for step, rate in rates.items()),
+            within("momentum", self.momentum, 0, 1),
+            within("weight_decay", self.weight_decay, 0),
+            one_of("head_decay", self.head_decay, get_args(HeadDecay)),
+            one_of("precision", self.precision, get_args(Precision)),
             None if isinstance(self.compiled, bool) else f"compiled is {self.compiled!r}, must be true or false",
         )
         _as_floats(self, "momentum", "weight_decay")
@@ -517,7 +498,7 @@ class TrialConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        refuse(self._too_deep(), _whole("seed", self.seed, 0), self._decay_fault())
+        refuse(self._too_deep(), whole("seed", self.seed, 0), self._decay_fault())
 
     def _too_deep(self) -> str | None:
         if not isinstance(self.regime, Opt) or isinstance(self.network, Absent):
@@ -565,9 +546,23 @@ class TrialConfig:
                 return 1
 
     @property
+    def phase_steps(self) -> tuple[int, ...]:
+        """The steps of each phase: those of the schedule, unless an extension's regime, or one of ours that is such a
+        part, says otherwise."""
+        schedule, count = self.training.steps, self.phases
+        given = getattr(self.regime, "steps", None)
+        return tuple(given(len(self.predicting_units), schedule)) if given else (schedule,) * count
+
+    @property
     def steps(self) -> int:
         """The steps of all phases."""
-        return self.phases * self.training.steps
+        return sum(self.phase_steps)
+
+    def place_at(self, step: int) -> tuple[int, int]:
+        """The phase of a step and how many steps of that phase are before it; all count from 0."""
+        ends = [*accumulate(self.phase_steps)]
+        phase = bisect(ends, step)
+        return phase, step - ends[phase] + self.phase_steps[phase]
 
 
 def opt_unit(n: int, fraction: Fraction) -> int:

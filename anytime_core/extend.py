@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 State = Mapping[str, "Tensor"]
 """Tensors by name, which are part of each checkpoint."""
+Numbers = float | Sequence[float] | Sequence[Sequence[float]]
 RESERVED = ("name", "kind", SOURCE)
 DATA_KEYS = (*(field.name for field in fields(DataConfig)), "path", "format", "size")
 """Of a data set in a sweep file, and of what a trial holds of it."""
@@ -70,11 +71,12 @@ class Progress:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """What a step gave: its plain ``losses`` [L]; where a loss was drawn, ``chosen`` [L], 1 there and 0 elsewhere, and
-    the ``probabilities`` [L] of the draw."""
+    the ``probabilities`` [L] of the draw; its learning ``rate`` [1]."""
 
     losses: Tensor
     chosen: Tensor
     probabilities: Tensor | None
+    rate: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,10 @@ class Strategy(Part):
         the cost."""
         return {}
 
+    def begin(self, state: State, epoch: int) -> State:
+        """The tensors of the state that change as an epoch, counted from 1, begins."""
+        return {}
+
     def probabilities(self, state: State) -> Tensor | None:
         """Those of the losses [L], of which one is drawn in each step; None where nothing is drawn."""
         return None
@@ -117,13 +123,37 @@ class Strategy(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Surgery(Strategy):
+    """A strategy whose weights follow from how the gradients of the trunk lie to each other.
+
+    The predictions are summed, with their base weights, in ``groups`` of equal shares of the cost. Before the first
+    step of an epoch, and after every ``every`` steps, the products of the groups' gradients are measured on the step's
+    own images. That takes a forward pass and a backward pass for each group more.
+    """
+
+    groups: int = 4
+    every: int = 10
+
+    def combine(self, products: Tensor, draws: Tensor) -> Tensor:
+        """The factors of the G groups' losses [G], of the ``products`` [G,G] of their gradients. A group without a
+        prediction has a gradient of 0. ``draws`` [G,G] are from N(0, 1). May wait for the device."""
+        raise NotImplementedError
+
+    def start(self, base: Tensor, milestones: Sequence[int]) -> State:
+        return {"factors": base.new_ones(len(base))}
+
+    def weights(self, state: State, base: Tensor, chosen: Tensor, noise: Tensor | None) -> Tensor:
+        return base * state["factors"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Objective(Part):
     """What is differentiated in place of the plain cross-entropies, which are still reported and learned from."""
 
     kind: ClassVar[str] = "objective"
 
-    def start(self, predictions: int) -> Mapping[str, Sequence[float] | float]:
-        """The state before the first step, as numbers."""
+    def start(self, predictions: int) -> Mapping[str, Numbers]:
+        """The state before the first step, as numbers, or lists of them."""
         return {}
 
     def losses(self, state: State, logits: Tensor, labels: Tensor) -> Tensor:
@@ -160,13 +190,18 @@ class GradientFlow(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Regime(Part):
-    """What is trained, in which order: phases, each with the whole schedule and an optimiser of its own."""
+    """What is trained, in which order: phases, each with an optimiser of its own."""
 
     kind: ClassVar[str] = "regime"
 
     def count(self, predictions: int) -> int:
         """How many phases there are."""
         return 1
+
+    def steps(self, predictions: int, schedule: int) -> Sequence[int]:
+        """How many steps each phase has, where the sweep's schedule has so many: by default as many. A phase runs
+        through the whole schedule of learning rates, which is stretched to its steps."""
+        return (schedule,) * self.count(predictions)
 
     def phases(self, network: AnytimeModule) -> Sequence[Phase]:
         """As many as ``count`` says. ``network`` names the parameters of its units and heads."""

@@ -1,4 +1,4 @@
-"""Checks the images and the limits that a trained network is given.
+"""Checks the images and the limits that a trained network is given, and says when it is sure enough to stop.
 
 The predictor, ``orchestrate predict``, the model in MLflow and the exported file share this one copy. It imports the
 standard library and numpy alone, because ``orchestrate export`` packs it beside the runner of an exported file.
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ import numpy as np
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 """Seconds in each unit that a deadline may have."""
-ALLOWED = {"deadline": "a positive number of seconds", "confidence": "above 0 and at most 1"}
+RULES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "deadline": (lambda number: 0 < number < math.inf, "a positive number of seconds"),
+    "confidence": (lambda number: 0 < number <= 1, "above 0 and at most 1"),
+    "threshold": (lambda number: 0 <= number < math.inf, "a number of 0 or more"),
+}
+"""What a value must be, and how that is said."""
+POSITIVE: tuple[Callable[[float], bool], str] = (lambda number: 0 < number < math.inf, "a positive number")
+"""The rule of all other values."""
 NUMBERS = "uif"
 """The kinds of numpy's types that pixels may have."""
 
@@ -197,25 +205,27 @@ def limits_of(deadline: str | None, budget: float | None, confidence: float | No
     return {"deadline": end, "budget": budget, "confidence": confidence}
 
 
-def check_limits(deadline: float | None, budget: float | None, confidence: float | None) -> None:
+def check_limits(
+    deadline: float | None, budget: float | None, confidence: float | None, threshold: float | None = None
+) -> None:
     """Raises ValueError with every fault of the limits. ``deadline`` is in seconds."""
-    if faults := _faults(deadline, budget, confidence):
+    if faults := _faults(deadline, budget, confidence, threshold):
         raise ValueError("; ".join(faults))
 
 
-def _faults(deadline: float | None, budget: float | None, confidence: float | None) -> list[str]:
-    given = {"deadline": deadline, "budget": budget, "confidence": confidence}
+def _faults(
+    deadline: float | None, budget: float | None, confidence: float | None, threshold: float | None = None
+) -> list[str]:
+    given = {"deadline": deadline, "budget": budget, "confidence": confidence, "threshold": threshold}
     faults = [_fault(name, value) for name, value in given.items() if value is not None]
     return [fault for fault in faults if fault]
 
 
 def _fault(name: str, value: Any) -> str:
     """Describes the fault of a value; is empty if it has none."""
-    allowed = ALLOWED.get(name, "a positive number")
-    if isinstance(value, Real) and not isinstance(value, bool):
-        number = float(value)
-        if 0 < number < math.inf and (name != "confidence" or number <= 1):
-            return ""
+    fits, allowed = RULES.get(name, POSITIVE)
+    if isinstance(value, Real) and not isinstance(value, bool) and fits(float(value)):
+        return ""
     return f"{name} is {value!r}, must be {allowed}"
 
 
@@ -235,3 +245,80 @@ def late(taken: float, deadline: float | None) -> str:
     """Says the same in words; is empty if the answer was in time."""
     missed = seconds_late(taken, deadline)
     return f"{1000 * missed:.1f} ms after the deadline" if missed else ""
+
+
+# Sure enough
+
+
+def rounded(probabilities: Any) -> np.ndarray:
+    """Rounds numbers as outcomes keep them: to float32, then to float16. torch casts a float64 so, too."""
+    return np.asarray(probabilities, np.float32).astype(np.float16)
+
+
+def sure_enough(probability: float, confidence: float | None, threshold: float | None) -> bool:
+    """Whether an image leaves with an answer of this probability: as it is, it reaches ``confidence``, or rounded as
+    outcomes are, it reaches the ``threshold`` that was found on outcomes."""
+    if confidence is not None and probability >= confidence:
+        return True
+    return threshold is not None and float(rounded(probability)) >= threshold
+
+
+# Guarantees
+
+
+LOST = "lost"
+"""The loss that is meant where none is named: a wrong answer where the last prediction is right."""
+
+
+def share(name: str, text: str) -> float:
+    """Reads a part of all such as ``2%`` or ``0.02``. Raises ValueError."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)", text.strip())
+    # In decimals 0.3% is 0.003; in floating point it would be another number.
+    part = float(Decimal(match[1]) / (100 if match[2] else 1)) if match else 0.0
+    if not 0 < part < 1:
+        raise ValueError(f"{name} is {text!r}, must be above 0% and below 100%, such as 2% or 0.02")
+    return part
+
+
+def percent(part: float) -> str:
+    """Writes a part of all, such as ``2%``."""
+    return f"{100 * part:g}%"
+
+
+def as_options(guarantee: Mapping[str, Any]) -> str:
+    """Writes the options that ask for a guarantee, such as ``--risk 2% --delta 10%``."""
+    words = [f"--risk {percent(guarantee['risk'])}"]
+    if guarantee["delta"] is not None:
+        words.append(f"--delta {percent(guarantee['delta'])}")
+    if guarantee["loss"] != LOST:
+        words.append(f"--loss {guarantee['loss']}")
+    return " ".join(words)
+
+
+def check_asked(risk: Any, delta: Any, loss: Any, confidence: Any = None) -> None:
+    """Raises ValueError where words that say which guarantee is meant do not go together; None is not given."""
+    given = [name for name, value in {"--delta": delta, "--loss": loss}.items() if value is not None]
+    faults = [f"{' and '.join(given)} must come with --risk"] if given and risk is None else []
+    if risk is not None and confidence is not None:
+        faults.append("--risk and --confidence each say when to stop; leave out one of them")
+    if faults:
+        raise ValueError("; ".join(faults))
+
+
+def guarantee_of(
+    kept: Sequence[Mapping[str, Any]], risk: float, delta: float | None = None, loss: str = LOST
+) -> Mapping[str, Any]:
+    """Finds the guarantee that was made with these words. Raises ValueError that lists those that are ``kept``."""
+    asked = {"risk": risk, "delta": delta, "loss": loss}
+    for guarantee in kept:
+        if all(guarantee[name] == value for name, value in asked.items()):
+            return guarantee
+    listed = ", ".join(as_options(guarantee) for guarantee in kept) or "none"
+    raise ValueError(f"no threshold is kept for {as_options(asked)}; kept: {listed}")
+
+
+def cut_short(deadline: float | None, budget: float | None) -> str:
+    """Warns of limits that may end an answer before its threshold; is empty without them."""
+    given = {"--deadline": deadline, "--budget": budget}
+    limits = " and ".join(name for name, value in given.items() if value is not None)
+    return f"{limits} may end an answer before it is sure enough; the guarantee then does not hold" if limits else ""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from anytime_core.data.loader import Normalisation
 from anytime_core.errors import TooEarlyError
-from anytime_core.inputs import ImageSpec, affordable, check_limits
+from anytime_core.inputs import ImageSpec, affordable, check_limits, sure_enough
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.model.stages import stepped
 from anytime_core.trained import TrainedNetwork
@@ -99,7 +99,8 @@ class _Limits:
 
     end: float
     last: int
-    confidence: float
+    confidence: float | None
+    threshold: float | None
     stop: Event | None
 
     def reached(self) -> bool:
@@ -109,7 +110,9 @@ class _Limits:
     def enough(self, answer: _Answer) -> bool:
         if answer.index == self.last:
             return True
-        return self.confidence <= 1 and answer.prediction().confidence >= self.confidence
+        if self.confidence is None and self.threshold is None:
+            return False
+        return sure_enough(answer.prediction().confidence, self.confidence, self.threshold)
 
 
 class ExponentialSequence:
@@ -191,6 +194,7 @@ class ExponentialSequence:
         deadline: float | None = None,
         budget: float | None = None,
         confidence: float | None = None,
+        threshold: float | None = None,
         stop: Event | None = None,
         brightest: float | None = None,
     ) -> Prediction:
@@ -200,13 +204,15 @@ class ExponentialSequence:
         """
         started = time.perf_counter()
         with torch.inference_mode():
-            latest = deque(self._answers(images, started, deadline, budget, confidence, stop, brightest), maxlen=1)
+            latest = deque(
+                self._answers(images, started, deadline, budget, confidence, threshold, stop, brightest), maxlen=1
+            )
             if latest:
                 return latest[0].prediction()
         taken, shape = time.perf_counter() - started, np.shape(images)
         if self._prior is None:
-            given = {"deadline": deadline, "budget": budget, "confidence": confidence, "stop": stop}
-            limits = ", ".join(name for name, value in given.items() if value is not None)
+            given = {"deadline": deadline, "budget": budget, "confidence": confidence, "threshold": threshold}
+            limits = ", ".join(name for name, value in {**given, "stop": stop}.items() if value is not None)
             raise TooEarlyError(
                 f"interrupted ({limits}) before the first prediction, after {1000 * taken:.1f} ms, and there is no "
                 f"prior; at the earliest it is there after {self.costs(shape[-1])[0]} multiply-adds"
@@ -228,6 +234,7 @@ class ExponentialSequence:
         deadline: float | None = None,
         budget: float | None = None,
         confidence: float | None = None,
+        threshold: float | None = None,
         stop: Event | None = None,
         brightest: float | None = None,
     ) -> Iterator[Prediction]:
@@ -241,13 +248,15 @@ class ExponentialSequence:
         - the next answer would cost more than ``budget``: up to 1 a part of the cost of all, above that multiply-adds
           of one image,
         - in all of the images some class has at least the probability ``confidence``,
+        - in all of them it is, rounded to float16 as outcomes are, at least ``threshold``, such as one that
+          ``orchestrate calibrate`` found: its guarantee holds for images that are given one by one,
         - ``stop`` is set, which another thread may do.
 
         So a deadline or a stop is overrun by at most one unit; on CUDA each unit is waited for. Any number of threads
         may call at once. Raises ValueError for images that do not fit ``spec``, and for limits out of range.
         """
         started = time.perf_counter()
-        return _one_by_one(self._answers(images, started, deadline, budget, confidence, stop, brightest))
+        return _one_by_one(self._answers(images, started, deadline, budget, confidence, threshold, stop, brightest))
 
     def _answers(
         self,
@@ -256,17 +265,19 @@ class ExponentialSequence:
         deadline: float | None,
         budget: float | None,
         confidence: float | None,
+        threshold: float | None,
         stop: Event | None,
         brightest: float | None,
     ) -> Iterator[_Answer]:
         """As ``refine``, in the caller's own mode."""
-        check_limits(deadline, budget, confidence)
+        check_limits(deadline, budget, confidence, threshold)
         pixels = self._pixels(images, brightest)
         costs = self.costs(pixels.shape[-1])
         limits = _Limits(
             end=math.inf if deadline is None else started + deadline,
             last=len(costs) - 1 if budget is None else affordable(costs, budget),
-            confidence=math.inf if confidence is None else confidence,
+            confidence=confidence,
+            threshold=threshold,
             stop=stop,
         )
         return self._run(pixels, costs, limits, started) if limits.last >= 0 else iter(())
@@ -296,7 +307,7 @@ class ExponentialSequence:
                 unit, logits = step
                 if logits is not None and member.network.answers:
                     so_far.append(logits)
-                    logits = member.network.answers.answers(torch.stack(so_far))[-1]
+                    logits = member.network.answers.answers(_filled_up(so_far, member))[len(so_far) - 1]
                 if x.is_cuda:  # which only takes note of what is asked
                     torch.cuda.current_stream(x.device).synchronize()
                 if logits is not None and unit > member.after:
@@ -312,6 +323,12 @@ class AnytimePredictor(ExponentialSequence):
 
     def __init__(self, network: TrainedNetwork, *, prior: Sequence[float] | None = None) -> None:
         super().__init__([network], prior=prior)
+
+
+def _filled_up(so_far: Sequence[Tensor], member: _Member) -> Tensor:
+    """With zeros for the predictions to come, on which no answer to those before depends: [L,N,K]."""
+    to_come = len(member.network.predicting_units) - len(so_far)
+    return torch.stack([*so_far, *([torch.zeros_like(so_far[0])] * to_come)])
 
 
 def _one_by_one(answers: Iterator[_Answer]) -> Iterator[Prediction]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from anytime_core.config import refuse
+from anytime_core.bounds import refuse
 from anytime_core.extend import Footprint, StagedNetwork, ours
 from anytime_core.networks.fields import whole
 from anytime_core.networks.shapes import KERNEL, downsampled

@@ -19,7 +19,7 @@ from itertools import accumulate
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from anytime_core.config import refuse
+from anytime_core.bounds import refuse
 from anytime_core.extend import Footprint, StagedNetwork, ours
 from anytime_core.networks.fields import one_of, share, told, whole, wholes
 from anytime_core.networks.shapes import KERNEL, downsampled

@@ -27,11 +27,14 @@ def started(part: Part, state: Any) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in state.items()}
 
 
-def update(part: Part, state: Mapping[str, Tensor], changed: Any) -> None:
-    """Puts what ``update`` gives in the place of the tensors of the state, where they lie. Raises ConfigError."""
+def update(part: Part, state: Mapping[str, Tensor], changed: Any, function: str = "update") -> None:
+    """Puts what ``update`` gives, or such a function, in the place of the tensors of the state, where they lie. Raises
+    ConfigError."""
     if not isinstance(changed, Mapping) or not changed.keys() <= state.keys():
         given = ", ".join(map(str, changed)) if isinstance(changed, Mapping) else type(changed).__name__
         allowed = ", ".join(state) or "nothing"
-        raise ConfigError(f"{part.kind} {part.name}: update gives {given}; start gives {allowed}, and no others change")
+        raise ConfigError(
+            f"{part.kind} {part.name}: {function} gives {given}; start gives {allowed}, and no others change"
+        )
     for name, value in changed.items():
-        state[name].copy_(shaped(part, f"update of {name}", value, state[name].shape))
+        state[name].copy_(shaped(part, f"{function} of {name}", value, state[name].shape))

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse, refuse_gaps, untrainable
+from anytime_core.bounds import refuse
+from anytime_core.config import REGIMES, Joint, Midfeat, NoGrad, Opt, TrialConfig, refuse_gaps, untrainable
 from anytime_core.cost import trial_costs
 from anytime_core.extend import Progress, Regime
 from anytime_core.model.interface import AnytimeModule

@@ -151,6 +151,9 @@ class _Own:
     def start(self, base: Tensor, milestones: Sequence[int]) -> dict[str, Tensor]:
         return {VECTOR: self.rule.start(base, milestones).clone()}
 
+    def begin(self, state: State, epoch: int) -> None:
+        pass
+
     def probabilities(self, state: State) -> Tensor | None:
         return None if isinstance(self.config, Ann) else self.rule.probabilities(self.config, state[VECTOR])
 
@@ -173,6 +176,9 @@ class _Extended:
     def start(self, base: Tensor, milestones: Sequence[int]) -> dict[str, Tensor]:
         self.shape = base.shape
         return checked.started(self.part, self.part.start(base, milestones))
+
+    def begin(self, state: State, epoch: int) -> None:
+        checked.update(self.part, state, self.part.begin(state, epoch), "begin")
 
     def probabilities(self, state: State) -> Tensor | None:
         p = self.part.probabilities(state)
@@ -206,6 +212,7 @@ class Selection:
         self.p = self.probabilities()
         self.chosen = torch.zeros_like(base)
         self._places = torch.arange(len(base), device=base.device)
+        self._no_rate = base.new_zeros(1)
 
     def rebase(self, weights: Sequence[float]) -> None:
         """Changes the base weights, where they lie."""
@@ -218,6 +225,7 @@ class Selection:
 
     def begin(self, epoch: int) -> bool:
         """Each epoch, counted from 1, begins with this: it may be one of the warm-up. True where that changed."""
+        self.rule.begin(self.state, epoch)
         before, self.warms_up = self.warms_up, epoch <= getattr(self.strategy, "warm_up_epochs", 0)
         return self.warms_up != before
 
@@ -240,10 +248,10 @@ class Selection:
         index = (draw * edges[-1] >= edges).sum().clamp_max(size - 1)
         self.chosen = (self._places == index).to(edges.dtype)
 
-    def learn(self, losses: Tensor) -> None:
-        """Updates the state, where it lies, from the step's unweighted losses [L]."""
+    def learn(self, losses: Tensor, rate: Tensor | None = None) -> None:
+        """Updates the state, where it lies, from the step's unweighted losses [L] and its learning rate [1]."""
         if self.warms_up:
             return
-        self.rule.update(
-            self.state, Step(losses=losses, chosen=self.chosen, probabilities=self.p if self.amplifies else None)
-        )
+        p = self.p if self.amplifies else None
+        known = self._no_rate if rate is None else rate
+        self.rule.update(self.state, Step(losses=losses, chosen=self.chosen, probabilities=p, rate=known))

@@ -25,7 +25,7 @@ from anytime_core.data.catalog import dataset_of
 from anytime_core.data.dataset import Images, refuse_own
 from anytime_core.data.loader import EvaluationData, TrainingData, test_data, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
-from anytime_core.extend import Answers, GradientFlow, Network, Objective, Progress, Weighting
+from anytime_core.extend import Answers, GradientFlow, Network, Objective, Progress, Surgery, Weighting
 from anytime_core.files import Guard, folder_at
 from anytime_core.model.graphs import Mode, mode_on
 from anytime_core.model.interface import AnytimeModule
@@ -42,6 +42,7 @@ from anytime_core.training.regimes import Phase
 from anytime_core.training.selection import VECTOR, Selection
 from anytime_core.training.step import TrainingStep
 from anytime_core.training.suiting import lacking
+from anytime_core.training.surgery import Surgeon
 from anytime_core.training.usage import Meter
 from anytime_core.training.weighting import base_weights
 
@@ -284,11 +285,23 @@ class Run:
         predictions = len(self.phase.weights)
         parts = _part(self.config, "objective", Objective), _part(self.config, "answers", Answers)
         self.objective = TrainingObjective(predictions, self.device, *parts)
-        how: Any = {"precision": self.config.training.precision, "graph": self.graph}
+        how: Any = {
+            "precision": self.config.training.precision,
+            "graph": self.graph,
+            "surgeon": self._surgeon(),
+        }
         self.training = TrainingStep(
             self.network, self.phase, self.train_data, self.optimiser, self.selection, self.objective, **how
         )
         self.evaluate = self._evaluation(self.test_data, graph=self.graph)
+
+    def _surgeon(self) -> Surgeon | None:
+        strategy = self.selection.strategy
+        if not isinstance(strategy, Surgery):
+            return None
+        heads = frozenset().union(*map(self.network.head_parameters, self.network.predicting_units))
+        trunk = [value for name, value in self.network.named_parameters() if name in self.phase.trained - heads]
+        return Surgeon(strategy, self.selection, trunk, self.costs)
 
     def _evaluation(self, data: EvaluationData, *, graph: bool) -> Evaluation:
         """Of the predictions of the phase."""
@@ -353,10 +366,10 @@ class Run:
 
     def begin_epoch(self) -> None:
         """Prepares the epoch after those in ``history``, and its phase where that begins with it."""
-        phase, done = divmod(self.steps_done, self.config.training.steps)
+        phase, done = self.config.place_at(self.steps_done)
         if phase and not done:
             self.enter(phase)
-        self.steps_ahead = min(self.train_data.steps_per_epoch, self.config.training.steps - done)
+        self.steps_ahead = min(self.train_data.steps_per_epoch, self.config.phase_steps[phase] - done)
         self.steps_begun = 0
         rates = [self.rate_at(self.steps_done + step) for step in range(self.steps_ahead)]
         self._weigh_anew()
@@ -378,7 +391,7 @@ class Run:
         self._stepped()
 
     def eager_step(self) -> None:
-        self.training.eager()
+        self.training(eagerly=True)
         self._stepped()
 
     def _stepped(self) -> None:
@@ -391,7 +404,9 @@ class Run:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of the given step of the trial: each phase runs through the schedule."""
-        return self.config.training.rate_at(step % self.config.training.steps)
+        phase, done = self.config.place_at(step)
+        schedule, own = self.config.training.steps, self.config.phase_steps[phase]
+        return self.config.training.rate_at(done * schedule // own)
 
     @property
     def guess_losses(self) -> tuple[float, ...]:
@@ -452,7 +467,7 @@ class Run:
         self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
         self.history = [EpochMetrics.of(values) for values in saved.meta["history"]]
         self.saved = len(self.history)
-        self.enter((self.steps_done - 1) // self.config.training.steps)  # the phase of the last step that was done
+        self.enter(self.config.place_at(self.steps_done - 1)[0])  # the phase of the last step that was done
         self.network.load_state_dict(as_tensors(saved.below("network/")))
         self.optimiser.restore(as_tensors(saved.below("momentum/")))
         kept = {name: torch.tensor(saved.arrays[_place_of(name)]) for name in self.selection.state}

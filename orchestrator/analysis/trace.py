@@ -14,6 +14,7 @@ from anytime_core.result import EpochMetrics
 from orchestrator.analysis.answers import kept_of, metric_values
 from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
+from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import (
@@ -179,8 +180,8 @@ class PredictionError:
 class Trace:
     """All that is known of a trial. ``cells`` are its places in the sweep, none of a trial that is not of it, whose
     ``sweep`` is the one that trained it, where that is known. ``metrics`` are its errors in the tables, in percent, by
-    metric, and ``outcomes`` what its answers to single images come to, empty where these are not kept; ``files`` those
-    of its that are there."""
+    metric, and ``outcomes`` what its answers to single images come to, empty where these are not kept; ``guarantees``
+    the thresholds that were found for its network; ``files`` those of its that are there."""
 
     sweep: str
     trial: Trial
@@ -193,6 +194,7 @@ class Trace:
     predictions: tuple[PredictionError, ...]
     metrics: Mapping[str, float | None]
     outcomes: Mapping[str, float | None]
+    guarantees: tuple[Calibration, ...]
     files: Mapping[str, str]
 
 
@@ -212,6 +214,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         predictions=tuple(_predictions(trial, standing.record)),
         metrics=_metrics(trial.cell, standing.record),
         outcomes=_outcomes(trial, ledger) if standing.state is TrialState.FINISHED else {},
+        guarantees=kept.calibrations if (kept := ledger.guarantees(trial.id)) else (),
         files=ledger.files(trial.id),
     )
 

@@ -16,6 +16,7 @@ COMMANDS = (
     trials.reproduce,
     trials.outcomes,
     networks.predict,
+    networks.calibrate,
     networks.profile,
     networks.export,
     data.data,

@@ -1,10 +1,12 @@
-"""The commands on trained networks: classify images, measure, and write a file that runs elsewhere."""
+"""The commands on trained networks: classify images, find thresholds, measure, and write a file that runs elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,9 +18,15 @@ from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
+    from orchestrator.inference.guarantees import Asked
     from orchestrator.inference.lookup import TrainedTrial
+    from orchestrator.inference.predict import Limits
+    from orchestrator.ledger.guarantees_file import Split
 
 BACKGROUNDS = ("black", "white")
+SPLITS = ("validation", "test")
+WIDTH = 80
+"""Of a sentence, in columns."""
 
 
 def _find(words: Sequence[str], places: Places, *, sequence: bool = False) -> list[TrainedTrial]:
@@ -37,6 +45,7 @@ def _find(words: Sequence[str], places: Places, *, sequence: bool = False) -> li
 @click.option("--deadline", metavar="TIME", help="Answer within so much time, such as 5ms.")
 @click.option("--budget", type=float, help="A part of the whole cost up to 1; above 1, multiply-adds of one image.")
 @click.option("--confidence", type=float, help="Stop once some class is so probable, from 0 to 1.")
+@options.with_a_guarantee()
 @click.option("--resize", is_flag=True, help="Make pictures of another size fit.")
 @click.option("--background", type=click.Choice(BACKGROUNDS), help="What is behind the transparent parts of pictures.")
 @click.option("--brightest", type=float, metavar="WHITE", help="White in .npy files, such as 1 or 255, to be scaled.")
@@ -48,6 +57,7 @@ def predict(
     deadline: str | None,
     budget: float | None,
     confidence: float | None,
+    asked: Asked | None,
     resize: bool,
     background: str | None,
     brightest: float | None,
@@ -63,8 +73,8 @@ def predict(
     Each image has the limits to itself; what comes after its deadline says by how much.
     """
     from anytime_core.data.catalog import dataset_of
+    from orchestrator.inference import guarantees, lookup
     from orchestrator.inference import images as pictures
-    from orchestrator.inference import lookup
     from orchestrator.inference import predict as predicting
     from orchestrator.inference import profile as profiling
     from orchestrator.report import render
@@ -75,11 +85,62 @@ def predict(
     dataset = dataset_of(members[0].config.data)
     images = pictures.read(paths, dataset, resize=resize, background=background, brightest=brightest)
     tell: Callable[[str], object] = say if form == "table" else str
+    guarantee = guarantees.find(members, places.ledger, asked) if asked else None
+    if guarantee:
+        limits = _told(guarantee, limits, tell)
     with profiling.threads(threads):
         predictor = lookup.predictor(members, places.ledger, device)
         answers = [predicting.answer(predictor, members, image, limits, tell) for image in images]
     if form == "json":
-        say(render.as_json(answers), form)
+        more = {"guarantee": dict(guarantee)} if guarantee else {}
+        say(render.as_json([it | more for it in answers]), form)
+
+
+def _told(guarantee: Mapping[str, Any], limits: Limits, tell: Callable[[str], object]) -> Limits:
+    """The limits with the guarantee's threshold; prints what it means, and what may undo it."""
+    from anytime_core.inputs import cut_short
+
+    tell(fill(guarantee["sentence"], WIDTH) + "\n")
+    if note := cut_short(limits.deadline, limits.budget):
+        say(fill(f"note: {note}", WIDTH), err=True)
+    return replace(limits, threshold=guarantee["threshold"])
+
+
+@click.command()
+@options.on_networks("NETWORK")
+@options.with_a_guarantee(required=True)
+@click.option(
+    "--on",
+    "split",
+    type=click.Choice(SPLITS),
+    default="validation",
+    show_default=True,
+    help="The held-out images. With test, the test error at the threshold is no honest measurement any more.",
+)
+@options.form(options.TABLE_OR_JSON)
+def calibrate(words: tuple[str, ...], places: Places, asked: Asked, split: Split, form: str) -> None:
+    """Find when a network may answer early, with a guarantee.
+
+    Of new images like those that were held out, at most the share --risk loses a right answer by leaving early. The
+    threshold is kept beside the network, for `predict --risk` and for the file that `export` writes.
+
+    NETWORK is as for `predict`. Its answers must be kept, as trials and `orchestrate outcomes` do.
+    """
+    from orchestrator.inference import guarantees
+    from orchestrator.report import render
+
+    trials = _find(words, places)
+    if len(trials) > 1:
+        raise UsageError(f"{len(trials)} networks are given; a guarantee is for one")
+    found = guarantees.calibrate(trials[0], places.ledger, asked, split)
+    if form == "json":
+        say(render.as_json(guarantees.as_json(found)), form)
+        return
+    say(f"{found.trial.label}\n\n{fill(found.sentence, WIDTH)}\n")
+    for title, rows in guarantees.tables(found):
+        say(render.as_text(title, rows) + "\n")
+    for note in found.notes:
+        say(fill(f"note: {note}", WIDTH), err=True)
 
 
 @click.command()
@@ -139,16 +200,20 @@ def profile(
 def export(words: tuple[str, ...], places: Places, output: Path) -> None:
     """Write a network as one file for ONNX Runtime.
 
-    It is run unit by unit, and runs itself: `python FILE image.npy`.
+    It is run unit by unit, and runs itself: `python FILE image.npy`. It holds the guarantees of `calibrate`, too.
 
     NETWORK is as for `predict`. Needs `pip install -e '.[export]'`; to run the file, numpy and onnxruntime are enough.
     """
+    from anytime_core.inputs import as_options
     from orchestrator.inference import export as exporting
-    from orchestrator.inference import lookup
+    from orchestrator.inference import guarantees, lookup
 
     check_writable("--output", output.parent)
     trials = _find(words, places)
     if len(trials) > 1:
         raise UsageError(f"{len(trials)} networks are given; a file holds one")
-    exporting.export(lookup.network(trials[0], places.ledger, "cpu"), exporting.describe(trials[0]), output)
+    kept = guarantees.kept(trials[0], places.ledger)
+    exporting.export(lookup.network(trials[0], places.ledger, "cpu"), exporting.describe(trials[0]), output, kept)
     print_written(output)
+    if kept:
+        say(f"with the thresholds of {', '.join(map(as_options, kept))}")

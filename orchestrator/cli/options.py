@@ -13,12 +13,13 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.cli.main import set_debug
-from orchestrator.cli.parameter_types import Expanded, FileOrFolder, NameOrPath, Names, Share, StorageType
+from orchestrator.cli.parameter_types import Expanded, FileOrFolder, NameOrPath, Names, Percent, Share, StorageType
 from orchestrator.cli.places import DEFAULT_STORAGE, Places
 from orchestrator.errors import UsageError
 from orchestrator.text import ADDRESSES, FromEnvironment, named
 
 if TYPE_CHECKING:
+    from orchestrator.inference.guarantees import Asked
     from orchestrator.ledger.storage import Location
 
 RAY_ADDRESS = "RAY_ADDRESS"
@@ -37,6 +38,12 @@ def _datasets() -> Sequence[str]:
     from anytime_core.data.catalog import DATASETS
 
     return tuple(DATASETS)
+
+
+def _losses() -> Sequence[str]:
+    from orchestrator.stats.outcomes.guarantees import LOSSES
+
+    return tuple(LOSSES)
 
 
 def sweep_file(*, required: bool = True) -> Decorator:
@@ -179,6 +186,20 @@ sequence = click.option(
 device = click.option("--device", help="Such as cpu or cuda:1.  [default: CUDA where there is one]")
 threads = click.option("--threads", type=click.IntRange(min=1), help="On the CPU.  [default: as many as torch takes]")
 
+delta = click.option(
+    "--delta", type=Percent(), metavar="SHARE", help="But for this chance, such as 10%; without it, on average."
+)
+loss = click.option(
+    "--loss",
+    type=Names(_losses),
+    help="lost: wrong where the last prediction is right; error: wrong; differs: not as the last.  [default: lost]",
+)
+
+
+def risk(*, required: bool = False) -> Decorator:
+    what = "The largest share of losses" if required else "Stop where `calibrate` found, for this share of losses"
+    return click.option("--risk", type=Percent(), metavar="SHARE", required=required, help=f"{what}, such as 2%.")
+
 
 # Groups
 
@@ -217,6 +238,30 @@ def on_a_sweep(*others: Decorator) -> Decorator:
 
 def on_networks(metavar: str) -> Decorator:
     return together(words(metavar), with_places(tracking_uri))
+
+
+def with_a_guarantee(*, required: bool = False) -> Decorator:
+    """Adds ``--risk``, ``--delta`` and ``--loss``. The command gets them as one ``asked``; None without a risk."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_one(*, risk: float | None, delta: float | None, loss: str | None, **rest: Any) -> Any:
+            return command(asked=_guarantee(risk, delta, loss, rest.get("confidence")), **rest)
+
+        return together(risk(required=required), delta, loss)(with_one)
+
+    return decorate
+
+
+def _guarantee(risk: float | None, delta: float | None, loss: str | None, confidence: float | None) -> Asked | None:
+    from anytime_core.inputs import LOST, check_asked
+    from orchestrator.inference.guarantees import Asked
+
+    try:
+        check_asked(risk, delta, loss, confidence)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return None if risk is None else Asked(risk=risk, delta=delta, loss=loss or LOST)
 
 
 on_a_cluster = together(address, cpus, gpus, slots)

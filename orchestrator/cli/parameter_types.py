@@ -38,6 +38,20 @@ class Share(click.FloatRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
+class Percent(click.ParamType[float]):
+    """A part of all, above 0% and below 100%, such as 2% or 0.02."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from anytime_core.inputs import share
+
+        try:
+            return share((param.name if param else None) or self.name, value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def expanded(text: str) -> str:
     """Puts the home folder in the place of a leading ``~``, as the shell does only where a word begins with it: not in
     ``--output=~/x``, not in quotes, not in most files of variables. Raises UsageError where there is no such home."""

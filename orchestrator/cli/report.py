@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def _long_tables() -> Sequence[str]:
+    from orchestrator.report.layouts import LAYOUTS
     from orchestrator.report.render import LONG
 
-    return tuple(LONG)
+    return (*LONG, *(name for name, layout in LAYOUTS.items() if layout.takes))
 
 
 @click.command()
@@ -152,7 +153,7 @@ def _shown(tables: Tables, form: str, table: str) -> str:
         case "json":
             return render.report_json(tables)
         case "csv":
-            return render.LONG[table].csv(tables)
+            return render.long_table(table).csv(tables)
         case _:
             return render.report_text(tables, form)
 

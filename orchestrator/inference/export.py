@@ -58,17 +58,24 @@ def describe(trial: TrainedTrial) -> Description:
     )
 
 
-def export(network: TrainedNetwork, description: Description, path: Path) -> None:
-    """Writes the file, whole. Raises UsageError where a package that it needs is not installed, and for a network that
-    has no stages, or answers by an extension's code."""
+def export(
+    network: TrainedNetwork, description: Description, path: Path, guarantees: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Writes the file, whole. ``guarantees`` are those that are kept of the network, as ``guarantees.kept`` gives them.
+
+    Raises UsageError where a package that it needs is not installed, and for a network that has no stages, or answers
+    by an extension's code.
+    """
     if network.answers:
         raise UsageError(f"{description.label}: answers {network.answers.name} are code, which no ONNX file can hold")
     stages = {f"stages/stage-{number:03d}.onnx": it for number, it in enumerate(_stages(network, description), 1)}
+    # Without any it is as it was before there were guarantees; readers from then leave them aside.
+    kept = {"guarantees": list(guarantees)} if guarantees else {}
     files = {
         "__main__.py": MAIN.encode(),
         "anytime_runner.py": Path(onnx_runner.__file__).read_text(encoding="utf-8").replace(*INPUTS).encode(),
         "anytime_inputs.py": Path(inputs.__file__).read_bytes(),
-        MANIFEST: json.dumps(_manifest(network, description, stages), indent=1).encode(),
+        MANIFEST: json.dumps(_manifest(network, description, stages) | kept, indent=1).encode(),
         **{name: stage.content for name, stage in stages.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)

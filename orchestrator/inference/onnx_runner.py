@@ -3,12 +3,14 @@ the exported file itself:
 
 ::
 
-    python network.zip --deadline 5ms image.npy      # or --budget 0.5, --confidence 0.9
+    python network.zip --deadline 5ms image.npy      # or --budget 0.5, --confidence 0.9, --risk 2%
 
     sys.path.insert(0, "network.zip")
     from anytime_runner import Network
     for prediction in Network("network.zip").refine(images, deadline=0.005):    # seconds
         print(prediction.probabilities)
+
+With ``--risk`` it stops at a threshold that ``orchestrate calibrate`` found, which ``Network.guarantee`` gives.
 
 The file is a zip archive: ``manifest.json``, and an .onnx file for each stage of the network below ``stages``, which
 run one after the other. The first takes ``pixels`` float32 [N,C,S,S] as the data set has them, such as 0 to 255, and
@@ -25,7 +27,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -37,15 +39,21 @@ import numpy as np
 # `export` packs that module beside this one and changes this line (export.INPUTS).
 from anytime_core.inputs import (
     FEATURES,
+    LOST,
     NEXT,
     PIXELS,
     PROBABILITIES,
     ImageSpec,
     affordable,
+    check_asked,
     check_limits,
+    cut_short,
+    guarantee_of,
     late,
     limits_of,
     read_array,
+    share,
+    sure_enough,
 )
 
 MANIFEST = "manifest.json"
@@ -96,6 +104,16 @@ class Network:
         self.spec = ImageSpec(self.manifest["channels"], self.manifest["size"], self.manifest.get("brightest"))
         self.predict(np.zeros((self.spec.channels, self.manifest["size"], self.manifest["size"]), np.float32))
 
+    def guarantee(self, risk: float, delta: float | None = None, loss: str = LOST) -> Mapping[str, Any]:
+        """The guarantee of these words: its ``threshold`` is one for ``refine``, given images one by one; its
+        ``sentence`` says what it means. Raises ValueError where the file holds none."""
+        try:
+            return guarantee_of(self.manifest.get("guarantees", []), risk, delta, loss)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; `orchestrate calibrate` finds one, then `orchestrate export` packs it"
+            ) from error
+
     def predict(self, images: np.ndarray, **limits: Any) -> Prediction | None:
         """The latest prediction when the first of the limits of ``refine`` is reached; None before the first one."""
         answer = None
@@ -110,6 +128,7 @@ class Network:
         deadline: float | None = None,
         budget: float | None = None,
         confidence: float | None = None,
+        threshold: float | None = None,
         stop: Event | None = None,
         brightest: float | None = None,
     ) -> Iterator[Prediction]:
@@ -118,18 +137,19 @@ class Network:
 
         No other unit begins once ``deadline`` seconds have passed since this call, the next prediction would cost more
         than ``budget`` (up to 1 a part of the cost of all, above that multiply-adds of one image), in all images some
-        class has at least the probability ``confidence``, or another thread has set ``stop``. Any number of threads may
-        call at once. Raises ValueError for other images, and for limits out of range.
+        class has at least the probability ``confidence``, or rounded to float16 the ``threshold``, or another thread
+        has set ``stop``. Any number of threads may call at once. Raises ValueError for other images, and for limits out
+        of range.
         """
         started = time.perf_counter()
-        check_limits(deadline, budget, confidence)
+        check_limits(deadline, budget, confidence, threshold)
         batch = self.spec.batch(images, brightest=brightest)
         end = math.inf if deadline is None else started + deadline
         last = len(self.costs) - 1 if budget is None else affordable(self.costs, budget)
-        return self._answers(batch, started, end, last, 2.0 if confidence is None else confidence, stop)
+        return self._answers(batch, started, end, last, stop, confidence=confidence, threshold=threshold)
 
     def _answers(
-        self, batch: np.ndarray, started: float, end: float, last: int, confidence: float, stop: Event | None
+        self, batch: np.ndarray, started: float, end: float, last: int, stop: Event | None, **sure: float | None
     ) -> Iterator[Prediction]:
         index = 0
         feed = {PIXELS: np.ascontiguousarray(batch, np.float32)}
@@ -144,7 +164,7 @@ class Network:
                     index, stage["unit"], stage["cost"], time.perf_counter() - started, outputs[PROBABILITIES]
                 )
                 yield answer
-                if answer.confidence >= confidence:
+                if sure_enough(answer.confidence, **sure):
                     return
                 index += 1
 
@@ -168,25 +188,67 @@ def _contents(path: Path) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def main() -> None:
+    parser = _parser()
+    given, network = parser.parse_args(), Network(Path(__file__).parent)
+    parts: dict[str, Callable[[], Any]] = {
+        "limits": lambda: limits_of(given.deadline, given.budget, given.confidence),
+        "guarantee": lambda: _guarantee(network, given),
+        "images": lambda: _images(network, given),
+    }
+    found, faults = {}, []
+    for name, read in parts.items():
+        try:
+            found[name] = read()
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        parser.error("\n".join(faults))
+    if found["guarantee"] is None:
+        _answer(network, found["images"], found["limits"])
+    else:
+        _answer_each(network, **found)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Classes of images, as the network refines its answer.")
     parser.add_argument("images", type=Path, metavar="IMAGES.npy", help="pixels [N,C,S,S], as the data set has them")
     parser.add_argument("--deadline", metavar="TIME", help="such as 5ms or 0.05s")
     parser.add_argument("--budget", type=float, metavar="COST", help="a part of the whole up to 1, or multiply-adds")
     parser.add_argument("--confidence", type=float, metavar="P", help="from 0 to 1")
+    parser.add_argument("--risk", metavar="SHARE", help="stop as the guarantee of this risk says, such as 2%% or 0.02")
+    parser.add_argument("--delta", metavar="SHARE", help="of that guarantee, such as 10%%; without: on average")
+    parser.add_argument("--loss", metavar="NAME", help=f"of that guarantee; without: {LOST}")
     parser.add_argument("--brightest", type=float, metavar="WHITE", help="white in IMAGES.npy, such as 1 or 255")
-    given = parser.parse_args()
-    network, faults = Network(Path(__file__).parent), []
+    return parser
+
+
+def _images(network: Network, given: argparse.Namespace) -> np.ndarray:
+    """[N,C,S,S], checked and scaled. Raises ValueError."""
     try:
-        limits = limits_of(given.deadline, given.budget, given.confidence)
-    except ValueError as error:
-        faults.append(str(error))
-    try:
-        images = network.spec.batch(read_array(given.images), brightest=given.brightest)
+        return network.spec.batch(read_array(given.images), brightest=given.brightest)
     except (OSError, ValueError) as error:
-        faults.append(f"{given.images}: {getattr(error, 'strerror', None) or error}")
-    if faults:
-        parser.error("\n".join(faults))
-    _answer(network, images, limits)
+        raise ValueError(f"{given.images}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _guarantee(network: Network, given: argparse.Namespace) -> Mapping[str, Any] | None:
+    """The one that is asked for. Raises ValueError."""
+    check_asked(given.risk, given.delta, given.loss, given.confidence)
+    if given.risk is None:
+        return None
+    delta = None if given.delta is None else share("delta", given.delta)
+    return network.guarantee(share("risk", given.risk), delta, given.loss or LOST)
+
+
+def _answer_each(network: Network, images: np.ndarray, limits: dict[str, Any], guarantee: Mapping[str, Any]) -> None:
+    """Answers images one by one: all together would leave when the last of them is sure enough, and a guarantee says
+    nothing of that."""
+    print(guarantee["sentence"])
+    if note := cut_short(limits["deadline"], limits["budget"]):
+        print(f"note: {note}")
+    for number, image in enumerate(images):
+        if len(images) > 1:
+            print(f"image {number}:")
+        _answer(network, image[None], limits | {"threshold": guarantee["threshold"]})
 
 
 def _answer(network: Network, images: np.ndarray, limits: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ class Limits:
     deadline: float | None = None
     budget: float | None = None
     confidence: float | None = None
+    threshold: float | None = None
     stop: threading.Event | None = None
 
     @classmethod

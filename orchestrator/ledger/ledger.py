@@ -7,6 +7,7 @@
                       checkpoints/       the newest states of its network
                       metrics.parquet    a row for each epoch and prediction so far
                       outcomes.parquet   what its network answers to each image, once it is trained
+                      guarantees.json    thresholds with a guarantee, once somebody has asked for them
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
@@ -32,7 +33,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from anytime_core.config import from_dict, to_dict
@@ -48,13 +49,16 @@ from orchestrator.ledger.storage import LocalStorage, Location, Stamp, described
 from orchestrator.redaction import redacted
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, identity
 
+if TYPE_CHECKING:
+    from orchestrator.ledger.guarantees_file import Calibration, Guarantees
+
 log = logging.getLogger(__name__)
 
 ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
 """So many files are read sooner than an index, whose import and reading take that long, too."""
-OUTCOMES = "outcomes.parquet"
-FILES = ("config.json", "result.json", "metrics.parquet", OUTCOMES, "failure.json")
+OUTCOMES, GUARANTEES = "outcomes.parquet", "guarantees.json"
+FILES = ("config.json", "result.json", "metrics.parquet", OUTCOMES, GUARANTEES, "failure.json")
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
 MOST_STATUS = 1 << 25
@@ -508,6 +512,33 @@ class Ledger:
             except ValueError as error:
                 log.warning("%s is damaged (%s); it counts as missing", self._files.address(name), described(error))
                 return {}
+
+    def guarantees(self, trial_id: str) -> Guarantees | None:
+        """The thresholds with a guarantee that were found for its network; None where there are none, or they are
+        damaged, which the log says. Raises StorageError where they cannot be read now."""
+        from orchestrator.ledger.guarantees_file import guarantees_of
+
+        content = self._read(trial_id, GUARANTEES)
+        try:
+            return guarantees_of(content) if content is not None else None
+        except ValueError as error:
+            log.warning("%s is damaged: %s", self._files.address(f"trials/{trial_id}/{GUARANTEES}"), error)
+            return None
+
+    def keep_guarantee(self, trial_id: str, network_hash: str, calibration: Calibration) -> None:
+        """Adds one for the network of that hash, or replaces the one with the same words; those of another network, and
+        a damaged file, go. Raises StorageError."""
+        from orchestrator.ledger.guarantees_file import Guarantees
+
+        try:
+            with self._alone(trial_id):
+                before = self.guarantees(trial_id)
+                if before is None or before.network_hash != network_hash:
+                    before = Guarantees(network_hash=network_hash, calibrations=())
+                self._write(trial_id, GUARANTEES, asdict(before.with_one(calibration)))
+        except OSError as error:
+            where = self._files.address(f"trials/{trial_id}/{GUARANTEES}")
+            raise StorageError(f"{where}: cannot be written: {reason(error)}") from error
 
     def finish(self, attempt: Attempt, record: TrialRecord) -> None:
         """Ends a trial. Of its checkpoints the newest stays: the trained network."""

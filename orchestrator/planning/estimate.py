@@ -458,7 +458,7 @@ def disk_of(trial: Trial) -> int:
     config = trial.config
     spec = dataset_of(config.data)
     steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
-    epochs = math.ceil(config.training.steps / max(steps_per_epoch, 1)) * config.phases
+    epochs = sum(math.ceil(steps / max(steps_per_epoch, 1)) for steps in config.phase_steps)
     history = epochs * len(config.predicting_units) * OF_AN_EPOCH
     others = config.predicting_units[-1] * OF_A_UNIT + OF_A_TRIAL
     outcomes = size_of_outcomes(config) if trial.keep.outcomes else 0

@@ -18,7 +18,7 @@ from anytime_core.outcomes import Outcomes
 from orchestrator.analysis.answers import Kept, Taken, budgeted_images
 from orchestrator.analysis.tables import Tables
 from orchestrator.report.outcome_layouts import cells_by_line, class_names, thresholds_from
-from orchestrator.stats.outcomes.budgeted import FOLDS, whole_exits
+from orchestrator.stats.outcomes.budgeted import FOLDS, with_ends
 from orchestrator.stats.outcomes.curves import Exits, reached, relative_costs
 from orchestrator.stats.paired import Floats
 from orchestrator.sweep.grid import Sweep
@@ -95,7 +95,7 @@ def at_settings(kept: Kept) -> AtSettings | None:
     test, validation = budgeted_images(kept)
     if validation is None and test.labels.size < FOLDS:
         return None
-    settings = whole_exits(test, validation)
+    settings = with_ends(kept.exits, len(test.costs))
     points = np.array([reached(test, exits) for exits in settings])
     return AtSettings(
         images=test.labels.size,

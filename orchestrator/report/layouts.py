@@ -9,7 +9,7 @@ from orchestrator.analysis import sequences
 from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
-from orchestrator.report import outcome_layouts, ranking_layouts
+from orchestrator.report import outcome_layouts, policy_layouts, ranking_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -253,6 +253,8 @@ LAYOUTS: dict[str, Layout] = {
     "overthinking": Layout(outcome_layouts.overthinking, takes=outcome_layouts.overthinking_numbers),
     "monotonicity": Layout(outcome_layouts.monotonicity, takes=outcome_layouts.monotonicity_numbers),
     "classes": Layout(outcome_layouts.classes, takes=outcome_layouts.last_confusions),
+    "policies": Layout(policy_layouts.policies, takes=policy_layouts.exit_curves_of),
+    "answers": Layout(policy_layouts.answers, takes=policy_layouts.errors_by_answer),
 }
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from anytime_core.files import LocalFolder, read_plain, write_atomically
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
-from orchestrator.report import drawing, explorer, layouts, render, verdict
+from orchestrator.report import drawing, explorer, figures, layouts, render, verdict
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
 from orchestrator.report.losses import Losses
@@ -50,8 +51,9 @@ def write(
     An error costs the figure, the explorer or the page that it concerns, and is counted in ``losses``. Raises OSError
     where the tables cannot be written.
     """
-    drawn = draw(sweep, ledger, losses)
-    tables = read_tables(sweep, ledger, drawn, say, losses)
+    answers = _answers(sweep, ledger)
+    drawn = draw(sweep, ledger, losses, answers)
+    tables = read_tables(sweep, ledger, drawn, say, losses, answers)
     place = folder if isinstance(folder, LocalFolder) else LocalFolder(folder)
     for name, content in _texts(tables).items():
         place.write(name, _encoded(f"{content}\n"))
@@ -98,8 +100,14 @@ def publish(
 def _page(
     sweep: Sweep, ledger: Ledger, links: Mapping[str, str], say: Callable[[str], object], losses: Losses
 ) -> bytes:
-    drawn = draw(sweep, ledger, losses, ["svg"])
-    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses), drawn, links, losses))
+    answers = _answers(sweep, ledger)
+    drawn = draw(sweep, ledger, losses, answers, ["svg"])
+    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses, answers), drawn, links, losses))
+
+
+def _answers(sweep: Sweep, ledger: Ledger) -> Answers:
+    """Each trial's outcomes are read once, for all figures and tables that the sweep asks for, and the explorer."""
+    return Answers(sweep, ledger.outcomes, [*figures.taken(sweep), *layouts.taken(sweep), *explorer.taken(sweep)])
 
 
 def _encoded(text: str) -> bytes:
@@ -108,23 +116,28 @@ def _encoded(text: str) -> bytes:
 
 
 def read_tables(
-    sweep: Sweep, ledger: Ledger, drawn: Collection[str], say: Callable[[str], object], losses: Losses
+    sweep: Sweep,
+    ledger: Ledger,
+    drawn: Collection[str],
+    say: Callable[[str], object],
+    losses: Losses,
+    answers: Answers,
 ) -> Tables:
     """The tables, with a note on each figure that is asked for and cannot be drawn, which ``say`` is told too, and on
     each that was lost."""
-    tables = report.read_tables(sweep, ledger, explorer.taken(sweep))
-    lacking = tuple(_undrawn(sweep, ledger, drawn))
+    tables = report.read_tables(sweep, ledger, answers)
+    lacking = tuple(_undrawn(sweep, ledger, drawn, answers))
     for note in lacking:
         say(note)
     lost = (f"{line[0].upper()}{line[1:]}." for line in losses.lines)
     return replace(tables, notes=(*tables.notes, *lacking, *lost))
 
 
-def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[str]:
+def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str], answers: Answers) -> Iterator[str]:
     """A sentence for each figure that is asked for and not among those ``drawn``, which are stems of files."""
     kinds = {kind[0] for stem in drawn if (kind := kind_of(stem))}
     for name in sweep.report.figures:
-        if name not in kinds and (why := drawing.reason(name, sweep, ledger)):
+        if name not in kinds and (why := drawing.reason(name, sweep, ledger, answers)):
             yield f"Figure {name} is not drawn: {why}."
 
 
@@ -136,12 +149,14 @@ def _delete_others(folder: LocalFolder, written: Collection[Path]) -> None:
             folder.delete(path.name)
 
 
-def draw(sweep: Sweep, ledger: Ledger, losses: Losses, formats: Sequence[str] = drawing.FORMATS) -> Figures:
+def draw(
+    sweep: Sweep, ledger: Ledger, losses: Losses, answers: Answers, formats: Sequence[str] = drawing.FORMATS
+) -> Figures:
     """The figures that the sweep asks for, or those that suit it, as far as they can be drawn."""
     drawn: dict[str, dict[str, bytes]] = {}
     for name in sweep.report.figures or drawing.suited(sweep):
         with losses.counted(f"figure {name} is not drawn"):
-            pages = drawing.draw(name, sweep, ledger)
+            pages = drawing.draw(name, sweep, ledger, answers)
             drawn |= {stem: drawing.rendered(figure, formats) for stem, figure in pages.items()}
     return drawn
 
@@ -241,6 +256,6 @@ def _texts(tables: Tables) -> dict[str, str]:
     arranged = {"report.md": "markdown", "report.tex": "latex", "report.txt": "table"}
     return {
         **{name: render.report_text(tables, form) for name, form in arranged.items()},
-        **{f"{name}.csv": long.csv(tables) for name, long in render.LONG.items()},
+        **{f"{name}.csv": long.csv(tables) for name, long in render.long_tables(tables).items()},
         "report.json": render.report_json(tables),
     }

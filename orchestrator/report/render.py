@@ -20,7 +20,7 @@ from orchestrator.ledger.ledger import Driver
 from orchestrator.planning.estimate import Estimate, Outlook
 from orchestrator.report import ranking_layouts, verdict
 from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
-from orchestrator.report.layouts import arrange
+from orchestrator.report.layouts import LAYOUTS, arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.trial import Trial, TrialState, steps_of
@@ -511,6 +511,16 @@ LONG: dict[str, LongTable] = {
 }
 
 
+def long_table(name: str) -> LongTable:
+    """One of LONG, or a table of outcomes as people read it. Raises KeyError for another name."""
+    return LONG[name] if name in LONG else LongTable(lambda tables: table_rows(LAYOUTS[name].arrange(tables)), ())
+
+
+def long_tables(tables: Tables) -> dict[str, LongTable]:
+    """All of LONG, and the tables of outcomes that the sweep asks for."""
+    return LONG | {name: long_table(name) for name in tables.sweep.report.tables if LAYOUTS[name].takes}
+
+
 def report_text(tables: Tables, form: str = "table") -> str:
     """A sweep for people: in a terminal, as markdown or as LaTeX. Verdicts come first, then the tables, and what is to
     know of them last."""
@@ -540,6 +550,6 @@ def report_json(tables: Tables) -> str:
             "states": {str(state): tables.states[state] for state in TrialState},
             "notes": list(tables.notes),
             "scope": tables.scope,
-            **{name: long.rows(tables) for name, long in LONG.items()},
+            **{name: long.rows(tables) for name, long in long_tables(tables).items()},
         }
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from anytime_core.config import to_dict
+from anytime_core.inputs import as_options
 from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
+from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.report.render import ABSENT, as_json, as_text
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.trial import steps_of
@@ -18,6 +21,8 @@ PROVENANCE = (
 """What is shown of every trial that ended, ``-`` where an older version did not write it down. Of ``environment``, the
 variables that change bits, ``-`` also says that none was set."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
+TABLES = ("errors", "milestones", "outcomes", "guarantees", "failure")
+"""What people are shown otherwise than as a key and a value in each line."""
 
 Group = Mapping[str, Any]
 
@@ -28,14 +33,14 @@ def trace_json(trace: Trace) -> str:
 
 def trace_text(trace: Trace) -> str:
     groups = _groups(trace)
-    errors, milestones, outcomes, failure = (
-        groups.pop(name) for name in ("errors", "milestones", "outcomes", "failure")
-    )
+    errors, milestones, outcomes, _, failure = (groups.pop(name) for name in TABLES)
     parts = [f"{trace.trial.cell.label}: {trace.state}", _group("trial", groups.pop("trial"))]
     parts.append(as_text("errors in %, cost in multiply-adds", errors))
     parts.append(as_text("errors in % at fractions of the cost, and their mean", [milestones]))
     if outcomes:
         parts.append(as_text("answers to single images", list(_outcome_rows(outcomes))))
+    if trace.guarantees:
+        parts.append(as_text("thresholds with a guarantee", [_threshold(it) for it in trace.guarantees]))
     parts += [_group(title, values) for title, values in groups.items()]
     if failure:
         parts.append(_group("failure", {**failure, "traceback": ""}) + "\n" + _indented(failure["traceback"]))
@@ -53,6 +58,7 @@ def _groups(trace: Trace) -> dict[str, Any]:
         ],
         "milestones": dict(trace.metrics),
         "outcomes": dict(trace.outcomes),
+        "guarantees": [{**asdict(it.guarantee), "on": it.split} for it in trace.guarantees],
         "times": _times(trace),
         "provenance": _provenance(trace),
         "config": to_dict(trace.trial.config),
@@ -66,6 +72,16 @@ def _outcome_rows(outcomes: Mapping[str, float | None]) -> Iterator[dict[str, An
         metric = METRICS[name]
         better = "lower" if metric.lower_is_better else "higher"
         yield {"metric": name, "value": value, "unit": metric.unit or None, "better": better}
+
+
+def _threshold(calibration: Calibration) -> dict[str, Any]:
+    it = calibration.guarantee
+    return {
+        "asked for by": as_options(asdict(it)),
+        "leave from": it.leaving_from,
+        "losses": it.losses,
+        "images": f"{it.n} of {calibration.split}",
+    }
 
 
 def _identity(trace: Trace) -> dict[str, Any]:

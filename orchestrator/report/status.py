@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anytime_core.config import is_here
 from orchestrator.analysis import tables
-from orchestrator.analysis.answers import Answers, Taken
+from orchestrator.analysis.answers import Answers
 from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.ledger.live_status import Running, StatusSnapshot
@@ -31,12 +30,12 @@ class TrialStatus:
     """Where it runs: node and device."""
 
 
-def read_tables(sweep: Sweep, ledger: Ledger, taken: Iterable[Taken] = ()) -> tables.Tables:
-    """``taken`` is what is made of outcomes beside the tables that the sweep asks for, in one reading."""
+def read_tables(sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> tables.Tables:
+    """``answers`` may have been read for figures, too."""
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
     states = {name: standing.under(driver) for name, standing in standings.items()}
-    return tables.build(sweep, records, states, Answers(sweep, ledger.outcomes, [*layouts.taken(sweep), *taken]))
+    return tables.build(sweep, records, states, answers or Answers(sweep, ledger.outcomes, layouts.taken(sweep)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

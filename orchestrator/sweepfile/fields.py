@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from anytime_core.bounds import refuse
 from anytime_core.config import (
     OPTIONAL,
     STRATEGIES,
@@ -20,7 +21,6 @@ from anytime_core.config import (
     Strategy,
     TrainingConfig,
     known_parts,
-    refuse,
 )
 from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS

@@ -188,6 +188,11 @@ def _regime_faults(
 def _tried(trial: TrialConfig) -> None:
     if trial.phases < 1:
         raise ValueError(f"regime {trial.regime.name}: count gives {trial.phases}, must give at least 1")
+    steps, wanted = trial.phase_steps, trial.phases
+    if len(steps) != wanted or not all(isinstance(each, int) and each > 0 for each in steps):
+        raise ValueError(
+            f"regime {trial.regime.name}: its phases have {list(steps)} steps, must be {wanted} whole numbers above 0"
+        )
 
 
 def _image(network: AnyNetwork, datasets: Iterable[DataConfig]) -> tuple[int, int, int] | None:

@@ -5,7 +5,7 @@ Pydantic builds its schemas once; what is here looks at the registries whenever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import reduce
 from operator import or_
@@ -20,6 +20,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     create_model,
+    model_validator,
 )
 from pydantic_core import CoreSchema
 
@@ -43,8 +44,6 @@ class OneOf:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         types = {**self.ours, **{name: without_name(part) for name, part in known_parts(self.kind).items()}}
-        if not types:
-            return handler.generate_schema(Annotated[Any, BeforeValidator(_refused(self.kind))])
         tagged = [Annotated[kind, Tag(name)] for name, kind in types.items()]
         if len(tagged) == 1:  # pydantic takes no union of one
             tagged.append(Annotated[None, Tag("")])
@@ -65,9 +64,7 @@ class OursOr:
         self.kind, self.ours = kind, ours
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        if not (known := known_parts(self.kind)):
-            return handler.generate_schema(self.ours)
-        tagged = [Annotated[without_name(part), Tag(name)] for name, part in known.items()]
+        tagged = [Annotated[without_name(part), Tag(name)] for name, part in known_parts(self.kind).items()]
         union = reduce(or_, [*tagged, Annotated[self.ours, Tag(OURS)]])
         return handler.generate_schema(Annotated[union, Discriminator(self._name), BeforeValidator(named)])
 
@@ -109,16 +106,9 @@ def _hashable(part: Any) -> Any:
     return part
 
 
-def _refused(kind: str) -> Callable[[Any], Any]:
-    def refuse(value: Any) -> Any:
-        raise ValueError(f"there is no {kind} of ours; name an extension that has one, under extensions")
-
-    return refuse
-
-
 def regime_methods(base: type[Any]) -> dict[str, type[Any]]:
-    """What a sweep file may say of each regime that an extension adds: the fields of the regime, beside its name."""
-    return {name: _method(name, part, base) for name, part in KINDS["regime"].items()}
+    """What a sweep file may say of each regime that is a part: the fields of the regime, beside its name."""
+    return {name: _method(name, part, base) for name, part in known_parts("regime").items()}
 
 
 def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
@@ -129,9 +119,18 @@ def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
     }
 
     def regimes(self: Any, network: AnyNetwork, data: DataConfig, weights: object) -> list[Regime | Part]:
-        return [part(**{key: getattr(self, key) for key in own if key != "regime"})]
+        return [part(**{key: getattr(self, key) for key in own})]
 
-    own["regime"] = (Literal[name], ...)
-    made = create_model(part.__name__, __base__=base, **own)
+    def sound(self: Any) -> Any:
+        """Refuses what the regime refuses, with its line."""
+        try:
+            part(**{key: getattr(self, key) for key in own})
+        except SystemExit as error:
+            raise ValueError(f"SystemExit: {error}") from error
+        return self
+
+    own_fields = own | {"regime": (Literal[name], ...)}
+    validators: Any = {"sound": model_validator(mode="after")(sound)}
+    made = create_model(part.__name__, __base__=base, __validators__=validators, **own_fields)
     made.regimes = regimes
     return made

@@ -144,7 +144,7 @@ def _each(section: str, errors: Sequence[float]) -> dict[str, float]:
 
 def _is_detailed(config: TrialConfig, epoch: EpochMetrics) -> bool:
     """Depends on nothing but the epoch's number, so that an epoch is shown alike however often it is told."""
-    epochs = config.phases * math.ceil(config.training.steps / _steps_per_epoch(config))
+    epochs = sum(math.ceil(steps / _steps_per_epoch(config)) for steps in config.phase_steps)
     return epoch.epoch == epochs or epoch.epoch % math.ceil(epochs / PREDICTION_EPOCHS) == 0
 
 
@@ -159,7 +159,8 @@ def train_images(config: TrialConfig) -> int:
 def _images(config: TrialConfig, epoch: EpochMetrics) -> int:
     """How many were trained on; the last epoch of a phase may be a part of one."""
     whole = _steps_per_epoch(config)
-    steps = ((epoch.step - 1) % config.training.steps + 1) % whole or whole
+    _, before = config.place_at(epoch.step - 1)
+    steps = (before + 1) % whole or whole
     return steps * config.training.batch_size
 
 

@@ -9,7 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anytime_core.inputs import ImageSpec, affordable, check_limits, late, limits_of, read_array, seconds, seconds_late
+from anytime_core.inputs import (
+    ImageSpec,
+    affordable,
+    as_options,
+    check_asked,
+    check_limits,
+    cut_short,
+    guarantee_of,
+    late,
+    limits_of,
+    percent,
+    read_array,
+    rounded,
+    seconds,
+    seconds_late,
+    share,
+    sure_enough,
+)
 
 DIGITS = ImageSpec(1, 8, 16)
 ALLOWED = "must be numbers [N,1,8,8], [1,8,8] or [8,8] from 0 to 16"
@@ -176,11 +193,12 @@ def test_every_limit_that_cannot_be_is_told_at_once() -> None:
         "confidence is 90.0, must be above 0 and at most 1",
     ]
     with pytest.raises(ValueError, match="must be") as raised:
-        check_limits(0, -1, math.nan)
+        check_limits(0, -1, math.nan, -0.5)
     assert str(raised.value).split("; ") == [
         "deadline is 0, must be a positive number of seconds",
         "budget is -1, must be a positive number",
         "confidence is nan, must be above 0 and at most 1",
+        "threshold is -0.5, must be a number of 0 or more",
     ]
 
 
@@ -188,6 +206,8 @@ def test_limits_that_can_be_are_kept() -> None:
     assert limits_of("5ms", 0.5, 1.0) == {"deadline": 0.005, "budget": 0.5, "confidence": 1.0}
     assert limits_of(None, None, None) == dict.fromkeys(("deadline", "budget", "confidence"))
     check_limits(np.float32(0.5), np.int64(7), np.float32(0.5))
+    check_limits(None, None, None, 0)
+    check_limits(None, None, None, 1.0009765625)
 
 
 def test_a_budget_affords_what_costs_no_more() -> None:
@@ -201,3 +221,72 @@ def test_an_answer_after_its_deadline_says_by_how_much() -> None:
     assert seconds_late(0.0123, 0.005) == pytest.approx(0.0073)
     assert [late(0.004, 0.005), late(9.0, None)] == ["", ""]
     assert [seconds_late(0.004, 0.005), seconds_late(9.0, None)] == [0, 0]
+
+
+# Guarantees
+
+
+def test_an_image_leaves_by_its_probability_as_it_is_or_as_outcomes_round_it() -> None:
+    half_a_step_below = 0.9 - 2.0**-13  # float16 has 2^-11 between numbers from 0.5 to 1
+    threshold = float(np.float16(0.9))
+    assert float(rounded(half_a_step_below)) == threshold > half_a_step_below
+    assert sure_enough(half_a_step_below, None, threshold)
+    assert not sure_enough(half_a_step_below, threshold, None)
+    assert sure_enough(0.9, 0.9, None)
+    assert not sure_enough(1.0, None, None)
+    assert not sure_enough(1.0, None, 1.0009765625)
+
+
+def test_probabilities_are_rounded_to_float32_first() -> None:
+    """Just below the middle of two numbers of float16 float32 has the middle itself, and then the even one is taken."""
+    middle = 1 - 2.0**-12
+    assert rounded(middle * (1 - 1e-12)) == np.float16(1)
+    assert np.float16(middle * (1 - 1e-12)) == np.float16(1 - 2.0**-11)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2%", 0.02), ("0.02", 0.02), (" 2.5 % ", 0.025), ("0.3%", 0.003), (".5", 0.5), ("1.1%", 0.011)],
+)
+def test_a_share_is_a_percentage_or_a_fraction(text, expected) -> None:
+    assert share("risk", text) == expected
+    assert share("risk", percent(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "0%", "2", "1", "150%", "100%", "-2%", "nan", "", "%", "2 percent", "1e-400", "1e-2"]
+)
+def test_what_is_no_share_is_refused(text) -> None:
+    with pytest.raises(ValueError, match=rf"risk is '{text}', must be above 0% and below 100%, such as 2% or 0\.02"):
+        share("risk", text)
+
+
+KEPT = [
+    {"risk": 0.02, "delta": None, "loss": "lost"},
+    {"risk": 0.02, "delta": 0.1, "loss": "lost"},
+    {"risk": 0.003, "delta": None, "loss": "error"},
+]
+
+
+def test_a_guarantee_is_found_by_the_words_that_made_it() -> None:
+    assert [as_options(it) for it in KEPT] == ["--risk 2%", "--risk 2% --delta 10%", "--risk 0.3% --loss error"]
+    assert [guarantee_of(KEPT, *it.values()) for it in KEPT] == KEPT
+    with pytest.raises(ValueError, match=r"no threshold is kept for --risk 0\.3%; kept: --risk 2%, --risk 2% --delta"):
+        guarantee_of(KEPT, 0.003)
+    with pytest.raises(ValueError, match="no threshold is kept for --risk 2%; kept: none"):
+        guarantee_of([], 0.02)
+
+
+def test_words_that_do_not_go_together_are_told_at_once() -> None:
+    check_asked(None, None, None, 0.9)
+    check_asked("2%", "10%", "lost")
+    with pytest.raises(ValueError, match=r"^--delta and --loss must come with --risk$"):
+        check_asked(None, "10%", "lost")
+    with pytest.raises(ValueError, match=r"^--risk and --confidence each say when to stop; leave out one of them$"):
+        check_asked("2%", None, None, 0.9)
+
+
+def test_limits_that_undo_a_guarantee_are_named() -> None:
+    assert cut_short(None, None) == ""
+    assert cut_short(0.005, None).startswith("--deadline may end an answer before")
+    assert cut_short(0.005, 0.5).startswith("--deadline and --budget may end")

@@ -58,6 +58,8 @@ COMMANDS = {
     "reproduce small.yaml last": "same bits",
     "predict small.yaml last image.npy": "answer: ",
     "predict small.yaml last image.npy --format json": '"answer"',
+    "calibrate small.yaml last --risk 50% --on test": "On average",
+    "predict small.yaml last image.npy --risk 50%": "On average",
     "profile small.yaml last --repeats 2": "stripes",
     "profile small.yaml --repeats 2": "stripes",
     "export small.yaml last --output last.zip": "written",

@@ -64,7 +64,7 @@ methods:
   ramp: {weights: ramp}
   inverse: {strategy: inverse}
   distil: {objective: distil}
-  boost: {answers: running_sum, flow: equilibrium}
+  boost: {answers: running_sum, flow: balanced}
   first: {regime: last_first}
   own: {weights: own}
 training: {steps: 4, batch_size: 16, learning_rate: {0: 0.1}}

@@ -30,7 +30,7 @@ class Ramp(Weighting):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaLoss(Strategy):
+class Inverse(Strategy):
     """Weights are the inverse of running means of the losses, anew every ``every`` steps; 1 before the first time."""
 
     momentum: float = 0.9
@@ -52,7 +52,7 @@ class AdaLoss(Strategy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rlw(Strategy):
+class Noisy(Strategy):
     """Random weights: the softmax of normal noise, anew in each step."""
 
     noise: ClassVar[bool] = True
@@ -114,7 +114,7 @@ class Boost(Answers):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equilibrium(GradientFlow):
+class Balanced(GradientFlow):
     """Each unit sees the mean of the gradients of the predictions behind it."""
 
     def factors(self, costs):
@@ -123,7 +123,7 @@ class Equilibrium(GradientFlow):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixed(Regime):
+class Twice(Regime):
     """The last prediction alone, then all of them."""
 
     def count(self, predictions: int) -> int:
@@ -135,7 +135,7 @@ class Mixed(Regime):
         return [Phase(last, names, units[-1]), Phase((1.0,) * len(units), names, units[-1])]
 
 
-PARTS: tuple[type[Part], ...] = (Ramp, AdaLoss, Rlw, Drawn, Distil, Boost, Equilibrium, Mixed)
+PARTS: tuple[type[Part], ...] = (Ramp, Inverse, Noisy, Drawn, Distil, Boost, Balanced, Twice)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ images, L predictions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -96,30 +95,28 @@ def budgeted(test: Outcomes, validation: Outcomes | None = None, folds: int = FO
     Images are ranked by ``fine_confidence``: of those that float16 has as equally confident too many would leave at
     once. Raises ValueError for fewer images than folds, or less than two folds.
     """
-    points = np.array([reached(test, row) for row in exits_by_ratio(test, validation, folds)])
-    ratios = np.array(TWENTIETHS) / 20
-    curve = Curve(settings=ratios, costs=points[:, 0], accuracies=points[:, 1])
+    curve = _curve(test, exits_by_ratio(test, validation, folds))
     if validation is not None:
         return Budgeted(curve=curve, source="validation", held_out=validation.labels.size)
     images = test.labels.size
     return Budgeted(curve=curve, source="cross-fitted", held_out=images - images // folds)
 
 
-@lru_cache(maxsize=4)  # tables, metrics and the explorer ask one trial after the other, in a few threads
-def exits_by_ratio(test: Outcomes, validation: Outcomes | None, folds: int) -> NDArray[np.int64]:
-    """Where each test image leaves at each q, as ``budgeted`` has it, which says what is raised: [Q, N], read-only."""
+def exits_by_ratio(test: Outcomes, validation: Outcomes | None = None, folds: int = FOLDS) -> NDArray[np.int64]:
+    """Where each test image leaves at each q, as ``budgeted`` has it, which says what is raised: [Q, N]."""
     if validation is not None:
-        exits = _exits(fine_confidence(validation), fine_confidence(test))
-    else:
-        exits = _cross_fitted(test, folds)
-    exits.flags.writeable = False
-    return exits
+        return _exits(fine_confidence(validation), fine_confidence(test))
+    return _cross_fitted(test, folds)
 
 
-def whole_exits(test: Outcomes, validation: Outcomes | None = None) -> NDArray[np.int64]:
-    """``exits_by_ratio``, and their ends: all images leave at the first prediction, or at the last. [Q + 2, N]"""
-    last = len(test.costs) - 1
-    return np.pad(exits_by_ratio(test, validation, FOLDS), ((1, 1), (0, 0)), constant_values=((0, last), (0, 0)))
+def with_ends(exits: NDArray[np.int64], predictions: int) -> NDArray[np.int64]:
+    """Exits at each q [Q, N], and at their limits: all at the first prediction, or at the last. [Q + 2, N]"""
+    return np.pad(exits, ((1, 1), (0, 0)), constant_values=((0, predictions - 1), (0, 0)))
+
+
+def _curve(test: Outcomes, exits: NDArray[np.int64]) -> Curve:
+    points = np.array([reached(test, row) for row in exits])
+    return Curve(settings=np.array(TWENTIETHS) / 20, costs=points[:, 0], accuracies=points[:, 1])
 
 
 def _exits(held_out: Floats, test: Floats) -> NDArray[np.int64]:
@@ -144,7 +141,12 @@ def _cross_fitted(test: Outcomes, folds: int) -> NDArray[np.int64]:
 
 def whole_curve(test: Outcomes, validation: Outcomes | None = None) -> Curve:
     """``budgeted``, and its ends: all images leave at the first prediction, or at the last."""
-    inner, ends = budgeted(test, validation).curve, [0, -1]
+    return curve_of_exits(test, exits_by_ratio(test, validation))
+
+
+def curve_of_exits(test: Outcomes, exits: NDArray[np.int64]) -> Curve:
+    """``whole_curve`` of what ``exits_by_ratio`` has found."""
+    inner, ends = _curve(test, exits), [0, -1]
     return Curve(
         settings=np.concatenate([[0.0], inner.settings, [np.inf]]),
         costs=np.insert(relative_costs(test)[ends], 1, inner.costs),

@@ -52,6 +52,11 @@ class Guarantee:
     allowed: int
     n: int
 
+    @property
+    def leaving_from(self) -> str:
+        """The threshold for people; ``never`` where every image stays to the last prediction."""
+        return "never" if self.threshold == NEVER else f"{self.threshold:.5g}"
+
 
 def allowed_losses(n: int, risk: float, delta: float | None = None) -> int:
     """Of how many of ``n`` held-out images a loss is compatible with the bound; -1 where n is too small for any.
@@ -69,6 +74,24 @@ def allowed_losses(n: int, risk: float, delta: float | None = None) -> int:
     from scipy.special import bdtr  # takes a while to import
 
     return int((bdtr(np.arange(n), n, risk) <= delta).sum()) - 1
+
+
+def images_needed(risk: float, delta: float | None = None) -> int:
+    """With how many held-out images, of which none has a loss, the bound is at most ``risk``."""
+    exact = 1 / risk - 1 if delta is None else math.log(delta) / math.log1p(-risk)
+    return max(math.ceil(exact - 1e-9), 1)
+
+
+def least_risk(held_out: Outcomes, delta: float | None = None, loss: str = "error") -> float:
+    """The bound where all images stay to the last prediction: no risk below it can be had. 1 where all have a loss."""
+    n, at_last = held_out.labels.size, int(LOSSES[loss](held_out)[-1].sum())
+    if at_last == n:
+        return 1.0
+    if delta is None:
+        return (at_last + 1) / (n + 1)
+    from scipy.special import betaincinv  # takes a while to import
+
+    return float(betaincinv(at_last + 1, n - at_last, 1 - delta))
 
 
 def guaranteed(held_out: Outcomes, risk: float, delta: float | None = None, loss: str = "lost") -> Guarantee | None:

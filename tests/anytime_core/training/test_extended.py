@@ -6,26 +6,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from emulated_graph import EmulatedGraph
-from extended import PARTS, AdaLoss, Boost, Distil, Drawn, Equilibrium, Mixed, Ramp, Rlw, regime_of, registered
+from extended import PARTS, Balanced, Boost, Distil, Drawn, Inverse, Noisy, Ramp, Twice, regime_of, registered
+from killed import IMAGES, killed, state
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
 from trials import digits_trial
 
 from anytime_core.config import Joint, Part, TrialConfig
-from anytime_core.data.dataset import Images
 from anytime_core.errors import ConfigError
 from anytime_core.extend import Answers, GradientFlow, Objective, Progress, Regime, Step, Strategy, Weighting
 from anytime_core.model import graphs
 from anytime_core.model.network import AnytimeResNet
 from anytime_core.randomness import generator
-from anytime_core.training import checkpoint, trainer
+from anytime_core.training import trainer
 from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.regimes import Phase
 from anytime_core.training.selection import Selection
@@ -43,46 +42,12 @@ def known() -> Iterator[None]:
         yield
 
 
-def small_images(count: int = 100) -> Images:
-    rng = np.random.default_rng(0)
-    pixels, labels = rng.integers(17, size=(2, count, 1, 8, 8), dtype=np.uint8), rng.integers(10, size=(2, count))
-    return Images(train_images=pixels[0], train_labels=labels[0], test_images=pixels[1], test_labels=labels[1])
-
-
-IMAGES = small_images()
-
-
 def trial(part: Part, **changes: Any) -> TrialConfig:
     """Three steps an epoch, three epochs and one step."""
     return digits_trial(regime_of(part), **changes)
 
 
-def state(folder: Path) -> dict[str, bytes]:
-    saved = checkpoint.latest(folder)
-    assert saved is not None
-    return {name: array.tobytes() for name, array in saved.arrays.items()}
-
-
 # Bits
-
-
-class KilledError(Exception):
-    pass
-
-
-def killed(folder: Path, config: TrialConfig, **options: Any) -> None:
-    """Killed once in each epoch, until there are no more."""
-    for epoch in range(1, 100):
-
-        def report(metrics: Any, last: int = epoch) -> None:
-            if metrics.epoch == last:
-                raise KilledError
-
-        try:
-            train(config, report, folder, images=IMAGES, **options)
-        except KilledError:
-            continue
-        return
 
 
 @pytest.mark.parametrize("kind", PARTS)
@@ -122,8 +87,8 @@ def test_weights_rise_with_each_epoch_and_stay_where_they_lie() -> None:
         assert weights == pytest.approx([weight / sum(raw) for weight in raw])
 
 
-def test_adaloss_does_as_its_slow_twin() -> None:
-    part, rng = AdaLoss(momentum=0.8, every=3, floor=0.1), np.random.default_rng(1)
+def test_inverse_means_do_as_their_slow_twin() -> None:
+    part, rng = Inverse(momentum=0.8, every=3, floor=0.1), np.random.default_rng(1)
     selection = Selection(part, torch.tensor(BASE, dtype=torch.float64))
     mean, weights = [0.0] * 3, [1.0] * 3
     for step in range(1, 12):
@@ -138,7 +103,7 @@ def test_adaloss_does_as_its_slow_twin() -> None:
 
 def test_random_weights_are_those_of_the_noise_of_the_seed() -> None:
     """Each step has L draws of its own, the same for the same seed and epoch."""
-    config = trial(Rlw())
+    config = trial(Noisy())
     run = build_run(config, IMAGES, "cpu")
     run.begin_epoch()
     given: list[list[float]] = []
@@ -218,7 +183,7 @@ def test_answers_add_up_in_errors_and_not_in_losses_of_training() -> None:
 def test_the_gradient_of_an_equilibrium_is_the_mean_of_those_behind() -> None:
     """By autograd, a loss at a time: the trunk before prediction k has the mean of the gradients of all losses from
     the k-th on that pass it; heads have their own, whole."""
-    run = build_run(trial(Equilibrium()), IMAGES, "cpu")
+    run = build_run(trial(Balanced()), IMAGES, "cpu")
     plain = build_run(digits_trial(Joint()), IMAGES, "cpu")
     images = run.train_data.normalise(torch.tensor(IMAGES.train_images[:8]))
     labels = torch.tensor(IMAGES.train_labels[:8])
@@ -240,7 +205,7 @@ def test_the_gradient_of_an_equilibrium_is_the_mean_of_those_behind() -> None:
 
 
 def test_a_regime_runs_through_the_schedule_in_each_phase(tmp_path) -> None:
-    config = trial(Mixed(), steps=6)
+    config = trial(Twice(), steps=6)
     assert (config.phases, config.steps) == (2, 12)
     run = build_run(config, IMAGES, "cpu")
     seen = []
@@ -255,7 +220,7 @@ def test_a_regime_runs_through_the_schedule_in_each_phase(tmp_path) -> None:
 # The device
 
 
-@pytest.mark.parametrize("part", [AdaLoss(), Rlw(), Drawn(), Distil(), Boost()], ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("part", [Inverse(), Noisy(), Drawn(), Distil(), Boost()], ids=lambda part: type(part).__name__)
 def test_nothing_is_read_from_the_device(part) -> None:
     with FakeTensorMode():
         kind = {kind: part if part.kind == kind else None for kind in ("objective", "answers")}

@@ -598,7 +598,7 @@ def test_a_step_that_reads_a_number_is_caught(monkeypatch) -> None:
     """What the test above relies on."""
     monkeypatch.setattr(AnytimeResNet, "to", lambda network, *_, **__: network)
     learn = Selection.learn
-    monkeypatch.setattr(Selection, "learn", lambda own, losses: learn(own, losses * losses[0].item()))
+    monkeypatch.setattr(Selection, "learn", lambda own, losses, rate: learn(own, losses * losses[0].item()))
     with FakeTensorMode(allow_non_fake_inputs=True):
         started = trainer.Run.start(trial(), IMAGES, CPU)
         started.begin_epoch()
@@ -657,7 +657,7 @@ def test_no_tensor_of_the_host_takes_part_in_a_step(regime, transition, on_meta)
 def test_a_tensor_of_the_host_in_a_step_is_caught(on_meta, monkeypatch) -> None:
     """What the test above relies on."""
     learn = Selection.learn
-    monkeypatch.setattr(Selection, "learn", lambda own, losses: learn(own, losses * torch.tensor(1.0)))
+    monkeypatch.setattr(Selection, "learn", lambda own, losses, rate: learn(own, losses * torch.tensor(1.0)))
     started = trainer.Run.start(trial(), IMAGES, torch.device("meta"))
     started.begin_epoch()
     with NotOfTheHost(), pytest.raises(HostError):
@@ -691,9 +691,9 @@ def test_what_is_not_on_static_tensors_shows_when_calls_are_made_again(emulated,
     config = trial(Joint(strategy=Avgl()))
     assert_same_run(run(config, mode="graph"), run(config, mode="eager"))
 
-    def learn(own: Selection, losses: torch.Tensor) -> None:
+    def learn(own: Selection, losses: torch.Tensor, rate: torch.Tensor) -> None:
         own.state = {name: value.clone() for name, value in own.state.items()}
-        own.rule.update(own.state, Step(losses=losses, chosen=own.chosen, probabilities=own.p))
+        own.rule.update(own.state, Step(losses=losses, chosen=own.chosen, probabilities=own.p, rate=rate))
 
     monkeypatch.setattr(Selection, "learn", learn)
     assert timeless(run(config, mode="graph")[1]) != timeless(run(config, mode="eager")[1])

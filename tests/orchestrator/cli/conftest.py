@@ -15,7 +15,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweepfile.load import load
 
 QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
-MODULES = {"ui": MLFLOW} | dict.fromkeys(("extension", "reproduce", "predict", "profile", "export"), TORCH)
+MODULES = {"ui": MLFLOW} | dict.fromkeys(("extension", "reproduce", "predict", "calibrate", "profile", "export"), TORCH)
 """What takes commands long to import."""
 
 

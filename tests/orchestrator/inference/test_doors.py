@@ -116,6 +116,16 @@ def test_every_door_refuses_the_same_limits_in_the_same_words(doors, limits, wor
             predict.Limits.of(None, limits.get("budget"), limits.get("confidence"))
 
 
+def test_every_door_that_takes_a_threshold_refuses_the_same_ones_and_leaves_at_the_same(doors) -> None:
+    for door in ("API", "tensor", "exported"):
+        with pytest.raises(ValueError, match="threshold is -1, must be a number of 0 or more"):
+            doors[door](DIGIT, threshold=-1)
+    for threshold in (0, 0.1, 0.5, 1, 1.0009765625):
+        expected = doors["API"](DIGIT, threshold=threshold)
+        for door in ("tensor", "exported"):
+            np.testing.assert_allclose(doors[door](DIGIT, threshold=threshold), expected, rtol=1e-3, atol=1e-5)
+
+
 def test_there_is_one_copy_of_the_checks(tmp_path: Path) -> None:
     mean, std = (torch.full((1, 1, 1, 1), value) for value in (5.0, 6.0))
     network = TrainedNetwork(AnytimeResNet(1, 2, 10, in_channels=1), Normalisation(mean, std), DIGITS.spec).eval()

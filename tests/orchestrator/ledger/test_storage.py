@@ -27,9 +27,11 @@ from anytime_core.training.trainer import train
 from orchestrator.errors import HeldError, StorageError, UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed, lock
+from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Ledger, SupersededError
 from orchestrator.ledger.lock import Pace, TakenError
 from orchestrator.ledger.storage import Location, Storage, checked, local_folder, storage_at
+from orchestrator.stats.outcomes.guarantees import Guarantee
 from orchestrator.sweep.trial import TrialState
 
 REPOSITORY = Path(__file__).parents[3]
@@ -293,6 +295,15 @@ def test_going_on_with_other_threads_is_noted(ledger, make_trial, tmp_path) -> N
     record = ledger.record(trial.id)
     assert record is not None
     assert record.provenance["resumed_elsewhere"] == "cpu, 1 thread; cpu, 2 threads"
+
+
+def test_guarantees_live_in_a_folder_and_in_a_bucket_alike(ledger) -> None:
+    found = Guarantee(threshold=0.75, loss="lost", risk=0.02, delta=None, losses=3, allowed=4, n=250)
+    kept = [Calibration(split="validation", guarantee=replace(found, delta=delta)) for delta in (None, 0.1)]
+    for each in (*kept, kept[0]):
+        ledger.keep_guarantee("ab12", "network", each)
+    assert ledger.guarantees("ab12").calibrations == (kept[1], kept[0])
+    assert [*ledger.files("ab12")] == ["guarantees.json"]
 
 
 def test_what_others_are_to_see_is_published(ledger) -> None:

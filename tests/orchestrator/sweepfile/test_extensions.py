@@ -106,7 +106,7 @@ FAULTS = {
     "  ann: {weights: {name: ramp, power: high}}\n": "line 6: methods.ann.weights.power: given 'high'; must be a valid",
     "  ann: {strategy: still}\n": "line 6: methods.ann.strategy.share: is missing",
     "  ann: {strategy: {name: still, share: 1, times: 1.5}}\n": "methods.ann.strategy.times: given 1.5; must be",
-    "  ann: {objective: ramp}\n": "there is no objective of ours; name an extension that has one, under extensions",
+    "  ann: {objective: ramp}\n": "no objective is named 'ramp'; allowed: ",
     "  ann: {weights: ramp, grid: {share: [1]}}\n": "grid: the method has no share; allowed: ",
     "  ann: {regime: ramp}\n": "no regime is named 'ramp'; allowed: ",
 }

@@ -19,6 +19,8 @@ from orchestrator.stats.outcomes.guarantees import (
     allowed_losses,
     critical_thresholds,
     guaranteed,
+    images_needed,
+    least_risk,
 )
 from orchestrator.stats.outcomes.policies import by_confidence
 
@@ -83,6 +85,24 @@ def test_so_many_losses_are_allowed_as_the_bounds_say(n, risk) -> None:
     assert allowed_losses(n, risk, 0.1) == max(fine, default=-1)
     expected = [lost for lost in range(n + 1) if (lost + 1) / (n + 1) <= risk + 1e-12]
     assert allowed_losses(n, risk) == max(expected, default=-1)
+
+
+@pytest.mark.parametrize("risk", [0.007, 0.02, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("delta", [None, 0.05, 0.5])
+def test_so_many_images_are_needed_that_none_of_them_may_have_a_loss(risk, delta) -> None:
+    needed = images_needed(risk, delta)
+    assert allowed_losses(needed, risk, delta) >= 0
+    assert needed == 1 or allowed_losses(needed - 1, risk, delta) == -1
+
+
+@settings(deadline=None, max_examples=40)
+@given(small, st.sampled_from([None, 0.1, 0.4]))
+def test_the_least_risk_is_where_a_threshold_begins_to_be_found(sizes, delta) -> None:
+    outcomes = drawn_outcomes(*sizes)
+    least = least_risk(outcomes, delta)
+    assert guaranteed(outcomes, min(least * 0.999, 0.999), delta, "error") is None
+    if least < 0.999:
+        assert guaranteed(outcomes, least * 1.001, delta, "error") is not None
 
 
 def test_too_few_images_leave_all_to_the_last_prediction() -> None:

@@ -71,6 +71,19 @@ def test_no_policy_is_more_right_than_the_oracle_nor_as_right_for_less(sizes) ->
         assert (curve.costs[curve.accuracies >= best[1]] >= best[0] - 1e-12).all()
 
 
+ONE_BY_ONE = {"confidence": by_confidence, "entropy": by_entropy, "patience": by_patience}
+
+
+@settings(deadline=None, max_examples=40)
+@given(small, st.sampled_from([*POLICIES]), st.lists(st.sampled_from([-1, 0, 0.25, 0.7, 1, 1.5, 2, 3, np.inf])))
+def test_all_settings_at_once_give_what_each_gives(sizes, name, chosen) -> None:
+    outcomes = drawn_outcomes(*sizes)
+    curve = policy_curve(outcomes, POLICIES[name], np.array(chosen, np.float64))
+    expected = [reached(outcomes, ONE_BY_ONE[name](outcomes, setting)) for setting in chosen]
+    found = list(zip(curve.costs, curve.accuracies, strict=True))
+    assert found == [pytest.approx(point) for point in expected]
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_ladder_leads_from_the_first_prediction_to_the_last(name) -> None:
     outcomes = drawn_outcomes(1, 5, 300, 4)
