@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from anytime_core.outcomes import Outcomes
-from orchestrator.stats.outcomes.budgeted import whole_curve
+from orchestrator.stats.outcomes.budgeted import curve_of_exits, exits_by_ratio
 from orchestrator.stats.outcomes.curves import Curve, area
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
@@ -35,9 +38,14 @@ class Kept:
     test: Outcomes | None = None
 
     @cached_property
+    def exits(self) -> NDArray[np.int64]:
+        """Where each image leaves by MSDNet's thresholds, worked out once for all that is made of it: [Q, N]."""
+        return exits_by_ratio(*budgeted_images(self))
+
+    @cached_property
     def budgeted(self) -> Curve:
-        """Accuracy over mean cost by MSDNet's thresholds, worked out once for all that is made of it."""
-        return whole_curve(*budgeted_images(self))
+        """Accuracy over mean cost by the same thresholds."""
+        return curve_of_exits(budgeted_images(self)[0], self.exits)
 
 
 def kept_of(by_split: Mapping[str, Outcomes], *, held_out: bool) -> Kept | None:

@@ -127,7 +127,7 @@ def classes(tables: Tables) -> Table:
     for (network, method, dataset), cells in cells_by_line(tables).items():
         confused = [of_cell for cell in cells if (of_cell := tables.answers.of(cell, last_confusions)) is not None]
         place = (Entry(value=dataset), Entry(value=network), Entry(value=method))
-        rows.append((*place, *_of_classes(confused, _class_names(tables, dataset))))
+        rows.append((*place, *_of_classes(confused, class_names(tables, dataset))))
     return Table(
         name="classes",
         title="Errors of the last prediction in %, class by class",
@@ -165,7 +165,7 @@ def _padded(confused: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     return np.pad(confused, (0, classes - len(confused)))
 
 
-def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
+def class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
     data = next(trial.config.data for trial in tables.sweep.trials if trial.config.data.name == dataset)
     return tuple(dataset_of(data).class_names)
 

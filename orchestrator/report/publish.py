@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from anytime_core.files import LocalFolder, read_plain, write_atomically
 from orchestrator.analysis.answers import Answers
@@ -17,7 +18,7 @@ from orchestrator.analysis.quantities import ERRORS
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
-from orchestrator.report import drawing, figures, layouts, render, verdict
+from orchestrator.report import drawing, explorer, figures, layouts, render, verdict
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
 from orchestrator.report.losses import Losses
@@ -48,8 +49,8 @@ def write(
     """Fills the folder, whose older tables and figures are gone then, and returns what it shows. ``links`` lead to
     MLflow's runs, by trial id; ``say`` is told of each figure that the sweep cannot have.
 
-    An error costs the figure or the page that it concerns, and is counted in ``losses``. Raises OSError where the
-    tables cannot be written.
+    An error costs the figure, the explorer or the page that it concerns, and is counted in ``losses``. Raises OSError
+    where the tables cannot be written.
     """
     answers = _answers(sweep, ledger)
     drawn = draw(sweep, ledger, losses, answers)
@@ -60,7 +61,7 @@ def write(
     _save(drawn, place.below("figures"), losses)
     place.delete(PAGE)  # rather none than one that shows other numbers than the tables
     with losses.counted(f"{place.address(PAGE)} is not written"):
-        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links)))
+        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links, losses)))
     return tables
 
 
@@ -102,12 +103,12 @@ def _page(
 ) -> bytes:
     answers = _answers(sweep, ledger)
     drawn = draw(sweep, ledger, losses, answers, ["svg"])
-    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses, answers), drawn, links))
+    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses, answers), drawn, links, losses))
 
 
 def _answers(sweep: Sweep, ledger: Ledger) -> Answers:
-    """Each trial's outcomes are read once, for all figures and tables that the sweep asks for."""
-    return Answers(sweep, ledger.outcomes, [*figures.taken(sweep), *layouts.taken(sweep)])
+    """Each trial's outcomes are read once, for all figures and tables that the sweep asks for, and the explorer."""
+    return Answers(sweep, ledger.outcomes, [*figures.taken(sweep), *layouts.taken(sweep), *explorer.taken(sweep)])
 
 
 def _encoded(text: str) -> bytes:
@@ -161,8 +162,11 @@ def draw(
     return drawn
 
 
-def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str]) -> str:
+def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str], losses: Losses) -> str:
     """One page with everything, which needs no network."""
+    explored: Mapping[str, Any] = {}
+    with losses.counted("the explorer is not on the page"):
+        explored = explorer.content(tables)
     statuses = report.statuses(sweep, ledger)
     arranged = layouts.arrange(tables)
     records = [status.record for status in statuses if status.record]
@@ -175,6 +179,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
             said=said,
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
+            explorer=explored,
             figures={caption_of(stem): drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
             provenance=tuple(_provenance(records)),
             trials=tuple(_trial_rows(statuses, links)),

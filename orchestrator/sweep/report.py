@@ -19,6 +19,9 @@ class Report(BaseModel):
     grid has enough units for. ``scale`` is in what two errors differ: points, or their ratio, in which a data set of
     large errors counts no more than another. ``diverged`` is what a trial that diverged is to its method: a loss, or
     nothing. Differences of at most ``rope`` points are practically equal; those in another unit never are.
+
+    ``explorer`` is whether the page has one, which reads the outcomes of all trials; without a word, if that is soon
+    done.
     """
 
     baseline: str = "ann"
@@ -30,3 +33,4 @@ class Report(BaseModel):
     scale: Literal["points", "ratios"] = "points"
     diverged: Literal["loss", "drop"] = "loss"
     rope: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    explorer: bool | None = None

@@ -204,11 +204,11 @@ def test_one_reading_of_each_trial_serves_all_figures_and_tables_of_a_report(ans
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {*NAMES}
 
 
-def test_nothing_is_read_where_no_figure_of_outcomes_is_asked_for(answered, tmp_path, monkeypatch) -> None:
+def test_nothing_is_read_where_nothing_of_outcomes_is_asked_for(answered, tmp_path, monkeypatch) -> None:
     made = answered(TEXT)
     monkeypatch.setattr(Ledger, "outcomes", lambda *_: pytest.fail("outcomes are read"))
     losses = Losses()
-    publish.write(asking(made.sweep, figures=[], tables=[]), made.ledger, tmp_path, {}, losses=losses)
+    publish.write(asking(made.sweep, figures=[], tables=[], explorer=False), made.ledger, tmp_path, {}, losses=losses)
     assert not losses
     assert "cost.png" in {path.name for path in (tmp_path / "figures").iterdir()}
     assert not {*drawing.suited(made.sweep)} & {*NAMES}

@@ -143,7 +143,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "baseline: ann",
             "basline: ann",
             "line 17: report.basline: unknown key; allowed: baseline, compare, tables, figures, p_value, scope, "
-            "scale, diverged, rope (did you mean baseline?)",
+            "scale, diverged, rope, explorer (did you mean baseline?)",
         ),
         # Unknown names
         (
@@ -208,8 +208,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "n: 2",
             "n: yes",
-            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled and outcomes "
-            "alone",
+            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled, outcomes and "
+            "explorer alone",
         ),
         ("n: 2, ", "", "line 3: networks.0.n: is missing"),
         ("- {n: 2, c: 8}", "- [2, 8]", "line 3: networks.0: given [2, 8]; must be a mapping"),
@@ -244,6 +244,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "line 14: training.head_decay: given 'none'; must be 'uniform' or 'loss_weight'",
         ),
         ("gamma: 0.5", "warm_up_epochs: 1.5", "line 8: methods.aann.strategy.warm_up_epochs: given 1.5; must be a va"),
+        ("baseline: ann", "explorer: maybe", "line 17: report.explorer: given 'maybe'; must be a valid bool"),
         ("[digits]", "[{name: digits, flip: maybe}]", "line 5: datasets.0.flip: given 'maybe'; must be a valid bool"),
         ("[digits]", "[digits, {name: digits, pad: 0}]", "line 5: datasets.1: is the same data set as datasets.0"),
         ("[digits]", "digits", "line 5: datasets: given 'digits'; must be a valid list"),
