@@ -19,7 +19,7 @@ def rounded(number: float) -> float:
     return float(np.float16(np.float32(number)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(1, 3), st.integers(1, 5), st.integers(1, 4), st.sampled_from([0.1, 3, 40]))
 def test_outcomes_are_those_of_plain_loops(seed, predictions, images, classes, scale) -> None:
     logits, labels = drawn_logits(seed, predictions, images, classes, scale)

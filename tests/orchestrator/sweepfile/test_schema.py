@@ -489,7 +489,7 @@ def places(content: Any) -> list[tuple[Any, Any]]:
     return [place for key, value in items for place in ((content, key), *places(value))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.integers(1, 3))
 def test_broken_in_any_way_it_is_loaded_or_refused(load_text, data, count) -> None:
     """Up to three values of a sound file replaced by anything, under their own key or another."""
@@ -502,7 +502,7 @@ def test_broken_in_any_way_it_is_loaded_or_refused(load_text, data, count) -> No
     loaded_or_refused(load_text, broken)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANYTHING)
 def test_anything_is_loaded_or_refused(load_text, content) -> None:
     loaded_or_refused(load_text, content)
