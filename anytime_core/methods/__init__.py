@@ -17,10 +17,10 @@ from anytime_core.methods.combining import Caching, Product
 from anytime_core.methods.distillation import Byot, Distillation, Imta, PhuongLampert
 from anytime_core.methods.equilibrium import Equilibrium
 from anytime_core.methods.famo import Famo
+from anytime_core.methods.heavier import Heavier
 from anytime_core.methods.mixed import Mixed
 from anytime_core.methods.ramp import SdnRamp
 from anytime_core.methods.random_weights import RandomWeights
-from anytime_core.methods.scaled import Scaled
 from anytime_core.methods.surgery import CAGrad, PCGrad
 from anytime_core.methods.uncertainty import Uncertainty
 
@@ -35,13 +35,13 @@ __all__ = [
     "Distillation",
     "Equilibrium",
     "Famo",
+    "Heavier",
     "Imta",
     "Mixed",
     "PCGrad",
     "PhuongLampert",
     "Product",
     "RandomWeights",
-    "Scaled",
     "SdnRamp",
     "Uncertainty",
 ]

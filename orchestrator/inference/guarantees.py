@@ -23,6 +23,8 @@ from orchestrator.stats.outcomes.curves import reached, relative_costs
 from orchestrator.stats.outcomes.guarantees import LOSSES, NEVER, Guarantee, guaranteed, images_needed, least_risk
 from orchestrator.stats.outcomes.policies import by_confidence
 
+UNLIKELY = 0.001
+"""A chance at which test images contradict that they are like the held-out ones."""
 SAID = {
     "lost": "are answered wrongly where the last prediction is right",
     "error": "are answered wrongly",
@@ -86,12 +88,13 @@ def calibrate(trial: TrainedTrial, ledger: Ledger, asked: Asked, split: Split) -
         raise RiskError(_out_of_reach(trial, held_out, asked, split))
     calibration, seen = Calibration(split=split, guarantee=guarantee), "test" if "test" in outcomes else split
     ledger.keep_guarantee(trial.trial_id, network, calibration)
+    effect = _effect(outcomes[seen], seen, guarantee)
     return Calibrated(
         trial=trial,
         calibration=calibration,
         sentence=sentence(calibration, trial),
-        notes=tuple(_notes(calibration)),
-        effect=_effect(outcomes[seen], seen, guarantee),
+        notes=(*_notes(calibration), *_contradicted(calibration, effect)),
+        effect=effect,
     )
 
 
@@ -139,8 +142,24 @@ def _notes(calibration: Calibration) -> Iterator[str]:
         yield "the threshold was found on the test images: their error at it is no honest measurement any more"
     if guarantee.threshold == NEVER:
         needed = images_needed(guarantee.risk, guarantee.delta)
-        why = f"{guarantee.n} images are too few, {needed} may do" if guarantee.n < needed else "that would cost more"
+        why = (
+            f"{guarantee.n} images are too few, {needed} may do"
+            if guarantee.n < needed
+            else "any threshold would allow more losses than that"
+        )
         yield f"no image leaves before the last prediction: {why}"
+
+
+def _contradicted(calibration: Calibration, effect: Effect) -> Iterator[str]:
+    """Where the test images have more losses than they could be expected to have by chance."""
+    from scipy.special import bdtrc  # takes a while to import
+
+    losses, risk = round(effect.losses * effect.n), calibration.guarantee.risk
+    if effect.split != calibration.split and losses and bdtrc(losses - 1, effect.n, risk) < UNLIKELY:
+        yield (
+            f"{losses} of {effect.n} test images have a loss, more than {percent(risk)} by more than chance: they are "
+            "not exchangeable with the validation images, and new images may not be either"
+        )
 
 
 def _effect(outcomes: Outcomes, split: Split, guarantee: Guarantee) -> Effect:

@@ -79,7 +79,7 @@
     const few = line.of > 1 ? `${seeds}. ` : "";
     const many = `Errors: means ± standard deviations of ${seeds}; mistakes: sums over them. `;
     find(".about").textContent =
-      `${line.images.toLocaleString("en")} images. ${line.seeds > 1 ? many : few}Between the ${line.costs.length} ` +
+      `${line.images.toLocaleString("en")} test images. ${line.seeds > 1 ? many : few}Between the ${line.costs.length} ` +
       "settings of the thresholds the curve is straight; mistakes are those of the nearest setting.";
     const spreads = (index) => (line.spreads ? ` ±${line.spreads[index].toFixed(2)}` : "");
     const rows = line.costs.map((cost, index) => [cost.toFixed(2), line.errors[index].toFixed(2) + spreads(index)]);

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.data.catalog import dataset_of
-from orchestrator.analysis.answers import Kept
+from orchestrator.analysis.answers import Kept, budgeted_images
 from orchestrator.analysis.tables import FEWER, Tables
 from orchestrator.stats.outcomes.changes import FALLS, falls
 from orchestrator.stats.outcomes.classes import class_errors, confusions, worst
@@ -39,8 +39,9 @@ Words = tuple[str, ...]
 
 
 def budgeted_numbers(kept: Kept) -> Numbers:
+    """All of the images that leave."""
     at_fractions = (accuracy_at(kept.budgeted, fraction) for fraction in FRACTIONS.values())
-    return (*at_fractions, area(kept.budgeted), METRICS["auc"].of(kept.own))
+    return (*at_fractions, area(kept.budgeted), METRICS["auc"].of(budgeted_images(kept)[0]))
 
 
 def calibration_numbers(kept: Kept) -> Numbers:
@@ -72,6 +73,7 @@ def budgeted(tables: Tables) -> Table:
         [*FRACTIONS, "area", "AUC"],
         budgeted_numbers,
         (
+            *images_of(tables, leaving=True),
             "Budgeted batch classification: as many images leave at each prediction as the budget allows, the most "
             f"confident ones. Thresholds: {thresholds_from(tables)}.",
             f"area: {METRICS['budgeted_area'].meaning.partition(',')[0]}. AUC: {METRICS['auc'].meaning}.",
@@ -89,7 +91,10 @@ def calibration(tables: Tables) -> Table:
         "Whether networks are as sure as they are right: means of all predictions",
         list(CALIBRATION),
         calibration_numbers,
-        tuple(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in CALIBRATION.items()),
+        (
+            *images_of(tables),
+            *(f"{name}: {METRICS[metric].meaning}{_unit(metric)}." for name, metric in CALIBRATION.items()),
+        ),
     )
 
 
@@ -104,6 +109,7 @@ def overthinking(tables: Tables) -> Table:
         [*OVERTHINKING, "oracle", "its cost"],
         overthinking_numbers,
         (
+            *images_of(tables),
             *(f"{name}: {METRICS[name].meaning}." for name in OVERTHINKING),
             "oracle: the accuracy of images that leave at the first right prediction, and their mean cost in % of all.",
         ),
@@ -117,7 +123,7 @@ def monotonicity(tables: Tables) -> Table:
         "Images in % whose true class ever falls in probability by more than this from its highest so far",
         [*(f"{fall:g}" for fall in FALLS), "rises"],
         monotonicity_numbers,
-        (f"rises: {METRICS['rises'].meaning}, in points.",),
+        (*images_of(tables), f"rises: {METRICS['rises'].meaning}, in points."),
     )
 
 
@@ -141,7 +147,11 @@ def classes(tables: Tables) -> Table:
             Column(name="commonest mistakes", numeric=False),
         ),
         rows=tuple(rows),
-        notes=("Commonest mistakes: class as answer, and how many images.", *_dashes(rows, NONE_KEPT)),
+        notes=(
+            *images_of(tables),
+            "Commonest mistakes: class as answer, and how many images of all seeds.",
+            *_dashes(rows, NONE_KEPT),
+        ),
     )
 
 
@@ -271,6 +281,17 @@ def _dashes(rows: Iterable[tuple[Entry, ...]], why: str) -> Words:
 
 def _unit(name: str) -> str:
     return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
+
+
+def images_of(tables: Tables, *, leaving: bool = False) -> Words:
+    """Which images a table is of, where a sweep holds some out: those, but test images where images are ``leaving``."""
+    held_out, names = tables.sweep.validated, {cell.dataset for cell in tables.sweep.cells}
+    if not held_out:
+        return ()
+    if leaving:
+        return ("Of the test images.",)
+    others = f" of {', '.join(sorted(held_out))}, else of the test images" if names != held_out else ""
+    return (f"Of the images held out from training{others}.",)
 
 
 def thresholds_from(tables: Tables) -> str:

@@ -11,7 +11,7 @@ from anytime_core.result import average_error, milestone_errors
 from orchestrator.analysis.answers import Kept, budgeted_images
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import Tables
-from orchestrator.report.outcome_layouts import FRACTIONS, Kinds, Numbers, by_number, thresholds_from
+from orchestrator.report.outcome_layouts import FRACTIONS, Kinds, Numbers, by_number, images_of, thresholds_from
 from orchestrator.stats.outcomes.curves import Curve, accuracy_at, area, errors
 from orchestrator.stats.outcomes.exits import MEANINGS, exit_curves
 from orchestrator.stats.outcomes.policies import caching
@@ -67,8 +67,10 @@ def policies(tables: Tables) -> Table:
         [*FRACTIONS, "area"],
         exit_curves_of,
         (
+            *images_of(tables, leaving=True),
             *(f"{name}: {meaning}." for name, meaning in MEANINGS.items()),
-            f"Thresholds of budgeted: {thresholds_from(tables)}. The others have one for all predictions.",
+            f"Thresholds of budgeted: {thresholds_from(tables)}. Confidence, entropy and patience have one setting for "
+            "all predictions, which runs through all values on these very images: the most that it can give.",
             "area: the area under accuracy over mean cost, in %.",
         ),
         Kinds(heading="policy", names=[*MEANINGS], numbers=_of_policy),
@@ -88,7 +90,7 @@ def answers(tables: Tables) -> Table:
         "Error in % at fractions of the cost, by what is answered; AE is the mean of all predictions",
         list(METRICS),
         errors_by_answer,
-        tuple(f"{name}: {meaning}." for name, meaning in ANSWERS.items()),
+        (*images_of(tables), *(f"{name}: {meaning}." for name, meaning in ANSWERS.items())),
         Kinds(heading="answer", names=[*ANSWERS], numbers=_of_answer, absent=UNCOUNTED, why=WHY_UNCOUNTED),
     )
 

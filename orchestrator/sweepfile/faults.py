@@ -192,8 +192,8 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
 
 def _part(kind: str, name: str) -> type[Any]:
     ours: type[Any] = WeightingConfig if kind == "weights" else STRATEGIES.get(name, Ann)
-    added: Mapping[str, type[Any]] = KINDS[kind]
-    return added.get(name, ours)
+    parts: Mapping[str, type[Any]] = known_parts(kind)
+    return parts.get(name, ours)
 
 
 SECTIONS: dict[str, type[Any]] = {

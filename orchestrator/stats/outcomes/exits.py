@@ -16,7 +16,7 @@ MEANINGS = {
     "budgeted": "MSDNet's thresholds of the confidence, one for each prediction",
     **{name: policy.meaning for name, policy in POLICIES.items()},
     "random": "leave by chance, blind to the image, in MSDNet's shares",
-    "anytime": "all images leave at the same prediction",
+    "anytime": "all images leave at the same prediction; in between, one part at one and one at the next",
     "oracle": "leave where first right, as many as the cost allows: no policy can do better",
 }
 """By the name of a curve."""

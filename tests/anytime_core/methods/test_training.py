@@ -209,7 +209,7 @@ methods:
   dwa: {strategy: {name: dwa, temperature: 1.5}}
   uncertainty: {strategy: uncertainty}
   sdn: {weights: sdn_ramp}
-  louder: {strategy: {name: scaled, factor: 1.5}}
+  louder: {strategy: {name: heavier, factor: 1.5}}
   imta: {objective: imta, flow: equilibrium, weights: {name: constant, normalize: none}}
   later: {objective: {name: distillation, teacher: later, published_scale: true}}
   boostnet: {objective: boosting, answers: boosting, flow: equilibrium, weights: {name: constant, normalize: none}}

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@ours("scaled", version="1")
+@ours("heavier", version="1")
 @dataclass(frozen=True, kw_only=True)
-class Scaled(Strategy):
+class Heavier(Strategy):
     """The base weights [L] times a ``factor``, by default what AANN with a gamma of 0.5 adds up to."""
 
     factor: float = 1.5
