@@ -51,10 +51,11 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
 
     from orchestrator.analysis import trace
     from orchestrator.execution import reproduce as reproducing
+    from orchestrator.ledger.choices import chosen
     from orchestrator.report import render_trial
     from orchestrator.sweepfile.load import load
 
-    grid = load(sweep_file)
+    grid = chosen(load(sweep_file), places.ledger)
     trial = trace.find(grid, " ".join(cell))
     settings = _settings(grid, places, check_md5)
     try:
@@ -79,9 +80,10 @@ def outcomes(sweep_file: Path, places: Places, check_md5: bool, form: str) -> No
     Interrupted, the same command goes on. Exit code 1 if one of them cannot be used.
     """
     from orchestrator.execution import outcomes as filling
+    from orchestrator.ledger.choices import chosen
     from orchestrator.sweepfile.load import load
 
-    grid = load(sweep_file)
+    grid = chosen(load(sweep_file), places.ledger)
     settings = _settings(grid, places, check_md5)
 
     def told(filled: filling.Filled) -> None:

@@ -107,7 +107,7 @@ class RetryLoop:
             own_data=self._run.sweep.own_data,
         )
         trials = [entry.trial for entry in plan.to_run]
-        left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]
+        left = [entry.trial.id for entry in plan.entries if entry.action in ("leave", "wait")]
         failed = sum(trial_id in self._run.tally.failures for trial_id in left)
         counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
         with (
