@@ -118,7 +118,7 @@ def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Con
 
 def _note_other_trials(sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
     """Says before it happens that this sweep takes the place of another of its name."""
-    before, now = last_trials(ledger, sweep.name), set(sweep.ids)
+    before, now = last_trials(ledger, sweep.name), sweep.candidates.union(sweep.ids)
     if not now.issuperset(before):
         kept = len(now.intersection(before))
         shared = f"{kept} of its {counted(len(before), 'trial')} {'is' if kept == 1 else 'are'} in this one"

@@ -41,6 +41,12 @@ class Sweep:
         return [trial.id for trial in self.trials if not trial.awaits]
 
     @property
+    def candidates(self) -> frozenset[str]:
+        """The ids of all trials that its tuning may choose."""
+        points = (point for one in self.tuning for point in one.points)
+        return frozenset(trial.id for point in points for trial in point.results.values())
+
+    @property
     def tables(self) -> tuple[Trial, ...]:
         """The trials that stand in the tables."""
         ids = set(self.cells.values())
