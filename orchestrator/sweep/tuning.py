@@ -61,9 +61,9 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tuning:
-    """One choice among the points of a ``method``, in the order of its grid. ``where`` are the network and the data set
-    that it is for, nothing where it is for all; ``choose`` is a name in CRITERIA. ``left`` are the trials of the first
-    stage that have not ended."""
+    """One choice among the points of a ``method``, in the order of its grid. ``where`` are the network and the data
+    set, or one of them, that it is for; nothing where it is for all. ``choose`` is a name in CRITERIA; ``left`` are the
+    trials of the first stage that have not ended."""
 
     method: str
     where: str
@@ -106,6 +106,12 @@ class Tuning:
         """How many images of the training sets; none of those that have a split of their own for validation."""
         return frozenset(trial.config.data.validation for trial in self.trials)
 
+    @property
+    def other_networks(self) -> tuple[str, ...]:
+        """Those that the points were tried on, where they are not those of the results."""
+        tried = dict.fromkeys(trial.cell.network for trial in self.trials)
+        return () if tried.keys() == {cell.network for cell in self.points[0].results} else tuple(tried)
+
 
 def notes(tunings: Iterable[Tuning]) -> list[str]:
     """For each method that is tuned a sentence on what was chosen, where and how."""
@@ -128,8 +134,9 @@ def _chosen(tunings: Sequence[Tuning]) -> list[str]:
     criterion, points = CRITERIA[tunings[0].choose].words, counted(len(tunings[0].points), "point")
     numbers = frozenset[int]().union(*(tuning.held_out for tuning in tunings))
     images = f"{max(numbers)} held-out images" if len(numbers) == 1 and max(numbers) else "held-out images"
-    which = "that" if len(places) == 1 else "those"
-    return [f"{what}, of {points} {which} with the lowest {criterion} on {images}"]
+    which, others = "that" if len(places) == 1 else "those", tunings[0].other_networks
+    by = f" by {', '.join(others)}" if others else ""
+    return [f"{what}, of {points} {which} with the lowest {criterion} on {images}{by}"]
 
 
 def _not_chosen(tunings: Sequence[Tuning]) -> list[str]:

@@ -160,8 +160,10 @@ def _weight_faults(
     }
     whole = bool(networks) and len(networks) == len(document.content["networks"])
     for at, weights in used.items():
-        yield from unmatched(document, at, weights, networks, whole=whole)
-        for network in networks:
+        alike = [method for method in methods.values() if (method.weights or common) is weights]
+        tried = dict.fromkeys([*networks, *(network for method in alike for network in method.tuned_on)])
+        yield from unmatched(document, at, weights, tried, whole=whole)
+        for network in tried:
             key, own = given_to(network, weights)
             try:
                 if own and (image := _image(network, datasets)):
@@ -180,12 +182,13 @@ def _regime_faults(
     it is of the data: those of the first set stand for all. Networks of extensions see ``known`` data sets alone."""
     training, weights = sound_section(document, "training"), sound_section(document, "weights")
     methods = sound_items(document, "methods") if training and weights else {}
-    pairs = [
-        (network, data)
-        for network in networks
+    trained = [
+        (name, method, network, data)
+        for name, method in methods.items()
+        for network in [*networks, *method.tuned_on]
         for data in (datasets if isinstance(network, NetworkConfig) else known)[:1]
     ]
-    for (name, method), (network, data) in product(methods.items(), pairs):
+    for name, method, network, data in trained:
         for variant in (method.points("") or method.variants("")).values():
             try:
                 for regime in variant.regimes(network, data, weights):

@@ -63,6 +63,11 @@ class Method(BaseModel):
         """How one of its ``points`` is chosen."""
         return None
 
+    @property
+    def tuned_on(self) -> list[NetworkConfig]:
+        """Networks beside the sweep's."""
+        return (self.tuned and self.tuned.networks) or []
+
     def points(self, name: str) -> dict[str, Self]:
         """What its tuning tries, by name; nothing where it has none."""
         return {}
@@ -118,7 +123,10 @@ class JointMethod(Method):
         return self._each(self.grid, name)
 
     def points(self, name: str) -> dict[str, Self]:
-        return self.tune.drawn(self._each(self.tune.grid, name)) if self.tune else {}
+        if not self.tune:
+            return {}
+        points = self.tune.drawn(self._each(self.tune.grid, ""))  # whatever the name: equal grids try the same
+        return {name + point: method for point, method in points.items()}
 
     def _each(self, grid: Grid, name: str) -> dict[str, Self]:
         """One for each point of a grid."""

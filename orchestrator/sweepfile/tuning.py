@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -15,7 +15,7 @@ from anytime_core.seeds import named_seed
 from orchestrator.sweep.trial import Cell, Trial, cell_of
 from orchestrator.sweep.tuning import CRITERIA, KIND, Point, Tuning
 from orchestrator.sweepfile.document import Document, Fault
-from orchestrator.sweepfile.fields import Seed, distinct, named_in
+from orchestrator.sweepfile.fields import OurNetwork, Seed, distinct, named_in
 
 if TYPE_CHECKING:
     from orchestrator.sweepfile.methods import Method
@@ -28,15 +28,20 @@ SHARE_HELD_OUT = 10
 """Where the file does not say: a tenth of the training images, and at most as many as the paper holds out."""
 
 Grid = dict[str, Annotated[list[float], Field(min_length=1)]]
-Place = tuple[DataConfig, DataConfig, AnyNetwork]
-"""Data, the same with held-out images, and a network."""
+Place = tuple[DataConfig, AnyNetwork]
+WHERE: dict[str, Callable[[DataConfig, AnyNetwork], str]] = {
+    "cell": lambda data, network: f"{network.label} {data.name}",
+    "dataset": lambda data, network: data.name,
+    "method": lambda data, network: "",
+}
 Make = Callable[[Cell, TrialConfig], Trial]
 
 
 class Tune(BaseModel):
     """All points of the ``grid``, or ``points`` of them drawn at random, are trained with ``validation`` images held
     out, once for each of ``seeds``, which without any is the sweep's first. The one with the lowest mean of what
-    ``choose`` names is taken: for each network and data set (``per: cell``), or one for all (``per: method``)."""
+    ``choose`` names is taken: for each network and data set (``per: cell``), one for each data set (``dataset``), or
+    one for all (``method``). Without ``networks``, which are ResNets to try the points on, these are the sweep's."""
 
     on: Literal["validation"] = "validation"
     grid: Grid = Field(min_length=1)
@@ -44,7 +49,14 @@ class Tune(BaseModel):
     validation: Annotated[int, Field(ge=1)] | None = None
     choose: Annotated[str, named_in(CRITERIA)] = "average_error"
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)] | None = None
-    per: Literal["cell", "method"] = "cell"
+    per: Literal["cell", "dataset", "method"] = "cell"
+    networks: Annotated[list[OurNetwork], Field(min_length=1), AfterValidator(distinct)] | None = None
+
+    @model_validator(mode="after")
+    def _a_cell_has_its_own_network(self) -> Tune:
+        if self.networks and self.per == "cell":
+            raise ValueError("networks: what is tried on them is for several cells; per must be dataset or method")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -59,6 +71,13 @@ class Tune(BaseModel):
         usual = max(min(dataset_of(data).train_images // SHARE_HELD_OUT, MOST_HELD_OUT), 1)
         return replace(data, validation=self.validation or usual)
 
+    def places(self, datasets: Iterable[DataConfig], networks: Iterable[AnyNetwork]) -> dict[str, list[Place]]:
+        """Those that have a choice in common, by what these are called in tables."""
+        groups: dict[str, list[Place]] = {}
+        for data, network in product(datasets, networks):
+            groups.setdefault(WHERE[self.per](data, network), []).append((data, network))
+        return groups
+
     def drawn(self, points: Mapping[str, T]) -> dict[str, T]:
         """So many of the points, in the grid's order. Each has a number drawn by its name, and the lowest are taken: a
         value more in the grid replaces few of them."""
@@ -70,33 +89,33 @@ def tunings(file: SweepFile, made: Make) -> Iterator[Tuning]:
     """The choices that a file's methods ask for. ``made`` gives a config at a place of the sweep its trial."""
     for name, method in file.methods.items():
         if tune := method.tuned:
-            places = [(data, tune.split(data), network) for data in file.datasets for network in file.networks]
-            for group in [[place] for place in places] if tune.per == "cell" else [places]:
-                (data, _, network), *_ = group
-                where = f"{network.label} {data.name}" if tune.per == "cell" else ""
-                points = tuple(_points(file, name, tune, group, made))
+            tried = tune.places([tune.split(data) for data in file.datasets], tune.networks or file.networks)
+            for where, results in tune.places(file.datasets, file.networks).items():
+                points = tuple(_points(file, name, tried[where], results, made))
                 yield Tuning(method=name, where=where, choose=tune.choose, points=points)
 
 
-def _points(file: SweepFile, name: str, tune: Tune, places: Sequence[Place], made: Make) -> Iterator[Point]:
-    for point, method in file.methods[name].points(name).items():
-        trials: dict[str, Trial] = {}
-        results: dict[Cell, Trial] = {}
-        for data, held_out, network in places:
-            for config in _configs(file, method, network, held_out, tune.seeds or file.seeds[:1]):
-                trial = made(cell_of(f"{point} {KIND}", network, config), config)
-                trials[trial.id] = trial
-            for config in _configs(file, method, network, data, file.seeds):
-                cell = cell_of(name, network, config)
-                results[cell] = made(cell, config)
-        yield Point(name=point.removeprefix(f"{name} "), trials=tuple(trials.values()), results=results)
+def _points(
+    file: SweepFile, name: str, tried: Sequence[Place], results: Sequence[Place], made: Make
+) -> Iterator[Point]:
+    given = file.methods[name]
+    seeds = (given.tuned and given.tuned.seeds) or file.seeds[:1]
+    for point, method in given.points(name).items():
+        first = _configs(file, method, tried, seeds)
+        trials = [made(cell_of(f"{point} {KIND}", config.network, config), config) for config in first]
+        second = _configs(file, method, results, file.seeds)
+        cells = {cell_of(name, config.network, config): config for config in second}
+        yield Point(
+            name=point.removeprefix(f"{name} "),
+            trials=tuple(trials),
+            results={cell: made(cell, config) for cell, config in cells.items()},
+        )
 
 
-def _configs(
-    file: SweepFile, method: Method, network: AnyNetwork, data: DataConfig, seeds: Sequence[int]
-) -> Iterator[TrialConfig]:
-    for regime, seed in product(method.regimes(network, data, file.weights), seeds):
-        yield TrialConfig(network=network, data=data, regime=regime, training=file.training, seed=seed)
+def _configs(file: SweepFile, method: Method, places: Sequence[Place], seeds: Sequence[int]) -> Iterator[TrialConfig]:
+    for data, network in places:
+        for regime, seed in product(method.regimes(network, data, file.weights), seeds):
+            yield TrialConfig(network=network, data=data, regime=regime, training=file.training, seed=seed)
 
 
 def faults(

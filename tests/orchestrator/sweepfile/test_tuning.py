@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from orchestrator.errors import SweepError
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile.load import load
+
+SWEEPS = Path(__file__).parents[3] / "sweeps"
 
 TEXT = """\
 name: tuned
@@ -71,6 +77,27 @@ def test_a_choice_for_all_is_one_of_all_networks_and_data_sets(tuned) -> None:
     assert {it.id for it in one[0].trials} == {it.id for tuning in each for it in tuning.trials}
 
 
+def test_points_that_are_tried_on_a_smaller_network_are_chosen_for_all(tuned) -> None:
+    own = GRID + ", networks: [{n: 2, c: 3}], per: "
+    each, one = (tuned(own + per, "digits, cifar10").tuning for per in ("dataset", "method"))
+    assert [tuning.where for tuning in each] == ["digits", "cifar10"]
+    assert [tuning.where for tuning in one] == [""]
+    assert {trial.cell.network for trial in one[0].trials} == {"(2,3)"}
+    assert {cell.network for point in one[0].points for cell in point.results} == {"(1,2)"}
+    assert len(one[0].trials) == sum(len(tuning.trials) for tuning in each) == 4 * 2
+
+
+def test_one_line_of_a_sweep_stands_for_the_papers_selection_of_gamma(load_text) -> None:
+    """With the very trials of `sweeps/select_gamma.yaml`."""
+    line = "  aann: {strategy: aann, tune: {grid: {gamma: [0.25, 0.5, 1, 2]}, networks: [{n: 5, c: 16}], per: method}}"
+    text, changed = re.subn(r"^  aann: .*$", line, (SWEEPS / "table6.yaml").read_text(), flags=re.M)
+    text, less = re.subn(r"^  - \{name: svhn.*$", "", text, flags=re.M)
+    assert (changed, less) == (1, 1)
+    (tuning,) = load_text(text).tuning
+    selection = load(SWEEPS / "select_gamma.yaml").trials
+    assert {trial.id for trial in tuning.trials} == {it.id for it in selection if it.cell.method != "ann"}
+
+
 @pytest.mark.parametrize(
     ("said", "data", "fault"),
     [
@@ -84,6 +111,8 @@ def test_a_choice_for_all_is_one_of_all_networks_and_data_sets(tuned) -> None:
         (GRID + ", choose: loss", "digits", "tune.choose: given 'loss'; must be 'average_error' or 'error'"),
         (GRID + ", seeds: [1, 1]", "digits", "methods.aann.tune.seeds: [1, 1] holds one value twice"),
         (GRID + ", on: test", "digits", "methods.aann.tune: given 'test'; must be 'validation'"),
+        (GRID + ", networks: [{n: 2, c: 3}]", "digits", "per must be dataset or method"),
+        (GRID + ", networks: [{name: msdnet}], per: method", "digits", "no network is named 'msdnet'"),
         (GRID, "{name: digits, validation: 99}", "digits is evaluated on images for validation already"),
         (GRID + ", validation: 1400", "digits", "holding out 1400 of 1438 training images leaves 38 of digits"),
         (GRID + ", validation: 1500", "digits", "holding out 1500 of 1438 training images leaves 0 of digits"),
@@ -94,6 +123,13 @@ def test_a_fault_is_told_with_what_is_allowed(tuned, said, data, fault) -> None:
         tuned(said, data)
     assert fault in str(error.value)
     assert "line " in str(error.value)
+
+
+def test_weights_by_network_have_a_list_for_each_network_that_points_are_tried_on(load_text) -> None:
+    text = TEXT % ("digits", GRID + ", networks: [{n: 2, c: 3}], per: method")
+    with pytest.raises(SweepError, match=r"weights\.values: has no list for \(2,3\), only for \(1,2\)"):
+        load_text(text + 'weights: {values: {"1,2": [1, 1, 1]}}')
+    assert load_text(text + 'weights: {values: {"1,2": [1, 1, 1], "2,3": [1, 1, 1, 1, 1, 1]}}').tuning
 
 
 def test_a_method_has_a_grid_or_is_tuned(load_text) -> None:
