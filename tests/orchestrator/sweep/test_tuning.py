@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from statistics import fmean
 
@@ -12,7 +13,7 @@ import pytest
 
 from orchestrator.ledger import last_run
 from orchestrator.planning import plan as planning
-from orchestrator.report import render, status
+from orchestrator.report import layouts, render, status
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord
 from orchestrator.sweep.tuning import notes
@@ -172,6 +173,19 @@ def test_a_plan_counts_what_is_not_chosen_yet_and_estimates_it_but_does_not_run_
     assert all(entry.trial.cell.method == "ann" for entry in plan.to_run)
     now = planning.make(ended.trials, ledger)
     assert planning.summary(now) == "28 trials: 16 finished, 12 to run"
+
+
+def test_a_table_of_the_points_marks_the_ones_that_were_taken(ended, ledger) -> None:
+    report = ended.report.model_copy(update={"tables": ["tuning"]})
+    (table,) = layouts.arrange(status.read_tables(replace(ended, report=report), ledger))
+    rows = [tuple(entry.value for entry in row) for row in table.rows]
+    errors = {"gamma=0.25": 3.0, "gamma=0.5": 0.5, "gamma=1": 5.5, "gamma=2": 15.5}
+    assert rows == [
+        ("aann", place, point, "average error", error)
+        for place in ("(1,2) digits", "(1,4) digits")
+        for point, error in errors.items()
+    ]
+    assert {row[2].value for row in table.rows if row[-1].best} == {"gamma=0.5"}
 
 
 def test_a_status_says_what_was_chosen(tuned, ended, ledger) -> None:
