@@ -128,7 +128,7 @@ def build(
     """``records`` of the trials that ended, by id; a diverged one has no errors. ``answers`` are read only for tables
     that are made of them."""
     measured = measure(sweep, records, states)
-    counted = Counter(states[trial.id] for trial in sweep.tables)
+    counted = Counter(states[trial.id] for trial in sweep.in_tables)
     scope = scope_of(sweep)
     wins = tuple(win_rows(measured, sweep.report.baseline, scope, sweep.report.scale))
     return Tables(

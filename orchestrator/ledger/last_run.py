@@ -34,7 +34,7 @@ def remember(sweep: Sweep, ledger: Ledger) -> None:
 
 def _content(sweep: Sweep) -> dict[str, Any]:
     """Configs that differ in the seed alone are written once. Those of a sweep share their parts."""
-    trials = {trial.id: trial.config for trial in sweep.tables if not trial.awaits}
+    trials = {trial.id: trial.config for trial in sweep.in_tables if not trial.awaits}
     places: dict[tuple[int, ...], int] = {}
     configs: list[dict[str, Any]] = []
     cells: list[dict[str, Any]] = []

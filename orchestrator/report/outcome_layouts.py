@@ -164,7 +164,7 @@ def _padded(confused: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
 
 
 def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
-    data = next(trial.config.data for trial in tables.sweep.tables if trial.config.data.name == dataset)
+    data = next(trial.config.data for trial in tables.sweep.in_tables if trial.config.data.name == dataset)
     return tuple(dataset_of(data).class_names)
 
 

@@ -47,7 +47,7 @@ class Sweep:
         return frozenset(trial.id for point in points for trial in point.results.values())
 
     @property
-    def tables(self) -> tuple[Trial, ...]:
+    def in_tables(self) -> tuple[Trial, ...]:
         """The trials that stand in the tables."""
         ids = set(self.cells.values())
         return tuple(trial for trial in self.trials if trial.id in ids)
@@ -68,7 +68,7 @@ class Sweep:
     @property
     def validated(self) -> frozenset[str]:
         """The data sets whose errors are those of images held out from training, not of test images."""
-        return frozenset(trial.config.data.name for trial in self.tables if trial.config.data.validated)
+        return frozenset(trial.config.data.name for trial in self.in_tables if trial.config.data.validated)
 
     @property
     def notes(self) -> tuple[str, ...]:
