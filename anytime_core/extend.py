@@ -123,6 +123,30 @@ class Strategy(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Surgery(Strategy):
+    """A strategy whose weights follow from how the gradients of the trunk lie to each other.
+
+    The predictions are summed, with their base weights, in ``groups`` of equal shares of the cost. Before the first
+    step of an epoch, and after every ``every`` steps, the products of the groups' gradients are measured on the step's
+    own images. That takes a forward pass and a backward pass for each group more.
+    """
+
+    groups: int = 4
+    every: int = 10
+
+    def combine(self, products: Tensor, draws: Tensor) -> Tensor:
+        """The factors of the G groups' losses [G], of the ``products`` [G,G] of their gradients. A group without a
+        prediction has a gradient of 0. ``draws`` [G,G] are from N(0, 1). May wait for the device."""
+        raise NotImplementedError
+
+    def start(self, base: Tensor, milestones: Sequence[int]) -> State:
+        return {"factors": base.new_ones(len(base))}
+
+    def weights(self, state: State, base: Tensor, chosen: Tensor, noise: Tensor | None) -> Tensor:
+        return base * state["factors"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Objective(Part):
     """What is differentiated in place of the plain cross-entropies, which are still reported and learned from."""
 

@@ -28,6 +28,9 @@ class Outcomes:
     ``classes`` [L, N], uint8 or above 256 classes uint16, are the answers: the first class of the largest logit.
     ``confidence`` [L, N] float16 is the largest probability, ``of_truth`` [L, N] float16 that of the true class, and
     ``entropy`` [L, N] float16 is in nats. A probability of at most 2^-25 has become 0, one of at least 1 - 2^-12 is 1.
+
+    ``product_right`` [L] is how many images Product Anytime has right at each prediction (Jazbec et al. 2023, arXiv
+    2306.02652), which takes all logits; None where nobody counted, as of a part of the images.
     """
 
     labels: NDArray[np.int64]
@@ -36,6 +39,7 @@ class Outcomes:
     confidence: NDArray[np.float16]
     of_truth: NDArray[np.float16]
     entropy: NDArray[np.float16]
+    product_right: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.costs), len(self.labels))
@@ -47,6 +51,7 @@ class Outcomes:
             *(_of_shape(name, getattr(self, name), shape) for name in ("classes", *PROBABILITIES)),
             *(_of_type(name, getattr(self, name), "float16") for name in PROBABILITIES),
             *(_finite(name, getattr(self, name)) for name in PROBABILITIES),
+            None if self.product_right is None else _counts(self.product_right, shape),
         )
 
     @property
@@ -152,6 +157,12 @@ def _of_shape(name: str, array: Array, shape: tuple[int, int]) -> str | None:
 def _ascending(costs: Sequence[int]) -> str | None:
     rising = all(before < after for before, after in zip((0, *costs), costs, strict=False))
     return None if costs and rising else f"costs are {list(costs)}, must be above 0 and ascend"
+
+
+def _counts(counts: Sequence[int], shape: tuple[int, int]) -> str | None:
+    predictions, images = shape
+    fit = len(counts) == predictions and all(isinstance(count, int) and 0 <= count <= images for count in counts)
+    return None if fit else f"product_right are {list(counts)}, must be {predictions} counts of up to {images} images"
 
 
 def _finite(name: str, array: Array) -> str | None:

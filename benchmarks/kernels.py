@@ -6,7 +6,8 @@
     python benchmarks/kernels.py --network 7,16 --compile # with one unit compiled: a minute on a CPU
 
 Both sides of a part compute the same; they take turns. Kernels are those of one call, or one step. The last
-rows are whole steps: of each strategy beside ANN, of all heads beside one head, of ours beside the usual loop's.
+rows are whole steps: of each strategy and method beside ANN, of all heads beside one head, of ours beside the usual
+loop's.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from torch.nn.functional import cross_entropy
 
 import baselines
 import harness
-from anytime_core.config import STRATEGIES, Ann, Joint, TrialConfig
+from anytime_core import methods
+from anytime_core.config import PARTS, STRATEGIES, Ann, Joint, TrialConfig
 from anytime_core.data.catalog import DATASETS
 from anytime_core.data.dataset import Images
+from anytime_core.extend import Surgery
 from anytime_core.model.graphs import Mode
 from anytime_core.model.network import Heads, Unit, build_network
 from anytime_core.training.evaluate import losses_of
@@ -172,6 +175,21 @@ def strategies(setting: Setting) -> list[Part]:
     ]
 
 
+def field(setting: Setting) -> list[Part]:
+    """Of each of the field's methods a step, beside one of ANN; of those that measure in some steps, ten."""
+    ann = step_of(setting, replace(setting.config, regime=Joint(strategy=Ann())))
+    kinds = [kind for name in methods.__all__ if (kind := getattr(methods, name)).kind in PARTS]
+    return [
+        Part(
+            f"a step, ann or {kind.kind} {kind.name}",
+            ann,
+            step_of(setting, replace(setting.config, regime=Joint(**{kind.kind: kind()}))),
+            often=10 if issubclass(kind, Surgery) else 1,
+        )
+        for kind in kinds
+    ]
+
+
 def all_heads(setting: Setting) -> Part:
     network = setting.config.resnet
     last = replace(setting.config, network=replace(network, period=network.units))
@@ -197,7 +215,10 @@ def whole(setting: Setting) -> Part:
 def parts_of(setting: Setting, compiles: bool) -> list[partial[list[Part]]]:
     made: list[Callable[[Setting], Part]] = [heads, loss, data, sgd, *([unit] if compiles else [])]
     steps: list[Callable[[Setting], Part]] = [all_heads, whole, *([graph] if setting.device.type == "cuda" else [])]
-    return [partial(_alone, make, setting) for make in (*made, *steps)] + [partial(strategies, setting)]
+    return [partial(_alone, make, setting) for make in (*made, *steps)] + [
+        partial(strategies, setting),
+        partial(field, setting),
+    ]
 
 
 def _alone(make: Callable[[Setting], Part], setting: Setting) -> list[Part]:
@@ -241,7 +262,7 @@ def benchmark(options: argparse.Namespace) -> Found:
                 harness.say(part.name)
                 rows.append(row_of(part, options))
         except Exception as error:  # a part that cannot run here
-            what = make.args[0].__name__ if make.func is _alone else "strategies"
+            what = make.args[0].__name__ if make.func is _alone else make.func.__name__
             faults.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
     notes = [
         f"({n},{c}), batch {options.batch}, {which}; steps of ours in {config.training.precision}",

@@ -53,6 +53,7 @@ def write_sweep(folder: Path, trials: int, epochs: int) -> Sweep:
         "datasets": ["digits"],
         "methods": {"ann": {}},
         "seeds": list(range(-(-trials // NETWORKS))),
+        "keep": {"outcomes": False},  # of which Tune's callback tells nothing
         "training": {"steps": 22 * epochs, "batch_size": 64, "learning_rate": {"0": 0.1}},
     }
     path = folder / "sweep.yaml"

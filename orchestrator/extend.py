@@ -2,7 +2,8 @@
 name under ``report:``.
 
 A test of wins is given paired differences in percentage points, method's error less baseline's, one at least, and
-gives the chance of so clear a win by luck alone::
+gives the chance of so clear a win by luck alone. Where a report compares by something else than errors, differences are
+in its unit, and still negative where the method is better::
 
     @win_test("median-shift")
     def median_shift(differences):

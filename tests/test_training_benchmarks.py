@@ -27,7 +27,8 @@ import limits  # noqa: E402
 import packing  # noqa: E402
 import parity  # noqa: E402
 import trainer  # noqa: E402
-from anytime_core.config import Opt  # noqa: E402
+from anytime_core import methods  # noqa: E402
+from anytime_core.config import PARTS, Opt  # noqa: E402
 from anytime_core.model.network import build_network  # noqa: E402
 from orchestrator.sweepfile.load import load  # noqa: E402
 
@@ -210,7 +211,9 @@ def test_ours_and_the_usual_loop_take_turns() -> None:
 def test_each_part_of_a_step_is_counted_and_timed() -> None:
     found = measured(kernels, *TINY, "--network", "1,2", "--repeats", "1", "--steps", "1")
     rows = {row["part"]: row for row in found["rows"]}
-    assert len(rows) == 11
+    field = [kind for name in methods.__all__ if (kind := getattr(methods, name)).kind in PARTS]
+    assert rows.keys() >= {f"a step, ann or {kind.kind} {kind.name}" for kind in field}
+    assert len(rows) == 11 + len(field)
     assert rows["losses, a loop or at once"]["kernels_after"] < rows["losses, a loop or at once"]["kernels_before"]
     whole = rows["a step, the usual loop's or ours with its data"]
     assert whole["kernels_after"] < whole["kernels_before"]

@@ -21,6 +21,7 @@ from anytime_core.methods.mixed import Mixed
 from anytime_core.methods.ramp import SdnRamp
 from anytime_core.methods.random_weights import RandomWeights
 from anytime_core.methods.scaled import Scaled
+from anytime_core.methods.surgery import CAGrad, PCGrad
 from anytime_core.methods.uncertainty import Uncertainty
 
 __all__ = [
@@ -29,12 +30,14 @@ __all__ = [
     "Boosting",
     "BoostingAnswers",
     "Byot",
+    "CAGrad",
     "Caching",
     "Distillation",
     "Equilibrium",
     "Famo",
     "Imta",
     "Mixed",
+    "PCGrad",
     "PhuongLampert",
     "Product",
     "RandomWeights",

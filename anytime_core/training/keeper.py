@@ -24,6 +24,7 @@ class Keeper:
         self._confidence, self._of_truth, self._entropy = (
             torch.zeros(shape, dtype=torch.float16, device=device) for _ in range(3)
         )
+        self._product_right = torch.zeros(predictions, dtype=torch.int64, device=device)
         self._seen = 0
 
     def add(self, logits: Tensor) -> None:
@@ -36,6 +37,7 @@ class Keeper:
         self._confidence[:, batch] = probabilities.amax(2).half()
         self._of_truth[:, batch] = probabilities.gather(2, truth)[:, :, 0].half()
         self._entropy[:, batch] = torch.special.entr(probabilities).sum(2).half()
+        self._product_right += (_product_answers(logits) == self._labels[batch]).sum(1)
 
     def outcomes(self, costs: Sequence[int]) -> Outcomes:
         """Waits for the device. What is no number, as of a network that diverges on some image, is 0."""
@@ -47,7 +49,23 @@ class Keeper:
             confidence=_numbers(self._confidence),
             of_truth=_numbers(self._of_truth),
             entropy=_numbers(self._entropy),
+            product_right=tuple(self._product_right.tolist()),
         )
+
+
+def _product_answers(logits: Tensor) -> Tensor:
+    """The classes [L,n] that Product Anytime answers with, of logits [L,n,K] (Jazbec et al. 2023, arXiv 2306.02652).
+
+    The class of the largest sum over j <= i of j / L ln max(z_j, 0), j counted from 1; where that is -inf of every
+    class, the class of the largest logit z_i. See ``orchestrator.stats.outcomes.policies``, which has probabilities.
+    """
+    scores = torch.zeros_like(logits[0], dtype=torch.float64)
+    answers = []
+    for j, row in enumerate(logits.double(), start=1):
+        scores = scores + j / len(logits) * row.clamp(min=0).log()
+        some = (scores > -torch.inf).any(1, keepdim=True)
+        answers.append(torch.where(some, scores, row).argmax(1))
+    return torch.stack(answers)
 
 
 def _numbers(kept: Tensor) -> Array:

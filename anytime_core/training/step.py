@@ -6,7 +6,7 @@ comes of it is summed there, and read once. Shapes: N images, L predictions, K c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.optim import Sgd
 from anytime_core.training.regimes import Phase
 from anytime_core.training.selection import Selection
+from anytime_core.training.surgery import Surgeon
 
 
 class TrainingStep:
@@ -43,6 +44,7 @@ class TrainingStep:
         *,
         precision: Precision = "float32",
         graph: bool = False,
+        surgeon: Surgeon | None = None,
     ) -> None:
         self.network, self.phase, self.data = network, phase, data
         self.optimiser, self.selection, self.precision = optimiser, selection, precision
@@ -55,6 +57,7 @@ class TrainingStep:
         noisy = data.steps_per_epoch if selection.rule.noise else 0
         self._noise = torch.zeros(noisy, len(phase.weights), device=self.device)
         self._replay = Replay(graph)
+        self._surgeon = surgeon
 
     def begin(self, epoch: int, rates: Sequence[float]) -> None:
         """Prepares an epoch, counted from 1, of as many steps as there are learning rates."""
@@ -72,20 +75,36 @@ class TrainingStep:
         self._rates[: len(rates)].copy_(torch.tensor(rates, dtype=torch.float32))
         self._at.zero_()
         self.tally.clear()
+        if self._surgeon:
+            self._surgeon.begin(self.data.seed, epoch, len(rates))
         if self.selection.begin(epoch):
             self._replay.forget()
 
-    def __call__(self) -> None:
-        self._replay(self.eager, self._state)
+    def __call__(self, *, eagerly: bool = False) -> None:
+        """``eagerly``: call by call."""
+        if self._surgeon and self._surgeon.due():
+            self._surgeon.measure(lambda: self._forward(dict(self._buffers()))[-1])
+        if eagerly:
+            self._update()
+        else:
+            self._replay(self._update, self._state)
 
-    def eager(self) -> None:
-        """One update, call by call."""
+    def _buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Copies, for a pass that is to leave running averages as they are."""
+        for name, buffer in self.network.named_buffers():
+            yield name, buffer.clone()
+
+    def _forward(self, buffers: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The step's labels [N], its logits [L,N,K], losses [L], and what is differentiated [L]."""
         images, labels = self.data.batch(self._at)
-        self.optimiser.zero_grad()
         weights = rounded_weights(self.precision, self.network)
         with autocast(self.precision, self.device):
-            logits = functional_call(self.network, weights, (images, self.phase.depth))
-        losses, objective = self.objective(logits, labels)
+            logits = functional_call(self.network, {**weights, **buffers}, (images, self.phase.depth))
+        return labels, logits, *self.objective(logits, labels)
+
+    def _update(self) -> None:
+        self.optimiser.zero_grad()
+        labels, logits, losses, objective = self._forward({})
         noise = self._noise.index_select(0, self._at)[0] if len(self._noise) else None
         # The gradient of their weighted sum, which itself nobody needs.
         torch.autograd.backward(objective, self.selection.choose(self._draws.index_select(0, self._at), noise))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anytime_core.config import Joint, Midfeat, NoGrad, Opt, Part, Regime, TrainingConfig
-from anytime_core.extend import Network
+from anytime_core.extend import Network, Surgery
 
 
 def lacking(network: Network, regime: Regime | Part, training: TrainingConfig) -> list[str]:
@@ -37,8 +37,11 @@ def _needs(regime: Regime | Part, training: TrainingConfig) -> Iterator[tuple[st
             yield "trunk(prediction)", "no_grad"
         case NoGrad():
             yield FLOWS, "no_grad with stop_gradient"
-        case Joint(flow=Part()):
-            yield FLOWS, "flow"
+        case Joint():
+            if regime.flow:
+                yield FLOWS, "flow"
+            if isinstance(regime.strategy, Surgery):
+                yield "head(prediction)", regime.strategy.name
     if training.head_decay == "loss_weight":
         yield "head(prediction)", "head_decay: loss_weight"
     if training.compiled:

@@ -25,7 +25,7 @@ from anytime_core.data.catalog import dataset_of
 from anytime_core.data.dataset import Images, refuse_own
 from anytime_core.data.loader import EvaluationData, TrainingData, test_data, to_device
 from anytime_core.errors import CheckpointError, ConfigError, DataError
-from anytime_core.extend import Answers, GradientFlow, Network, Objective, Progress, Weighting
+from anytime_core.extend import Answers, GradientFlow, Network, Objective, Progress, Surgery, Weighting
 from anytime_core.files import Guard, folder_at
 from anytime_core.model.graphs import Mode, mode_on
 from anytime_core.model.interface import AnytimeModule
@@ -42,6 +42,7 @@ from anytime_core.training.regimes import Phase
 from anytime_core.training.selection import VECTOR, Selection
 from anytime_core.training.step import TrainingStep
 from anytime_core.training.suiting import lacking
+from anytime_core.training.surgery import Surgeon
 from anytime_core.training.usage import Meter
 from anytime_core.training.weighting import base_weights
 
@@ -284,11 +285,23 @@ class Run:
         predictions = len(self.phase.weights)
         parts = _part(self.config, "objective", Objective), _part(self.config, "answers", Answers)
         self.objective = TrainingObjective(predictions, self.device, *parts)
-        how: Any = {"precision": self.config.training.precision, "graph": self.graph}
+        how: Any = {
+            "precision": self.config.training.precision,
+            "graph": self.graph,
+            "surgeon": self._surgeon(),
+        }
         self.training = TrainingStep(
             self.network, self.phase, self.train_data, self.optimiser, self.selection, self.objective, **how
         )
         self.evaluate = self._evaluation(self.test_data, graph=self.graph)
+
+    def _surgeon(self) -> Surgeon | None:
+        strategy = self.selection.strategy
+        if not isinstance(strategy, Surgery):
+            return None
+        heads = frozenset().union(*map(self.network.head_parameters, self.network.predicting_units))
+        trunk = [value for name, value in self.network.named_parameters() if name in self.phase.trained - heads]
+        return Surgeon(strategy, self.selection, trunk, self.costs)
 
     def _evaluation(self, data: EvaluationData, *, graph: bool) -> Evaluation:
         """Of the predictions of the phase."""
@@ -378,7 +391,7 @@ class Run:
         self._stepped()
 
     def eager_step(self) -> None:
-        self.training.eager()
+        self.training(eagerly=True)
         self._stepped()
 
     def _stepped(self) -> None:

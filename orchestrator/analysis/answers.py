@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from anytime_core.outcomes import Outcomes
-from orchestrator.stats.outcomes.budgeted import budgeted_area
+from orchestrator.stats.outcomes.budgeted import curve_of_exits, exits_by_ratio
+from orchestrator.stats.outcomes.curves import Curve, area
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell
@@ -25,12 +30,22 @@ MOST_THREADS = 4
 """What several threads do at once is in NumPy; beyond this many they wait for each other. Each holds one trial's."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Kept:
     """The outcomes of a trial: of the images that its error is of, and where these are held out, of the test images."""
 
     own: Outcomes
     test: Outcomes | None = None
+
+    @cached_property
+    def exits(self) -> NDArray[np.int64]:
+        """Where each image leaves by MSDNet's thresholds, worked out once for all that is made of it: [Q, N]."""
+        return exits_by_ratio(*budgeted_images(self))
+
+    @cached_property
+    def budgeted(self) -> Curve:
+        """Accuracy over mean cost by the same thresholds."""
+        return curve_of_exits(budgeted_images(self)[0], self.exits)
 
 
 def kept_of(by_split: Mapping[str, Outcomes], *, held_out: bool) -> Kept | None:
@@ -54,7 +69,7 @@ def _metric(kept: Kept, name: str) -> float | None:
     if METRICS[name].of_several and len(kept.own.costs) == 1:
         return None
     if name == "budgeted_area":
-        return budgeted_area(*budgeted_images(kept))
+        return area(kept.budgeted)
     return METRICS[name].of(kept.own)
 
 
@@ -80,16 +95,14 @@ class Answers:
         return self._taken[take].get(cell)
 
     def _read(self, takes: Collection[Taken]) -> None:
-        cells = [cell for cell in self._sweep.cells if cell.unit is None]
+        cells, held_out = [cell for cell in self._sweep.cells if cell.unit is None], self._sweep.validated
+
+        def taken(cell: Cell) -> list[Any]:
+            by_split = self._outcomes(self._sweep.cells[cell])
+            kept = kept_of(by_split, held_out=cell.dataset in held_out)
+            return [take(kept) for take in takes] if kept else []
+
         with ThreadPoolExecutor(min(MOST_THREADS, cpu_count()), "outcomes") as pool:
-            found = list(pool.map(lambda cell: self._of_cell(cell, takes), cells))
+            found = list(pool.map(taken, cells))
         for index, take in enumerate(takes):
             self._taken[take] = {cell: row[index] for cell, row in zip(cells, found, strict=True) if row}
-
-    def _of_cell(self, cell: Cell, takes: Collection[Taken]) -> list[Any]:
-        kept = self._kept(cell)
-        return [take(kept) for take in takes] if kept else []
-
-    def _kept(self, cell: Cell) -> Kept | None:
-        by_split = self._outcomes(self._sweep.cells[cell])
-        return kept_of(by_split, held_out=cell.dataset in self._sweep.validated)

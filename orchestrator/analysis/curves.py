@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from anytime_core.config import Joint, TrialConfig
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.analysis.answers import Answers
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
@@ -64,12 +65,14 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """What a sweep's trials gave, by id: the ``records`` of those that ended, and the ``epochs`` of each."""
+    """What a sweep's trials gave, by id: the ``records`` of those that ended, and the ``epochs`` of each. ``answers``
+    are what trained networks answer to each image."""
 
     sweep: Sweep
     configs: Mapping[str, TrialConfig]
     records: Mapping[str, TrialRecord]
     epochs: Callable[[str], Sequence[EpochMetrics]]
+    answers: Answers
 
     def config(self, cell: Cell) -> TrialConfig:
         return self.configs[self.sweep.cells[cell]]
@@ -125,14 +128,26 @@ class Results:
         return f" ({count} diverged)" if count else ""
 
 
-def read(sweep: Sweep, ledger: Ledger) -> Results:
-    records = ledger.records(trial.id for trial in sweep.trials)
-    return Results(sweep=sweep, configs=_configs(sweep), records=records, epochs=ledger.epochs)
+def read(sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> Results:
+    """``answers`` may have been read for others, too; no outcomes are read before they are asked for."""
+    return Results(
+        sweep=sweep,
+        configs=_configs(sweep),
+        records=ledger.records(trial.id for trial in sweep.trials),
+        epochs=ledger.epochs,
+        answers=answers or Answers(sweep, ledger.outcomes),
+    )
 
 
 def nothing(sweep: Sweep) -> Results:
     """Before anything has run."""
-    return Results(sweep=sweep, configs=_configs(sweep), records={}, epochs=lambda trial_id: ())
+    return Results(
+        sweep=sweep,
+        configs=_configs(sweep),
+        records={},
+        epochs=lambda trial_id: (),
+        answers=Answers(sweep, lambda trial_id: {}),
+    )
 
 
 def _configs(sweep: Sweep) -> dict[str, TrialConfig]:

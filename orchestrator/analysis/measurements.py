@@ -37,9 +37,10 @@ class Experiment:
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Measurements:
     """Errors in percent, ``errors[experiment, method, metric]``, in the order of ``experiments``, ``methods`` and
-    ``METRICS``: NaN where there is none, infinite where the trial diverged. ``optima`` are those methods that were
-    trained for one depth at a time (OPT): they win unfairly. ``places`` are those that should have errors; ``missing``
-    says in a word, by metric, why one lacks an error that it should have."""
+    ``metrics``: NaN where there is none, infinite where the trial diverged. What else methods are compared by stands
+    there as a loss, of which lower is better, too (``quantities``). ``optima`` are those methods that were trained for
+    one depth at a time (OPT): they win unfairly. ``places`` are those that should have errors; ``missing`` says in a
+    word, by metric, why one lacks an error that it should have."""
 
     experiments: tuple[Experiment, ...]
     methods: tuple[str, ...]
@@ -47,9 +48,10 @@ class Measurements:
     errors: NDArray[np.float64]
     places: frozenset[tuple[Experiment, str]]
     missing: Mapping[tuple[Experiment, str], Words]
+    metrics: tuple[str, ...] = METRICS
 
     def __post_init__(self) -> None:
-        shape = len(self.experiments), len(self.methods), len(METRICS)
+        shape = len(self.experiments), len(self.methods), len(self.metrics)
         if self.errors.shape != shape:
             raise ValueError(f"errors are of shape {self.errors.shape}, must be {shape}")
 
@@ -57,7 +59,11 @@ class Measurements:
         """One error for each experiment; all NaN for a method that is not there."""
         if method not in self.methods:
             return np.full(len(self.experiments), np.nan)
-        return self.errors[:, self.methods.index(method), METRICS.index(metric)]
+        return self.of_metric(metric)[:, self.methods.index(method)]
+
+    def of_metric(self, metric: str) -> NDArray[np.float64]:
+        """One error for each experiment and method."""
+        return self.errors[..., self.metrics.index(metric)]
 
 
 def collect(

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.ranking import Field
 from orchestrator.stats import power
 from orchestrator.stats.power import Spread
@@ -22,7 +21,7 @@ Decision = Literal["better", "worse", "undecided"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a comparison says of new seeds, or of new cells: an interval of 95 % of the mean difference, in points, and
+    """What a comparison says of new seeds, or of new cells: an interval of 95 % of the mean difference of losses, and
     how many ``more`` seeds of each cell, or cells, would show the difference that was seen, if that is the true one.
     None where too little is known, and ``more`` also where nothing more is needed."""
 
@@ -56,7 +55,7 @@ class PowerRow:
 def differences(field: Field, method: str, baseline: str, metric: str) -> Numbers:
     """Error of the method less the baseline's of the same seed, [cell, seed]; NaN where either lacks, infinite where
     one diverged."""
-    own, other = (field.errors[:, field.methods.index(name), :, METRICS.index(metric)] for name in (method, baseline))
+    own, other = (field.of(name, metric) for name in (method, baseline))
     both = np.isinf(own) & np.isinf(other)
     return np.where(both, np.nan, np.where(both, 0, own) - np.where(both, 0, other))
 
@@ -100,7 +99,7 @@ def _root(variance: float | None) -> float | None:
 def power_rows(field: Field, baseline: str) -> Iterator[PowerRow]:
     """Each method against the baseline, by metric."""
     for method in field.compared if baseline in field.methods else ():
-        for metric in METRICS if method != baseline else ():
+        for metric in field.metrics if method != baseline else ():
             yield _row(method, baseline, metric, differences(field, method, baseline, metric))
 
 

@@ -15,7 +15,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements
+from orchestrator.analysis.measurements import METRICS, Measurements
+from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.stats import pairwise, ranking
 
 MOST_METHODS = 16
@@ -26,15 +27,16 @@ FEWEST_METHODS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Field:
-    """Errors in percent, ``errors[cell, method, seed, metric]``: NaN where there is none, infinite where the trial
-    diverged. ``names`` are data set and network of each cell; ``methods`` begin with those that are compared, and the
-    ``optima`` come last."""
+    """Errors in percent, or losses, ``errors[cell, method, seed, metric]``, as ``Measurements`` have them: NaN where
+    there is none, infinite where the trial diverged. ``names`` are data set and network of each cell; ``methods`` begin
+    with those that are compared, and the ``optima`` come last."""
 
     names: tuple[tuple[str, str], ...]
     methods: tuple[str, ...]
     optima: tuple[str, ...]
     seeds: tuple[int, ...]
     errors: NDArray[np.float64]
+    metrics: tuple[str, ...] = METRICS
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -46,8 +48,12 @@ class Field:
 
     def at(self, metric: str) -> NDArray[np.float64]:
         """The errors [cell, method, seed] of the methods that are compared, of the cells in which one has an error."""
-        errors = self.errors[:, : len(self.compared), :, METRICS.index(metric)]
+        errors = self.errors[:, : len(self.compared), :, self.metrics.index(metric)]
         return errors[np.isfinite(errors).any(axis=(1, 2))]
+
+    def of(self, method: str, metric: str) -> NDArray[np.float64]:
+        """The errors [cell, seed] of a method."""
+        return self.errors[:, self.methods.index(method), :, self.metrics.index(metric)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +64,12 @@ class PairRow:
     other: str
     metric: str
     pairing: pairwise.Pairing
+
+    @property
+    def difference(self) -> float | None:
+        """The mean difference of the metric's own numbers, where the pairing's is of losses."""
+        losses = self.pairing.difference
+        return None if losses is None else QUANTITIES[self.metric].difference(losses)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,11 +100,13 @@ def field(measured: Measurements) -> Field:
     optima = tuple(name for name in measured.methods if name in measured.optima)
     methods = [*(name for name in measured.methods if name not in optima), *optima]
     columns = [measured.methods.index(name) for name in methods]
-    errors = np.full((len(names), len(methods), len(seeds), len(METRICS)), np.nan)
+    errors = np.full((len(names), len(methods), len(seeds), len(measured.metrics)), np.nan)
     places = {name: index for index, name in enumerate(names)}
     for row, each in enumerate(measured.experiments):
         errors[places[each.dataset, each.network], :, seeds.index(each.seed)] = measured.errors[row, columns]
-    return Field(names=names, methods=tuple(methods), optima=optima, seeds=seeds, errors=errors)
+    return Field(
+        names=names, methods=tuple(methods), optima=optima, seeds=seeds, errors=errors, metrics=measured.metrics
+    )
 
 
 @lru_cache(maxsize=8)
@@ -102,7 +116,7 @@ def pair_rows(field: Field) -> tuple[PairRow, ...]:
 
 
 def _pair_rows(field: Field) -> Iterator[PairRow]:
-    differences = {metric: pairwise.pair_differences(field.at(metric)) for metric in METRICS}
+    differences = {metric: pairwise.pair_differences(field.at(metric)) for metric in field.metrics}
     for (first, method), (second, other) in combinations(enumerate(field.compared), 2):
         for metric, own in differences.items():
             yield PairRow(method=method, other=other, metric=metric, pairing=pairwise.pairing(own[:, first, second]))
@@ -115,12 +129,12 @@ def strength_rows(field: Field, reference: str) -> tuple[StrengthRow, ...]:
 
 
 def _strength_rows(field: Field, reference: str) -> Iterator[StrengthRow]:
-    differences = [pairwise.pair_differences(field.at(metric)) for metric in METRICS]
+    differences = [pairwise.pair_differences(field.at(metric)) for metric in field.metrics]
     wins, ties = (np.array(values) for values in zip(*map(ranking.outcomes, differences), strict=True))
     cells = [len(own) for own in differences]
     found = ranking.strengths(wins, ties, cells, field.compared.index(reference))
     for column, method in enumerate(field.compared):
-        for row, metric in enumerate(METRICS):
+        for row, metric in enumerate(field.metrics):
             strength, score = float(found.strength[row, column]), float(found.score[row, column])
             yield StrengthRow(
                 method=method,
@@ -142,10 +156,12 @@ def _met(differences: NDArray[np.float64], method: int) -> int:
     return int((~np.isnan(others)).any(axis=1).sum())
 
 
-def gaps(field: Field, metric: str = AVERAGE) -> list[str]:
-    """Which methods lack a seed of a cell that another method has, and of which cell: ``rwm (25,32)/3 svhn``."""
-    errors = field.errors[:, : len(field.compared), :, METRICS.index(metric)]
-    lacking = np.isnan(errors) & ~np.isnan(errors).all(axis=1, keepdims=True)
+def gaps(field: Field) -> list[str]:
+    """Which methods lack a seed of a cell that another method has, by any metric, and of which cell:
+    ``rwm (25,32)/3 svhn``."""
+    errors = field.errors[:, : len(field.compared)]
+    missing: NDArray[np.bool_] = np.isnan(errors)
+    lacking = np.any(missing & ~missing.all(axis=1, keepdims=True), axis=-1)
     return [
         f"{method} {network} {dataset}"
         for column, method in enumerate(field.compared)
@@ -165,7 +181,7 @@ def mean_ranks(field: Field, metric: str) -> ranking.MeanRanks | None:
 def increases(field: Field, method: str, reference: str, metric: str) -> NDArray[np.float64]:
     """By how many percent each error is above the reference's of the same seed: [cell, seed], NaN where either lacks,
     infinite where the method diverged."""
-    own, other = (field.errors[:, field.methods.index(name), :, METRICS.index(metric)] for name in (method, reference))
+    own, other = (field.of(name, metric) for name in (method, reference))
     valid = np.isfinite(other) & (other != 0)
     return np.where(valid, 100 * (own / np.where(valid, other, 1) - 1), np.nan)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from anytime_core.config import MILESTONES
 from anytime_core.result import TrialResult
-from orchestrator.analysis import ranking, sequences, trace
+from orchestrator.analysis import compared, ranking, sequences, trace
 from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import (
     AVERAGE,
@@ -61,9 +61,9 @@ class ErrorRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WinRow:
-    """How often a method has a lower error than the baseline. ``p_values`` are by test, each that of a method that is
-    no better, and ``adjusted`` the same after Holm's correction over all rows; ``interval`` is the exact one of the
-    percentage of wins. Both are of ``units``, which are what the scope counts."""
+    """How often a method has a lower error than the baseline, or is better by another metric. ``p_values`` are by test,
+    each that of a method that is no better, and ``adjusted`` the same after Holm's correction over all rows;
+    ``interval`` is the exact one of the percentage of wins. Both are of ``units``, which are what the scope counts."""
 
     method: str
     baseline: str
@@ -102,8 +102,8 @@ class SequenceRow:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tables:
     """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them; ``scope`` is to what
-    the tests of its wins generalise, ``measured`` the errors that all of it is made of, and ``field`` what all methods
-    are ranked by at once."""
+    the tests of its wins generalise, ``measured`` what methods are compared by, which is the errors unless the report
+    names something else, and ``field`` what all methods are ranked by at once."""
 
     sweep: Sweep
     optima: tuple[str, ...]
@@ -118,6 +118,11 @@ class Tables:
     field: ranking.Field = ranking.NOBODY
     answers: Answers
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What methods are compared by."""
+        return self.measured.metrics if self.measured else METRICS
+
 
 def build(
     sweep: Sweep,
@@ -125,25 +130,27 @@ def build(
     states: Mapping[str, TrialState],
     answers: Answers | None = None,
 ) -> Tables:
-    """``records`` of the trials that ended, by id; a diverged one has no errors. ``answers`` are read only for tables
-    that are made of them."""
-    measured = measure(sweep, records, states)
+    """``records`` of the trials that ended, by id; a diverged one has no errors. ``answers`` are read only for
+    what methods are compared by, and for tables, that are made of them."""
+    answers = answers or Answers(sweep, lambda trial_id: {})
+    errors = measure(sweep, records, states)
+    measured = compared.compared(sweep, records, errors, answers)
     counted = Counter(states[trial.id] for trial in sweep.in_tables)
     scope = scope_of(sweep)
     wins = tuple(win_rows(measured, sweep.report.baseline, scope, sweep.report.scale))
     return Tables(
         sweep=sweep,
-        optima=measured.optima,
-        errors=tuple(error_rows(measured)),
+        optima=errors.optima,
+        errors=tuple(error_rows(errors)),
         wins=wins,
-        increases=tuple(increase_rows(measured)),
+        increases=tuple(increase_rows(errors)),
         sequences=tuple(_sequence_rows(sweep, records, states)),
         states=counted,
-        notes=tuple(_notes(sweep, counted, records)),
+        notes=(*_notes(sweep, counted, records), *compared.notes(sweep, measured)),
         scope=scope,
         measured=measured,
         field=ranking.field(measured),
-        answers=answers or Answers(sweep, lambda trial_id: {}),
+        answers=answers,
     )
 
 
@@ -218,7 +225,7 @@ def compared_methods(measured: Measurements, baseline: str) -> list[str]:
 
 def win_rows(measured: Measurements, baseline: str, scope: str = "cells", scale: str = "points") -> Iterator[WinRow]:
     """Of every method that is compared with the baseline. ``scope`` and ``scale`` are those of a sweep's report."""
-    places = [(method, metric) for method in compared_methods(measured, baseline) for metric in METRICS]
+    places = [(method, metric) for method in compared_methods(measured, baseline) for metric in measured.metrics]
     pairs = {place: (measured.of(*place), measured.of(baseline, place[1])) for place in places}
     grouping = Grouping.of(scope, triples(measured.experiments))
     p_values = {

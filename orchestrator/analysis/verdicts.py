@@ -9,11 +9,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from orchestrator.analysis.measurements import METRICS, Measurements, triples
+from orchestrator.analysis.measurements import Measurements, triples
+from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.analysis.tables import Tables, compared_methods
 from orchestrator.stats import paired, significance
 from orchestrator.stats.bayes import Posterior, posterior
 from orchestrator.stats.effects import Effect, effect
+from orchestrator.stats.quantities import Quantity
 from orchestrator.stats.scopes import SCOPES, Grouping, Scope
 from orchestrator.stats.significance import LEVEL
 
@@ -25,7 +27,8 @@ BETTER, EQUAL, WORSE, UNDECIDED = "better", "equal", "worse", "undecided"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """Of one method against the baseline, at one metric. ``word`` is ``better`` or ``worse`` where both the interval
-    and the test say so, ``equal`` where the whole interval is within ``rope`` points, else ``undecided``.
+    and the test say so, ``equal`` where the whole interval is within ``rope``, else ``undecided``. ``effect`` is of the
+    metric's own numbers, in its own unit; ``rope`` is in points, and 0 for a metric of another unit.
 
     ``p`` is two-sided, and ``adjusted`` the same after Holm's correction over all verdicts of the sweep. ``cells`` and
     ``seeds`` are those compared, the latter the fewest and the most of a cell; ``dropped`` pairs lack an error. Of
@@ -55,6 +58,15 @@ class Verdict:
         return SCOPES[self.scope]
 
     @property
+    def quantity(self) -> Quantity:
+        return QUANTITIES[self.metric]
+
+    @property
+    def wins(self) -> int:
+        """The units of its effect in which the method is better."""
+        return self.quantity.wins(self.effect) if self.effect else 0
+
+    @property
     def holds_with_others(self) -> bool:
         """Whether it still stands after Holm's correction."""
         return self.adjusted is not None and self.adjusted <= LEVEL
@@ -72,7 +84,7 @@ def verdicts(tables: Tables) -> tuple[Verdict, ...]:
 def _verdicts(measured: Measurements, baseline: str, scope: str, scale: str, rope: float) -> tuple[Verdict, ...]:
     """What is shown in several forms is worked out once."""
     grouping = Grouping.of(scope, triples(measured.experiments))
-    places = [(method, metric) for method in compared_methods(measured, baseline) for metric in METRICS]
+    places = [(method, metric) for method in compared_methods(measured, baseline) for metric in measured.metrics]
     found = [
         each
         for method, metric in places
@@ -86,7 +98,9 @@ def _verdict(
     measured: Measurements, grouping: Grouping, place: tuple[str, str, str], wishes: tuple[str, str, float]
 ) -> Verdict | None:
     """``place`` is method, baseline and metric, ``wishes`` scope, scale and rope."""
-    (method, baseline, metric), (scope, scale, rope) = place, wishes
+    (method, baseline, metric), (scope, scale, points) = place, wishes
+    quantity = QUANTITIES[metric]
+    rope = quantity.rope(points)
     own, other = measured.of(method, metric), measured.of(baseline, metric)
     present = paired.comparable(own, other)
     if not present.any():
@@ -106,7 +120,7 @@ def _verdict(
         scale=scale,
         rope=rope,
         word=judged(found, (lower, higher), scale, rope, alike=bool((endless[0] == endless[1]).all())),
-        effect=found,
+        effect=quantity.effect(found) if found else None,
         p=p,
         adjusted=None,
         units=grouping.restricted(present).count(),
@@ -124,8 +138,8 @@ def _verdict(
 
 
 def judged(found: Effect | None, sides: tuple[float, float], scale: str, rope: float, *, alike: bool) -> str:
-    """The word of a verdict. ``sides`` are the one-sided p-values of lower and of higher errors, which count trials
-    that diverged; ``alike``: no pair has a trial that diverged beside one that did not."""
+    """The word of a verdict of losses. ``sides`` are the one-sided p-values of lower and of higher ones, which count
+    trials that diverged; ``alike``: no pair has a trial that diverged beside one that did not."""
     decisive = None if found is None else found.mean_interval if scale == "points" else found.relative_interval
     if found is None or decisive is None:
         return UNDECIDED

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def _long_tables() -> Sequence[str]:
+    from orchestrator.report.layouts import LAYOUTS
     from orchestrator.report.render import LONG
 
-    return tuple(LONG)
+    return (*LONG, *(name for name, layout in LAYOUTS.items() if layout.takes))
 
 
 @click.command()
@@ -108,15 +109,15 @@ def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path
 
 def _said(sweep: Sweep, places: Places, form: str) -> str:
     """Says what the sweep decides, to people or as a row for each verdict."""
-    from orchestrator.report import render, verdict
+    from orchestrator.report import render, verdict, verdict_rows
     from orchestrator.report.status import read_tables, statuses
 
     tables = read_tables(sweep, places.ledger)
     match form:
         case "json":
-            return render.as_json(verdict.rows(tables))
+            return render.as_json(verdict_rows.rows(tables))
         case "csv":
-            return render.as_csv(verdict.rows(tables), verdict.COLUMNS)
+            return render.as_csv(verdict_rows.rows(tables), verdict_rows.COLUMNS)
         case _:
             records = [status.record for status in statuses(sweep, places.ledger) if status.record]
             return verdict.document(tables, records, form)
@@ -152,7 +153,7 @@ def _shown(tables: Tables, form: str, table: str) -> str:
         case "json":
             return render.report_json(tables)
         case "csv":
-            return render.LONG[table].csv(tables)
+            return render.long_table(table).csv(tables)
         case _:
             return render.report_text(tables, form)
 

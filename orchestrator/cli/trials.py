@@ -70,31 +70,49 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
 
 @click.command()
 @options.on_a_sweep(options.data_root)
+@options.on_a_cluster
 @options.md5
 @options.form(options.ROWS)
-def outcomes(sweep_file: Path, places: Places, check_md5: bool, form: str) -> None:
+def outcomes(
+    sweep_file: Path,
+    places: Places,
+    address: str | None,
+    cpus: int | None,
+    gpus: float | str | None,
+    slots: int | None,
+    check_md5: bool,
+    form: str,
+) -> None:
     """Keep what trained networks answer to each image.
 
     A trial writes this when it ends, unless the sweep file says `keep: {outcomes: false}`. This command does it for
     those that ended before, from their saved networks, and for those whose file is damaged. Nothing is trained.
-    Interrupted, the same command goes on. Exit code 1 if one of them cannot be used.
+    It runs on Ray as a sweep does, each trial as it was trained unless --cpus or --gpus say otherwise. Ctrl-C stops it,
+    and the same command goes on. Exit code 1 if one of them cannot be used.
     """
-    from orchestrator.execution import outcomes as filling
+    from rich.console import Console
+
+    from orchestrator.execution import filling
+    from orchestrator.execution.sweep_run import RunSettings
     from orchestrator.ledger.choices import chosen
     from orchestrator.sweepfile.load import load
 
+    options.check_slots(slots, address)
     grid = chosen(load(sweep_file), places.ledger)
-    settings = _settings(grid, places, check_md5)
-
-    def told(filled: filling.Filled) -> None:
-        if filled.error:
-            say(f"{filled.trial.cell.label}: {filled.error}", err=True)
-
-    found = filling.fill(grid.trials, places.ledger, settings, told)
+    settings = RunSettings(
+        storage=places.storage,
+        data_root=places.data_root,
+        address=address,
+        check_md5=check_md5,
+        cpus=cpus,
+        gpus=gpus,
+        slots=slots,
+    )
+    found = filling.fill(grid, settings, Console(stderr=True))
     counts = [{"outcomes": str(kept), "trials": sum(it.state is kept for it in found)} for kept in filling.Kept]
     print_rows(counts, form, title=f"Outcomes of {grid.name}")
-    if any(it.state is filling.Kept.FAILED for it in found):
-        sys.exit(1)
+    if wrong := filling.troubles(found):
+        end("\n".join(wrong), 1)
 
 
 def _settings(grid: Sweep, places: Places, check_md5: bool) -> ReproduceSettings:

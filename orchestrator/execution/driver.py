@@ -13,16 +13,13 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from anytime_core.errors import DataError
-from orchestrator.errors import UsageError
+from orchestrator.execution.checks import check_data, check_resources
 from orchestrator.execution.console import remark, tell
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.sweep_run import SweepRun, SweepSettings, troubles
 from orchestrator.ledger import last_run
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.owndata.formats import images_of
-from orchestrator.planning import estimate, packing
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
 from orchestrator.report import publish
@@ -31,7 +28,6 @@ from orchestrator.sweep import tuning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
-from orchestrator.system.hardware import other_gpus
 from orchestrator.text import counted
 from orchestrator.tracking.delivered import is_current, last_trials, remember_trials, run_links
 from orchestrator.tracking.tracker import Tracker
@@ -83,8 +79,8 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
 def _train(run: SweepRun, plan: Plan) -> bool:
     """Trains what is to run, and has MLflow told of all. Whether it was told to stop."""
     if plan.to_run:
-        _check_resources(plan, run.settings)
-        _check_data(run.sweep, plan, run.settings)
+        check_resources(plan, run.settings)
+        check_data(plan, run.sweep.own_data, run.settings)
     with run.tracker:
         return bool(plan.to_run) and RetryLoop(run).run(plan)
 
@@ -166,23 +162,3 @@ def _publish(run: SweepRun, losses: Losses) -> Path | None:
 def report_folder(ledger: Ledger, sweep: Sweep) -> Path:
     """Where a sweep leaves its tables and figures."""
     return ledger.sweep_folder(sweep.name) / "report"
-
-
-def _check_resources(plan: Plan, settings: SweepSettings) -> None:
-    """Raises ClusterError for what this machine cannot have, before anything starts. What a cluster has, it is asked
-    once it is there, and so is a machine whose GPUs nvidia-smi does not know."""
-    if not settings.address and not other_gpus():
-        trials = [entry.trial for entry in plan.to_run]
-        packing.refuse(trials, [estimate.here(trials, settings.slots)])
-
-
-def _check_data(sweep: Sweep, plan: Plan, settings: SweepSettings) -> None:
-    """Reads each data set once, which also converts it for the workers. Raises UsageError with all that is wrong."""
-    faults, used = [], {entry.trial.config.data.name: entry.trial.config.data for entry in plan.to_run}
-    for _, data in sorted(used.items()):
-        try:
-            images_of(data, sweep.own_data, settings.data_root, check_md5=settings.check_md5)
-        except DataError as error:
-            faults.append(str(error))
-    if faults:
-        raise UsageError("\n".join(faults))

@@ -1,72 +1,47 @@
-"""Writes down what trained networks answer to each image where that was not kept as they ended, from what was saved of
-them."""
+"""Writes down what a trained network answers to each image, where that was not kept as its trial ended, from what was
+saved of it. As ``worker``, runs where the trial is placed, and knows nothing of Ray."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 
-from anytime_core.errors import TrainerError
-from orchestrator.errors import OrchestratorError
-from orchestrator.execution.reproduce import ReproduceSettings
+from orchestrator.execution.images import images_for
+from orchestrator.execution.worker import DriverLink, OnEpochs, Outcome, WorkerContext, described, noted
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.owndata.formats import images_of
-from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.sweep.retries import classify, signature
+from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.system.environment import prepare_torch
 
 
-class Kept(StrEnum):
-    """What became of a trial's outcomes."""
+def fill_trial(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink) -> Outcome:
+    """Finished, once the outcomes of a trial that ended are there; failed; or pending where the trial is held.
 
-    THERE = "there"
-    WRITTEN = "written"
-    PENDING = "not finished"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Filled:
-    """``error`` says why it failed."""
-
-    trial: Trial
-    state: Kept
-    error: str = ""
+    It sends no beats: it makes no training steps, by which one that hangs would be told from one that is slow.
+    """
+    prepare_torch()  # a cluster that was there before has an environment of its own
+    return noted(partial(_filled, trial, where, line))
 
 
-def fill(
-    trials: Iterable[Trial], ledger: Ledger, settings: ReproduceSettings, told: Callable[[Filled], None]
-) -> list[Filled]:
-    """One trial after the other, so that the same command goes on where it was interrupted. Each is ``told``."""
-    found = []
-    for filled in _filled(trials, ledger, settings):
-        told(filled)
-        found.append(filled)
-    return found
+def _filled(trial: Trial, where: WorkerContext, line: DriverLink) -> Outcome:
+    ledger = Ledger(where.storage)
+    try:
+        if line.held(trial):
+            return Outcome(TrialState.PENDING)
+        if not ledger.outcomes(trial.id):  # another command may have been here, or a process that died after this
+            _fill(trial, where, ledger)
+    except Exception as error:
+        return Outcome(TrialState.FAILED, described(error), classify(error), signature=signature(error))
+    return Outcome(TrialState.FINISHED)
 
 
-def _filled(trials: Iterable[Trial], ledger: Ledger, settings: ReproduceSettings) -> Iterator[Filled]:
-    for trial in trials:
-        record = ledger.record(trial.id)
-        if record is None or record.state is not TrialState.FINISHED:
-            yield Filled(trial=trial, state=Kept.PENDING)
-        elif ledger.outcomes(trial.id):
-            yield Filled(trial=trial, state=Kept.THERE)
-        else:
-            try:
-                _fill(trial, record, ledger, settings)
-                yield Filled(trial=trial, state=Kept.WRITTEN)
-            except (OrchestratorError, TrainerError) as error:
-                yield Filled(trial=trial, state=Kept.FAILED, error=str(error))
-
-
-def _fill(trial: Trial, record: TrialRecord, ledger: Ledger, settings: ReproduceSettings) -> None:
+def _fill(trial: Trial, where: WorkerContext, ledger: Ledger) -> None:
     from anytime_core.training.trainer import outcomes_of
 
-    threads = record.provenance.get("threads")
     outcomes = outcomes_of(
         trial.config,
         ledger.checkpoints(trial.id),
-        images=images_of(trial.config.data, settings.own_data, settings.data_root, check_md5=settings.check_md5),
-        threads=threads if isinstance(threads, int) else trial.resources.cpus,
+        images=images_for(trial.config.data, where),
+        device="cuda" if trial.resources.gpus else "cpu",
+        threads=trial.resources.cpus,
     )
     ledger.fill_outcomes(trial.id, outcomes)

@@ -48,7 +48,7 @@ class _Running:
     error: float | None = None
 
 
-class _LastingLive(Live):
+class LastingLive(Live):
     """A view that goes at its first error, and leaves the place to plain lines: no sweep ends for it."""
 
     broken = False
@@ -92,7 +92,7 @@ class Progress:
         self._errors: deque[str] = deque(maxlen=SHOWN_ERRORS)
         self._last_line = time.monotonic()
         self._console = console
-        self._live = _LastingLive(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+        self._live = LastingLive(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Progress:
         if self._live.can_show:

@@ -13,19 +13,16 @@ from typing import NoReturn
 
 from orchestrator.errors import StorageError
 from orchestrator.execution.console import tell
+from orchestrator.execution.placing import here, placed, worker_context
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.round_listener import RoundListener
 from orchestrator.execution.sweep_run import SweepRun
-from orchestrator.execution.worker import WorkerContext
 from orchestrator.ledger.live_status import StatusWriter
-from orchestrator.planning import estimate, packing
+from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
 from orchestrator.sweep.retries import backoff
-from orchestrator.sweep.trial import AUTO, Trial
-from orchestrator.system.environment import prepare_ray
-from orchestrator.system.hardware import Node
-from orchestrator.system.provenance import code_version, imported_from, sources
+from orchestrator.sweep.trial import Trial
 from orchestrator.system.shutdown import Shutdown
 from orchestrator.table import duration
 from orchestrator.text import counted
@@ -43,36 +40,17 @@ class RetryLoop:
 
     def run(self, plan: Plan) -> bool:
         """Whether it was told to stop."""
-        prepare_ray(own_cluster=self._run.settings.address is None)
-        from orchestrator.cluster.session import cluster
-        from orchestrator.execution import scheduler
-
-        address, logs = self._run.settings.address, self._run.ledger.sweep_files(self._run.sweep.name)
-        offer = None if address else self._here(plan)
-        with cluster(address, logs, self._end_without_head, offer), Shutdown(self._run.say) as shutdown:
-            plan = self._packed(plan)
-            scheduler.check_fits({entry.trial.resources for entry in plan.to_run})
+        run = self._run
+        with (
+            placed(plan, run.sweep, run.settings, run.ledger, lost=self._end_without_head, say=run.say) as plan,
+            Shutdown(run.say) as shutdown,
             # Nobody else can write there: Tune pickles what it notes of a round, and follows links.
-            with TemporaryDirectory(prefix="orchestrate-") as private:
-                while plan.to_run and not shutdown.requested:
-                    heard = self._round(plan, shutdown, Path(private) / "tune")
-                    plan = self._next(plan, heard, shutdown)
+            TemporaryDirectory(prefix="orchestrate-") as private,
+        ):
+            while plan.to_run and not shutdown.requested:
+                heard = self._round(plan, shutdown, Path(private) / "tune")
+                plan = self._next(plan, heard, shutdown)
         return shutdown.requested
-
-    def _here(self, plan: Plan) -> Node:
-        """What of this machine the trials of the plan may use."""
-        return estimate.here([entry.trial for entry in plan.to_run], self._run.settings.slots)
-
-    def _packed(self, plan: Plan) -> Plan:
-        """With the shares of a GPU that trials are given which leave that open."""
-        if not any(entry.trial.resources.gpus == AUTO for entry in plan.to_run):
-            return plan
-        from orchestrator.cluster import nodes
-
-        packed = packing.pack(plan, nodes.machines(), estimate.Speeds.of(self._run.ledger))
-        for note in packed.notes:
-            self._run.say(note)
-        return packed.plan
 
     def _end_without_head(self) -> NoReturn:
         """From a thread: the main one waits for Ray, which will not answer and soon end the process by itself."""
@@ -93,18 +71,12 @@ class RetryLoop:
         from orchestrator.execution import scheduler
 
         settings = self._run.settings
-        where = WorkerContext(
-            storage=self._run.ledger.storage,
-            data_root=settings.data_root.absolute(),
-            check_md5=settings.check_md5,
-            code_version=code_version(),
-            sources=sources(),
-            imports=str(imported_from("anytime_core")),
-            sweep=self._run.sweep.name,
+        where = worker_context(
+            self._run.sweep,
+            settings,
+            self._run.ledger,
             driver=self._run.driver,
             checkpoint_share=self._run.tally.policy.checkpoint_share,
-            extensions=self._run.sweep.extensions,
-            own_data=self._run.sweep.own_data,
         )
         trials = [entry.trial for entry in plan.to_run]
         left = [entry.trial.id for entry in plan.entries if entry.action in ("leave", "wait")]
@@ -135,9 +107,9 @@ class RetryLoop:
             speeds = estimate.Speeds.of(self._run.ledger)
         except StorageError:  # trials run without
             return {}
-        here = [self._here(plan)]
+        nodes = [here(plan, self._run.settings)]
         steps = {
-            entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, here)).value
+            entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, nodes)).value
             for entry in plan.to_run
         }
         return {trial_id: step for trial_id, step in steps.items() if step} if all(steps.values()) else {}

@@ -37,7 +37,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import ClusterError
 from orchestrator.execution.heartbeat import Beat, StallDetector, created, end_process
-from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial, unfit
+from orchestrator.execution.worker import DriverLink, Outcome, Work, WorkerContext, run_trial, unfit
 from orchestrator.ledger.ledger import Attempt
 from orchestrator.sweep.retries import FailureKind, Holds
 from orchestrator.sweep.trial import Resources, Trial, TrialState
@@ -113,8 +113,10 @@ def run_round(
     *,
     stalled_after: float,
     shares: Mapping[str, int] | None = None,
+    work: Work = run_trial,
 ) -> None:
     """Runs the trials in this order, as many at once as the cluster holds. ``folder`` is Tune's, and can be deleted.
+    ``work``, a function of a module, is what is done with each.
 
     A trial that takes no step for ``stalled_after`` seconds is ended. ``shares`` says how many times its resources a
     trial is given, as far as there is a node that has them; it does not use more, but runs beside fewer.
@@ -132,7 +134,7 @@ def run_round(
     # Tune unpickles these again for each trial, so they hold nothing that grows with their number. And nothing lies in
     # Ray's object store: where that goes with its node, Ray may end this process as it looks for what it had.
     def run(config: dict[str, str]) -> dict[str, Any]:
-        return _run(config, board, where, interval)
+        return _run(config, board, where, interval, work)
 
     trainable = tune.with_resources(run, lambda config: placements[_Name.of(config).placement])
     try:
@@ -298,7 +300,7 @@ _spoilt = threading.Event()
 an unfinished graph holds of the memory may never be freed: all later trials here could fail too."""
 
 
-def _run(config: dict[str, str], board: _Board, where: WorkerContext, interval: float) -> dict[str, Any]:
+def _run(config: dict[str, str], board: _Board, where: WorkerContext, interval: float, work: Work) -> dict[str, Any]:
     """What Tune calls on a worker."""
     if _spoilt.is_set():
         raise RuntimeError(SPOILT)  # Tune starts the trial again, in a new process
@@ -306,7 +308,7 @@ def _run(config: dict[str, str], board: _Board, where: WorkerContext, interval: 
         return {"outcome": outcome}
     trial = _trials(board)[_Name.of(config).trial_id]
     with _RayLink(board, interval) as line:
-        outcome = run_trial(trial, where, lambda epochs: tune.report({"epochs": epochs}), line)
+        outcome = work(trial, where, lambda epochs: tune.report({"epochs": epochs}), line)
     if trial.resources.gpus and outcome.state is TrialState.FAILED:
         _spoilt.set()
     return {"outcome": outcome}

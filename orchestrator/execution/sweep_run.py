@@ -21,18 +21,24 @@ from orchestrator.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SweepSettings:
+class RunSettings:
     """Where things are and how much a trial may use: nothing that changes a number."""
 
     storage: Location
     data_root: Path
-    tracking_uri: str
     address: str | None = None
     check_md5: bool = True
     cpus: int | None = None
     gpus: float | str | None = None
     slots: int | None = None
     """CPUs that a cluster of the command's own gives out at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepSettings(RunSettings):
+    """The same of a command that trains, and tells MLflow and people."""
+
+    tracking_uri: str
     retry_failed: bool = False
     notify: Notify | None = None
     command: str = ""

@@ -14,16 +14,16 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
-from anytime_core.config import SOURCE, DataConfig, parts_of, to_dict
+from anytime_core.config import SOURCE, parts_of, to_dict
 from anytime_core.cost import trial_costs
-from anytime_core.data.dataset import Images
 from anytime_core.data.own.source import Source
 from anytime_core.errors import TrainerError
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.errors import OrchestratorError, StorageError, UsageError
+from orchestrator.execution.images import images_for
 from orchestrator.extensions import importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
@@ -108,6 +108,10 @@ class DriverLink:
         """Says that the attempt goes on: it has made so many training steps. Must be cheap."""
 
 
+Work = Callable[[Trial, WorkerContext, OnEpochs, DriverLink], Outcome]
+"""What a worker does with a trial. Raises nothing."""
+
+
 class _StoppedError(Exception):
     """The trial is to stop here; its state is saved."""
 
@@ -127,8 +131,13 @@ def unfit(where: WorkerContext) -> Outcome | None:
 def run_trial(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverLink | None = None) -> Outcome:
     """Makes an attempt at a trial, from its newest checkpoint on. ``report`` is handed each epoch once; those before
     the checkpoint come together."""
+    return noted(partial(_attempt, trial, where, report, line or DriverLink()))
+
+
+def noted(work: Callable[[], Outcome]) -> Outcome:
+    """What comes of work on a trial, with what our code warned of meanwhile."""
     with _Notes() as notes:
-        outcome = _attempt(trial, where, report, line or DriverLink())
+        outcome = work()
     error = outcome.error and redacted(outcome.error)  # of secrets that the driver may not know
     return replace(outcome, error=error, notes=tuple(notes.messages))
 
@@ -147,10 +156,8 @@ def _attempt(trial: Trial, where: WorkerContext, report: OnEpochs, line: DriverL
     except ElsewhereError as error:
         return Outcome(TrialState.RUNNING, str(error), elsewhere=error.sweep)
     except (OSError, StorageError) as error:
-        described = (
-            f"{ledger.storage}: storage cannot be written: {reason(error) if isinstance(error, OSError) else error}"
-        )
-        return Outcome(TrialState.FAILED, described, classify(error), signature=signature(error))
+        said = f"{ledger.storage}: storage cannot be written: {reason(error) if isinstance(error, OSError) else error}"
+        return Outcome(TrialState.FAILED, said, classify(error), signature=signature(error))
     return _attempted(trial, where, ledger, attempt, _Epochs(trial, where, ledger, attempt, report, line))
 
 
@@ -181,17 +188,17 @@ def _attempted(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Atte
 
 
 def _failed(ledger: Ledger, attempt: Attempt, error: Exception) -> Outcome:
-    described, kind, alike = _described(error), classify(error), signature(error)
+    said, kind, alike = described(error), classify(error), signature(error)
     try:
-        ledger.fail(attempt, described, "".join(traceback.format_exception(error)), kind=kind, signature=alike)
+        ledger.fail(attempt, said, "".join(traceback.format_exception(error)), kind=kind, signature=alike)
     except SupersededError as late:
         return Outcome(TrialState.INTERRUPTED, str(late))
     except (OSError, StorageError) as also:  # what failed may be the storage itself
-        described += f"; this could not be written down: {_described(also)}"
-    return Outcome(TrialState.FAILED, described, kind, signature=alike)
+        said += f"; this could not be written down: {described(also)}"
+    return Outcome(TrialState.FAILED, said, kind, signature=alike)
 
 
-def _described(error: Exception) -> str:
+def described(error: Exception) -> str:
     """A line for the user, with that of an extension's code where the error comes from there."""
     match error:
         case TrainerError() | OrchestratorError():
@@ -210,7 +217,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
 
     checkpoints = ledger.checkpoints(trial.id)
     epochs.beat()
-    images = _images(trial.config.data, where)
+    images = images_for(trial.config.data, where)
     epochs.beat()
     result = train(
         trial.config,
@@ -233,19 +240,6 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
         provenance["resumed_elsewhere"] = "; ".join(places)
     return _record(trial, where, attempt, result, provenance)
-
-
-def _images(data: DataConfig, where: WorkerContext) -> Images:
-    own = DataConfig(name=data.name, own=data.own)  # what augments them makes no other images
-    return _kept_images(own, tuple(where.own_data.items()), where.data_root, where.check_md5)
-
-
-@lru_cache(maxsize=4)
-def _kept_images(data: DataConfig, own_data: tuple[tuple[str, Source], ...], root: Path, check_md5: bool) -> Images:
-    """Kept between the trials of one worker."""
-    from orchestrator.owndata.formats import images_of
-
-    return images_of(data, dict(own_data), root, check_md5=check_md5)
 
 
 class _Pace:

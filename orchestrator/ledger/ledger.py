@@ -513,6 +513,12 @@ class Ledger:
                 log.warning("%s is damaged (%s); it counts as missing", self._files.address(name), described(error))
                 return {}
 
+    def lacking_outcomes(self, trial_ids: Iterable[str]) -> list[str]:
+        """The trials whose outcomes are not there or damaged, in the order given. Raises StorageError."""
+        names = list(trial_ids)
+        there = self._files.each(lambda name: bool(self.outcomes(name)), names)
+        return [name for name, kept in zip(names, there, strict=True) if not kept]
+
     def guarantees(self, trial_id: str) -> Guarantees | None:
         """The thresholds with a guarantee that were found for its network; None where there are none, or they are
         damaged, which the log says. Raises StorageError where they cannot be read now."""

@@ -23,8 +23,9 @@ from orchestrator.ledger.parquet_pages import unpacked_size
 SPLITS = ("test", "validation")
 OF_ONE = {"class": "classes", "confidence": "confidence", "of_truth": "of_truth", "entropy": "entropy"}
 """Columns of a prediction, and what they are called in Outcomes."""
-SEAL, COSTS = b"sha256", b"costs"
-"""In the schema's metadata: a checksum of all columns, and the multiply-adds of one image up to each prediction."""
+SEAL, COSTS, PRODUCT = b"sha256", b"costs", b"product_right"
+"""In the schema's metadata: a checksum of all columns and of the others; the multiply-adds of one image up to each
+prediction; and by split how many images Product Anytime has right, which older files lack."""
 MOST = 1 << 32
 """Bytes of a file: 50 predictions of a million images take 350 MB."""
 GROWS, FEW_BYTES = 64, 1 << 24
@@ -35,7 +36,10 @@ def pack(by_split: Mapping[str, Outcomes]) -> bytes:
     """``by_split`` are of one network. A split of ``test`` or ``validation`` alone may be there."""
     some = next(iter(by_split.values()))
     columns = dict(_columns(by_split))
-    metadata = {SEAL: _digest(columns, some.costs), COSTS: json.dumps(some.costs).encode()}
+    others = {COSTS: json.dumps(some.costs).encode()}
+    if counted := {split: each.product_right for split, each in by_split.items() if each.product_right is not None}:
+        others[PRODUCT] = json.dumps(counted).encode()
+    metadata = {SEAL: _digest(columns, others), **others}
     table = pa.table({name: pa.array(values) for name, values in columns.items()}).replace_schema_metadata(metadata)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=["split"], write_page_checksum=True)
@@ -51,8 +55,9 @@ def _columns(by_split: Mapping[str, Outcomes]) -> Iterator[tuple[str, Array]]:
             yield f"{name}_{index + 1}", np.concatenate([getattr(each, kept)[index] for each in splits])
 
 
-def _digest(columns: Mapping[str, Array], costs: tuple[int, ...]) -> bytes:
-    digest = hashlib.sha256(json.dumps([*costs]).encode())
+def _digest(columns: Mapping[str, Array], others: Mapping[bytes, bytes]) -> bytes:
+    """Of all columns and of the metadata ``others``."""
+    digest = hashlib.sha256(others[COSTS] + others.get(PRODUCT, b""))
     for name, values in columns.items():
         said = "\0".join(values).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes()
         digest.update(f"{name}\0".encode() + said)
@@ -64,12 +69,13 @@ def unpack(content: bytes) -> dict[str, Outcomes]:
     try:
         table = _table(content)
         metadata = table.schema.metadata or {}
-        costs = tuple(json.loads(metadata[COSTS]))
         columns = {name: _values(table[name]) for name in table.column_names}
-        if metadata[SEAL] != _digest(columns, costs):
+        if metadata[SEAL] != _digest(columns, metadata):
             raise ValueError("checksum does not match")
+        costs, counted = tuple(json.loads(metadata[COSTS])), json.loads(metadata.get(PRODUCT, b"{}"))
         return {
-            split: _of_split(columns, costs, columns["split"] == split) for split in dict.fromkeys(columns["split"])
+            split: _of_split(columns, costs, columns["split"] == split, counted.get(split))
+            for split in dict.fromkeys(columns["split"])
         }
     except ValueError:
         raise
@@ -97,9 +103,16 @@ def _values(column: pa.ChunkedArray) -> Array:
     return values
 
 
-def _of_split(columns: Mapping[str, Array], costs: tuple[int, ...], chosen: Any) -> Outcomes:
+def _of_split(
+    columns: Mapping[str, Array], costs: tuple[int, ...], chosen: Any, product_right: list[int] | None
+) -> Outcomes:
     numbers = range(1, len(costs) + 1)
     kept = {
         field: np.stack([columns[f"{name}_{number}"][chosen] for number in numbers]) for name, field in OF_ONE.items()
     }
-    return Outcomes(labels=columns["label"][chosen].astype(np.int64), costs=costs, **kept)
+    return Outcomes(
+        labels=columns["label"][chosen].astype(np.int64),
+        costs=costs,
+        **kept,
+        product_right=None if product_right is None else tuple(product_right),
+    )

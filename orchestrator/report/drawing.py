@@ -23,6 +23,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from anytime_core.files import LocalFolder
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.curves import Curve, Kind, Panel
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import ranking_painters
@@ -96,11 +97,11 @@ STYLE: dict[str, Any] = {
 }
 
 
-def draw(name: str, sweep: Sweep, ledger: Ledger) -> dict[str, Figure]:
-    """The pages of a figure, by the stem of their file; none where ``reason`` says why. Raises ValueError for a name
-    that is not in FIGURES."""
+def draw(name: str, sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> dict[str, Figure]:
+    """The pages of a figure, by the stem of their file; none where ``reason`` says why. ``answers`` may have been read
+    for others, too. Raises ValueError for a name that is not in FIGURES."""
     try:
-        panels = panels_of(name, sweep, ledger)
+        panels = panels_of(name, sweep, ledger, answers)
     except UnsuitedError:
         return {}
     return drawn(name, panels, _methods(sweep))
@@ -114,10 +115,10 @@ def drawn(name: str, panels: Sequence[Panel], methods: Mapping[str, bool] | None
         return {stem: _page(page, looks) for stem, page in pages(name, panels).items()}
 
 
-def reason(name: str, sweep: Sweep, ledger: Ledger) -> str | None:
+def reason(name: str, sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> str | None:
     """Why a sweep has nothing of a figure to draw; None if it has."""
     try:
-        panels_of(name, sweep, ledger)
+        panels_of(name, sweep, ledger, answers)
     except UnsuitedError as error:
         return str(error)
     return None

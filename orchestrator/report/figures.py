@@ -15,48 +15,54 @@ from anytime_core.extend import Progress
 from anytime_core.result import TrialResult
 from anytime_core.training.weighting import base_weights
 from orchestrator.analysis import sequences
+from orchestrator.analysis.answers import Answers, Taken
 from orchestrator.analysis.curves import (
     Curve,
     Panel,
     Points,
     Results,
     averaged,
-    by_seed,
     grouped,
     nothing,
     read,
     relative,
 )
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import ranking_figures
+from orchestrator.report import outcome_figures, policy_layouts, ranking_figures
+from orchestrator.report.compared import COST, compared, error_label, places, refuse_many, some
 from orchestrator.report.unsuited import UnsuitedError
 from orchestrator.stats import eann
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell
 
-MOST_METHODS = 16
-"""More curves in one panel can be told apart by nobody."""
+NO_RESULTS = "none of its trials has results yet"
+NO_OUTCOMES = "none of its trials has outcomes; `orchestrate outcomes` keeps those of trials that ended without"
 LAST_UNITS = 4
 ZOOM = 2.0
 BASE = 2.0
 """About how much deeper each member of the paper's sequence is than the one before (section 4.6)."""
-COST = "cost / full cost"
 
 
-def panels(name: str, sweep: Sweep, ledger: Ledger) -> list[Panel]:
-    """Those of a figure, with what has run so far. Raises UnsuitedError where that is nothing, and ValueError for a
-    name that is not in FIGURES."""
+def panels(name: str, sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> list[Panel]:
+    """Those of a figure, with what has run so far. ``answers`` may have been read for others, too. Raises UnsuitedError
+    where that is nothing, and ValueError for a name that is not in FIGURES."""
     if name not in FIGURES:
         raise ValueError(f"no figure is named {name!r}; allowed: {', '.join(FIGURES)}")
-    shown = FIGURES[name].panels(read(sweep, ledger))
+    shown = FIGURES[name].panels(read(sweep, ledger, answers))
     if not any(panel.curves for panel in shown):
-        raise UnsuitedError("none of its trials has results yet")
+        raise UnsuitedError(NO_OUTCOMES if FIGURES[name].takes else NO_RESULTS)
     return shown
 
 
 def suited(sweep: Sweep) -> list[str]:
-    """The names of the figures that a sweep can have once it has run."""
-    return [name for name in FIGURES if _suits(name, sweep)]
+    """The names of the figures that a sweep can have once it has run. Those of outcomes, which take long to read, are
+    drawn only where they are asked for."""
+    return [name for name, kind in FIGURES.items() if not kind.takes and _suits(name, sweep)]
+
+
+def taken(sweep: Sweep) -> list[Taken]:
+    """What the figures that a sweep asks for take of the outcomes of each trial."""
+    return [takes for name in sweep.report.figures if (takes := FIGURES[name].takes)]
 
 
 def _suits(name: str, sweep: Sweep) -> bool:
@@ -72,31 +78,32 @@ def _suits(name: str, sweep: Sweep) -> bool:
 def units(results: Results) -> list[Panel]:
     """Error against the units that were computed, for each network and data set (Figure 2a)."""
     return [
-        _compared(results, cells, results.errors_by_unit, _units(cells), _error(results, cells))
-        for cells in _places(results)
+        compared(results, cells, results.errors_by_unit, _units(cells), error_label(results, cells))
+        for cells in places(results)
     ]
 
 
 def last_units(results: Results) -> list[Panel]:
     """The same for the last four units that predict (Figure 2b)."""
     zoomed = []
-    for cells in _places(results):
+    for cells in places(results):
         predicting = cells[0].predicting_units
         if len(predicting) > LAST_UNITS:
             first = predicting[LAST_UNITS - 1]
             last = [cell for cell in cells if cell.unit is None or cell.unit >= first]
             points = _from(first, results.errors_by_unit)
-            zoomed.append(_zoomed(_compared(results, last, points, _units(cells), _error(results, cells))))
-    return _some(zoomed, f"no network has more than {LAST_UNITS} predictions")
+            zoomed.append(_zoomed(compared(results, last, points, _units(cells), error_label(results, cells))))
+    return some(zoomed, f"no network has more than {LAST_UNITS} predictions")
 
 
 def cost(results: Results) -> list[Panel]:
     """Error against cost (Figure 2c)."""
     return [
         relative(
-            _compared(results, cells, results.errors_by_cost, COST, _error(results, cells)), results.full_cost(cells[0])
+            compared(results, cells, results.errors_by_cost, COST, error_label(results, cells)),
+            results.full_cost(cells[0]),
         )
-        for cells in _places(results)
+        for cells in places(results)
     ]
 
 
@@ -104,8 +111,8 @@ def train_loss(results: Results) -> list[Panel]:
     """Cross-entropy on the training images in the last epoch against cost (Figure 2d)."""
     label = "training cross-entropy (nats)"
     return [
-        relative(_compared(results, cells, results.losses_by_cost, COST, label), results.full_cost(cells[0]))
-        for cells in _places(results)
+        relative(compared(results, cells, results.losses_by_cost, COST, label), results.full_cost(cells[0]))
+        for cells in places(results)
     ]
 
 
@@ -113,7 +120,7 @@ def sequence(results: Results) -> list[Panel]:
     """An EANN of the networks of one width, and OPT+ of their optima (Figure 2e, section 4.6)."""
     by_family = [panel for cells in sequences.families(results.sweep.cells) if (panel := _sequence(results, cells))]
     growth = f"networks of one width, one at least {sequences.LEAST_GROWTH:g} times as deep as another"
-    return _some(by_family, f"it lacks {growth}, that have a joint method and optima")
+    return some(by_family, f"it lacks {growth}, that have a joint method and optima")
 
 
 def weights(results: Results) -> list[Panel]:
@@ -127,7 +134,7 @@ def weights(results: Results) -> list[Panel]:
     gone = dict.fromkeys(f"{weighting.name} is not here, or has changed" for weighting, _ in used.keys() - here.keys())
     panels = [_weights(weighting, costs) for (weighting, _), costs in here.items()]
     panels = [*panels[:-1], *(replace(panel, notes=(*panel.notes, *gone)) for panel in panels[-1:])]
-    return _some(panels, "; ".join(gone) or "no method trains its predictions jointly")
+    return some(panels, "; ".join(gone) or "no method trains its predictions jointly")
 
 
 def periods(results: Results) -> list[Panel]:
@@ -135,23 +142,25 @@ def periods(results: Results) -> list[Panel]:
     whole = [cell for cell in sequences.resnets(results.sweep.cells) if cell.unit is None]
     depths = grouped(whole, lambda cell: (cell.dataset, cell.method, cell.n, cell.c, cell.transition))
     several = [cells for cells in depths.values() if len({cell.period for cell in cells}) > 1]
-    return _some([_periods(results, cells) for cells in several], "no network has two periods")
+    return some([_periods(results, cells) for cells in several], "no network has two periods")
 
 
 def choices(results: Results) -> list[Panel]:
     """With which probability each loss was amplified, epoch by epoch, for each strategy (Figure 4)."""
     choosing = [cell for cell in results.sweep.cells if _chooses(results, cell)]
     groups = grouped(choosing, lambda cell: (cell.dataset, cell.network, cell.method))
-    _refuse_many(results.sweep)
-    return _some([_choices(results, cells) for cells in groups.values()], "no method chooses losses to amplify")
+    refuse_many(results.sweep)
+    return some([_choices(results, cells) for cells in groups.values()], "no method chooses losses to amplify")
 
 
 @dataclass(frozen=True, slots=True)
 class FigureKind:
-    """A figure that a sweep may ask for: its caption, and the function that gives its panels."""
+    """A figure that a sweep may ask for: its caption, and the function that gives its panels. ``takes`` is what one of
+    outcomes takes of each trial."""
 
     caption: str
     panels: Callable[[Results], list[Panel]]
+    takes: Taken | None = None
 
 
 FIGURES: dict[str, FigureKind] = {
@@ -184,6 +193,31 @@ FIGURES: dict[str, FigureKind] = {
         "spans. Who is in the field changes ranks, and so what a bar spans",
         ranking_figures.ranks,
     ),
+    "policies": FigureKind(
+        "Accuracy by mean cost of an image, leaving by each exit policy. budgeted has MSDNet's thresholds, found on "
+        "held-out images where there are some, else on one half of the test images for the other; confidence, entropy "
+        "and patience have one for all predictions. random is blind, the oracle the best that can be",
+        outcome_figures.policies,
+        takes=policy_layouts.exit_curves_of,
+    ),
+    "reliability": FigureKind(
+        "Reliability: how often answers are right that are so confident, in 15 bins of equal width, seeds pooled. "
+        "Below the diagonal a network is surer than it is right",
+        outcome_figures.reliability_diagrams,
+        takes=outcome_figures.reliability_by_fraction,
+    ),
+    "truth": FigureKind(
+        "Probability of the true class by cost, mean of all images. A mean may rise while that of many images falls: "
+        "see the table monotonicity",
+        outcome_figures.truth,
+        takes=outcome_figures.truth_by_cost,
+    ),
+    "overthinking": FigureKind(
+        "Overthinking: images that are right, and that some prediction so far had right. What lies between, later "
+        "predictions have spoilt",
+        outcome_figures.overthinking,
+        takes=outcome_figures.shares_by_cost,
+    ),
 }
 
 
@@ -202,27 +236,6 @@ def caption_of(stem: str) -> str:
 
 
 # Their parts
-
-
-def _compared(
-    results: Results, cells: Sequence[Cell], points: Callable[[Cell], Points], x_label: str, y_label: str
-) -> Panel:
-    """A curve for each method of a network on a data set."""
-    by_cell = {cell: points(cell) for cell in cells}
-    curves = [
-        averaged(method, by_seed({cell: by_cell[cell] for cell in own}), reference=own[0].unit is not None)
-        for method, own in grouped(cells, lambda cell: cell.method).items()
-        if any(by_cell[cell] for cell in own)
-    ]
-    return Panel(
-        kind="lines",
-        title=f"{cells[0].dataset} {cells[0].network}",
-        x_label=x_label,
-        y_label=y_label,
-        curves=tuple(curves),
-        group=(cells[0].dataset, cells[0].network),
-        notes=results.missing(by_cell),
-    )
 
 
 def _units(cells: Sequence[Cell]) -> str:
@@ -268,7 +281,7 @@ def _sequence(results: Results, cells: Sequence[Cell]) -> Panel | None:
         kind="steps",
         title=f"{cells[0].dataset}, c = {cells[0].c}, n = {depths}",
         x_label="cost / cost of the deepest",
-        y_label=_error(results, members),
+        y_label=error_label(results, members),
         curves=(*_sequence_curves(results, members), *_opt_plus(results, optima)),
         group=(cells[0].dataset,),
         log_x=True,
@@ -327,7 +340,7 @@ def _periods(results: Results, cells: Sequence[Cell]) -> Panel:
         kind="steps",
         title=f"{cells[0].dataset}, n = {cells[0].n}, c = {cells[0].c}" + (f", {cells[0].method}" if several else ""),
         x_label=COST,
-        y_label=_error(results, cells),
+        y_label=error_label(results, cells),
         curves=tuple(curves),
         group=(cells[0].dataset, cells[0].method),
         notes=results.missing(errors),
@@ -357,25 +370,3 @@ def _choices(results: Results, cells: Sequence[Cell]) -> Panel:
         group=(cells[0].dataset, cells[0].network),
         notes=((f"mean of {len(runs)} seeds",) if len(runs) > 1 else ()) + results.missing(by_cell),
     )
-
-
-def _places(results: Results) -> list[list[Cell]]:
-    """The cells of each network on each data set. Raises UnsuitedError where they are too many for one panel."""
-    _refuse_many(results.sweep)
-    return list(grouped(results.sweep.cells, lambda cell: (cell.dataset, cell.network)).values())
-
-
-def _refuse_many(sweep: Sweep) -> None:
-    methods = {cell.method for cell in sweep.cells}
-    if len(methods) > MOST_METHODS:
-        raise UnsuitedError(f"it has {len(methods)} methods, more than the {MOST_METHODS} that can be told apart")
-
-
-def _error(results: Results, cells: Sequence[Cell]) -> str:
-    return f"{'validation' if results.config(cells[0]).data.validated else 'test'} error (%)"
-
-
-def _some(shown: list[Panel], reason: str) -> list[Panel]:
-    if not shown:
-        raise UnsuitedError(reason)
-    return shown

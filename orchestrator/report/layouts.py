@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.analysis import sequences
+from orchestrator.analysis import compared, sequences
 from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
-from orchestrator.report import outcome_layouts, ranking_layouts, tuning_layouts
+from orchestrator.report import metric_words, outcome_layouts, policy_layouts, ranking_layouts, tuning_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -20,6 +20,7 @@ from orchestrator.table import Column, Entry, Table
 AT_FRACTIONS = "in % at fractions of the cost; AE is the mean of all predictions"
 NOTHING_YET = "-: no prediction costs so little."
 MOST_NAMED = 8
+RATIOS = "the ratios of numbers, or of what they lack of 100 % where higher is better"
 BEST = "the best of those trained for all depths"
 
 
@@ -160,16 +161,17 @@ def wins(tables: Tables) -> Table:
     shown = []
     for method, rows in by_method.items():
         for line, entry in WIN_LINES.items():
-            entries = (entry(rows[metric], report.p_value) for metric in METRICS)
+            entries = (entry(rows[metric], report.p_value) for metric in tables.metrics)
             shown.append((Entry(value=method), Entry(value=line), *entries))
     return Table(
         name="wins",
         title=f"Wins over {report.baseline} in %, ties counting half; one-sided p-values by {report.p_value}",
-        columns=(*_words("method", ""), *(Column(name=metric) for metric in METRICS)),
+        columns=(*_words("method", ""), *(Column(name=metric) for metric in tables.metrics)),
         rows=tuple(shown),
         notes=(
+            *metric_words.notes(tables.metrics),
             "p Holm: corrected for all places of the table. 95 %: exact (Clopper-Pearson), of the wins that the units "
-            "have on average. pairs (-d): d dropped for lack of an error.",
+            f"have on average. pairs (-d): d dropped for lack of {metric_words.value_of(tables.metrics)}.",
             *_scope_notes(tables),
             DIVERGED[report.diverged],
         ),
@@ -190,7 +192,8 @@ def _scope_notes(tables: Tables) -> Iterable[str]:
     if units:
         yield least_p_note(scope.counted(units), units, test)
     if tables.sweep.report.scale == "ratios" and test not in COUNTING:
-        yield "Sizes are those of the logarithms of the errors' ratios."
+        ratios = "the errors' ratios" if metric_words.all_errors(tables.metrics) else RATIOS
+        yield f"Sizes are those of the logarithms of {ratios}."
     if why := UNSOUND.get(test):
         yield f"{test} is no sound test: {why}."
 
@@ -254,6 +257,8 @@ LAYOUTS: dict[str, Layout] = {
     "overthinking": Layout(outcome_layouts.overthinking, takes=outcome_layouts.overthinking_numbers),
     "monotonicity": Layout(outcome_layouts.monotonicity, takes=outcome_layouts.monotonicity_numbers),
     "classes": Layout(outcome_layouts.classes, takes=outcome_layouts.last_confusions),
+    "policies": Layout(policy_layouts.policies, takes=policy_layouts.exit_curves_of),
+    "answers": Layout(policy_layouts.answers, takes=policy_layouts.errors_by_answer),
 }
 
 
@@ -264,8 +269,8 @@ def arrange(tables: Tables) -> tuple[Table, ...]:
 
 
 def taken(sweep: Sweep) -> list[Taken]:
-    """What the tables that a sweep asks for take of the outcomes of each trial."""
-    return [takes for name in sweep.report.tables if (takes := LAYOUTS[name].takes)]
+    """What the comparisons and tables that a sweep asks for take of the outcomes of each trial."""
+    return [*compared.taken(sweep), *(takes for name in sweep.report.tables if (takes := LAYOUTS[name].takes))]
 
 
 def _suited(tables: Tables) -> list[str]:

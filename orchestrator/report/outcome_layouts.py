@@ -7,15 +7,17 @@ numbers are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.data.catalog import dataset_of
-from orchestrator.analysis.answers import Kept, budgeted_images
-from orchestrator.analysis.tables import Tables
-from orchestrator.stats.outcomes import budgeted as budgets
+from orchestrator.analysis.answers import Kept
+from orchestrator.analysis.tables import FEWER, Tables
 from orchestrator.stats.outcomes.changes import FALLS, falls
 from orchestrator.stats.outcomes.classes import class_errors, confusions, worst
 from orchestrator.stats.outcomes.curves import accuracy_at, area
@@ -37,9 +39,8 @@ Words = tuple[str, ...]
 
 
 def budgeted_numbers(kept: Kept) -> Numbers:
-    curve = budgets.whole_curve(*budgeted_images(kept))
-    at_fractions = (accuracy_at(curve, fraction) for fraction in FRACTIONS.values())
-    return (*at_fractions, area(curve), METRICS["auc"].of(kept.own))
+    at_fractions = (accuracy_at(kept.budgeted, fraction) for fraction in FRACTIONS.values())
+    return (*at_fractions, area(kept.budgeted), METRICS["auc"].of(kept.own))
 
 
 def calibration_numbers(kept: Kept) -> Numbers:
@@ -64,7 +65,7 @@ def last_confusions(kept: Kept) -> NDArray[np.int64]:
 
 
 def budgeted(tables: Tables) -> Table:
-    return _by_number(
+    return by_number(
         tables,
         "budgeted",
         "Accuracy in % at fractions of the cost, on average over images that leave where the network is sure",
@@ -72,7 +73,7 @@ def budgeted(tables: Tables) -> Table:
         budgeted_numbers,
         (
             "Budgeted batch classification: as many images leave at each prediction as the budget allows, the most "
-            f"confident ones. Thresholds: {_thresholds(tables)}.",
+            f"confident ones. Thresholds: {thresholds_from(tables)}.",
             f"area: {METRICS['budgeted_area'].meaning.partition(',')[0]}. AUC: {METRICS['auc'].meaning}.",
         ),
     )
@@ -82,7 +83,7 @@ CALIBRATION = {"ECE": "ece", "ECE mass": "ece_mass", "NLL": "nll", "Brier": "con
 
 
 def calibration(tables: Tables) -> Table:
-    return _by_number(
+    return by_number(
         tables,
         "calibration",
         "Whether networks are as sure as they are right: means of all predictions",
@@ -96,7 +97,7 @@ OVERTHINKING = ("wasteful", "destructive")
 
 
 def overthinking(tables: Tables) -> Table:
-    return _by_number(
+    return by_number(
         tables,
         "overthinking",
         "Overthinking, in % of images",
@@ -110,7 +111,7 @@ def overthinking(tables: Tables) -> Table:
 
 
 def monotonicity(tables: Tables) -> Table:
-    return _by_number(
+    return by_number(
         tables,
         "monotonicity",
         "Images in % whose true class ever falls in probability by more than this from its highest so far",
@@ -123,19 +124,20 @@ def monotonicity(tables: Tables) -> Table:
 def classes(tables: Tables) -> Table:
     """A line for each network, method and data set: the last prediction, all seeds together."""
     rows = []
-    for (network, method, dataset), cells in _lines(tables).items():
+    for (network, method, dataset), cells in cells_by_line(tables).items():
         confused = [of_cell for cell in cells if (of_cell := tables.answers.of(cell, last_confusions)) is not None]
         place = (Entry(value=dataset), Entry(value=network), Entry(value=method))
-        rows.append((*place, *_of_classes(confused, _class_names(tables, dataset))))
+        rows.append((*place, *_of_classes(confused, class_names(tables, dataset))))
     return Table(
         name="classes",
         title="Errors of the last prediction in %, class by class",
         columns=(
             *(Column(name=name, numeric=False) for name in ("data set", "network", "method")),
-            Column(name="hardest class", numeric=False),
-            Column(name="error"),
-            Column(name="easiest class", numeric=False),
-            Column(name="error"),
+            *(
+                Column(name=name, group=group, numeric=name == "error")
+                for group in ("hardest", "easiest")
+                for name in ("class", "error")
+            ),
             Column(name="commonest mistakes", numeric=False),
         ),
         rows=tuple(rows),
@@ -163,7 +165,7 @@ def _padded(confused: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     return np.pad(confused, (0, classes - len(confused)))
 
 
-def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
+def class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
     data = next(trial.config.data for trial in tables.sweep.in_tables if trial.config.data.name == dataset)
     return tuple(dataset_of(data).class_names)
 
@@ -171,37 +173,60 @@ def _class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
 # Lines of numbers
 
 
-def _by_number(
-    tables: Tables, name: str, title: str, numbers: Sequence[str], take: Callable[[Kept], Numbers], notes: Words
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kinds:
+    """What each network and method has a line of its own for: ``names``, below a ``heading``. ``numbers`` gives those
+    of a kind, of what was taken of a trial; where it gives None, ``absent`` stands, a symbol, and below it ``why``."""
+
+    heading: str
+    names: Sequence[str]
+    numbers: Callable[[Any, str], Numbers | None]
+    absent: str = ""
+    why: str = ""
+
+
+ONE = Kinds(heading="", names=("",), numbers=lambda taken, kind: taken)
+
+
+def by_number(
+    tables: Tables,
+    name: str,
+    title: str,
+    numbers: Sequence[str],
+    take: Callable[[Kept], Any],
+    notes: Words,
+    kinds: Kinds = ONE,
 ) -> Table:
-    """A line for each network and method, the data sets side by side; means over seeds, with their spreads."""
-    lines = _lines(tables)
+    """A line for each network, method and kind, the data sets side by side; means over seeds, with their spreads."""
+    lines = cells_by_line(tables)
     datasets = list(dict.fromkeys(dataset for _, _, dataset in lines))
-    rows, lacking = [], False
+    found = {line: [tables.answers.of(cell, take) for cell in cells] for line, cells in lines.items()}
+    rows = []
     for network, method in dict.fromkeys((network, method) for network, method, _ in lines):
-        entries = []
-        for dataset in datasets:
-            found = [tables.answers.of(cell, take) for cell in lines.get((network, method, dataset), ())]
-            lacking |= None in found
-            values = [values for values in found if values]
-            entries += [_entry(by_seed) for by_seed in zip(*values, strict=True)] or [Entry()] * len(numbers)
-        rows.append((Entry(value=network), Entry(value=method), *entries))
-    seeds = len({cell.seed for cell in tables.sweep.cells})
-    spread = (f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()
+        for kind in kinds.names:
+            words = (network, method, kind) if kinds.heading else (network, method)
+            by_dataset = (found.get((network, method, dataset), []) for dataset in datasets)
+            entries = (_entries(by_seed, kinds, kind, len(numbers)) for by_seed in by_dataset)
+            rows.append((*(Entry(value=word) for word in words), *chain.from_iterable(entries)))
+    lacking = any(taken is None for by_seed in found.values() for taken in by_seed)
     return Table(
         name=name,
         title=title,
         columns=(
-            Column(name="network", numeric=False),
-            Column(name="method", numeric=False),
+            *(Column(name=word, numeric=False) for word in ("network", "method", kinds.heading) if word),
             *(Column(name=number, group=dataset) for dataset in datasets for number in numbers),
         ),
         rows=tuple(rows),
-        notes=(*notes, *spread, *_dashes(rows, NONE_KEPT if lacking else TOO_CHEAP)),
+        notes=(
+            *notes,
+            *_seed_notes(tables, rows),
+            *([f"{kinds.absent}: {kinds.why}."] if _any_marked(rows, kinds.absent) else []),
+            *_dashes(rows, NONE_KEPT if lacking else TOO_CHEAP),
+        ),
     )
 
 
-def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
+def cells_by_line(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
     """The cells of networks for all depths, by network, method and data set: one for each seed."""
     lines: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in tables.sweep.cells:
@@ -210,16 +235,35 @@ def _lines(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
     return lines
 
 
-def _entry(values: Iterable[float | None]) -> Entry:
-    there = [value for value in values if value is not None]
-    if not there:
-        return Entry()
-    return Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None)
+def _entries(by_seed: Sequence[Any], kinds: Kinds, kind: str, count: int) -> Iterator[Entry]:
+    """One for each of ``count`` numbers, of what was taken of each seed's trial: None of one without outcomes."""
+    found = [None if taken is None else kinds.numbers(taken, kind) for taken in by_seed]
+    unknown = any(taken is not None and numbers is None for taken, numbers in zip(by_seed, found, strict=True))
+    none = (None,) * count
+    for values in zip(none, *(numbers or none for numbers in found), strict=True):
+        there = [value for value in values if value is not None]
+        if there:
+            fewer = FEWER if len(there) < len(found) else ""
+            yield Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None, mark=fewer)
+        else:
+            yield Entry(mark=kinds.absent if unknown else "")
+
+
+def _any_marked(rows: Iterable[tuple[Entry, ...]], mark: str) -> bool:
+    return bool(mark) and any(entry.mark == mark for row in rows for entry in row)
+
+
+def _seed_notes(tables: Tables, rows: Sequence[tuple[Entry, ...]]) -> Iterator[str]:
+    seeds = len({cell.seed for cell in tables.sweep.cells})
+    if seeds > 1:
+        yield f"Mean ± standard deviation of {seeds} seeds."
+    if _any_marked(rows, FEWER):
+        yield f"{FEWER}: mean of fewer seeds."
 
 
 def _dashes(rows: Iterable[tuple[Entry, ...]], why: str) -> Words:
     """What a dash stands for, where there is one."""
-    return (why,) if any(entry.value is None for row in rows for entry in row) else ()
+    return (why,) if any(entry.value is None and not entry.mark for row in rows for entry in row) else ()
 
 
 # Numbers
@@ -229,7 +273,7 @@ def _unit(name: str) -> str:
     return f", in {METRICS[name].unit}" if METRICS[name].unit else ""
 
 
-def _thresholds(tables: Tables) -> str:
+def thresholds_from(tables: Tables) -> str:
     held_out, names = tables.sweep.validated, {cell.dataset for cell in tables.sweep.cells}
     if not held_out:
         return "found on one half of the test images for the other, and the other way round"

@@ -1,14 +1,16 @@
 """Shows a whole report as one HTML page that needs nothing beside it: no network, no second file.
 
 ``page.html.j2`` is its structure, ``page.css`` its looks and ``page.js`` what it does when clicked; all three are
-written into the page. All text is escaped, and the page's policy lets no script run but that one, by its hash. A figure
-is an image of its own (``data:`` URI): its SVG ids and styles meet neither another figure's nor the page's.
+written into the page, and so are ``explorer.css`` and ``explorer.js`` where it has an explorer. All text is escaped,
+and the page's policy lets no script run but that one, by its hash: what the explorer shows is JSON, which is data. A
+figure is an image of its own (``data:`` URI): its SVG ids and styles meet neither another figure's nor the page's.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,15 +52,16 @@ class TrialRow:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageContent:
     """All that a page shows; what is empty is left out. ``verdict`` are the lines that come first, ``said`` the same in
-    sentences, the last of which is how it was found out. ``figures`` are texts of SVG files by title, ``provenance`` is
-    pairs of what and which, ``notes`` what a reader must know before the numbers, ``made`` when and ``command`` by
-    what."""
+    sentences, the last of which is how it was found out. ``explorer`` is what ``explorer.content`` gives. ``figures``
+    are texts of SVG files by title, ``provenance`` is pairs of what and which, ``notes`` what a reader must know before
+    the numbers, ``made`` when and ``command`` by what."""
 
     title: str
     description: str = ""
     verdict: Sequence[str] = ()
     said: Sequence[str] = ()
     tables: Sequence[Table] = ()
+    explorer: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, str] = field(default_factory=dict)
     statistics: Sequence[Table] = ()
     provenance: Sequence[tuple[str, str]] = ()
@@ -71,7 +74,8 @@ class PageContent:
 def page(content: PageContent) -> str:
     """The page as the text of one HTML file, to be written in UTF-8."""
     anchors = _Anchors()
-    script = _packaged("page.js")
+    parts = ("page", "explorer") if content.explorer.get("lines") else ("page",)
+    script = "\n".join(_packaged(f"{part}.js") for part in parts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _template().render(
         content=content,
@@ -80,7 +84,8 @@ def page(content: PageContent) -> str:
         trials=_trial_grid(content.trials, anchors) if content.trials else None,
         states=Counter(trial.state for trial in content.trials).most_common(),
         figures={title: _data_uri(svg) for title, svg in content.figures.items()},
-        style=Markup(_packaged("page.css")),
+        explored=_embedded(content.explorer),
+        style=Markup("\n".join(_packaged(f"{part}.css") for part in parts)),
         script=Markup(script),
         digest=digest,
     )
@@ -101,6 +106,11 @@ def _finalized(value: Any) -> Any:
 
 def _packaged(name: str) -> str:
     return files("orchestrator.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _embedded(content: Mapping[str, Any]) -> Markup:
+    """JSON that cannot end the element that it stands in."""
+    return Markup(json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 
 def _data_uri(svg: str) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.analysis.measurements import METRICS, measure
+from orchestrator.analysis.measurements import measure
 from orchestrator.analysis.power import Answer, PowerRow, differences, power_rows, spread
+from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.analysis.ranking import Field, field
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report import metric_words
 from orchestrator.stats import power
 from orchestrator.stats.power import Spread
+from orchestrator.stats.quantities import Quantity
 from orchestrator.stats.significance import wins_needed
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
@@ -73,7 +76,7 @@ def _measured(own: Field, baseline: str) -> dict[str, Spread]:
     others = [method for method in own.compared if method != baseline]
     if baseline not in own.methods:
         return {}
-    spreads = {m: spread([differences(own, method, baseline, m) for method in others]) for m in METRICS}
+    spreads = {m: spread([differences(own, method, baseline, m) for method in others]) for m in own.metrics}
     return {metric: found for metric, found in spreads.items() if found != Spread(seeds=None, cells=None)}
 
 
@@ -89,9 +92,10 @@ def table(tables: Tables) -> Table:
         for scope, more in scopes.items()
         for name in ("95 %", "verdict", more)
     ]
+    points = " in points" if metric_words.all_errors(tables.metrics) else ""
     return Table(
         name="power",
-        title=f"Mean difference from {baseline} in points, and what would decide it",
+        title=f"Mean difference from {baseline}{points}, and what would decide it",
         columns=(
             *(Column(name=name, numeric=False) for name in ("method", "metric")),
             *(Column(name=name) for name in ("difference", "cells", "seeds")),
@@ -99,6 +103,7 @@ def table(tables: Tables) -> Table:
         ),
         rows=tuple(_entries(row) for row in power_rows(tables.field, baseline)),
         notes=(
+            *metric_words.notes(tables.metrics),
             "95 %: of the mean difference, by Student's t. more: seeds of each cell, or cells, with which a difference "
             "as large as the one seen is found with a chance of 80 %.",
             "A difference that is not yet decided is seen too large as easily as too small: read it as an order of "
@@ -110,18 +115,22 @@ def table(tables: Tables) -> Table:
 
 def _entries(row: PowerRow) -> tuple[Entry, ...]:
     mark = f"{row.diverged} diverged" if row.diverged else ""
+    quantity = QUANTITIES[row.metric]
+    difference = None if row.difference is None else quantity.difference(row.difference)
     return (
         Entry(value=row.method),
         Entry(value=row.metric),
-        Entry(value=row.difference, mark=mark),
+        Entry(value=difference, digits=quantity.digits, mark=mark),
         Entry(value=row.cells),
         Entry(value=row.seeds),
-        *_answer(row.new_seeds),
-        *_answer(row.new_cells),
+        *_answer(row.new_seeds, quantity),
+        *_answer(row.new_cells, quantity),
     )
 
 
-def _answer(answer: Answer) -> tuple[Entry, ...]:
-    interval = None if answer.low is None else f"{answer.low:.2f} to {answer.high:.2f}"
+def _answer(answer: Answer, quantity: Quantity) -> tuple[Entry, ...]:
+    interval = None
+    if answer.low is not None and answer.high is not None:
+        interval = " to ".join(f"{end:.{quantity.digits}f}" for end in quantity.ends(answer.low, answer.high))
     beyond = f">{power.MOST}" if answer.decision == "undecided" and answer.more is None else None
     return Entry(value=interval), Entry(value=answer.decision), Entry(value=answer.more or beyond)

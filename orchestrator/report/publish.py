@@ -9,13 +9,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from anytime_core.files import LocalFolder, read_plain, write_atomically
+from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import AVERAGE, errors_of
+from orchestrator.analysis.quantities import ERRORS
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
-from orchestrator.report import drawing, layouts, render, verdict
+from orchestrator.report import drawing, explorer, figures, layouts, render, verdict
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
 from orchestrator.report.losses import Losses
@@ -46,18 +49,19 @@ def write(
     """Fills the folder, whose older tables and figures are gone then, and returns what it shows. ``links`` lead to
     MLflow's runs, by trial id; ``say`` is told of each figure that the sweep cannot have.
 
-    An error costs the figure or the page that it concerns, and is counted in ``losses``. Raises OSError where the
-    tables cannot be written.
+    An error costs the figure, the explorer or the page that it concerns, and is counted in ``losses``. Raises OSError
+    where the tables cannot be written.
     """
-    drawn = draw(sweep, ledger, losses)
-    tables = read_tables(sweep, ledger, drawn, say, losses)
+    answers = _answers(sweep, ledger)
+    drawn = draw(sweep, ledger, losses, answers)
+    tables = read_tables(sweep, ledger, drawn, say, losses, answers)
     place = folder if isinstance(folder, LocalFolder) else LocalFolder(folder)
     for name, content in _texts(tables).items():
         place.write(name, _encoded(f"{content}\n"))
     _save(drawn, place.below("figures"), losses)
     place.delete(PAGE)  # rather none than one that shows other numbers than the tables
     with losses.counted(f"{place.address(PAGE)} is not written"):
-        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links)))
+        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links, losses)))
     return tables
 
 
@@ -97,8 +101,14 @@ def publish(
 def _page(
     sweep: Sweep, ledger: Ledger, links: Mapping[str, str], say: Callable[[str], object], losses: Losses
 ) -> bytes:
-    drawn = draw(sweep, ledger, losses, ["svg"])
-    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses), drawn, links))
+    answers = _answers(sweep, ledger)
+    drawn = draw(sweep, ledger, losses, answers, ["svg"])
+    return _encoded(html(sweep, ledger, read_tables(sweep, ledger, drawn, say, losses, answers), drawn, links, losses))
+
+
+def _answers(sweep: Sweep, ledger: Ledger) -> Answers:
+    """Each trial's outcomes are read once, for all figures and tables that the sweep asks for, and the explorer."""
+    return Answers(sweep, ledger.outcomes, [*figures.taken(sweep), *layouts.taken(sweep), *explorer.taken(sweep)])
 
 
 def _encoded(text: str) -> bytes:
@@ -107,23 +117,28 @@ def _encoded(text: str) -> bytes:
 
 
 def read_tables(
-    sweep: Sweep, ledger: Ledger, drawn: Collection[str], say: Callable[[str], object], losses: Losses
+    sweep: Sweep,
+    ledger: Ledger,
+    drawn: Collection[str],
+    say: Callable[[str], object],
+    losses: Losses,
+    answers: Answers,
 ) -> Tables:
     """The tables, with a note on each figure that is asked for and cannot be drawn, which ``say`` is told too, and on
     each that was lost."""
-    tables = report.read_tables(sweep, ledger)
-    lacking = tuple(_undrawn(sweep, ledger, drawn))
+    tables = report.read_tables(sweep, ledger, answers)
+    lacking = tuple(_undrawn(sweep, ledger, drawn, answers))
     for note in lacking:
         say(note)
     lost = (f"{line[0].upper()}{line[1:]}." for line in losses.lines)
     return replace(tables, notes=(*tables.notes, *lacking, *lost))
 
 
-def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str]) -> Iterator[str]:
+def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str], answers: Answers) -> Iterator[str]:
     """A sentence for each figure that is asked for and not among those ``drawn``, which are stems of files."""
     kinds = {kind[0] for stem in drawn if (kind := kind_of(stem))}
     for name in sweep.report.figures:
-        if name not in kinds and (why := drawing.reason(name, sweep, ledger)):
+        if name not in kinds and (why := drawing.reason(name, sweep, ledger, answers)):
             yield f"Figure {name} is not drawn: {why}."
 
 
@@ -135,18 +150,23 @@ def _delete_others(folder: LocalFolder, written: Collection[Path]) -> None:
             folder.delete(path.name)
 
 
-def draw(sweep: Sweep, ledger: Ledger, losses: Losses, formats: Sequence[str] = drawing.FORMATS) -> Figures:
+def draw(
+    sweep: Sweep, ledger: Ledger, losses: Losses, answers: Answers, formats: Sequence[str] = drawing.FORMATS
+) -> Figures:
     """The figures that the sweep asks for, or those that suit it, as far as they can be drawn."""
     drawn: dict[str, dict[str, bytes]] = {}
     for name in sweep.report.figures or drawing.suited(sweep):
         with losses.counted(f"figure {name} is not drawn"):
-            pages = drawing.draw(name, sweep, ledger)
+            pages = drawing.draw(name, sweep, ledger, answers)
             drawn |= {stem: drawing.rendered(figure, formats) for stem, figure in pages.items()}
     return drawn
 
 
-def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str]) -> str:
+def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str], losses: Losses) -> str:
     """One page with everything, which needs no network."""
+    explored: Mapping[str, Any] = {}
+    with losses.counted("the explorer is not on the page"):
+        explored = explorer.content(tables)
     statuses = report.statuses(sweep, ledger)
     arranged = layouts.arrange(tables)
     records = [status.record for status in statuses if status.record]
@@ -159,6 +179,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
             said=said,
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
+            explorer=explored,
             figures={caption_of(stem): drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
             provenance=tuple(_provenance(records)),
             trials=tuple(_trial_rows(statuses, links)),
@@ -172,7 +193,8 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
 
 
 def headline(tables: Tables) -> dict[str, float]:
-    """Numbers of the whole sweep, such as ``wins/aann/at_0.75``, by which sweeps can be compared."""
+    """Numbers of the whole sweep, such as ``wins/aann/at_0.75`` or ``wins/aann/auc``, by which sweeps can be
+    compared."""
     numbers = {"trials/" + state: float(tables.states[state]) for state in TrialState}
     for wins in tables.wins:
         if wins.wins.percent is not None:
@@ -184,6 +206,8 @@ def headline(tables: Tables) -> dict[str, float]:
 
 
 def _at(metric: str) -> str:
+    if metric not in ERRORS:
+        return metric
     return "average" if metric == AVERAGE else f"at_{float(Fraction(metric)):.2f}"
 
 
@@ -236,6 +260,6 @@ def _texts(tables: Tables) -> dict[str, str]:
     arranged = {"report.md": "markdown", "report.tex": "latex", "report.txt": "table"}
     return {
         **{name: render.report_text(tables, form) for name, form in arranged.items()},
-        **{f"{name}.csv": long.csv(tables) for name, long in render.LONG.items()},
+        **{f"{name}.csv": long.csv(tables) for name, long in render.long_tables(tables).items()},
         "report.json": render.report_json(tables),
     }

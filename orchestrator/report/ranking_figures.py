@@ -9,12 +9,15 @@ from functools import partial
 import numpy as np
 
 from orchestrator.analysis import ranking
+from orchestrator.analysis.compared import compared
 from orchestrator.analysis.curves import Curve, Kind, Panel, Results
-from orchestrator.analysis.measurements import AVERAGE, METRICS, measure
+from orchestrator.analysis.measurements import measure
+from orchestrator.analysis.quantities import ERRORS, QUANTITIES
 from orchestrator.analysis.ranking import Field
 from orchestrator.report.unsuited import UnsuitedError
 from orchestrator.stats import profiles as stats
 from orchestrator.stats.pairwise import Pairing
+from orchestrator.stats.quantities import Quantity
 from orchestrator.stats.resampling import generator
 from orchestrator.sweep.trial import TrialState
 from orchestrator.text import counted
@@ -24,10 +27,6 @@ MOST_IN_MATRIX = 10
 """Methods whose pairs can be read in a column."""
 MOST_NAMED = 4
 LEVEL = 0.05
-TITLES = {metric: f"error at {metric} of the cost" for metric in METRICS} | {
-    "1": "error at the full cost",
-    AVERAGE: f"mean error ({AVERAGE})",
-}
 
 
 def profiles(results: Results) -> list[Panel]:
@@ -64,7 +63,8 @@ def _field(results: Results, *, fewest: int = ranking.FEWEST_METHODS, most: int 
     """Raises UnsuitedError where there are too few or too many methods, or too few cells."""
     states = dict.fromkeys(results.configs, TrialState.PENDING)
     states |= {trial_id: record.state for trial_id, record in results.records.items()}
-    field = ranking.field(measure(results.sweep, results.records, states))
+    errors = measure(results.sweep, results.records, states)
+    field = ranking.field(compared(results.sweep, results.records, errors, results.answers))
     methods = counted(len(field.compared), "method")
     if not fewest <= len(field.compared) <= most:
         raise UnsuitedError(f"it compares {methods}, and {fewest} to {most} are needed, optima aside")
@@ -75,14 +75,21 @@ def _field(results: Results, *, fewest: int = ranking.FEWEST_METHODS, most: int 
 
 def _panels(field: Field, panel: Callable[[str], Panel]) -> list[Panel]:
     """One for each metric of which there is an error, or for all before there is any."""
-    reached = [metric for metric in METRICS if len(field.at(metric))]
-    return [panel(metric) for metric in reached or METRICS]
+    reached = [metric for metric in field.metrics if len(field.at(metric))]
+    return [panel(metric) for metric in reached or field.metrics]
 
 
 def _panel(kind: Kind, metric: str, curves: Sequence[Curve], *notes: str, x: str = "", y: str = "") -> Panel:
     return Panel(
-        kind=kind, title=TITLES[metric], x_label=x, y_label=y, curves=tuple(curves), notes=notes if curves else ()
+        kind=kind, title=_title(metric), x_label=x, y_label=y, curves=tuple(curves), notes=notes if curves else ()
     )
+
+
+def _title(metric: str) -> str:
+    quantity = QUANTITIES[metric]
+    if metric in ERRORS:
+        return quantity.meaning
+    return f"{metric} ({quantity.better} is better)"
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -98,7 +105,8 @@ def _profile(field: Field, baseline: str, metric: str) -> Panel:
     reference, scores = _scores(field, baseline, metric)
     rows = ranking.common(scores)
     points = stats.steps(np.array(scores)[:, rows])
-    label = f"error above that of {reference} (%)"
+    what = "error" if metric in ERRORS else QUANTITIES[metric].loss_of(metric)
+    label = f"{what} above that of {reference} (%)"
     if not len(points):
         return _panel("steps", metric, (), x=label, y="share of cells")
     found = [stats.profile(own[rows], points, generator(0, "profile", metric)) for own in scores]
@@ -141,22 +149,24 @@ def _floats(values: np.ndarray) -> tuple[float, ...]:
 
 
 def _matrix(field: Field, metric: str) -> Panel:
+    quantity = QUANTITIES[metric]
     pairs = {(row.method, row.other): row.pairing for row in ranking.pair_rows(field) if row.metric == metric}
     methods = field.compared
     counts = [pairing.n for pairing in pairs.values() if pairing.n]
-    curves = [_row(method, methods, pairs) for method in methods] if counts else []
+    curves = [_row(method, methods, pairs, quantity) for method in methods] if counts else []
+    unit = f" in {quantity.apart}" if quantity.apart else ""
     diverged = sum(pairing.diverged for pairing in pairs.values())
     return _panel(
         "matrix",
         metric,
         curves,
-        f"row less column in points, wins/ties/losses, Wilcoxon's p; {_range(counts)} cells, seeds averaged",
+        f"row less column{unit}, wins/ties/losses, Wilcoxon's p; {_range(counts)} cells, seeds averaged",
         *((f"where a trial diverged, {counted(diverged, 'result')} in no mean difference",) if diverged else ()),
     )
 
 
-def _row(method: str, methods: Sequence[str], pairs: dict[tuple[str, str], Pairing]) -> Curve:
-    """``x`` is the column of the other method."""
+def _row(method: str, methods: Sequence[str], pairs: dict[tuple[str, str], Pairing], quantity: Quantity) -> Curve:
+    """``x`` is the column of the other method, ``y`` the difference of losses: better ones have one colour."""
     own = {
         column: pairs[method, other] if (method, other) in pairs else pairs[other, method].reversed
         for column, other in enumerate(methods)
@@ -166,13 +176,14 @@ def _row(method: str, methods: Sequence[str], pairs: dict[tuple[str, str], Pairi
         label=method,
         x=tuple(own),
         y=tuple(np.nan if pairing.difference is None else pairing.difference for pairing in own.values()),
-        words=tuple(_words(pairing) for pairing in own.values()),
+        words=tuple(_words(pairing, quantity) for pairing in own.values()),
         bold=tuple(pairing.p_value is not None and pairing.p_value <= LEVEL for pairing in own.values()),
     )
 
 
-def _words(pairing: Pairing) -> str:
-    difference = "-" if pairing.difference is None else f"{pairing.difference:+.2f}"
+def _words(pairing: Pairing, quantity: Quantity) -> str:
+    losses = pairing.difference
+    difference = "-" if losses is None else f"{quantity.difference(losses):+.{quantity.digits}f}"
     return f"{difference}\n{pairing.wins}/{pairing.ties}/{pairing.losses}\n{_p_value(pairing.p_value)}"
 
 

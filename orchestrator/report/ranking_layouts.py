@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.analysis.measurements import METRICS
+from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.analysis.ranking import (
     FEWEST_METHODS,
     MOST_METHODS,
@@ -15,6 +15,7 @@ from orchestrator.analysis.ranking import (
     strength_rows,
 )
 from orchestrator.analysis.tables import Tables
+from orchestrator.report import metric_words
 from orchestrator.stats.pairwise import Pairing
 from orchestrator.table import Column, Entry, Table, present
 
@@ -32,10 +33,11 @@ def ranking(tables: Tables) -> Table:
     return Table(
         name="ranking",
         title=f"Wins against {baseline} in %, by all comparisons together (Bradley-Terry, ties after Davidson)",
-        columns=_columns("method", ""),
-        rows=_lines(by_method, STRENGTH_LINES),
+        columns=_columns(tables, "method", ""),
+        rows=_lines(tables, by_method, STRENGTH_LINES),
         notes=(
             _unit(tables),
+            *metric_words.notes(tables.metrics),
             "95 %: a profile-likelihood interval; it ends at 0 or 100 where nothing bounds it. -: no chain of "
             "comparisons leads there. Says nothing of the size of a difference.",
         ),
@@ -51,39 +53,54 @@ STRENGTH_LINES: Mapping[str, Callable[[StrengthRow], Entry]] = {
 
 def matrix(tables: Tables) -> Table:
     """Every pair of methods: three lines for each."""
-    by_pair: dict[tuple[str, ...], dict[str, Pairing]] = {}
+    by_pair: dict[tuple[str, ...], dict[str, PairRow]] = {}
     for row in pair_rows(tables.field):
-        by_pair.setdefault((row.method, row.other), {})[row.metric] = row.pairing
+        by_pair.setdefault((row.method, row.other), {})[row.metric] = row
+    what = "difference of errors in points" if metric_words.all_errors(tables.metrics) else "difference"
     return Table(
         name="matrix",
-        title="Every method against every other: difference of errors in points, and wins/ties/losses of the first",
-        columns=_columns("method", "against", ""),
-        rows=_lines(by_pair, PAIR_LINES),
+        title=f"Every method against every other: {what}, and wins/ties/losses of the first",
+        columns=_columns(tables, "method", "against", ""),
+        rows=_lines(tables, by_pair, PAIR_LINES),
         notes=(
             _unit(tables),
+            *metric_words.notes(tables.metrics),
             "p: two-sided, by Wilcoxon's test, not corrected for how many there are; it takes cells for independent. "
             "(d diverged): no difference counts d cells, which who diverged has lost.",
         ),
     )
 
 
-PAIR_LINES: Mapping[str, Callable[[Pairing], Entry]] = {
-    "difference": lambda pair: Entry(value=pair.difference, mark=f"{pair.diverged} diverged" if pair.diverged else ""),
-    "w/t/l": lambda pair: Entry(value=f"{pair.wins}/{pair.ties}/{pair.losses}" if pair.n else None),
-    "p": lambda pair: Entry(value="<0.001" if (pair.p_value or 1) < 0.001 else pair.p_value, digits=3),
+def _difference(row: PairRow) -> Entry:
+    lost = row.pairing.diverged
+    return Entry(value=row.difference, digits=QUANTITIES[row.metric].digits, mark=f"{lost} diverged" if lost else "")
+
+
+def _record(pair: Pairing) -> Entry:
+    return Entry(value=f"{pair.wins}/{pair.ties}/{pair.losses}" if pair.n else None)
+
+
+def _p_value(pair: Pairing) -> Entry:
+    return Entry(value="<0.001" if (pair.p_value or 1) < 0.001 else pair.p_value, digits=3)
+
+
+PAIR_LINES: Mapping[str, Callable[[PairRow], Entry]] = {
+    "difference": _difference,
+    "w/t/l": lambda row: _record(row.pairing),
+    "p": lambda row: _p_value(row.pairing),
 }
 
 
-def _columns(*words: str) -> tuple[Column, ...]:
-    return (*(Column(name=word, numeric=False) for word in words), *(Column(name=metric) for metric in METRICS))
+def _columns(tables: Tables, *words: str) -> tuple[Column, ...]:
+    return (*(Column(name=word, numeric=False) for word in words), *(Column(name=metric) for metric in tables.metrics))
 
 
 def _lines(
-    groups: Mapping[tuple[str, ...], Mapping[str, Any]], lines: Mapping[str, Callable[[Any], Entry]]
+    tables: Tables, groups: Mapping[tuple[str, ...], Mapping[str, Any]], lines: Mapping[str, Callable[[Any], Entry]]
 ) -> tuple[tuple[Entry, ...], ...]:
     """For each group a row for each line, the metrics side by side."""
     return tuple(
-        (*(Entry(value=word) for word in (*words, line)), *(entry(by_metric[metric]) for metric in METRICS))
+        (*(Entry(value=word) for word in (*words, line)), *(entry(by_metric[metric]) for metric in tables.metrics))
         for words, by_metric in groups.items()
         for line, entry in lines.items()
     )
@@ -140,7 +157,7 @@ def _pair_record(row: PairRow) -> Row:
         "method": row.method,
         "other": row.other,
         "metric": row.metric,
-        "difference": pair.difference,
+        "difference": row.difference,
         "wins": pair.wins,
         "ties": pair.ties,
         "losses": pair.losses,

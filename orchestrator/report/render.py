@@ -18,9 +18,9 @@ from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning.estimate import Estimate, Outlook
-from orchestrator.report import ranking_layouts, verdict
+from orchestrator.report import ranking_layouts, verdict, verdict_rows
 from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
-from orchestrator.report.layouts import arrange
+from orchestrator.report.layouts import LAYOUTS, arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep import tuning
@@ -503,7 +503,7 @@ LONG: dict[str, LongTable] = {
         lambda tables: increase_rows(tables.increases),
         ("method", "optimum", "metric", "increase_percent", "n", "dropped"),
     ),
-    "verdicts": LongTable(verdict.rows, verdict.COLUMNS),
+    "verdicts": LongTable(verdict_rows.rows, verdict_rows.COLUMNS),
     "sequences": LongTable(
         lambda tables: sequence_rows(tables.sequences),
         ("dataset", "method", "networks", "seed", *METRICS, "missing"),
@@ -511,6 +511,16 @@ LONG: dict[str, LongTable] = {
     "ranking": LongTable(ranking_layouts.strength_records, ranking_layouts.STRENGTH_COLUMNS),
     "matrix": LongTable(ranking_layouts.pair_records, ranking_layouts.PAIR_COLUMNS),
 }
+
+
+def long_table(name: str) -> LongTable:
+    """One of LONG, or a table of outcomes as people read it. Raises KeyError for another name."""
+    return LONG[name] if name in LONG else LongTable(lambda tables: table_rows(LAYOUTS[name].arrange(tables)), ())
+
+
+def long_tables(tables: Tables) -> dict[str, LongTable]:
+    """All of LONG, and the tables of outcomes that the sweep asks for."""
+    return LONG | {name: long_table(name) for name in tables.sweep.report.tables if LAYOUTS[name].takes}
 
 
 def report_text(tables: Tables, form: str = "table") -> str:
@@ -542,6 +552,6 @@ def report_json(tables: Tables) -> str:
             "states": {str(state): tables.states[state] for state in TrialState},
             "notes": list(tables.notes),
             "scope": tables.scope,
-            **{name: long.rows(tables) for name, long in LONG.items()},
+            **{name: long.rows(tables) for name, long in long_tables(tables).items()},
         }
     )

@@ -30,11 +30,12 @@ class TrialStatus:
     """Where it runs: node and device."""
 
 
-def read_tables(sweep: Sweep, ledger: Ledger) -> tables.Tables:
+def read_tables(sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> tables.Tables:
+    """``answers`` may have been read for figures, too."""
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
     states = {name: standing.under(driver) for name, standing in standings.items()}
-    return tables.build(sweep, records, states, Answers(sweep, ledger.outcomes, layouts.taken(sweep)))
+    return tables.build(sweep, records, states, answers or Answers(sweep, ledger.outcomes, layouts.taken(sweep)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,18 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from orchestrator.analysis.quantities import ERRORS, QUANTITIES
 from orchestrator.analysis.tables import Tables
 from orchestrator.analysis.verdicts import BETTER, EQUAL, TEST, UNDECIDED, WORSE, Verdict, by_method, verdicts
+from orchestrator.report import metric_words
 from orchestrator.report.escape import escaped_latex, escaped_markdown
-from orchestrator.stats.intervals import Interval
+from orchestrator.stats.bayes import Posterior
 from orchestrator.stats.resampling import EXACT_UNITS
 from orchestrator.stats.scopes import FEWEST
 from orchestrator.stats.significance import LEVEL, smallest_p
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord, TrialState
 from orchestrator.sweep.tuning import notes
+from orchestrator.table import decimals
 from orchestrator.text import counted
 
+NARROWEST = 8
+"""Letters of the name of a metric in the block."""
 ALONE = "*"
 """Marks a verdict that does not stand with Holm's correction."""
 
@@ -31,19 +36,27 @@ def block(tables: Tables) -> list[str]:
     """The verdicts at a glance, a line for each metric of a method; nothing where there is nothing to compare."""
     found = verdicts(tables)
     lines: list[str] = []
+    what = "errors, " if metric_words.all_errors(tables.metrics) else ""
+    width = max([NARROWEST, *(len(_place(metric)) for metric in tables.metrics)])
     for method, of_method in by_method(found):
         most = max(of_method, key=lambda each: each.units)
         about = f"says something about: {most.of.about}"
-        lines += ["", f"{method} against {most.baseline}, errors, {_extent(most)}, {about}"]
-        lines += [_line(each) for each in of_method]
+        lines += ["", f"{method} against {most.baseline}, {what}{_extent(most)}, {about}"]
+        lines += [_line(each, width) for each in of_method]
+    if raised := ", ".join(metric for metric in tables.metrics if found and not QUANTITIES[metric].lower_is_better):
+        lines.append(f"{raised}: higher is better.")
     if any(_marked(each) for each in found):
         lines.append(f"{ALONE}: alone; not with Holm's correction for all {len(found)} verdicts.")
     return lines[1:]
 
 
-def _line(verdict: Verdict) -> str:
+def _line(verdict: Verdict, width: int) -> str:
     word = verdict.word + (ALONE if _marked(verdict) else "")
-    return f"  at {verdict.metric:<5} {word:<10} {_glance(verdict)}"
+    return f"  {_place(verdict.metric):<{width}} {word:<10} {_glance(verdict)}"
+
+
+def _place(metric: str) -> str:
+    return f"at {metric}" if metric in ERRORS else metric
 
 
 def _marked(verdict: Verdict) -> bool:
@@ -55,31 +68,40 @@ def _glance(verdict: Verdict) -> str:
     if found is None:
         return f"no pair without a divergence: {_diverged(verdict)}"
     if verdict.word == EQUAL:
-        return f"within {verdict.rope:g} points{_interval(found.mean_interval, found.mean)}"
-    parts = [f"{_points(found.mean)}{_interval(found.mean_interval, found.mean)}"]
-    parts.append(f"wins {found.lower} of {verdict.of.counted(found.n)}")
+        return f"{_within(verdict)}{_interval(verdict)}"
+    parts = [f"{_apart(verdict)}{_interval(verdict)}"]
+    parts.append(f"wins {verdict.wins} of {verdict.of.counted(found.n)}")
     parts.append(f"p {_p(verdict.p)}, Holm {_p(verdict.adjusted)}")
     if sum(verdict.diverged):
         parts.append(_diverged(verdict))
     return ", ".join(parts)
 
 
-def _points(mean: float) -> str:
+def _within(verdict: Verdict) -> str:
+    return " ".join(filter(None, [f"within {verdict.rope:g}", verdict.quantity.apart]))
+
+
+def _apart(verdict: Verdict) -> str:
     """Such as ``1.3 points lower``."""
+    assert verdict.effect is not None, "there is a difference"
+    mean, unit = verdict.effect.mean, verdict.quantity.apart
     size = f"{abs(mean):#.2g}" if abs(mean) < 10 else f"{abs(mean):.1f}"
-    return f"{size} points {'lower' if mean < 0 else 'higher'}" if mean else "no points apart"
+    if not mean:
+        return f"no {unit} apart" if unit else "no difference"
+    return " ".join(filter(None, [size, unit, "lower" if mean < 0 else "higher"]))
 
 
-def _interval(interval: Interval | None, mean: float) -> str:
-    """Counted in the direction of the mean: ``(95 % 0.4 to 2.1)``, with a space before it."""
-    if interval is None:
+def _interval(verdict: Verdict) -> str:
+    """Of the mean difference, counted in its direction: ``(95 % 0.4 to 2.1)``, with a space before it."""
+    if verdict.effect is None or (interval := verdict.effect.mean_interval) is None:
         return ""
-    low, high = (interval.low, interval.high) if mean >= 0 else (-interval.high, -interval.low)
-    return f" ({100 * interval.level:g} % {_short(low)} to {_short(high)})"
+    low, high = (interval.low, interval.high) if verdict.effect.mean >= 0 else (-interval.high, -interval.low)
+    digits = verdict.quantity.digits
+    return f" ({100 * interval.level:g} % {_short(low, digits)} to {_short(high, digits)})"
 
 
-def _short(value: float) -> str:
-    return f"{value:z.2f}" if abs(value) < 1 else f"{value:z.1f}"
+def _short(value: float, digits: int) -> str:
+    return decimals(value, digits if abs(value) < 1 else digits - 1)
 
 
 def _p(value: float | None, equals: str = "") -> str:
@@ -113,12 +135,9 @@ def sentences(tables: Tables) -> list[str]:
     return [_sentence(each) for each in verdicts(tables)]
 
 
-WORDS = {
-    BETTER: "is lower than",
-    WORSE: "is higher than",
-    EQUAL: "is practically that",
-    UNDECIDED: "cannot be told from that",
-}
+WORDS = {EQUAL: "is practically that", UNDECIDED: "cannot be told from that"}
+LOWER = {BETTER: "is lower than", WORSE: "is higher than", **WORDS}
+HIGHER = {BETTER: "is higher and so better than", WORSE: "is lower and so worse than", **WORDS}
 PLACES = {"AE": "on average over all predictions", "1": "at the full cost"}
 
 
@@ -126,35 +145,48 @@ def _sentence(verdict: Verdict) -> str:
     found = verdict.effect
     cells = "this cell" if verdict.cells == 1 else f"these {verdict.cells} cells"
     start = f"On {cells} with {_seeds(verdict)}"
-    place = f"at {verdict.metric} of the cost"
-    subject = f"the error of {verdict.method} {PLACES.get(verdict.metric, place)} {WORDS[verdict.word]}"
+    subject = f"{_subject(verdict)} {(LOWER if verdict.quantity.lower_is_better else HIGHER)[verdict.word]}"
     whose = f"that of {verdict.baseline}" if verdict.word in (BETTER, WORSE) else f"of {verdict.baseline}"
     if found is None:
         return f"{start} {subject} {whose}: {_diverged(verdict)}."
     return f"{start} {subject} {whose}: {'; '.join(_evidence(verdict))}."
 
 
+def _subject(verdict: Verdict) -> str:
+    if verdict.metric not in ERRORS:
+        return f"the {verdict.metric} of {verdict.method}"
+    return f"the error of {verdict.method} {PLACES.get(verdict.metric, f'at {verdict.metric} of the cost')}"
+
+
 def _evidence(verdict: Verdict) -> Iterator[str]:
     found = verdict.effect
     assert found is not None, "there is evidence"
-    relative = "" if found.relative is None else f", {abs(found.relative):.2g} % of it"
-    yield f"{_points(found.mean)}{_interval(found.mean_interval, found.mean)}{relative}"
-    yield f"lower in {found.lower} of {verdict.of.counted(found.n)}"
+    quantity = verdict.quantity
+    of_what = "it" if quantity.lower_is_better else f"what {verdict.baseline} lacks of 100 %"
+    relative = "" if found.relative is None else f", {abs(found.relative):.2g} % of {of_what}"
+    yield f"{_apart(verdict)}{_interval(verdict)}{relative}"
+    yield f"{quantity.better} in {verdict.wins} of {verdict.of.counted(found.n)}"
     yield f"sign-flip test on {_unit_means(verdict)} p {_p(verdict.p, '= ')}, two-sided, Holm {_p(verdict.adjusted)}"
     if _marked(verdict):
         yield "which does not stand with Holm's correction"
     if chances := verdict.posterior:
-        yield (
-            f"chances of better, equal within {verdict.rope:g} points, and worse "
-            f"{chances.better:.2f}, {chances.equal:.2f}, {chances.worse:.2f}"
-        )
+        yield _believed(verdict, chances)
     if verdict.units < FEWEST:
         yield f"too few for any verdict at {100 * LEVEL:g} %, which needs {verdict.of.counted(FEWEST)}"
     if sum(verdict.diverged):
         yield _diverged(verdict)
     if verdict.dropped:
-        yield f"{counted(verdict.dropped, 'pair')} dropped for lack of an error"
+        yield f"{counted(verdict.dropped, 'pair')} dropped for lack of {metric_words.value_of([verdict.metric])}"
     yield f"says nothing about {verdict.of.silent}"
+
+
+def _believed(verdict: Verdict, chances: Posterior) -> str:
+    if not verdict.quantity.in_points:
+        return f"chances of better and worse {chances.better:.2f}, {chances.worse:.2f}"
+    return (
+        f"chances of better, equal {_within(verdict)}, and worse "
+        f"{chances.better:.2f}, {chances.equal:.2f}, {chances.worse:.2f}"
+    )
 
 
 def _unit_means(verdict: Verdict) -> str:
@@ -213,8 +245,11 @@ def _statistics(tables: Tables) -> Iterator[str]:
     if not found:
         return
     report, first = tables.sweep.report, max(found, key=lambda each: each.units)
+    if said := metric_words.notes(tables.metrics):
+        yield f"Methods are compared by these metrics. {' '.join(said)}"
     within = "each pair of runs is a unit" if first.of.seeds_apart else f"runs are averaged within each {first.of.noun}"
-    differ = "differences in points" if report.scale == "points" else "logarithms of ratios"
+    points = "differences in points" if metric_words.in_points(tables.metrics) else "differences"
+    differ = points if report.scale == "points" else "logarithms of ratios"
     yield (
         f"Methods are compared with {report.baseline} on the same network, data set and seed; {within}, which gives "
         f"{first.of.counted(first.units)}, taken for independent."
@@ -231,9 +266,16 @@ def _statistics(tables: Tables) -> Iterator[str]:
     )
     diverged = "loses its pair" if report.diverged == "loss" else "is left out"
     yield (
-        f"Differences of at most {report.rope:g} points count as practically equal, a trial that diverged {diverged}. "
+        f"Differences of at most {report.rope:g} points count as practically equal{_but_exact(tables)}, "
+        f"a trial that diverged {diverged}. "
         f"The conclusions are about {first.of.about}, and say nothing about {first.of.silent}."
     )
+
+
+def _but_exact(tables: Tables) -> str:
+    """By which metrics only the same numbers are equal."""
+    others = ", ".join(metric for metric in tables.metrics if not QUANTITIES[metric].in_points)
+    return f" (of {others} only the same numbers)" if others else ""
 
 
 # Forms
@@ -272,52 +314,3 @@ FORMS: dict[str, tuple[Callable[[str], str], str, list[str]]] = {
     "latex": (escaped_latex, r"\par\noindent ", [r"\paragraph{Methods.}"]),
 }
 """How text is escaped, what begins a sentence, and what stands before the paragraph."""
-
-
-# For machines
-
-COLUMNS = (
-    *("method", "baseline", "metric", "verdict", "scope", "units", "cells", "seeds_least", "seeds_most"),
-    *("mean", "mean_low", "mean_high", "median", "median_low", "median_high", "bootstrap_low", "bootstrap_high"),
-    *("relative", "relative_low", "relative_high", "improvement", "improvement_low", "improvement_high"),
-    *("lower", "equal", "p", "holm", "smallest_p", "rope", "chance_better", "chance_equal", "chance_worse"),
-    *("dropped", "diverged_method", "diverged_baseline", "diverged_both"),
-)
-
-
-def rows(tables: Tables) -> list[dict[str, str | int | float | None]]:
-    """A row for each verdict: differences in points and percent, p-values two-sided."""
-    return [_row(each) for each in verdicts(tables)]
-
-
-def _row(verdict: Verdict) -> dict[str, str | int | float | None]:
-    found, chances = verdict.effect, verdict.posterior
-    values: dict[str, str | int | float | None] = {
-        "method": verdict.method,
-        "baseline": verdict.baseline,
-        "metric": verdict.metric,
-        "verdict": verdict.word,
-        "scope": verdict.scope,
-        "units": verdict.units,
-        "cells": verdict.cells,
-        "seeds_least": verdict.seeds[0],
-        "seeds_most": verdict.seeds[1],
-        "p": verdict.p,
-        "holm": verdict.adjusted,
-        "smallest_p": min(1.0, 2 * smallest_p(verdict.units, TEST)),
-        "rope": verdict.rope,
-        "dropped": verdict.dropped,
-        **dict(zip(COLUMNS[-3:], verdict.diverged, strict=True)),
-    }
-    if found:
-        values |= {name: getattr(found, name) for name in ("mean", "median", "relative", "improvement")}
-        values |= {"lower": found.lower, "equal": found.equal} | _ends(found.mean_interval, "mean")
-        values |= _ends(found.median_interval, "median") | _ends(found.relative_interval, "relative")
-        values |= _ends(found.improvement_interval, "improvement") | _ends(found.bootstrap, "bootstrap")
-    if chances:
-        values |= {f"chance_{name}": getattr(chances, name) for name in ("better", "equal", "worse")}
-    return {name: values.get(name) for name in COLUMNS}
-
-
-def _ends(interval: Interval | None, name: str) -> dict[str, str | int | float | None]:
-    return {f"{name}_low": interval.low, f"{name}_high": interval.high} if interval else {}

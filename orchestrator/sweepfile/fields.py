@@ -128,6 +128,8 @@ def named_in(registry: Mapping[str, object]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+TEXT = BeforeValidator(lambda value: str(value) if type(value) is int else value)
+"""YAML takes the name 1 for a number."""
 Dataset = Annotated[DataConfig, BeforeValidator(_dataset), AfterValidator(_fits_images)]
 OurNetwork = Annotated[NetworkConfig, BeforeValidator(_unnamed), AfterValidator(_feasible)]
 Training = Annotated[TrainingConfig, AfterValidator(_countable)]

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from anytime_core.config import TrainingConfig, WeightingConfig
+from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
 from orchestrator.stats.scopes import SCOPES
@@ -21,13 +22,14 @@ from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import Resources
 from orchestrator.sweepfile.document import Document
-from orchestrator.sweepfile.fields import Dataset, Name, Network, Seed, Training, Weights, distinct, named_in
+from orchestrator.sweepfile.fields import TEXT, Dataset, Name, Network, Seed, Training, Weights, distinct, named_in
 from orchestrator.sweepfile.methods import AnyMethod, JointMethod, Method
 
 
 class CheckedReport(sweep.Report):
     """Names are those of the registries."""
 
+    compare: Annotated[list[Annotated[str, named_in(QUANTITIES), TEXT]], AfterValidator(distinct)] = Field(default=[])
     tables: Annotated[list[Annotated[str, named_in(LAYOUTS)]], AfterValidator(distinct)] = Field(default=[])
     figures: Annotated[list[Annotated[str, named_in(FIGURES)]], AfterValidator(distinct)] = Field(default=[])
     p_value: Annotated[str, named_in(TESTS)] = "hoeffding"

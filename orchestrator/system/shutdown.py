@@ -19,8 +19,9 @@ class Shutdown:
     """Takes the signals over for a block of the main thread. ``requested`` after the first; the second raises
     KeyboardInterrupt."""
 
-    def __init__(self, say: Callable[[str], object]) -> None:
-        self._say = say
+    def __init__(self, say: Callable[[str], object], words: str = STOPPING) -> None:
+        """``say`` is handed the ``words`` once a stop is requested."""
+        self._say, self._words = say, words
         self._asked: float | None = None
         self._told = False
         self._before: dict[signal.Signals, Any] = {}
@@ -50,7 +51,7 @@ class Shutdown:
         """Tells the user, the first time it is looked at after the signal."""
         if self._asked is not None and not self._told:
             self._told = True
-            self._say(STOPPING)
+            self._say(self._words)
         return self._asked is not None
 
     @property

@@ -212,7 +212,7 @@ def trials(draw: st.DrawFn) -> TrialConfig:
 
 
 @given(trials())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_config_survives_json(config) -> None:
     text = json.dumps(to_dict(config), allow_nan=False)
     again = from_dict(json.loads(text))

@@ -19,7 +19,7 @@ def rounded(number: float) -> float:
     return float(np.float16(np.float32(number)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(1, 3), st.integers(1, 5), st.integers(1, 4), st.sampled_from([0.1, 3, 40]))
 def test_outcomes_are_those_of_plain_loops(seed, predictions, images, classes, scale) -> None:
     logits, labels = drawn_logits(seed, predictions, images, classes, scale)
@@ -81,6 +81,8 @@ def test_images_can_be_chosen_and_repeated() -> None:
     found, chosen = of_logits(logits, labels, [1, 2]), [3, 3, 0]
     expected = of_logits(logits[:, chosen], labels[chosen], [1, 2])
     assert np.array_equal(found.of_images(np.array(chosen)).confidence, expected.confidence)
+    counted = replace(found, product_right=(2, 3))
+    assert counted.of_images(np.array(chosen)).product_right is None  # nobody counted these
     assert np.array_equal(found.of_images(np.array([True, False, True, False])).labels, labels[[0, 2]])
 
 
@@ -92,6 +94,8 @@ FITTING = of_logits(*drawn_logits(0, 2, 3, 4), [5, 9])
     [
         ({"costs": (9, 5)}, r"costs are \[9, 5\], must be above 0 and ascend"),
         ({"costs": (0, 5)}, r"must be above 0"),
+        ({"product_right": (1,)}, r"product_right are \[1\], must be 2 counts of up to \d+ images"),
+        ({"product_right": (0, 99)}, r"product_right are \[0, 99\], must be 2 counts"),
         ({"costs": (5,)}, r"confidence are \[2, 3\], must be \[L, N\] = \[1, 3\]"),
         ({"labels": np.zeros(3, np.int32)}, "labels are int32, must be int64"),
         ({"labels": np.zeros(0, np.int64)}, r"labels are int64 \[0\], must be \[N\]"),

@@ -44,7 +44,7 @@ PARAMETERS = (
 anything = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=6, max_size=30)
 any_visible = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=4, max_size=30)
 encoded = any_visible.map(lambda text: quote(text, safe=""))
-fast = settings(max_examples=40, deadline=None)
+fast = settings(max_examples=40)
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ PARTS = [
 
 
 @given(text=st.lists(st.sampled_from(PARTS)).map("".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_twice_is_once(text: str) -> None:
     assert redacted(redacted(text)) == redacted(text)
 

@@ -52,7 +52,7 @@ def test_text_of_people_stays_as_it_is(text: str) -> None:
 
 
 @given(st.text(st.characters(categories=("Cc", "Cf", "Cs", "Zl", "Zp", "L", "So", "Mn"))))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_control_character_is_left(text: str) -> None:
     left = {character for character in visible(text) if unicodedata.category(character) in ("Cc", "Zl", "Zp")}
     assert left <= {"\n", "\t"}

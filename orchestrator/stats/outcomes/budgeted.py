@@ -95,16 +95,28 @@ def budgeted(test: Outcomes, validation: Outcomes | None = None, folds: int = FO
     Images are ranked by ``fine_confidence``: of those that float16 has as equally confident too many would leave at
     once. Raises ValueError for fewer images than folds, or less than two folds.
     """
+    curve = _curve(test, exits_by_ratio(test, validation, folds))
     if validation is not None:
-        exits = _exits(fine_confidence(validation), fine_confidence(test))
-        source: Literal["validation", "cross-fitted"] = "validation"
-        held_out = validation.labels.size
-    else:
-        exits, held_out, source = *_cross_fitted(test, folds), "cross-fitted"
+        return Budgeted(curve=curve, source="validation", held_out=validation.labels.size)
+    images = test.labels.size
+    return Budgeted(curve=curve, source="cross-fitted", held_out=images - images // folds)
+
+
+def exits_by_ratio(test: Outcomes, validation: Outcomes | None = None, folds: int = FOLDS) -> NDArray[np.int64]:
+    """Where each test image leaves at each q, as ``budgeted`` has it, which says what is raised: [Q, N]."""
+    if validation is not None:
+        return _exits(fine_confidence(validation), fine_confidence(test))
+    return _cross_fitted(test, folds)
+
+
+def with_ends(exits: NDArray[np.int64], predictions: int) -> NDArray[np.int64]:
+    """Exits at each q [Q, N], and at their limits: all at the first prediction, or at the last. [Q + 2, N]"""
+    return np.pad(exits, ((1, 1), (0, 0)), constant_values=((0, predictions - 1), (0, 0)))
+
+
+def _curve(test: Outcomes, exits: NDArray[np.int64]) -> Curve:
     points = np.array([reached(test, row) for row in exits])
-    ratios = np.array(TWENTIETHS) / 20
-    curve = Curve(settings=ratios, costs=points[:, 0], accuracies=points[:, 1])
-    return Budgeted(curve=curve, source=source, held_out=held_out)
+    return Curve(settings=np.array(TWENTIETHS) / 20, costs=points[:, 0], accuracies=points[:, 1])
 
 
 def _exits(held_out: Floats, test: Floats) -> NDArray[np.int64]:
@@ -114,7 +126,7 @@ def _exits(held_out: Floats, test: Floats) -> NDArray[np.int64]:
     return np.stack([exits_at(test, thresholds(held_out, count)) for count in counts])
 
 
-def _cross_fitted(test: Outcomes, folds: int) -> tuple[NDArray[np.int64], int]:
+def _cross_fitted(test: Outcomes, folds: int) -> NDArray[np.int64]:
     images = test.labels.size
     if not 2 <= folds <= images:
         raise ValueError(f"{folds} folds of {images} images: must be from 2 to as many as there are images")
@@ -124,12 +136,17 @@ def _cross_fitted(test: Outcomes, folds: int) -> tuple[NDArray[np.int64], int]:
     for own in range(folds):
         inside = fold == own
         exits[:, inside] = _exits(scores[:, ~inside], scores[:, inside])
-    return exits, images - images // folds
+    return exits
 
 
 def whole_curve(test: Outcomes, validation: Outcomes | None = None) -> Curve:
     """``budgeted``, and its ends: all images leave at the first prediction, or at the last."""
-    inner, ends = budgeted(test, validation).curve, [0, -1]
+    return curve_of_exits(test, exits_by_ratio(test, validation))
+
+
+def curve_of_exits(test: Outcomes, exits: NDArray[np.int64]) -> Curve:
+    """``whole_curve`` of what ``exits_by_ratio`` has found."""
+    inner, ends = _curve(test, exits), [0, -1]
     return Curve(
         settings=np.concatenate([[0.0], inner.settings, [np.inf]]),
         costs=np.insert(relative_costs(test)[ends], 1, inner.costs),

@@ -78,9 +78,13 @@ def area(curve: Curve) -> float:
 def accuracy_at(curve: Curve, cost: float) -> float | None:
     """The accuracy where the mean cost of an image is this fraction, on the lines that ``area`` is below; None where no
     setting is so cheap."""
+    return float(accuracies_at(curve, np.array([cost]))[0]) if cost >= curve.costs.min() else None
+
+
+def accuracies_at(curve: Curve, costs: Floats) -> Floats:
+    """The same at several ``costs`` [C], of which those below all settings have the accuracy of the cheapest: [C]."""
     order = np.argsort(curve.costs, kind="stable")
-    costs = curve.costs[order]
-    return float(np.interp(cost, costs, curve.accuracies[order])) if cost >= costs[0] else None
+    return np.asarray(np.interp(costs, curve.costs[order], curve.accuracies[order]))
 
 
 FINER = 2.0**-24

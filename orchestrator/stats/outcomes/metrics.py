@@ -17,17 +17,15 @@ from orchestrator.stats.outcomes.calibration import auroc, calibration_errors, c
 from orchestrator.stats.outcomes.changes import falls, overthinking, rises
 from orchestrator.stats.outcomes.curves import anytime_auc, errors
 from orchestrator.stats.paired import Floats
+from orchestrator.stats.quantities import Quantity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """``of`` gives one number in ``unit``, None where the outcomes have none; ``meaning`` is what to say below it. One
-    ``of_several`` says nothing of a network with a single prediction."""
+class Metric(Quantity):
+    """``of`` gives one number of outcomes, None where they have none. One ``of_several`` says nothing of a network with
+    a single prediction."""
 
     of: Callable[[Outcomes], float | None]
-    lower_is_better: bool
-    unit: str
-    meaning: str
     of_several: bool = False
 
 
@@ -62,7 +60,7 @@ METRICS: dict[str, Metric] = {
         of=budgeted_area,
         lower_is_better=False,
         unit="%",
-        meaning="area under accuracy over mean cost, images leaving by MSDNet's thresholds, cross-fitted",
+        meaning="area under accuracy over mean cost, images leaving by MSDNet's thresholds, held-out or cross-fitted",
         of_several=True,
     ),
     "ece": Metric(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +36,16 @@ def by_patience(outcomes: Outcomes, patience: float) -> Exits:
     A count of agreements starts at 0, rises by one where a prediction answers as the one before it, and else falls back
     to 0; an image leaves where it reaches ``patience``. 0 is the first prediction, L - 1 the last.
     """
+    return first(agreements(outcomes) >= patience)
+
+
+def agreements(outcomes: Outcomes) -> NDArray[np.int64]:
+    """How many predictions in a row, up to each, answered as the one before them: [L, N]."""
     agreeing = np.zeros(outcomes.classes.shape, np.int64)
     for k in range(1, len(agreeing)):
         same = outcomes.classes[k] == outcomes.classes[k - 1]
         agreeing[k] = np.where(same, agreeing[k - 1] + 1, 0)
-    return first(agreeing >= patience)
+    return agreeing
 
 
 def oracle(outcomes: Outcomes) -> Exits:
@@ -52,52 +58,98 @@ def oracle(outcomes: Outcomes) -> Exits:
 
 def _ladder(values: NDArray[np.float16], steps: int) -> Floats:
     """Values that occur, a quantile apart, in ascending order."""
-    shares = np.linspace(0, 1, steps)
-    return np.unique(np.quantile(values.astype(np.float64), shares, method="inverted_cdf"))
+    ordered = np.sort(values.astype(np.float32), axis=None)
+    places = np.linspace(0, ordered.size - 1, steps).round().astype(np.int64)
+    return np.unique(ordered[places].astype(np.float64))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """``exits`` of the images at a setting; ``ladder`` has settings for these outcomes, in the order of rising cost.
+    """An image leaves at the first prediction whose score [L, N] is at least a setting, or where ``falling``, at most.
 
-    Both ends are on a ladder: where all images leave at the first prediction, and where all stay to the last.
+    ``ladder`` has settings for these outcomes, in the order of rising cost. Both ends are on it: where all images leave
+    at the first prediction, and where all stay to the last.
     """
 
-    exits: Callable[[Outcomes, float], Exits]
+    scores: Callable[[Outcomes], NDArray[Any]]
     ladder: Callable[[Outcomes], Floats]
     meaning: str
+    falling: bool = False
 
 
 POLICIES = {
     "confidence": Policy(
-        exits=by_confidence,
+        scores=lambda outcomes: outcomes.confidence,
         ladder=lambda outcomes: np.append(_ladder(outcomes.confidence, STEPS), np.inf),
         meaning="leave once the largest probability is at least the threshold",
     ),
     "entropy": Policy(
-        exits=by_entropy,
+        scores=lambda outcomes: outcomes.entropy,
         ladder=lambda outcomes: np.append(_ladder(outcomes.entropy, STEPS)[::-1], -np.inf),
         meaning="leave once the entropy is at most the threshold",
+        falling=True,
     ),
     "patience": Policy(
-        exits=by_patience,
+        scores=agreements,
         ladder=lambda outcomes: np.arange(len(outcomes.costs), dtype=np.float64),
         meaning="leave once so many predictions in a row agreed with the one before",
     ),
 }
-"""To add one: a function, its ladder and a line here."""
+"""To add one: its scores, a ladder and a line here."""
 
 
 def policy_curve(outcomes: Outcomes, policy: Policy, settings: Floats | None = None) -> Curve:
     """Mean cost and accuracy at each setting, or on the ladder of the policy."""
     chosen = policy.ladder(outcomes) if settings is None else settings
-    points = np.array([reached(outcomes, policy.exits(outcomes, float(setting))) for setting in chosen])
-    return Curve(settings=chosen, costs=points[:, 0], accuracies=points[:, 1])
+    sign = -1 if policy.falling else 1
+    costs, right = _reached_at(outcomes, sign * policy.scores(outcomes).astype(np.float64), sign * chosen)
+    return Curve(settings=chosen, costs=costs, accuracies=right)
+
+
+def _reached_at(outcomes: Outcomes, scores: Floats, levels: Floats) -> tuple[Floats, Floats]:
+    """The mean cost and the accuracy of images that leave at the first of their ``scores`` [L, N] that is at least a
+    level, at each of the ``levels`` [S]: [S] and [S].
+
+    An image goes on beyond prediction k at those levels that are above its highest score so far. So it is enough to
+    count, for each prediction and level, the images whose highest score reaches no further, and to add what the next
+    prediction costs and gains them; ``curves.reached`` says the same of one level at a time.
+    """
+    order = np.argsort(levels, kind="stable")
+    highest = np.maximum.accumulate(scores[:-1])
+    passed = np.searchsorted(levels[order], highest.ravel(), side="right")
+    images, count = outcomes.labels.size, len(levels)
+
+    def beyond(changes: NDArray[Any]) -> Floats:
+        sums = np.bincount(passed, changes.ravel(), count + 1).cumsum()[:count] / images
+        return sums[np.argsort(order)]
+
+    costs, right = relative_costs(outcomes), outcomes.right
+    dearer = np.broadcast_to(np.diff(costs)[:, None], highest.shape)
+    return costs[0] + beyond(dearer), 100 * (right[0].mean() + beyond(np.diff(right.astype(np.int8), axis=0)))
 
 
 def oracle_point(outcomes: Outcomes) -> tuple[float, float]:
     """The mean cost and accuracy of ``oracle``."""
     return reached(outcomes, oracle(outcomes))
+
+
+def oracle_curve(outcomes: Outcomes) -> Curve:
+    """The most that answers of single predictions reach at each mean cost: no policy's curve lies above.
+
+    At setting k, counted from 0, the images that are first right by prediction k leave there, and all others at the
+    first one, as they would be wrong or cost more. One image gains as much as another, so those that cost least come
+    first, and straight lines between the settings are as good as can be. The last is ``oracle_point``.
+    """
+    exits = oracle(outcomes)
+    settings = np.arange(len(outcomes.costs))
+    points = np.array([reached(outcomes, np.where(exits <= k, exits, 0)) for k in settings])
+    return Curve(settings=settings.astype(np.float64), costs=points[:, 0], accuracies=points[:, 1])
+
+
+def anytime_curve(outcomes: Outcomes) -> Curve:
+    """All images leave at the same prediction: what is reached without any policy. The settings count predictions."""
+    places = np.arange(len(outcomes.costs), dtype=np.float64)
+    return Curve(settings=places, costs=relative_costs(outcomes), accuracies=accuracies(outcomes))
 
 
 def random_curve(outcomes: Outcomes, shares: Floats) -> Curve:

@@ -9,13 +9,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from anytime_core.config import Ann, Part
-from anytime_core.extend import Objective, Progress, Strategy
+from anytime_core.extend import Objective, Progress, Strategy, Surgery
 from anytime_core.methods import (
     AdaLoss,
     Averaging,
@@ -23,9 +25,11 @@ from anytime_core.methods import (
     BoostingAnswers,
     Byot,
     Caching,
+    CAGrad,
     Distillation,
     Famo,
     Imta,
+    PCGrad,
     PhuongLampert,
     Product,
     RandomWeights,
@@ -33,13 +37,17 @@ from anytime_core.methods import (
     SdnRamp,
     Uncertainty,
 )
+from anytime_core.methods.surgery import least
+from anytime_core.randomness import generator
 from anytime_core.training.objective import TrainingObjective
 from anytime_core.training.selection import Selection
+from anytime_core.training.surgery import Surgeon, groups
 
 L, N, K, WIDTH = 3, 6, 4, 5
 STEPS, EPOCH, RATE = 20, 5, 0.2
 BASE = (0.5, 1.0, 1.5)
 """Their mean is 1."""
+COSTS, SEED = (20, 60, 100), 3
 
 
 def parameters() -> list[Tensor]:
@@ -82,9 +90,16 @@ def ours(part: Part) -> list[Tensor]:
     objective = TrainingObjective(L, torch.device("cpu"), part if isinstance(part, Objective) else None)
     if isinstance(part, Objective):  # as it starts, in float64
         objective.state = {name: torch.tensor(value, dtype=torch.float64) for name, value in part.start(L).items()}
+    surgeon = Surgeon(part, selection, weights[:L], COSTS) if isinstance(part, Surgery) else None
+    if surgeon:
+        surgeon.members = surgeon.members.double()
     for step, (x, labels, noise) in enumerate(batches()):
         if step % EPOCH == 0:
             selection.begin(1 + step // EPOCH)
+            if surgeon:
+                surgeon.begin(SEED, 1 + step // EPOCH, EPOCH)
+        if surgeon and surgeon.due():
+            surgeon.measure(lambda x=x, y=labels: objective(torch.stack(forward(weights, x)), y)[1])
         logits = torch.stack(forward(weights, x))
         losses, differentiated = objective(logits, labels)
         torch.autograd.backward(differentiated, selection.choose(torch.tensor(0.5), noise))
@@ -239,6 +254,82 @@ def plain(factor: float = 1.0) -> Total:
     return weighted(lambda step, losses, noise: [factor * weight for weight in BASE])
 
 
+def surgery(count: int, every: int, combine: Callable[[list[Tensor], list[list[int]]], list[float]]) -> Total:
+    """``combine`` gives the factors of the groups, of the long vectors of their gradients and the orders drawn."""
+    factors: list[float] = []
+
+    def total(step: int, logits: list[Tensor], labels: Tensor, noise: Tensor) -> Tensor:
+        losses = [weight * cross_entropy(own, labels) for weight, own in zip(BASE, logits, strict=True)]
+        of = [math.ceil(count * cost / COSTS[-1]) - 1 for cost in COSTS]
+        if step % EPOCH % every == 0:
+            draws = torch.randn(
+                -(-EPOCH // every), count, count, generator=generator(SEED, "surgery", 1 + step // EPOCH)
+            )
+            orders = draws[step % EPOCH // every].argsort(1).tolist()
+            factors[:] = combine([_trunk_gradient(losses, of, group) for group in range(count)], orders)
+        return sum(factors[group] * loss for group, loss in zip(of, losses, strict=True))  # type: ignore[return-value]
+
+    return total
+
+
+def _trunk_gradient(losses: list[Tensor], of: list[int], group: int) -> Tensor:
+    """Found by walking the graph back to its first leaves: the layers, which come before the heads."""
+    own = [loss for loss, place in zip(losses, of, strict=True) if place == group]
+    layers = _layers(losses[-1])
+    if not own:
+        return torch.zeros(sum(layer.numel() for layer in layers), dtype=torch.float64)
+    found = torch.autograd.grad(sum(own), layers, retain_graph=True, allow_unused=True)
+    pairs = zip(found, layers, strict=True)
+    return torch.cat([(torch.zeros_like(layer) if one is None else one).flatten() for one, layer in pairs])
+
+
+def _layers(loss: Tensor) -> list[Tensor]:
+    leaves: list[Tensor] = []
+    queue = [loss.grad_fn]
+    while queue:
+        node = queue.pop()
+        if hasattr(node, "variable"):
+            leaves.append(node.variable)
+        queue += [after for after, _ in getattr(node, "next_functions", ()) if after]
+    return [leaf for leaf in leaves if leaf.shape == (WIDTH, WIDTH)][::-1]
+
+
+def pcgrad(gradients: list[Tensor], orders: list[list[int]]) -> list[float]:
+    """On the vectors themselves, with the shares of each that are left."""
+    factors = [0.0] * len(gradients)
+    for i, order in enumerate(orders):
+        left, shares = gradients[i].clone(), [float(j == i) for j in range(len(gradients))]
+        for j in order:
+            dot = float(left @ gradients[j])
+            if j != i and dot < 0:
+                left -= dot / float(gradients[j] @ gradients[j]) * gradients[j]
+                shares[j] -= dot / float(gradients[j] @ gradients[j])
+        assert torch.allclose(left, sum(s * g for s, g in zip(shares, gradients, strict=True)), atol=1e-12)
+        factors = [factor + share for factor, share in zip(factors, shares, strict=True)]
+    return factors
+
+
+def cagrad(radius: float) -> Callable[[list[Tensor], list[list[int]]], list[float]]:
+    """By scipy's own minimiser, on the vectors themselves."""
+
+    def combine(gradients: list[Tensor], orders: list[list[int]]) -> list[float]:
+        stacked, count = torch.stack(gradients).numpy(), len(gradients)
+        mean = stacked.mean(axis=0)
+        pull = radius * np.linalg.norm(mean)
+
+        def height(x: np.ndarray) -> float:
+            return float(x @ stacked @ mean + pull * np.linalg.norm(x @ stacked))
+
+        simplex = {"type": "eq", "fun": lambda x: x.sum() - 1}
+        starts = [np.full(count, 1 / count), *np.eye(count)]
+        options: dict[str, Any] = {"bounds": [(0, 1)] * count, "constraints": simplex, "tol": 1e-15}
+        x = min((minimize(height, start, **options).x for start in starts), key=height)
+        factors = (1 / count + pull / np.linalg.norm(x @ stacked) * x) / (1 + radius**2)
+        return [count * float(factor) for factor in factors]
+
+    return combine
+
+
 CASES: dict[str, tuple[Part, Callable[[], Total]]] = {
     "adaloss": (AdaLoss(momentum=0.8, every=3, floor=0.1), lambda: adaloss(0.8, 3, 0.0, 0.1)),
     "adaloss, more on the last": (AdaLoss(momentum=0.9, every=4, last=1.0), lambda: adaloss(0.9, 4, 1.0, 0.07)),
@@ -260,7 +351,10 @@ CASES: dict[str, tuple[Part, Callable[[], Total]]] = {
     "published scale": (Byot(published_scale=True), lambda: distillation(0.1, 3.0, scale=K)),
     "famo": (Famo(), lambda: famo(0.025, 0.01)),
     "famo, faster": (Famo(rate=0.3, decay=0.0), lambda: famo(0.3, 0.0)),
+    "pcgrad": (PCGrad(groups=3, every=2), lambda: surgery(3, 2, pcgrad)),
+    "pcgrad in quarters": (PCGrad(every=1), lambda: surgery(4, 1, pcgrad)),  # the third quarter is without a prediction
     # Limits
+    "cagrad without a radius is ann": (CAGrad(radius=0.0), plain),
     "distillation without a share is ann": (Distillation(share=0.0), plain),
     "boosting without a share is ann": (Boosting(share=0.0), plain),
     "a factor of 1 is ann": (Scaled(factor=1.0), plain),
@@ -276,6 +370,36 @@ def test_a_method_trains_as_its_naive_twin(name: str) -> None:
     part, twin = CASES[name]
     for own, other in zip(ours(part), naive(twin()), strict=True):
         assert (own - other).abs().max().item() < 1e-10
+
+
+@pytest.mark.parametrize("radius", [0.1, 0.4, 0.9])
+def test_cagrad_trains_as_its_naive_twin_as_exactly_as_a_minimiser_is(radius: float) -> None:
+    twin = naive(surgery(3, 2, cagrad(radius)))
+    for own, other in zip(ours(CAGrad(groups=3, every=2, radius=radius)), twin, strict=True):
+        assert (own - other).abs().max().item() < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_point_of_the_simplex_is_lower_than_the_least(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size, pull = 2 + seed % 5, float(rng.uniform(0.01, 2))
+    vectors = rng.normal(size=(size, 3 if seed % 2 else 12))  # of few dimensions, the products are singular
+    products, slopes = vectors @ vectors.T, rng.normal(size=size)
+
+    def height(x: np.ndarray) -> np.ndarray:
+        return x @ slopes + pull * np.sqrt(np.einsum("ni,ij,nj->n", x, products, x).clip(0))
+
+    found = least(*(torch.tensor(each, dtype=torch.float64) for each in (products, slopes, pull))).numpy()
+    assert found.min() >= 0
+    assert found.sum() == pytest.approx(1)
+    others = rng.dirichlet(np.full(size, 0.3), 20_000)
+    nearby = np.abs(found + 1e-3 * rng.normal(size=(20_000, size)))
+    for points in (others, nearby / nearby.sum(axis=1, keepdims=True)):
+        assert height(found[None])[0] <= height(points).min() + 1e-6
+
+
+def test_groups_are_quarters_of_the_cost() -> None:
+    assert groups((10, 25, 26, 50, 74, 76, 100), 4) == [0, 0, 1, 1, 2, 3, 3]
 
 
 def test_methods_that_differ_train_differently() -> None:

@@ -107,7 +107,7 @@ FACTORS = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     FACTORS,
     st.integers(1, 3),

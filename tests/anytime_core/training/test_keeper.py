@@ -17,12 +17,13 @@ from anytime_core.errors import CheckpointError
 from anytime_core.outcomes import PROBABILITIES, Outcomes, of_logits
 from anytime_core.training.keeper import Keeper
 from anytime_core.training.trainer import outcomes_of
+from orchestrator.stats.outcomes.policies import product
 
 ARRAYS = ("labels", "classes", *PROBABILITIES)
 
 
 def assert_same(one: Outcomes, other: Outcomes) -> None:
-    assert one.costs == other.costs
+    assert (one.costs, one.product_right) == (other.costs, other.product_right)
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
 
@@ -34,6 +35,12 @@ def kept_of(config: TrialConfig, folder: Path) -> tuple[Mapping[str, Outcomes], 
     return kept, result.errors
 
 
+def with_product(logits: np.ndarray, labels: np.ndarray, costs: tuple[int, ...]) -> Outcomes:
+    """What all logits say at once, Product Anytime counted from its probabilities."""
+    outcomes = of_logits(logits, labels, costs)
+    return replace(outcomes, product_right=tuple(map(int, product(logits, outcomes).right.sum(1))))
+
+
 @pytest.mark.parametrize("sizes", [[7], [3, 4], [1] * 7])
 def test_batches_add_up_to_the_outcomes_of_all_logits(sizes) -> None:
     draws = np.random.default_rng(0)
@@ -42,7 +49,20 @@ def test_batches_add_up_to_the_outcomes_of_all_logits(sizes) -> None:
     for size in sizes:
         keeper.add(torch.tensor(logits[:, first : first + size]))
         first += size
-    assert_same(keeper.outcomes((1, 2, 3)), of_logits(logits, labels, (1, 2, 3)))
+    assert_same(keeper.outcomes((1, 2, 3)), with_product(logits, labels, (1, 2, 3)))
+
+
+def test_product_anytime_is_counted_where_classes_are_ruled_out() -> None:
+    """By one prediction, by all of them, and all classes by a prediction."""
+    draws = np.random.default_rng(1)
+    logits = draws.normal(-1, 1, size=(4, 500, 3)).astype(np.float32)
+    labels = draws.integers(3, size=500)
+    keeper = Keeper(4, torch.tensor(labels), 3)
+    keeper.add(torch.tensor(logits))
+    expected = with_product(logits, labels, (1, 2, 3, 4))
+    assert_same(keeper.outcomes((1, 2, 3, 4)), expected)
+    assert (logits < 0).all(2).any(1).all()
+    assert expected.product_right != tuple(expected.right.sum(1))
 
 
 def test_what_is_no_number_counts_as_nothing() -> None:
@@ -60,7 +80,7 @@ def test_they_are_the_answers_of_the_network_that_is_saved(regime, tmp_path) -> 
     images = load_images("digits", None)
     with torch.no_grad():
         logits = load_network(tmp_path)(torch.tensor(images.test_images)).numpy()
-    assert_same(kept["test"], of_logits(logits, images.test_labels, kept["test"].costs))
+    assert_same(kept["test"], with_product(logits, images.test_labels, kept["test"].costs))
     assert tuple(100 * (1 - kept["test"].right.mean(1))) == pytest.approx(errors)
 
 

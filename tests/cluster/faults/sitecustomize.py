@@ -1,9 +1,10 @@
 """A test device: on PYTHONPATH it makes chosen trials go wrong for real, in the worker's process, at a chosen step.
 
-``FAULTS`` is a JSON list of ``{"method", "n", "seed", "step", "do", "times"}``: what is left out fits all. ``times``
-counts over all processes, by files in ``FAULTS_FOLDER``. There, too, a line in ``epochs`` for each epoch that is begun
-says of which trial it is, its first step, that after its last, and in which process; one in ``refused`` which process
-was not let write any more.
+``FAULTS`` is a JSON list of ``{"method", "n", "seed", "step", "do", "times"}``: what is left out fits all. With
+``"step": "outcomes"`` it happens as the outcomes of a trial that ended are filled in. ``times`` counts over all
+processes, by files in ``FAULTS_FOLDER``. There, too, a line in ``epochs`` for each epoch that is begun says of which
+trial it is, its first step, that after its last, and in which process; one in ``filled`` whose outcomes were filled in
+by which process; one in ``refused`` which process was not let write any more.
 """
 
 from __future__ import annotations
@@ -64,11 +65,11 @@ def _folder() -> Path:
     return Path(os.environ["FAULTS_FOLDER"])
 
 
-def _note_epoch(config: Any, first: int, last: int) -> None:
+def _note(name: str, config: Any, *numbers: int) -> None:
     from orchestrator.sweep.trial import trial_id
 
-    with open(_folder() / "epochs", "a") as file:
-        file.write(f"{trial_id(config)} {first} {last} {os.getpid()}\n")
+    with open(_folder() / name, "a") as file:
+        file.write(" ".join(map(str, (trial_id(config), *numbers, os.getpid()))) + "\n")
 
 
 def _method(config: Any) -> str:
@@ -92,24 +93,39 @@ def _claimed(number: int, fault: dict[str, Any]) -> bool:
 
 
 def _patch(module: Any) -> None:
-    steps_of, faults = module.Run._train_steps, json.loads(os.environ["FAULTS"])
+    steps_of = module.Run._train_steps
 
     def faulty(self: Any, on_step: Callable[[], None]) -> Any:
         first = self.steps_done
         done = itertools.count(first + 1)
-        _note_epoch(self.config, first, first + self.steps_ahead)
+        _note("epochs", self.config, first, first + self.steps_ahead)
 
         def stepped() -> None:
             on_step()
-            step = next(done)
-            for number, fault in enumerate(faults):
-                if _fits(fault, self.config) and step == fault["step"] and _claimed(number, fault):
-                    DO[fault["do"]]()
+            _go_wrong(self.config, next(done))
 
         return steps_of(self, stepped)
 
     module.Run._train_steps = faulty
+    _patch_outcomes(module)
     _note_refusals()
+
+
+def _go_wrong(config: Any, step: int | str) -> None:
+    for number, fault in enumerate(json.loads(os.environ["FAULTS"])):
+        if _fits(fault, config) and step == fault["step"] and _claimed(number, fault):
+            DO[fault["do"]]()
+
+
+def _patch_outcomes(module: Any) -> None:
+    outcomes_of = module.outcomes_of
+
+    def faulty(config: Any, *rest: Any, **more: Any) -> Any:
+        _go_wrong(config, "outcomes")
+        _note("filled", config)
+        return outcomes_of(config, *rest, **more)
+
+    module.outcomes_of = faulty
 
 
 def _note_refusals() -> None:

@@ -60,7 +60,7 @@ def actions(sweep: Sweep, ledger: Ledger) -> dict[str, str]:
     return {entry.trial.id: entry.action for entry in plan.make(sweep.trials, ledger).entries}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(GRIDS, GRIDS)
 def test_of_another_grid_just_the_new_cells_run_and_the_old_stay_on_disk(load_text, make_record, before, after) -> None:
     with TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def test_two_more_seeds_are_just_their_trials(load_text, make_record, ledger) ->
     assert sorted(run) == [3, 3, 4, 4]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(GRIDS, st.data())
 def test_order_of_keys_and_defaults_written_out_move_no_id(load_text, grid, data) -> None:
     items = list((TRAINING | data.draw(st.sampled_from(DEFAULTS))).items())

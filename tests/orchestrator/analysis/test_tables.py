@@ -116,7 +116,7 @@ def measured_by_hand(sweep: Sweep, records: Mapping[str, TrialRecord]) -> Measur
     return measured
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rng=st.randoms(use_true_random=False))
 def test_all_numbers_are_those_worked_out_by_hand(sweep, make_record, rng) -> None:
     drawn = {trial.id: record_of(trial, make_record, rng) for trial in sweep.trials}

@@ -448,7 +448,7 @@ def test_a_trial_that_has_not_ended_cannot_be_compared(tiny, ledger) -> None:
 
 def test_a_rerun_that_fails_says_why(trained, monkeypatch) -> None:
     _, trial, storage = trained
-    monkeypatch.setattr("orchestrator.execution.worker._images", lambda *_: 1 / 0)
+    monkeypatch.setattr("orchestrator.execution.worker.images_for", lambda *_: 1 / 0)
     with pytest.raises(OrchestratorError, match="the rerun failed: ZeroDivisionError: division by zero"):
         rerun(trial, Ledger(storage))
 

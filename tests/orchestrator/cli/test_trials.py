@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,27 @@ def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestra
     assert end.value.code == 1
     assert out.startswith(f"other bits: ann (1,2) digits seed 0 ({trial.id})\n")
     assert ["config:", "seed", "3", "0"] in [line.split() for line in out.splitlines()]
+
+
+def test_outcomes_that_are_all_there_are_counted_without_ray_or_torch(one, tmp_path) -> None:
+    (trial,) = load(one).trials
+    ledger = Ledger(tmp_path / "runs")
+    run_trial(trial, WorkerContext(storage=ledger.storage, data_root=tmp_path / "data"), lambda epochs: None)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    absent = "; ".join(f"sys.modules[{name!r}] = None" for name in ("ray", "torch", "mlflow"))
+    code = f"import sys; {absent}; from orchestrator import cli; cli.main()"
+    command = [sys.executable, "-c", code, "outcomes", str(one), "--storage", str(ledger.storage), "--format", "csv"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "outcomes,trials\nthere,1\nwritten,0\nnot finished,0\nfailed,0\n"
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == files
+
+
+def test_outcomes_of_what_has_not_ended_are_pending_and_limits_of_a_cluster_refused(orchestrate, one) -> None:
+    done = orchestrate("outcomes", "one.yaml", "--format", "json")
+    counts = {row["outcomes"]: row["trials"] for row in json.loads(done.out)}
+    assert (done.code, done.err) == (0, "")
+    assert counts == {"there": 0, "written": 0, "not finished": 1, "failed": 0}
+    refused = orchestrate("outcomes", "one.yaml", "--slots", "1", "--address", "head:6379")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--slots 1 limits what a sweep uses of this machine" in refused.err

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from anytime_core.config import TrainingConfig
-from orchestrator.execution.outcomes import Filled, Kept, fill
-from orchestrator.execution.reproduce import ReproduceSettings
-from orchestrator.execution.worker import WorkerContext, run_trial
+from orchestrator.execution.outcomes import fill_trial
+from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
 from orchestrator.sweep.keep import Keep
+from orchestrator.sweep.retries import FailureKind
 from orchestrator.sweep.trial import Trial, TrialState
 
 NAME = "outcomes.parquet"
@@ -26,11 +26,8 @@ def trial(make_trial) -> Trial:
     return make_trial(training=TrainingConfig(steps=22, batch_size=64, learning_rate={0: 0.1}))
 
 
-def filled(trials, ledger, tmp_path) -> list[Kept]:
-    told: list[Filled] = []
-    found = fill(trials, ledger, ReproduceSettings(data_root=tmp_path / "data"), told.append)
-    assert found == told
-    return [it.state for it in found]
+def filled(trial, where) -> Outcome:
+    return fill_trial(trial, where, lambda epochs: None, DriverLink())
 
 
 def test_a_trial_that_ends_leaves_them(trial, where, ledger) -> None:
@@ -48,34 +45,51 @@ def test_nothing_is_left_where_nobody_wants_it_and_they_are_filled_in_to_the_bit
     path = ledger.folder(trial.id) / NAME
     assert not path.exists()
     assert ledger.outcomes(trial.id) == {}
-    assert filled([trial], ledger, tmp_path) == [Kept.WRITTEN]
-    late = path.read_bytes()
-    assert filled([trial], ledger, tmp_path) == [Kept.THERE]
+    assert filled(trial, where).state is TrialState.FINISHED
+    late, written = path.read_bytes(), path.stat().st_mtime_ns
     # As they are where they are written in training.
     other = WorkerContext(storage=tmp_path / "other", data_root=tmp_path / "data")
     assert run_trial(trial, other, lambda epochs: None).state is TrialState.FINISHED
     assert (tmp_path / "other" / "trials" / trial.id / NAME).read_bytes() == late
+    # What another command has written meanwhile stays.
+    assert filled(trial, where).state is TrialState.FINISHED
+    assert path.stat().st_mtime_ns == written
 
 
-def test_what_is_damaged_is_named_and_made_again(trial, where, ledger, tmp_path, caplog) -> None:
+def test_what_is_damaged_is_named_and_made_again(trial, where, ledger) -> None:
     run_trial(trial, where, lambda epochs: None)
     path = ledger.folder(trial.id) / NAME
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    assert ledger.outcomes(trial.id) == {}
-    assert f"{NAME} is damaged" in caplog.text
-    assert filled([trial], ledger, tmp_path) == [Kept.WRITTEN]
+    outcome = filled(trial, where)
+    assert outcome.state is TrialState.FINISHED
+    assert any(f"{NAME} is damaged" in note for note in outcome.notes)
     assert path.read_bytes() == whole
 
 
-def test_a_trial_without_a_network_fails_alone(trial, make_trial, where, ledger, tmp_path) -> None:
-    other = make_trial(seed=1, training=trial.config.training)
-    for each in (trial, other):
-        run_trial(replace(each, keep=Keep(outcomes=False)), where, lambda epochs: None)
+def test_what_goes_wrong_is_returned_with_its_kind(trial, where, ledger, monkeypatch) -> None:
+    run_trial(replace(trial, keep=Keep(outcomes=False)), where, lambda epochs: None)
+
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device", NAME)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.ledger.ledger.Ledger.fill_outcomes", fails)
+        full = filled(trial, where)
+    assert (full.state, full.kind) == (TrialState.FAILED, FailureKind.STORAGE)
+    assert full.error == f"{NAME}: No space left on device"
     for path in (ledger.folder(trial.id) / "checkpoints").iterdir():
         path.unlink()
-    pending = make_trial(seed=2)
-    assert filled([trial, other, pending], ledger, tmp_path) == [Kept.FAILED, Kept.WRITTEN, Kept.PENDING]
+    lost = filled(trial, where)
+    assert (lost.state, lost.kind) == (TrialState.FAILED, FailureKind.INPUT)
+    assert ledger.outcomes(trial.id) == {}
+
+
+def test_nothing_is_begun_that_is_held(trial, where, ledger, monkeypatch) -> None:
+    run_trial(replace(trial, keep=Keep(outcomes=False)), where, lambda epochs: None)
+    monkeypatch.setattr(DriverLink, "held", lambda *_: True)
+    assert filled(trial, where).state is TrialState.PENDING
+    assert ledger.outcomes(trial.id) == {}
 
 
 def test_a_disk_that_is_full_fails_the_trial_which_then_goes_on_to_its_end(trial, where, ledger, monkeypatch) -> None:

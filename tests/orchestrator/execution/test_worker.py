@@ -273,7 +273,7 @@ def test_an_unexpected_error_is_named_with_its_kind_and_traceback(trial, where, 
     def explode(*_: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(worker, "_images", explode)
+    monkeypatch.setattr(worker, "images_for", explode)
     expected = Outcome(TrialState.FAILED, "ZeroDivisionError: by zero", FailureKind.BUG)
     assert run_trial(trial, where, pytest.fail) == expected
     failure = json.loads((ledger.folder(trial.id) / "failure.json").read_text())
@@ -285,7 +285,7 @@ def test_what_a_node_keeps_secret_is_not_written_down_nor_told(trial, where, led
         raise RuntimeError("postgresql://me:hun/ter@db refused s3cr3t-of-node")
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-of-node")
-    monkeypatch.setattr(worker, "_images", explode)
+    monkeypatch.setattr(worker, "images_for", explode)
     outcome = run_trial(trial, where, pytest.fail)
     assert outcome.error == "RuntimeError: postgresql://me:***@db refused ***"
     written = (ledger.folder(trial.id) / "failure.json").read_text()

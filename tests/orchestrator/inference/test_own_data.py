@@ -18,7 +18,7 @@ from own_data import as_folder, as_npz, picture, pixels
 
 from orchestrator.cli import cli
 from orchestrator.errors import UsageError
-from orchestrator.execution import worker
+from orchestrator.execution import images
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.inference import lookup
 from orchestrator.ledger.ledger import Ledger
@@ -152,7 +152,7 @@ def test_a_worker_trains_on_no_other_data_and_names_both(tmp_path: Path) -> None
     (trial,) = (trial for trial in mine.sweep.trials if trial.cell.dataset == "spectra")
     shutil.rmtree(mine.ledger.folder(trial.id))
     as_npz(tmp_path / "before" / "spectra.npz", pixels(channels=5, seed=1))
-    worker._kept_images.cache_clear()  # as in another process: this one has those of the trial at hand
+    images.forget()  # as in another process: this one has those of the trial at hand
     outcome = run_trial(trial, mine.where, lambda epochs: None)
     assert outcome.kind is FailureKind.INPUT
     assert outcome.error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -25,16 +27,20 @@ def outcomes(predictions: int, images: int, classes: int, seed: int = 0) -> Outc
 
 def same(one: Outcomes, other: Outcomes) -> bool:
     names = ("labels", "classes", *PROBABILITIES)
-    return one.costs == other.costs and all(
+    return (one.costs, one.product_right) == (other.costs, other.product_right) and all(
         getattr(one, name).dtype == getattr(other, name).dtype
         and np.array_equal(getattr(one, name), getattr(other, name))
         for name in names
     )
 
 
-@given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([2, 10, 300]), st.booleans())
-def test_they_come_back_as_they_were(predictions: int, images: int, classes: int, held_out: bool) -> None:
+@given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([2, 10, 300]), st.booleans(), st.booleans())
+def test_they_come_back_as_they_were(
+    predictions: int, images: int, classes: int, held_out: bool, counted: bool
+) -> None:
     written = {"test": outcomes(predictions, images, classes)}
+    if counted:
+        written["test"] = replace(written["test"], product_right=tuple(min(k, images) for k in range(predictions)))
     if held_out:
         written = {"validation": outcomes(predictions, images + 1, classes, seed=1), **written}
     read = outcomes_file.unpack(outcomes_file.pack(written))
@@ -79,6 +85,30 @@ def test_a_file_that_would_fill_the_memory_is_refused() -> None:
     buffer = io.BytesIO()
     pq.write_table(pa.table({"split": pa.array(np.zeros(1 << 26))}), buffer, compression="zstd", use_dictionary=False)
     with pytest.raises(ValueError, match="bytes would become"):
+        outcomes_file.unpack(buffer.getvalue())
+
+
+def test_a_file_without_counts_of_product_anytime_is_sealed_as_before_there_were_any() -> None:
+    """By its columns and costs alone: so older files are read."""
+    written = outcomes(2, 30, 10)
+    table = pq.read_table(io.BytesIO(outcomes_file.pack({"test": written})))
+    digest = hashlib.sha256(b"[1, 2]")
+    for name in table.column_names:
+        values = table[name].to_numpy()
+        said = "\0".join(values).encode() if name == "split" else values.tobytes()
+        digest.update(f"{name}\0".encode() + said)
+    assert table.schema.metadata[b"sha256"] == digest.hexdigest().encode()
+    assert set(table.schema.metadata) == {b"sha256", b"costs"}
+
+
+@pytest.mark.parametrize("other", [None, b'{"test": [2, 4]}'])
+def test_counts_of_product_anytime_are_sealed(other: bytes | None) -> None:
+    content = outcomes_file.pack({"test": replace(outcomes(2, 30, 10), product_right=(2, 3))})
+    table, buffer = pq.read_table(io.BytesIO(content)), io.BytesIO()
+    changed = {name: value for name, value in table.schema.metadata.items() if name != b"product_right"}
+    changed |= {b"product_right": other} if other else {}
+    pq.write_table(table.replace_schema_metadata(changed), buffer)
+    with pytest.raises(ValueError, match="checksum does not match"):
         outcomes_file.unpack(buffer.getvalue())
 
 

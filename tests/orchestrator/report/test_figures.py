@@ -19,6 +19,7 @@ from orchestrator.analysis.curves import Curve, Panel
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import drawing
 from orchestrator.report import figures as panels
+from orchestrator.report.compared import MOST_METHODS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Trial
 from orchestrator.sweepfile.load import load
@@ -323,6 +324,7 @@ def test_an_unknown_name_is_refused_with_those_allowed(load_text, ledger) -> Non
 # Pages and files
 
 
+OF_OUTCOMES = {name for name, kind in drawing.FIGURES.items() if kind.takes}
 TEXTS: Mapping[str, str] = dict.fromkeys(drawing.FIGURES, PAIR) | {"periods": PERIODS} | dict.fromkeys(ALL_AT_ONCE, BIG)
 LABELS = {
     "units": ["units", "test error (%)", "ann", "opt"],
@@ -340,7 +342,11 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", drawing.FIGURES)
+def test_every_figure_is_looked_at_here_or_with_outcomes() -> None:
+    assert LABELS.keys() | OF_OUTCOMES == drawing.FIGURES.keys()
+
+
+@pytest.mark.parametrize("name", LABELS)
 def test_every_figure_is_a_sound_file_with_labelled_axes(load_text, fill, tmp_path, name: str) -> None:
     sweep = load_text(TEXTS[name])
     ledger = fill(sweep)
@@ -431,7 +437,7 @@ def test_a_method_looks_alike_in_all_figures_of_a_sweep() -> None:
 
 
 def test_no_two_methods_look_alike() -> None:
-    looks = [drawing._look(place) for place in range(panels.MOST_METHODS)]
+    looks = [drawing._look(place) for place in range(MOST_METHODS)]
     assert len({(look.colour, look.dashes) for look in looks}) == len(looks)
 
 

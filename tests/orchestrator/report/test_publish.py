@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from answered import drawn_outcomes
 
+from orchestrator.errors import StorageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import drawing, publish, status
 from orchestrator.report.losses import Losses
@@ -138,6 +140,31 @@ def test_a_folder_a_page_or_both_are_published_and_named_once_they_are_there(loa
     assert both.read_bytes() == (folder / publish.PAGE).read_bytes()
     assert "Error by cost" in alone.read_text()
     assert said == 2 * ["Figure periods is not drawn: no network has two periods."]
+
+
+def test_the_page_has_an_explorer_of_the_trials_that_have_outcomes(load_text, fill, tmp_path, monkeypatch) -> None:
+    """What goes wrong with it costs nothing else. A user who wants none has none."""
+    sweep, losses = load_text(TEXT), Losses()
+    ledger = fill(sweep)
+
+    def shown(sweep: Sweep) -> bool:
+        publish.write(sweep, ledger, tmp_path, {}, losses=losses)
+        return 'id="explorer"' in (tmp_path / publish.PAGE).read_text()
+
+    assert not shown(sweep)
+    for number, trial in enumerate(sweep.trials):
+        ledger.fill_outcomes(trial.id, {"test": drawn_outcomes(number, len(trial.config.predicting_units), 30, 10)})
+    assert shown(sweep)
+    assert not shown(asking(sweep, explorer=False))
+    assert not losses
+
+    def failing(*_: object) -> None:
+        raise StorageError("the storage does not answer")
+
+    monkeypatch.setattr(Ledger, "outcomes", failing)
+    assert not shown(sweep)
+    assert losses.lines == ["the explorer is not on the page: the storage does not answer"]
+    assert "Wins over ann in %" in (tmp_path / publish.PAGE).read_text()
 
 
 def test_an_error_in_drawing_costs_that_figure_alone_and_is_a_note_and_a_line(

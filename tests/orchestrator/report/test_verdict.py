@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.analysis import tables
 from orchestrator.analysis.tables import Tables
-from orchestrator.report import render, verdict
+from orchestrator.report import render, verdict, verdict_rows
 from orchestrator.sweep.trial import TrialRecord, TrialState
 
 TEXT = """\
@@ -129,7 +129,7 @@ def test_it_goes_into_a_document(make, form, parts) -> None:
 def test_machines_get_every_number(make) -> None:
     built, _ = make()
     rows = list(csv.DictReader(io.StringIO(render.LONG["verdicts"].csv(built))))
-    assert tuple(rows[0]) == verdict.COLUMNS
+    assert tuple(rows[0]) == verdict_rows.COLUMNS
     assert [row["verdict"] for row in rows] == ["better"] * 5 + ["equal"] * 5
     content = json.loads(render.report_json(built), parse_constant=pytest.fail)["verdicts"]
     assert (content[1]["mean"], content[1]["smallest_p"]) == (pytest.approx(-1.2), pytest.approx(2 / 64))

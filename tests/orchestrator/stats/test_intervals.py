@@ -34,7 +34,6 @@ def test_four_wins_of_four_are_no_certainty() -> None:
     assert clopper_pearson(0, 0) is None
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
 def test_the_ends_are_where_the_binomial_tails_are_the_level(counts, level) -> None:
     wins, n = counts
@@ -83,7 +82,7 @@ def test_what_cannot_be_is_refused(call, message) -> None:
 # Means and medians
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(-40, 40), min_size=6, max_size=9))
 def test_the_mean_is_anywhere_that_the_sign_flip_test_does_not_reject(hundredths) -> None:
     units = np.array(hundredths) / 100
@@ -119,7 +118,6 @@ def test_the_median_leaves_out_as_many_as_the_sign_test_allows() -> None:
 # Sign flips
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-40, 40), min_size=1, max_size=9))
 def test_a_sign_flip_test_is_an_enumeration(hundredths) -> None:
     sums = [

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from orchestrator.stats.paired import (
@@ -35,7 +35,6 @@ def columns(pairs) -> tuple[list, list]:
     return [own for own, _ in pairs], [other for _, other in pairs]
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_wins_are_counted_pair_by_pair(pairs) -> None:
     points, wins, ties, dropped = Fraction(0), 0, 0, 0
@@ -64,7 +63,6 @@ def test_wins_are_counted_pair_by_pair(pairs) -> None:
         assert found.fraction is found.percent is None
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_arrays_are_as_good_as_lists(pairs) -> None:
     own, other = (np.array([math.nan if e is None else e for e in errors]) for errors in columns(pairs))
@@ -73,7 +71,6 @@ def test_arrays_are_as_good_as_lists(pairs) -> None:
         assert scale(own, other).tolist() == scale(*columns(pairs)).tolist()
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_what_one_wins_the_other_loses(pairs) -> None:
     own, other = columns(pairs)
@@ -118,7 +115,6 @@ def test_errors_must_come_in_pairs(compare) -> None:
         compare([1, 2], [1, 2, 3])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 50)), st.one_of(st.none(), st.integers(0, 5)))))
 def test_a_relative_increase_is_the_mean_of_those_that_can_be_taken(pairs) -> None:
     ratios = [Fraction(own, best) - 1 for own, best in pairs if own is not None and best]

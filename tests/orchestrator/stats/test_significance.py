@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anytime_core.result import average_error
@@ -51,7 +51,6 @@ def test_the_thresholds_of_39_experiments(test, five_percent, one_in_a_thousand)
         assert bound(exact - 0.001, 39) > level > bound(exact + 0.001, 39)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 300))
 def test_hoeffdings_bounds_are_the_closed_form(wins, ties, losses) -> None:
     n = wins + ties + losses
@@ -70,7 +69,6 @@ def test_winning_no_more_than_half_says_nothing(bound) -> None:
 # Tests: the sign test
 
 
-@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 10), st.integers(0, 30))
 def test_a_sign_test_counts_the_flips_of_a_coin(wins, ties, losses) -> None:
     flips = wins + losses
@@ -98,7 +96,6 @@ def enumerated_wilcoxon(differences: list[int]) -> Fraction:
     return Fraction(sum(one <= found for one in sums), len(sums))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=8))
 def test_wilcoxons_test_is_an_enumeration_of_signs(differences) -> None:
     """Zeros and equal sizes included; in hundredths, which floating point does not hold exactly."""
@@ -166,7 +163,6 @@ def test_the_bounds_are_looser_than_the_exact_test(wins, ties, percent, bound, s
 
 
 @pytest.mark.parametrize("test", COUNTING)
-@settings(deadline=None)
 @given(n=st.integers(0, 80), level=st.sampled_from([0.05, 0.01, 0.001]))
 def test_the_wins_needed_are_the_first_that_suffice(test, n, level) -> None:
     enough = [wins for wins in range(n + 1) if n and p_value(*compared(wins, 0, n - wins), test) <= level]
@@ -187,7 +183,6 @@ def test_of_39_experiments() -> None:
 # Holm's correction
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.01, 0.02]))), st.sampled_from([0.01, 0.05]))
 def test_holm_rejects_step_by_step(p_values, level) -> None:
     """The textbook's: from the least on, reject while p <= level / (hypotheses left); then none."""

@@ -260,7 +260,7 @@ CONFIGS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(CONFIGS, CONFIGS, st.data())
 def test_ids_are_equal_where_configs_are_and_nowhere_else(first, second, data) -> None:
     part = data.draw(st.sampled_from(["network", "data", "regime", "training", "seed"]))
@@ -275,7 +275,7 @@ def reordered(value: object) -> object:
     return value
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(CONFIGS)
 def test_an_id_is_16_hexadecimal_digits_and_the_same_for_the_same_json(config) -> None:
     assert len(trial_id(config)) == 16
@@ -289,7 +289,7 @@ def plain_id(config: TrialConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(CONFIGS, min_size=1, max_size=4), st.data())
 def test_an_id_is_the_hash_of_the_whole_config_whatever_was_written_out_before(configs, data) -> None:
     identities = Identities()

@@ -232,7 +232,7 @@ def read_or_refused(path: Path) -> Document:
     return Document(path, None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join)))
 def test_any_text_is_read_or_refused(tmp_path_factory, text) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -241,7 +241,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text) -> None:
     assert all(1 <= line <= len(text.splitlines()) + 1 for line in document.lines.values())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from anytime_core.config import STRATEGIES, Aann, Joint, Midfeat, NoGrad
 from anytime_core.data.catalog import DATASETS
 from anytime_core.training.weighting import WEIGHTINGS
+from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.errors import SweepError
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import TESTS
@@ -141,8 +142,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "baseline: ann",
             "basline: ann",
-            "line 17: report.basline: unknown key; allowed: baseline, tables, figures, p_value, scope, "
-            "scale, diverged, rope (did you mean baseline?)",
+            "line 17: report.basline: unknown key; allowed: baseline, compare, tables, figures, p_value, scope, "
+            "scale, diverged, rope, explorer (did you mean baseline?)",
         ),
         # Unknown names
         (
@@ -178,6 +179,17 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "{scope: network}",
             f"line 17: report.scope: given 'network'; must be {' or '.join(_quoted(SCOPES).rsplit(', ', 1))}",
         ),
+        (
+            "{baseline: ann}",
+            "{compare: [auc, eec]}",
+            f"line 17: report.compare.1: given 'eec'; must be {' or '.join(_quoted(QUANTITIES).rsplit(', ', 1))}",
+        ),
+        (
+            "{baseline: ann}",
+            "{compare: [1, auc, 1]}",
+            "line 17: report.compare: ['1', 'auc', '1'] holds one value twice",
+        ),
+        ("{baseline: ann}", "{compare: auc}", "line 17: report.compare: given 'auc'; must be a valid list"),
         ("{baseline: ann}", "{rope: -1}", "line 17: report.rope: given -1; must be greater than or equal to 0"),
         ("{baseline: ann}", "{rope: .nan}", "line 17: report.rope: given nan; must be a finite number"),
         ("{baseline: ann}", "{scale: log}", "line 17: report.scale: given 'log'; must be 'points' or 'ratios'"),
@@ -196,8 +208,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "n: 2",
             "n: yes",
-            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled and outcomes "
-            "alone",
+            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled, outcomes and "
+            "explorer alone",
         ),
         ("n: 2, ", "", "line 3: networks.0.n: is missing"),
         ("- {n: 2, c: 8}", "- [2, 8]", "line 3: networks.0: given [2, 8]; must be a mapping"),
@@ -232,6 +244,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "line 14: training.head_decay: given 'none'; must be 'uniform' or 'loss_weight'",
         ),
         ("gamma: 0.5", "warm_up_epochs: 1.5", "line 8: methods.aann.strategy.warm_up_epochs: given 1.5; must be a va"),
+        ("baseline: ann", "explorer: maybe", "line 17: report.explorer: given 'maybe'; must be a valid bool"),
         ("[digits]", "[{name: digits, flip: maybe}]", "line 5: datasets.0.flip: given 'maybe'; must be a valid bool"),
         ("[digits]", "[digits, {name: digits, pad: 0}]", "line 5: datasets.1: is the same data set as datasets.0"),
         ("[digits]", "digits", "line 5: datasets: given 'digits'; must be a valid list"),
@@ -476,7 +489,7 @@ def places(content: Any) -> list[tuple[Any, Any]]:
     return [place for key, value in items for place in ((content, key), *places(value))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.integers(1, 3))
 def test_broken_in_any_way_it_is_loaded_or_refused(load_text, data, count) -> None:
     """Up to three values of a sound file replaced by anything, under their own key or another."""
@@ -489,7 +502,7 @@ def test_broken_in_any_way_it_is_loaded_or_refused(load_text, data, count) -> No
     loaded_or_refused(load_text, broken)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANYTHING)
 def test_anything_is_loaded_or_refused(load_text, content) -> None:
     loaded_or_refused(load_text, content)

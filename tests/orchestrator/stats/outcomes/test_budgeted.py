@@ -58,7 +58,7 @@ def transcribed_exit(scores, limits) -> int:
     raise AssertionError
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 1000), st.integers(1, 7), st.integers(1, 40), st.sampled_from(TWENTIETHS), st.booleans())
 def test_thresholds_are_those_of_the_protocol(seed, predictions, images, twentieths, tied) -> None:
     scores = np.random.default_rng(seed).random((predictions, images))

@@ -33,7 +33,7 @@ small = st.tuples(st.integers(0, 500), st.integers(1, 3), st.integers(1, 40), st
 # Bins
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small, st.integers(1, 20))
 def test_bins_of_equal_width_are_those_of_a_loop(sizes, bins) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -50,7 +50,7 @@ def test_bins_of_equal_width_are_those_of_a_loop(sizes, bins) -> None:
         assert found == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small, st.integers(1, 20))
 def test_bins_of_equal_mass_are_those_of_a_loop(sizes, bins) -> None:
     seed, predictions, images, classes = sizes
@@ -89,7 +89,7 @@ def test_an_empty_bin_has_no_point_and_a_calibrated_network_no_error() -> None:
 # Scores
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_scores_from_logits_are_exact_and_from_outcomes_close(sizes) -> None:
     logits, labels = drawn_logits(*sizes)
@@ -140,7 +140,7 @@ def test_the_temperature_that_was_put_on_is_found(warmed) -> None:
     assert temperature(warmed * logits, labels) == pytest.approx(warmed, rel=0.05)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_no_other_temperature_fits_better(sizes) -> None:
     logits, labels = drawn_logits(*sizes)
@@ -170,7 +170,7 @@ def test_where_there_is_no_best_temperature_it_ends() -> None:
 # AUROC
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_auroc_counts_pairs_of_a_right_and_a_wrong_answer(sizes) -> None:
     seed, predictions, images, classes = sizes

@@ -16,7 +16,7 @@ from orchestrator.stats.outcomes.classes import class_errors, confusions, worst
 small = st.tuples(st.integers(0, 500), st.integers(1, 6), st.integers(1, 20), st.integers(2, 4))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_overthinking_is_counted_image_by_image(sizes) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -35,7 +35,7 @@ def test_overthinking_is_counted_image_by_image(sizes) -> None:
     assert found.first_right == pytest.approx([100 * firsts.count(k) / images for k in range(last + 1)])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_a_fall_is_from_any_earlier_probability_to_any_later_one(sizes) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -48,7 +48,7 @@ def test_a_fall_is_from_any_earlier_probability_to_any_later_one(sizes) -> None:
         assert found == pytest.approx(100 * np.mean(fallen))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_rises_are_those_from_one_prediction_to_the_next(sizes) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -65,7 +65,7 @@ def test_rises_are_those_from_one_prediction_to_the_next(sizes) -> None:
 # Classes
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_confusions_and_errors_of_classes_are_counts(sizes) -> None:
     outcomes, classes = drawn_outcomes(*sizes), sizes[3] + 1  # the last class has no image

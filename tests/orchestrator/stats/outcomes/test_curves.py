@@ -23,7 +23,7 @@ from orchestrator.stats.outcomes.curves import (
 small = st.tuples(st.integers(0, 500), st.integers(1, 5), st.integers(1, 12), st.integers(2, 4))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_the_area_is_a_mean_over_interruptions(sizes) -> None:
     """One at each unit of cost: it finds the latest prediction that was made."""
@@ -45,7 +45,7 @@ def test_a_perfect_network_reaches_all_but_its_first_cost() -> None:
     assert errors(outcomes).tolist() == [0] * 4
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small, st.randoms(use_true_random=False))
 def test_what_exits_reach_is_a_mean_over_images(sizes, random) -> None:
     outcomes = drawn_outcomes(*sizes)

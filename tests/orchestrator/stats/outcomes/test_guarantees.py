@@ -37,7 +37,7 @@ def all_thresholds(outcomes) -> list[float]:
     return sorted({*outcomes.confidence.astype(float).ravel().tolist(), NEVER})
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small, st.sampled_from(sorted(LOSSES)))
 def test_the_critical_threshold_is_the_highest_with_a_loss(sizes, loss) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -52,7 +52,7 @@ def test_the_critical_threshold_is_the_highest_with_a_loss(sizes, loss) -> None:
             assert critical == max(lossy, default=-math.inf)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(small, st.sampled_from(sorted(LOSSES)), st.sampled_from([0.05, 0.2, 0.5]), st.sampled_from([None, 0.1, 0.4]))
 def test_no_lower_threshold_keeps_the_bound(sizes, loss, risk, delta) -> None:
     outcomes, n = drawn_outcomes(*sizes), sizes[2]
@@ -95,7 +95,7 @@ def test_so_many_images_are_needed_that_none_of_them_may_have_a_loss(risk, delta
     assert needed == 1 or allowed_losses(needed - 1, risk, delta) == -1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small, st.sampled_from([None, 0.1, 0.4]))
 def test_the_least_risk_is_where_a_threshold_begins_to_be_found(sizes, delta) -> None:
     outcomes = drawn_outcomes(*sizes)

@@ -35,7 +35,7 @@ def leave(outcomes, may) -> list[int]:
     return [next((k for k in range(last) if may(k, image)), last) for image in range(len(outcomes.labels))]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small, st.floats(0, 1.2))
 def test_thresholds_of_confidence_and_entropy(sizes, threshold) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -45,7 +45,7 @@ def test_thresholds_of_confidence_and_entropy(sizes, threshold) -> None:
     assert by_entropy(outcomes, threshold).tolist() == certain
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small, st.integers(0, 6))
 def test_patience_waits_for_so_many_predictions_that_agree(sizes, patience) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -57,7 +57,7 @@ def test_patience_waits_for_so_many_predictions_that_agree(sizes, patience) -> N
     assert by_patience(outcomes, patience).tolist() == leave(outcomes, agreed)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(small)
 def test_no_policy_is_more_right_than_the_oracle_nor_as_right_for_less(sizes) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -69,6 +69,19 @@ def test_no_policy_is_more_right_than_the_oracle_nor_as_right_for_less(sizes) ->
         curve = policy_curve(outcomes, policy)
         assert (curve.accuracies <= best[1] + 1e-9).all()
         assert (curve.costs[curve.accuracies >= best[1]] >= best[0] - 1e-12).all()
+
+
+ONE_BY_ONE = {"confidence": by_confidence, "entropy": by_entropy, "patience": by_patience}
+
+
+@settings(max_examples=40)
+@given(small, st.sampled_from([*POLICIES]), st.lists(st.sampled_from([-1, 0, 0.25, 0.7, 1, 1.5, 2, 3, np.inf])))
+def test_all_settings_at_once_give_what_each_gives(sizes, name, chosen) -> None:
+    outcomes = drawn_outcomes(*sizes)
+    curve = policy_curve(outcomes, POLICIES[name], np.array(chosen, np.float64))
+    expected = [reached(outcomes, ONE_BY_ONE[name](outcomes, setting)) for setting in chosen]
+    found = list(zip(curve.costs, curve.accuracies, strict=True))
+    assert found == [pytest.approx(point) for point in expected]
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -95,7 +108,7 @@ def test_random_exits_are_what_many_draws_come_to() -> None:
 # Answers of several predictions
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(small)
 def test_caching_answers_as_the_most_confident_so_far(sizes) -> None:
     outcomes = drawn_outcomes(*sizes)
@@ -109,7 +122,7 @@ def test_caching_answers_as_the_most_confident_so_far(sizes) -> None:
                 assert getattr(found, name)[k, image] == getattr(outcomes, name)[best, image]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(small)
 def test_product_anytime_is_a_product_of_powers(sizes) -> None:
     logits, labels = drawn_logits(*sizes)

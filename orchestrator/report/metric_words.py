@@ -1,0 +1,34 @@
+"""What is said of the metrics that methods are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.analysis.measurements import METRICS
+from orchestrator.analysis.quantities import ERRORS, QUANTITIES
+
+
+def notes(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """What each is, in which unit, and which way is better; nothing of the columns that every table of errors has."""
+    return () if metrics == METRICS else tuple(map(_note, metrics))
+
+
+def _note(metric: str) -> str:
+    quantity = QUANTITIES[metric]
+    unit = f"in {quantity.unit}, " if quantity.unit else ""
+    return f"{metric}: {quantity.meaning}; {unit}{quantity.better} is better."
+
+
+def all_errors(metrics: Iterable[str]) -> bool:
+    """Whether all are errors of the paper's tables."""
+    return all(metric in ERRORS for metric in metrics)
+
+
+def in_points(metrics: Iterable[str]) -> bool:
+    """Whether differences are in points by every metric."""
+    return all(QUANTITIES[metric].in_points for metric in metrics)
+
+
+def value_of(metrics: Iterable[str]) -> str:
+    """What a pair is dropped for the lack of."""
+    return "an error" if all_errors(metrics) else "a number"
