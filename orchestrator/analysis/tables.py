@@ -32,6 +32,7 @@ from orchestrator.analysis.measurements import (
 from orchestrator.stats import eann, paired, significance
 from orchestrator.stats.intervals import Interval, clopper_pearson
 from orchestrator.stats.scopes import Grouping, widest
+from orchestrator.sweep import tuning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 
@@ -134,7 +135,7 @@ def build(
     answers = answers or Answers(sweep, lambda trial_id: {})
     errors = measure(sweep, records, states)
     measured = compared.compared(sweep, records, errors, answers)
-    counted = Counter(states[trial.id] for trial in sweep.trials)
+    counted = Counter(states[trial.id] for trial in sweep.in_tables)
     scope = scope_of(sweep)
     wins = tuple(win_rows(measured, sweep.report.baseline, scope, sweep.report.scale))
     return Tables(
@@ -356,6 +357,7 @@ def _notes(sweep: Sweep, states: Counter[TrialState], records: Mapping[str, Tria
         yield f"Not in the tables: {words} of {states.total()} trials; a pair that lacks one is dropped{kept}."
     if hidden := _without_column(sweep):
         yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
+    yield from tuning.notes(sweep.tuning)
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
 
 

@@ -28,6 +28,7 @@ from orchestrator.sweep.trial import (
     config_in,
     place_of,
 )
+from orchestrator.sweep.tuning import Tuning
 from orchestrator.text import counted
 
 SHORTEST_PREFIX = 4
@@ -96,10 +97,20 @@ def _trial_of(trial_id: str, ledger: Ledger) -> Trial:
 
 
 def by_words(sweep: Sweep, given: str) -> list[Trial]:
-    """Those with all of these words in the label of a cell; a cell that has no other word comes before all."""
+    """Those with all of these words in the label of a cell; a cell that has no other word comes before all. Trials of a
+    tuning are meant where no cell of the tables is."""
     words = _words(given)
+    return _labelled(sweep, words, sweep.cells) or _labelled(sweep, words, _tuning_cells(sweep))
+
+
+def _tuning_cells(sweep: Sweep) -> dict[Cell, str]:
+    """The places of trials that stand in no table, as words find them."""
+    return {trial.cell: trial.id for one in sweep.tuning for trial in one.trials}
+
+
+def _labelled(sweep: Sweep, words: frozenset[str], cells: Mapping[Cell, str]) -> list[Trial]:
     ids: dict[str, None] = {}
-    for cell, trial_id in sweep.cells.items():
+    for cell, trial_id in cells.items():
         own = _words(cell.label)
         if words and words == own:
             ids = {trial_id: None}
@@ -157,8 +168,9 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def cells_of(sweep: Sweep, trial: Trial) -> tuple[Cell, ...]:
-    """All places of the sweep's tables that the trial stands in."""
-    return tuple(cell for cell, trial_id in sweep.cells.items() if trial_id == trial.id)
+    """All places of the sweep that the trial stands in: of its tables, or of a tuning."""
+    places = {**sweep.cells, **_tuning_cells(sweep)}
+    return tuple(cell for cell, trial_id in places.items() if trial_id == trial.id)
 
 
 # Tracing
@@ -181,7 +193,8 @@ class Trace:
     """All that is known of a trial. ``cells`` are its places in the sweep, none of a trial that is not of it, whose
     ``sweep`` is the one that trained it, where that is known. ``metrics`` are its errors in the tables, in percent, by
     metric, and ``outcomes`` what its answers to single images come to, empty where these are not kept; ``guarantees``
-    the thresholds that were found for its network; ``files`` those of its that are there."""
+    the thresholds that were found for its network; ``files`` those of its that are there. ``tuning`` is each choice
+    that it was, or may be, the result of, or that it was tried for."""
 
     sweep: str
     trial: Trial
@@ -196,6 +209,7 @@ class Trace:
     outcomes: Mapping[str, float | None]
     guarantees: tuple[Calibration, ...]
     files: Mapping[str, str]
+    tuning: tuple[Tuning, ...] = ()
 
 
 def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
@@ -216,6 +230,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         outcomes=_outcomes(trial, ledger) if standing.state is TrialState.FINISHED else {},
         guarantees=kept.calibrations if (kept := ledger.guarantees(trial.id)) else (),
         files=ledger.files(trial.id),
+        tuning=tuple(one for one in sweep.tuning if trial.id in {it.id for it in (*one.trials, *one.results.values())}),
     )
 
 

@@ -172,6 +172,7 @@ def profile(
     """
     from orchestrator.inference import lookup
     from orchestrator.inference import profile as profiling
+    from orchestrator.ledger.choices import chosen
     from orchestrator.report import render
     from orchestrator.report.losses import Losses
     from orchestrator.sweepfile.load import load
@@ -181,7 +182,7 @@ def profile(
     settings = profiling.ProfileSettings(repeats=repeats, batch=batch, device=device, threads=threads)
     ledger = places.ledger
     if len(words) == 1 and lookup.is_sweep(words[0]) and not sequence:
-        shown = profiling.of_sweep(load(Path(words[0])), ledger, settings, by_time=by_time)
+        shown = profiling.of_sweep(chosen(load(Path(words[0])), ledger), ledger, settings, by_time=by_time)
     elif by_time:
         raise UsageError("--time is for all of a sweep: one network's time is always measured")
     else:

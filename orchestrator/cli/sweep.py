@@ -67,6 +67,7 @@ def sweep(
     from rich.console import Console
 
     from orchestrator.execution import driver
+    from orchestrator.ledger.choices import chosen
     from orchestrator.report import render
     from orchestrator.report.status import read_tables
     from orchestrator.sweepfile import trust
@@ -91,7 +92,7 @@ def sweep(
         notify=notify,
     )
     ended = driver.run(grid, settings, Console(stderr=True))
-    say(f"{render.report_text(read_tables(grid, places.ledger))}\n")
+    say(f"{render.report_text(read_tables(chosen(grid, places.ledger), places.ledger))}\n")
     if ended.page:
         say(f"The whole report: {ended.page}")
     say(f"Browse the runs: {ui_command(sweep_file, places)}")
@@ -118,6 +119,7 @@ def plan(
     With --address the cluster is asked what it has, and what it cannot hold is refused.
     """
     from orchestrator.cluster import capacity
+    from orchestrator.ledger.choices import chosen
     from orchestrator.planning import changed_data, changes, estimate, packing
     from orchestrator.planning import plan as planning
     from orchestrator.report import power, render
@@ -125,11 +127,12 @@ def plan(
     from orchestrator.tracking.delivered import last_trials
 
     options.check_slots(slots, address)
-    grid, ledger = load(sweep_file), places.ledger
+    ledger = places.ledger
+    grid = chosen(load(sweep_file), ledger)
     print_notes(grid)
     entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger, with_running=True)
     entries = changes.explained(entries, ledger, last_trials(ledger, grid.name), grid.extensions)
-    trials = [entry.trial for entry in entries.to_run]
+    trials = [entry.trial for entry in entries.to_come]
     nodes, speeds = capacity.machines_for(trials, address, slots), estimate.Speeds.of(ledger)
     packed = packing.pack(entries, nodes, speeds)
     outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)

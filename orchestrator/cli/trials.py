@@ -51,10 +51,11 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
 
     from orchestrator.analysis import trace
     from orchestrator.execution import reproduce as reproducing
+    from orchestrator.ledger.choices import chosen
     from orchestrator.report import render_trial
     from orchestrator.sweepfile.load import load
 
-    grid = load(sweep_file)
+    grid = chosen(load(sweep_file), places.ledger)
     trial = trace.find(grid, " ".join(cell))
     settings = _settings(grid, places, check_md5)
     try:
@@ -93,10 +94,11 @@ def outcomes(
 
     from orchestrator.execution import filling
     from orchestrator.execution.sweep_run import RunSettings
+    from orchestrator.ledger.choices import chosen
     from orchestrator.sweepfile.load import load
 
     options.check_slots(slots, address)
-    grid = load(sweep_file)
+    grid = chosen(load(sweep_file), places.ledger)
     settings = RunSettings(
         storage=places.storage,
         data_root=places.data_root,

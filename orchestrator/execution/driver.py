@@ -6,7 +6,7 @@ The same command again is how a sweep goes on after anything: it starts from the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -18,11 +18,13 @@ from orchestrator.execution.console import remark, tell
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.sweep_run import SweepRun, SweepSettings, troubles
 from orchestrator.ledger import last_run
+from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
 from orchestrator.report import publish
 from orchestrator.report.losses import Losses
+from orchestrator.sweep import tuning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
@@ -50,28 +52,51 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
     ledger.make()
     driver, notify = uuid4().hex, settings.notify or sweep.notify
     with ledger.drive(sweep.name, driver), Notifier(notify, sweep.name, say) as notifier:
+        sweep = chosen(sweep, ledger)
         tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
         _note_other_trials(sweep, ledger, say)
         last_run.remember(sweep, ledger)
         if not plan.to_run and _is_shown(sweep, settings, ledger):
             wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
             return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
-        if plan.to_run:
-            check_resources(plan, settings)
-            check_data(plan, sweep.own_data, settings)
-        with Tracker(settings.tracking_uri, sweep, ledger, say) as tracker:
-            under_way = SweepRun(
-                sweep=sweep,
-                settings=settings,
-                ledger=ledger,
-                tally=tally,
-                tracker=tracker,
-                console=console,
-                notifier=notifier,
-                driver=driver,
-            )
-            stopped = bool(plan.to_run) and RetryLoop(under_way).run(plan)
-        return _ended(under_way, stopped=stopped)
+        under_way = SweepRun(
+            sweep=sweep,
+            settings=settings,
+            ledger=ledger,
+            tally=tally,
+            tracker=Tracker(settings.tracking_uri, sweep, ledger, say),
+            console=console,
+            notifier=notifier,
+            driver=driver,
+        )
+        stopped = _train(under_way, plan)
+        while not stopped and (following := _following(under_way)):
+            under_way, plan = following
+            stopped = _train(under_way, plan)
+        return _ended(replace(under_way, sweep=chosen(sweep, ledger)), stopped=stopped)
+
+
+def _train(run: SweepRun, plan: Plan) -> bool:
+    """Trains what is to run, and has MLflow told of all. Whether it was told to stop."""
+    if plan.to_run:
+        check_resources(plan, run.settings)
+        check_data(plan, run.sweep.own_data, run.settings)
+    with run.tracker:
+        return bool(plan.to_run) and RetryLoop(run).run(plan)
+
+
+def _following(run: SweepRun) -> tuple[SweepRun, Plan] | None:
+    """The stage after one that has ended: what tuning has chosen since. None where that is nothing."""
+    sweep, settings, ledger = chosen(run.sweep, run.ledger), run.settings, run.ledger
+    if not (new := set(sweep.ids).difference(run.sweep.ids)):
+        return None
+    for note in tuning.notes(sweep.tuning):
+        run.say(note)
+    last_run.remember(sweep, ledger)
+    remember_trials(ledger, sweep)
+    plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
+    tracker = Tracker(settings.tracking_uri, sweep, ledger, run.say)
+    return replace(run, sweep=sweep, tracker=tracker), planning.among(plan, () if settings.retry_failed else new)
 
 
 def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Console) -> Plan:
@@ -89,7 +114,7 @@ def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Con
 
 def _note_other_trials(sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
     """Says before it happens that this sweep takes the place of another of its name."""
-    before, now = last_trials(ledger, sweep.name), {trial.id for trial in sweep.trials}
+    before, now = last_trials(ledger, sweep.name), sweep.candidates.union(sweep.ids)
     if not now.issuperset(before):
         kept = len(now.intersection(before))
         shared = f"{kept} of its {counted(len(before), 'trial')} {'is' if kept == 1 else 'are'} in this one"
@@ -98,7 +123,7 @@ def _note_other_trials(sweep: Sweep, ledger: Ledger, say: Callable[[str], object
             f"{report_folder(ledger, sweep)}, and its summary in MLflow; results and runs of its trials stay. "
             "To keep both reports, give this sweep another name"
         )
-    if before != [trial.id for trial in sweep.trials]:
+    if before != sweep.ids:
         remember_trials(ledger, sweep)
 
 

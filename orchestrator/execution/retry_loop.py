@@ -79,7 +79,7 @@ class RetryLoop:
             checkpoint_share=self._run.tally.policy.checkpoint_share,
         )
         trials = [entry.trial for entry in plan.to_run]
-        left = [entry.trial.id for entry in plan.entries if entry.action == "leave"]
+        left = [entry.trial.id for entry in plan.entries if entry.action in ("leave", "wait")]
         failed = sum(trial_id in self._run.tally.failures for trial_id in left)
         counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
         with (

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.execution.console import remark
+from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import Location
 from orchestrator.planning import plan as planning
@@ -67,24 +68,25 @@ class SweepRun:
 
     def troubles(self) -> list[str]:
         """What has not ended, and why, by the ledger as it is now. Raises StorageError."""
-        return troubles(planning.make(self.sweep.trials, self.ledger), self.tally, self.settings.command)
+        sweep = chosen(self.sweep, self.ledger)
+        return troubles(planning.make(sweep.trials, self.ledger), self.tally, self.settings.command)
 
 
 def troubles(plan: Plan, tally: FailureTally, command: str) -> list[str]:
     """What has not ended, and why: a line for each cause; and how to go on."""
-    if not plan.to_run:
+    if not plan.to_come:
         return []
-    lines = [f"{len(plan.to_run)} of {len(plan.entries)} trials have not ended; the same command goes on with them"]
+    lines = [f"{len(plan.to_come)} of {len(plan.entries)} trials have not ended; the same command goes on with them"]
     lines += [f"  {command}"] if command else []
     causes: dict[str, list[tuple[PlannedTrial, str]]] = defaultdict(list)
-    for entry in plan.to_run:
+    for entry in plan.to_come:
         cause, words = _cause(entry, tally)
         causes[cause].append((entry, words))
     for cases in sorted(causes.values(), key=len, reverse=True):
         entry, words = cases[0]
         such = "" if len(cases) == 1 else f"{len(cases)} trials, such as "
         lines.append(f"  {such}{entry.trial.cell.label} ({entry.trial.id}): {words}")
-    if command and (tally.failures or any(entry.failure for entry in plan.to_run)):
+    if command and (tally.failures or any(entry.failure for entry in plan.to_come)):
         lines += ["the failed ones alone are tried again by", f"  {command} --retry-failed"]
     return lines
 

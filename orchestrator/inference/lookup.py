@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from anytime_core.config import NetworkConfig, TrialConfig
 from orchestrator.analysis import sequences, trace
 from orchestrator.errors import UsageError
+from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Trial, TrialRecord, TrialState, config_of, place_of
@@ -62,7 +63,7 @@ def find(
     if not words:
         raise UsageError("no network is given: allowed are SWEEP.yaml and the words of a cell, or ids of trials")
     if is_sweep(words[0]):
-        trials = _of_sweep(load(Path(words[0])), " ".join(words[1:]), ledger, sequence)
+        trials = _of_sweep(chosen(load(Path(words[0])), ledger), " ".join(words[1:]), ledger, sequence)
     else:
         trials = [_of_id(word, ledger, trial_of) for word in words]
     trials.sort(key=lambda it: it.record.result.units[-1])

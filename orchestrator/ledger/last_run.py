@@ -34,12 +34,13 @@ def remember(sweep: Sweep, ledger: Ledger) -> None:
 
 def _content(sweep: Sweep) -> dict[str, Any]:
     """Configs that differ in the seed alone are written once. Those of a sweep share their parts."""
-    trials = {trial.id: trial.config for trial in sweep.trials}
+    trials = {trial.id: trial.config for trial in sweep.in_tables if not trial.awaits}
     places: dict[tuple[int, ...], int] = {}
     configs: list[dict[str, Any]] = []
     cells: list[dict[str, Any]] = []
     for cell, trial_id in sweep.cells.items():
-        config = trials[trial_id]
+        if (config := trials.get(trial_id)) is None:  # it is not chosen yet
+            continue
         key = (id(config.network), id(config.data), id(config.regime), id(config.training))
         if key not in places:
             places[key] = len(configs)

@@ -135,7 +135,7 @@ class Outlook:
 
     @property
     def to_run(self) -> tuple[Estimate, ...]:
-        return tuple(it for it in self.estimates if it.entry.runs)
+        return tuple(it for it in self.estimates if it.entry.comes)
 
     @property
     def makespan(self) -> float | None:
@@ -157,7 +157,7 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
     estimates = [_estimate(entry, speeds, disks, device[entry.trial.resources]) for entry in plan.entries]
     if all(it.seconds.value is not None for it in estimates):
         estimates.sort(key=lambda it: (it.entry.action == "keep", -(it.seconds.value or 0)))
-    running = [it for it in estimates if it.entry.runs]
+    running = [it for it in estimates if it.entry.comes]
     ends = dict(zip((it.entry.trial.id for it in running), _ends(running, nodes), strict=True))
     return Outlook(
         estimates=tuple(replace(it, ends=ends.get(it.entry.trial.id)) for it in estimates), nodes=tuple(nodes)
@@ -165,7 +165,7 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
 
 
 def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device | None) -> Estimate:
-    if not entry.runs:
+    if not entry.comes:
         nothing = Quantity(value=0.0, source="computed")
         return Estimate(entry=entry, seconds=nothing, disk=nothing)
     step = speeds.step(entry.trial.config, device)

@@ -72,7 +72,7 @@ def pack(plan: Plan, nodes: Sequence[Node], speeds: Speeds, memory: Memory = pre
         replace(entry, trial=_given(entry.trial, shares[entry.trial.id])) if entry.trial.id in shares else entry
         for entry in plan.entries
     )
-    running = [shares[entry.trial.id] for entry in plan.to_run if entry.trial.id in shares]
+    running = [shares[entry.trial.id] for entry in plan.to_come if entry.trial.id in shares]
     return Packed(plan=Plan(entries=tuple(entries)), notes=tuple(_notes(running, nodes)))
 
 

@@ -16,8 +16,9 @@ from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.text import counted
 
-Action = Literal["keep", "run", "resume", "retry", "running", "leave"]
-"""``running``: some driver trains it now. ``leave``: it has not ended, and is not run for now."""
+Action = Literal["keep", "run", "resume", "retry", "running", "wait", "leave"]
+"""``running``: some driver trains it now. ``wait``: it stands in for a trial that is not chosen yet. ``leave``: it has
+not ended, and is not run for now."""
 
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: forward, and backward to the activations and to the weights."""
@@ -37,6 +38,11 @@ class PlannedTrial:
 
     @property
     def runs(self) -> bool:
+        return self.comes and self.action != "wait"
+
+    @property
+    def comes(self) -> bool:
+        """Whether it runs, now or once it is chosen."""
         return self.action not in ("keep", "leave")
 
 
@@ -49,6 +55,11 @@ class Plan:
     @property
     def to_run(self) -> tuple[PlannedTrial, ...]:
         return tuple(entry for entry in self.entries if entry.runs)
+
+    @property
+    def to_come(self) -> tuple[PlannedTrial, ...]:
+        """These, and those that wait for a choice."""
+        return tuple(entry for entry in self.entries if entry.comes)
 
     @property
     def actions(self) -> Counter[Action]:
@@ -102,6 +113,7 @@ def summary(plan: Plan) -> str:
         "running": "running",
         "resume": "to resume",
         "retry": "to retry",
+        "wait": "not chosen yet",
         "leave": "left as they are",
     }
     counts = ", ".join(f"{plan.actions[action]} {word}" for action, word in words.items() if plan.actions[action])
@@ -158,6 +170,8 @@ def failed(failure: Failed, step: int, trial: Trial) -> str:
 
 def _decision(state: TrialState, sweep: str, failure: Failed | None, step: int, trial: Trial) -> tuple[Action, str]:
     match state:
+        case _ if trial.awaits:
+            return "wait", trial.awaits
         case TrialState.FINISHED:
             return "keep", "finished"
         case TrialState.DIVERGED:

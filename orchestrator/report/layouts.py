@@ -9,7 +9,7 @@ from orchestrator.analysis import compared, sequences
 from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
-from orchestrator.report import metric_words, outcome_layouts, policy_layouts, ranking_layouts
+from orchestrator.report import metric_words, outcome_layouts, policy_layouts, ranking_layouts, tuning_layouts
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -251,6 +251,7 @@ LAYOUTS: dict[str, Layout] = {
     "increases": Layout(increases, compares=True),
     "ranking": Layout(ranking_layouts.ranking, compares=True),
     "matrix": Layout(ranking_layouts.matrix, compares=True),
+    "tuning": Layout(tuning_layouts.tuning),
     "budgeted": Layout(outcome_layouts.budgeted, takes=outcome_layouts.budgeted_numbers),
     "calibration": Layout(outcome_layouts.calibration, takes=outcome_layouts.calibration_numbers),
     "overthinking": Layout(outcome_layouts.overthinking, takes=outcome_layouts.overthinking_numbers),

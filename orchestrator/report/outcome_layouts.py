@@ -176,7 +176,7 @@ def _padded(confused: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
 
 
 def class_names(tables: Tables, dataset: str) -> tuple[str, ...]:
-    data = next(trial.config.data for trial in tables.sweep.trials if trial.config.data.name == dataset)
+    data = next(trial.config.data for trial in tables.sweep.in_tables if trial.config.data.name == dataset)
     return tuple(dataset_of(data).class_names)
 
 

@@ -23,6 +23,7 @@ from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown
 from orchestrator.report.layouts import LAYOUTS, arrange
 from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
+from orchestrator.sweep import tuning
 from orchestrator.sweep.trial import Trial, TrialState, steps_of
 from orchestrator.system.hardware import Node
 from orchestrator.table import Column, Entry, Table, decimals, duration, present
@@ -316,7 +317,7 @@ def _plan_row(estimate: Estimate) -> tuple[Entry, ...]:
         None if seconds is None else duration(seconds),
         *(estimate.hours, str(estimate.seconds), None if disk is None else disk / 2**20),
     ]
-    return tuple(Entry(value=value if entry.runs or place < 6 else None) for place, value in enumerate(values))
+    return tuple(Entry(value=value if entry.comes or place < 6 else None) for place, value in enumerate(values))
 
 
 def plan_sums(outlook: Outlook) -> Iterator[str]:
@@ -381,7 +382,8 @@ def status_text(status: SweepStatus) -> str:
         if trial.state is TrialState.RUNNING
     ]
     errors = [f" {one_line(error)}" for error in status.told.errors] if status.told else []
-    lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else [])]
+    choices = tuning.notes(status.sweep.tuning)
+    lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else []), *choices]
     return "\n".join([title, *lines, "", as_text("", status_rows(status.trials)).lstrip("\n")])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +14,7 @@ from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.report.render import ABSENT, as_json, as_text
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.trial import steps_of
+from orchestrator.sweep.tuning import Tuning, notes
 
 PROVENANCE = (
     *("code_version", "sources", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
@@ -21,7 +23,7 @@ PROVENANCE = (
 """What is shown of every trial that ended, ``-`` where an older version did not write it down. Of ``environment``, the
 variables that change bits, ``-`` also says that none was set."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
-TABLES = ("errors", "milestones", "outcomes", "guarantees", "failure")
+TABLES = ("errors", "milestones", "outcomes", "guarantees", "tuning", "failure")
 """What people are shown otherwise than as a key and a value in each line."""
 
 Group = Mapping[str, Any]
@@ -33,7 +35,7 @@ def trace_json(trace: Trace) -> str:
 
 def trace_text(trace: Trace) -> str:
     groups = _groups(trace)
-    errors, milestones, outcomes, _, failure = (groups.pop(name) for name in TABLES)
+    errors, milestones, outcomes, _, tuning, failure = (groups.pop(name) for name in TABLES)
     parts = [f"{trace.trial.cell.label}: {trace.state}", _group("trial", groups.pop("trial"))]
     parts.append(as_text("errors in %, cost in multiply-adds", errors))
     parts.append(as_text("errors in % at fractions of the cost, and their mean", [milestones]))
@@ -41,6 +43,7 @@ def trace_text(trace: Trace) -> str:
         parts.append(as_text("answers to single images", list(_outcome_rows(outcomes))))
     if trace.guarantees:
         parts.append(as_text("thresholds with a guarantee", [_threshold(it) for it in trace.guarantees]))
+    parts += [as_text(one["said"], one["points"]) for one in tuning]
     parts += [_group(title, values) for title, values in groups.items()]
     if failure:
         parts.append(_group("failure", {**failure, "traceback": ""}) + "\n" + _indented(failure["traceback"]))
@@ -59,9 +62,10 @@ def _groups(trace: Trace) -> dict[str, Any]:
         "milestones": dict(trace.metrics),
         "outcomes": dict(trace.outcomes),
         "guarantees": [{**asdict(it.guarantee), "on": it.split} for it in trace.guarantees],
+        "tuning": [_tuning(one) for one in trace.tuning],
         "times": _times(trace),
         "provenance": _provenance(trace),
-        "config": to_dict(trace.trial.config),
+        "config": {} if trace.trial.awaits else to_dict(trace.trial.config),
         "files": dict(trace.files),
         "failure": failure and {"time": failure.time, "error": failure.error, "traceback": failure.traceback},
     }
@@ -82,6 +86,21 @@ def _threshold(calibration: Calibration) -> dict[str, Any]:
         "losses": it.losses,
         "images": f"{it.n} of {calibration.split}",
     }
+
+
+def _tuning(tuning: Tuning) -> dict[str, Any]:
+    """A row for each point that was tried, in the order of the grid: it is the first of the lowest that is taken."""
+    (said,) = notes([tuning])
+    points = [
+        {
+            "point": point.name,
+            "error": None if point.error in (None, math.inf) else point.error,
+            "taken": "yes" if point is tuning.chosen else "diverged" if point.error == math.inf else None,
+            "trials": " ".join(trial.id for trial in point.trials),
+        }
+        for point in tuning.points
+    ]
+    return {"method": tuning.method, "where": tuning.where or None, "said": said, "points": points}
 
 
 def _identity(trace: Trace) -> dict[str, Any]:

@@ -74,9 +74,9 @@ def _seconds_left(sweep: Sweep, ledger: Ledger, standings: dict[str, Standing]) 
         return None
     plan = planning.of_standings(sweep.trials, standings)
     records = [standing.record for standing in standings.values() if standing.record]
-    if not records or not plan.to_run:
-        return None if plan.to_run else 0.0
-    here = estimate.here(entry.trial for entry in plan.to_run)
+    if not records or not plan.to_come:
+        return None if plan.to_come else 0.0
+    here = estimate.here(entry.trial for entry in plan.to_come)
     return estimate.outlook(plan, ledger, [here], estimate.Speeds.from_records(records)).makespan
 
 

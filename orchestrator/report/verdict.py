@@ -19,6 +19,7 @@ from orchestrator.stats.scopes import FEWEST
 from orchestrator.stats.significance import LEVEL, smallest_p
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord, TrialState
+from orchestrator.sweep.tuning import notes
 from orchestrator.table import decimals
 from orchestrator.text import counted
 
@@ -217,6 +218,7 @@ def _runs(sweep: Sweep, states: Counter[TrialState]) -> Iterator[str]:
         "A seed sets the initial weights, the order of the images and all other random draws; "
         f"errors are of {_images(sweep, list(datasets))}."
     )
+    yield from (f"Parameters were chosen on images held out from training. {note}" for note in notes(sweep.tuning))
     counts = ", ".join(f"{states[state]} {state}" for state in TrialState if states[state])
     yield f"Of {counted(states.total(), 'trial')}, {counts}."
 

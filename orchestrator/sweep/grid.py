@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from anytime_core.data.own.source import Source
@@ -11,12 +11,14 @@ from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.report import Report
 from orchestrator.sweep.retries import Retries
-from orchestrator.sweep.trial import Cell, Trial
+from orchestrator.sweep.trial import Cell, Trial, TrialRecord
+from orchestrator.sweep.tuning import Tuning
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
-    """``trials`` are distinct; ``cells`` name the trial of each place in the tables, and two places may share one."""
+    """``trials`` are distinct; ``cells`` name the trial of each place in the tables, and two places may share one.
+    Trials of a ``tuning`` stand in no table: they choose which others do."""
 
     name: str
     description: str
@@ -31,11 +33,42 @@ class Sweep:
     """Where the data sets of the user's own lie, by their names."""
     remarks: tuple[str, ...] = ()
     """What the reader of the sweep file noted."""
+    tuning: tuple[Tuning, ...] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        """Of its trials, but for those that are not chosen yet."""
+        return [trial.id for trial in self.trials if not trial.awaits]
+
+    @property
+    def candidates(self) -> frozenset[str]:
+        """The ids of all trials that its tuning may choose."""
+        points = (point for one in self.tuning for point in one.points)
+        return frozenset(trial.id for point in points for trial in point.results.values())
+
+    @property
+    def in_tables(self) -> tuple[Trial, ...]:
+        """The trials that stand in the tables."""
+        ids = set(self.cells.values())
+        return tuple(trial for trial in self.trials if trial.id in ids)
+
+    def chosen(self, records: Mapping[str, TrialRecord]) -> Sweep:
+        """The sweep with what its tuning chooses by these records, which are of trials that ended, by id."""
+        if not self.tuning:
+            return self
+        tuning = tuple(one.seen(records) for one in self.tuning)
+        results = {cell: trial for one in tuning for cell, trial in one.results.items()}
+        ordinary = {trial.id: trial for trial in self.trials if not trial.awaits}
+        known = {trial.id: trial for trial in results.values()} | ordinary
+        first = {trial.id: trial for one in tuning for trial in one.trials}
+        cells = {cell: results[cell].id if cell in results else trial_id for cell, trial_id in self.cells.items()}
+        trials = first | {trial_id: known[trial_id] for trial_id in cells.values()}
+        return replace(self, tuning=tuning, cells=cells, trials=tuple(trials.values()))
 
     @property
     def validated(self) -> frozenset[str]:
         """The data sets whose errors are those of images held out from training, not of test images."""
-        return frozenset(trial.config.data.name for trial in self.trials if trial.config.data.validated)
+        return frozenset(trial.config.data.name for trial in self.in_tables if trial.config.data.validated)
 
     @property
     def notes(self) -> tuple[str, ...]:

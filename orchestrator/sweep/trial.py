@@ -179,13 +179,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """``id`` is ``trial_id(config)``. ``resources`` and ``keep`` are no part of that."""
+    """``id`` is ``trial_id(config)``. ``resources`` and ``keep`` are no part of that.
+
+    One that ``awaits`` a choice, which this says in words, stands in for the trial that will be chosen: its config is
+    that of one candidate, its id that of no trial, and it cannot run."""
 
     id: str
     config: TrialConfig
     cell: Cell
     resources: Resources
     keep: Keep = field(default_factory=Keep)
+    awaits: str = ""
 
 
 def bracketed(text: str) -> str:

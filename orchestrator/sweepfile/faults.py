@@ -32,6 +32,7 @@ from orchestrator.sweepfile.document import Document, Fault, Key, given, suggest
 from orchestrator.sweepfile.fields import DATA_KEYS, Dataset, Network, Training, Weights
 from orchestrator.sweepfile.methods import AnyMethod, methods
 from orchestrator.sweepfile.schema import CheckedReport, SweepFile
+from orchestrator.sweepfile.tuning import Tune
 from orchestrator.sweepfile.weights import SOUND_LISTS
 
 FLAGS = ("flip", "compiled", "outcomes", "explorer")
@@ -178,6 +179,8 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
     match list(location):
         case ["methods", _, "joint", kind, *name] if kind in PARTS:
             return _part(str(kind), str(name[0]) if name else "")
+        case ["methods", _, "joint", "tune"]:
+            return Tune
         case ["weights", *name]:
             return _part("weights", str(name[0]) if name else "")
         case ["methods", _, regime]:

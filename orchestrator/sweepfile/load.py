@@ -20,7 +20,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
 from orchestrator.sweepfile import datasets as own_datasets
 from orchestrator.sweepfile import networks as networks_of_extensions
-from orchestrator.sweepfile import reported, schema, trust
+from orchestrator.sweepfile import reported, schema, trust, tuning
 from orchestrator.sweepfile.document import Document, Fault, Key, read
 from orchestrator.sweepfile.faults import faults_of, sound_items, sound_section
 from orchestrator.sweepfile.schema import SweepFile
@@ -28,8 +28,9 @@ from orchestrator.sweepfile.weights import AnyWeights, given_to, unmatched
 
 
 def load(path: Path) -> Sweep:
-    """The sweep of a YAML file. Raises UsageError if it cannot be read, SweepError with every fault in it, which is a
-    GoneError where extensions or data are not here, and nothing else is wrong."""
+    """The sweep of a YAML file, before its tuning has chosen anything. Raises UsageError if it cannot be read,
+    SweepError with every fault in it, which is a GoneError where extensions or data are not here, and nothing else is
+    wrong."""
     document = read(path)
     extensions = extended(document)
     own = own_datasets.resolved(document)
@@ -42,12 +43,16 @@ def load(path: Path) -> Sweep:
     trials: dict[str, Trial] = {}
     cells: dict[Cell, str] = {}
     identities = Identities()
+
+    def made(cell: Cell, config: TrialConfig) -> Trial:
+        identity = identities.of(config)
+        return Trial(id=identity, config=config, cell=cell, resources=file.resources, keep=file.keep)
+
     for cell, config in _grid(file):
-        identity = cells[cell] = identities.of(config)
-        trials.setdefault(
-            identity, Trial(id=identity, config=config, cell=cell, resources=file.resources, keep=file.keep)
-        )
-    return Sweep(
+        trial = made(cell, config)
+        cells[cell] = trial.id
+        trials.setdefault(trial.id, trial)
+    sweep = Sweep(
         name=file.name,
         description=file.description,
         path=path,
@@ -59,7 +64,9 @@ def load(path: Path) -> Sweep:
         extensions=extensions,
         own_data=own.sources,
         remarks=tuple(own.notes),
+        tuning=tuple(tuning.tunings(file, made)),
     )
+    return sweep.chosen({})
 
 
 def extended(document: Document) -> tuple[Extension, ...]:
@@ -123,6 +130,8 @@ def _contradictions(document: Document) -> Iterator[Fault]:
     sound = [network for index, network in networks.items() if ("networks", str(index)) not in places]
     yield from _weight_faults(document, sound, known)
     yield from _batch_faults(document, datasets.values())
+    if training := sound_section(document, "training"):
+        yield from tuning.faults(document, sound_items(document, "methods"), known, training.batch_size)
     yield from _regime_faults(document, sound, list(datasets.values()), known)
 
 
@@ -151,8 +160,10 @@ def _weight_faults(
     }
     whole = bool(networks) and len(networks) == len(document.content["networks"])
     for at, weights in used.items():
-        yield from unmatched(document, at, weights, networks, whole=whole)
-        for network in networks:
+        alike = [method for method in methods.values() if (method.weights or common) is weights]
+        tried = dict.fromkeys([*networks, *(network for method in alike for network in method.tuned_on)])
+        yield from unmatched(document, at, weights, tried, whole=whole)
+        for network in tried:
             key, own = given_to(network, weights)
             try:
                 if own and (image := _image(network, datasets)):
@@ -171,13 +182,14 @@ def _regime_faults(
     it is of the data: those of the first set stand for all. Networks of extensions see ``known`` data sets alone."""
     training, weights = sound_section(document, "training"), sound_section(document, "weights")
     methods = sound_items(document, "methods") if training and weights else {}
-    pairs = [
-        (network, data)
-        for network in networks
+    trained = [
+        (name, method, network, data)
+        for name, method in methods.items()
+        for network in [*networks, *method.tuned_on]
         for data in (datasets if isinstance(network, NetworkConfig) else known)[:1]
     ]
-    for (name, method), (network, data) in product(methods.items(), pairs):
-        for variant in method.variants("").values():
+    for name, method, network, data in trained:
+        for variant in (method.points("") or method.variants("")).values():
             try:
                 for regime in variant.regimes(network, data, weights):
                     _tried(TrialConfig(network=network, data=data, regime=regime, training=training))

@@ -35,6 +35,7 @@ from anytime_core.cost import nearest_index, network_costs
 from anytime_core.data.catalog import dataset_of
 from orchestrator.sweepfile import parts
 from orchestrator.sweepfile.fields import Answers, AnyStrategy, AtLeastOneFraction, Flow, Objective, Weights, depths
+from orchestrator.sweepfile.tuning import Grid, Tune
 from orchestrator.sweepfile.weights import AnyWeights, given_to
 
 
@@ -57,6 +58,20 @@ class Method(BaseModel):
         """The methods that this entry stands for, by name: itself, unless it has a grid."""
         return {name: self}
 
+    @property
+    def tuned(self) -> Tune | None:
+        """How one of its ``points`` is chosen."""
+        return None
+
+    @property
+    def tuned_on(self) -> list[NetworkConfig]:
+        """Networks beside the sweep's."""
+        return (self.tuned and self.tuned.networks) or []
+
+    def points(self, name: str) -> dict[str, Self]:
+        """What its tuning tries, by name; nothing where it has none."""
+        return {}
+
     def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         """What is trained on a network and data, a trial each; ``weights`` are the sweep's. Nothing, where they should
         have a list for the network, and have none that is sound: no such file is loaded."""
@@ -65,7 +80,8 @@ class Method(BaseModel):
 
 class JointMethod(Method):
     """All predictions are trained together; ``weights`` default to the sweep's. ``grid`` gives lists of values to
-    parameters of the strategy, or of another part that is an extension's: each combination of them is a method."""
+    parameters of the strategy, or of another part that is an extension's: each combination of them is a method.
+    ``tune`` does the same for one method, which takes the best of them."""
 
     regime: Literal["joint"] = "joint"
     strategy: AnyStrategy = Ann()
@@ -73,7 +89,12 @@ class JointMethod(Method):
     objective: Objective | None = None
     answers: Answers | None = None
     flow: Flow | None = None
-    grid: dict[str, Annotated[list[float], Field(min_length=1)]] = Field(default_factory=dict)
+    grid: Grid = Field(default_factory=dict)
+    tune: Tune | None = None
+
+    @property
+    def tuned(self) -> Tune | None:
+        return self.tune
 
     def _gridded(self) -> dict[str, str]:
         """Which part each parameter belongs to that a grid may vary."""
@@ -85,25 +106,38 @@ class JointMethod(Method):
 
     @model_validator(mode="after")
     def _grid_is_of_a_part(self) -> JointMethod:
+        if self.grid and self.tune:
+            raise ValueError("has a grid and tune; must have one of them: tune has a grid of its own")
+        grid, where = (self.tune.grid, "tune.grid") if self.tune else (self.grid, "grid")
         allowed = self._gridded()
-        if unknown := [name for name in self.grid if name not in allowed]:
+        if unknown := [name for name in grid if name not in allowed]:
             of = self.strategy.name if set(allowed.values()) <= {"strategy"} else "the method"
-            raise ValueError(f"grid: {of} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
-        if repeated := [name for name, values in self.grid.items() if len(set(values)) < len(values)]:
-            raise ValueError(f"grid: {', '.join(repeated)} holds one value twice")
-        self.variants("")  # raises for values that the strategy refuses
+            raise ValueError(f"{where}: {of} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
+        if repeated := [name for name, values in grid.items() if len(set(values)) < len(values)]:
+            raise ValueError(f"{where}: {', '.join(repeated)} holds one value twice")
+        self._each(grid, "")  # raises for values that the strategy refuses
         return self
 
     def variants(self, name: str) -> dict[str, Self]:
         """One for each point of the grid, named by it."""
-        variants = {}
-        for point in product(*self.grid.values()):
+        return self._each(self.grid, name)
+
+    def points(self, name: str) -> dict[str, Self]:
+        if not self.tune:
+            return {}
+        points = self.tune.drawn(self._each(self.tune.grid, ""))  # whatever the name: equal grids try the same
+        return {name + point: method for point, method in points.items()}
+
+    def _each(self, grid: Grid, name: str) -> dict[str, Self]:
+        """One for each point of a grid."""
+        methods = {}
+        for point in product(*grid.values()):
             # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
             numbers = (int(value) if value.is_integer() else value for value in point)
-            values: dict[str, Any] = dict(zip(self.grid, numbers, strict=True))
+            values: dict[str, Any] = dict(zip(grid, numbers, strict=True))
             suffix = "".join(f" {parameter}={_exact(value)}" for parameter, value in values.items())
-            variants[name + suffix] = self.model_copy(update=self._at(values) | {"grid": {}})
-        return variants
+            methods[name + suffix] = self.model_copy(update=self._at(values) | {"grid": {}})
+        return methods
 
     def _at(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """The parts at a point of the grid."""

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import GoneError
 from orchestrator.ledger import last_run
+from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
@@ -26,7 +27,7 @@ def load_to_show(path: Path, ledger: Ledger, note: Callable[[str], object]) -> S
     """The sweep of a file. Where it is one that last ran, ``note`` is told so, and why; nothing may be trained by it.
     Raises what ``load`` does, also where nothing is left of a last run, and StorageError."""
     try:
-        return load(path)
+        return chosen(load(path), ledger)
     except GoneError as error:
         activate([])
         name = _name(path)

@@ -54,7 +54,7 @@ def last_trials(ledger: Ledger, sweep: str) -> list[str]:
 
 def remember_trials(ledger: Ledger, sweep: Sweep) -> None:
     with suppress(OSError):  # a full disk is told of by what needs it
-        content = json.dumps([trial.id for trial in sweep.trials]).encode()
+        content = json.dumps(sweep.ids).encode()
         ledger.sweep_files(sweep.name).write(TRIALS, content)
 
 
