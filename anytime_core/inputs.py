@@ -301,6 +301,11 @@ def check_asked(risk: Any, delta: Any, loss: Any, confidence: Any = None) -> Non
     faults = [f"{' and '.join(given)} must come with --risk"] if given and risk is None else []
     if risk is not None and confidence is not None:
         faults.append("--risk and --confidence each say when to stop; leave out one of them")
+    if risk is not None and loss == "error" and delta is None:
+        faults.append(
+            "--loss error needs --delta: without it the risk is bounded on average over held-out sets, also over those "
+            "where even the last prediction errs more often"
+        )
     if faults:
         raise ValueError("; ".join(faults))
 

@@ -61,14 +61,14 @@ def budgeted_images(kept: Kept) -> tuple[Outcomes, Outcomes | None]:
 
 
 def metric_values(kept: Kept, names: Iterable[str] = METRICS) -> dict[str, float | None]:
-    """What the trial has of these metrics, None where it has none."""
+    """What the trial has of these metrics, None where it has none: of the images that its error is of, no others."""
     return {name: _metric(kept, name) for name in names}
 
 
 def _metric(kept: Kept, name: str) -> float | None:
     if METRICS[name].of_several and len(kept.own.costs) == 1:
         return None
-    if name == "budgeted_area":
+    if name == "budgeted_area" and kept.test is None:
         return area(kept.budgeted)
     return METRICS[name].of(kept.own)
 

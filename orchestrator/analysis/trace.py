@@ -228,7 +228,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         predictions=tuple(_predictions(trial, standing.record)),
         metrics=_metrics(trial.cell, standing.record),
         outcomes=_outcomes(trial, ledger) if standing.state is TrialState.FINISHED else {},
-        guarantees=kept.calibrations if (kept := ledger.guarantees(trial.id)) else (),
+        guarantees=_guarantees(trial, standing.record, ledger),
         files=ledger.files(trial.id),
         tuning=tuple(one for one in sweep.tuning if trial.id in {it.id for it in (*one.trials, *one.results.values())}),
     )
@@ -254,6 +254,13 @@ def _metrics(cell: Cell, record: TrialRecord | None) -> dict[str, float | None]:
 def _outcomes(trial: Trial, ledger: Ledger) -> dict[str, float | None]:
     kept = kept_of(ledger.outcomes(trial.id), held_out=trial.config.data.validated)
     return metric_values(kept) if kept else {}
+
+
+def _guarantees(trial: Trial, record: TrialRecord | None, ledger: Ledger) -> tuple[Calibration, ...]:
+    """None of another network than the trial's."""
+    kept = ledger.guarantees(trial.id)
+    trained = record.provenance.get("network_hash") if record else None
+    return kept.calibrations if kept and trained in (None, kept.network_hash) else ()
 
 
 # Comparing

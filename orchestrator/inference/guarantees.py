@@ -234,8 +234,8 @@ def as_json(calibrated: Calibrated) -> dict[str, Any]:
 
 
 def kept(trial: TrainedTrial, ledger: Ledger) -> list[dict[str, Any]]:
-    """What whoever runs the network must know of each guarantee, as an exported file has it. Raises UsageError where
-    they are those of another network."""
+    """What whoever runs the network must know of each guarantee, as an exported file has it; of the same words, that of
+    validation images first. Raises UsageError where they are those of another network."""
     found = ledger.guarantees(trial.trial_id)
     if found is None:
         return []
@@ -244,7 +244,7 @@ def kept(trial: TrainedTrial, ledger: Ledger) -> list[dict[str, Any]]:
             f"{trial.label}: its guarantees are of network {found.network_hash}, and its saved network is {saved}; "
             f"`orchestrate calibrate {trial.trial_id}` makes them again"
         )
-    return [_entry(it, trial) for it in found.calibrations]
+    return [_entry(it, trial) for it in sorted(found.calibrations, key=lambda it: it.split == "test")]
 
 
 def _entry(calibration: Calibration, trial: TrainedTrial) -> dict[str, Any]:

@@ -20,9 +20,9 @@ class Calibration:
     guarantee: Guarantee
 
     @property
-    def words(self) -> tuple[float, float | None, str]:
+    def words(self) -> tuple[float, float | None, str, Split]:
         """What a user asks for it with: two guarantees of the same words do not live side by side."""
-        return self.guarantee.risk, self.guarantee.delta, self.guarantee.loss
+        return self.guarantee.risk, self.guarantee.delta, self.guarantee.loss, self.split
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

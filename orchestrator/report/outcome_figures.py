@@ -66,7 +66,8 @@ def _by_cost(kept: Kept, values: np.ndarray) -> Points:
 
 def policies(results: Results) -> list[Panel]:
     """Accuracy over mean cost under each exit policy, for each network, method and data set."""
-    return [_policies(results, cells) for cells in _lines(results)]
+    several = [cells for cells in _lines(results) if len(cells[0].predicting_units) > 1]
+    return some([_policies(results, cells) for cells in several], "no network has several predictions to leave at")
 
 
 def reliability_diagrams(results: Results) -> list[Panel]:

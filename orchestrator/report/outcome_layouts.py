@@ -29,7 +29,7 @@ from orchestrator.table import Column, Entry, Table
 FRACTIONS = {"1/4": 0.25, "1/2": 0.5, "3/4": 0.75}
 MISTAKES = 3
 NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that ended without."
-TOO_CHEAP = "-: no prediction costs so little."
+TOO_CHEAP = "-: no prediction costs so little, or the network has only one."
 
 Numbers = tuple[float | None, ...]
 Words = tuple[str, ...]
@@ -39,7 +39,9 @@ Words = tuple[str, ...]
 
 
 def budgeted_numbers(kept: Kept) -> Numbers:
-    """All of the images that leave."""
+    """All of the images that leave. None of these says anything of a single prediction."""
+    if len(kept.own.costs) == 1:
+        return (None,) * 5
     at_fractions = (accuracy_at(kept.budgeted, fraction) for fraction in FRACTIONS.values())
     return (*at_fractions, area(kept.budgeted), METRICS["auc"].of(budgeted_images(kept)[0]))
 
@@ -49,11 +51,15 @@ def calibration_numbers(kept: Kept) -> Numbers:
 
 
 def overthinking_numbers(kept: Kept) -> Numbers:
+    if len(kept.own.costs) == 1:
+        return (None,) * 4
     cost, accuracy = oracle_point(kept.own)
     return (*(METRICS[name].of(kept.own) for name in OVERTHINKING), accuracy, 100 * cost)
 
 
 def monotonicity_numbers(kept: Kept) -> Numbers:
+    if len(kept.own.costs) == 1:
+        return (None,) * (len(FALLS) + 1)
     return (*map(float, falls(kept.own)), METRICS["rises"].of(kept.own))
 
 
@@ -218,7 +224,7 @@ def by_number(
             by_dataset = (found.get((network, method, dataset), []) for dataset in datasets)
             entries = (_entries(by_seed, kinds, kind, len(numbers)) for by_seed in by_dataset)
             rows.append((*(Entry(value=word) for word in words), *chain.from_iterable(entries)))
-    lacking = any(taken is None for by_seed in found.values() for taken in by_seed)
+    whole = [all(taken is None for taken in by_seed) for by_seed in found.values()]
     return Table(
         name=name,
         title=title,
@@ -231,7 +237,8 @@ def by_number(
             *notes,
             *_seed_notes(tables, rows),
             *([f"{kinds.absent}: {kinds.why}."] if _any_marked(rows, kinds.absent) else []),
-            *_dashes(rows, NONE_KEPT if lacking else TOO_CHEAP),
+            *(_dashes(rows, NONE_KEPT) if any(whole) else ()),
+            *(_dashes(rows, TOO_CHEAP) if _dashed(rows) > sum(whole) * len(numbers) * len(kinds.names) else ()),
         ),
     )
 
@@ -273,7 +280,11 @@ def _seed_notes(tables: Tables, rows: Sequence[tuple[Entry, ...]]) -> Iterator[s
 
 def _dashes(rows: Iterable[tuple[Entry, ...]], why: str) -> Words:
     """What a dash stands for, where there is one."""
-    return (why,) if any(entry.value is None and not entry.mark for row in rows for entry in row) else ()
+    return (why,) if _dashed(rows) else ()
+
+
+def _dashed(rows: Iterable[tuple[Entry, ...]]) -> int:
+    return sum(entry.value is None and not entry.mark for row in rows for entry in row)
 
 
 # Numbers

@@ -78,6 +78,8 @@ def policies(tables: Tables) -> Table:
 
 
 def _of_policy(curves: Mapping[str, Curve], name: str) -> Numbers:
+    if len(curves["anytime"].costs) == 1:
+        return (None,) * (len(FRACTIONS) + 1)
     curve = curves[name]
     return (*(accuracy_at(curve, fraction) for fraction in FRACTIONS.values()), area(curve))
 

@@ -33,6 +33,7 @@ last prediction, so that some threshold is always safe. ``error``: the answer is
 
 SAFE_AT_LAST = ("lost", "differs")
 """Losses that no image can have at the last prediction."""
+WHY_DELTA = "an image may have one at the last prediction too, so no bound holds on average over held-out sets"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,12 +98,17 @@ def least_risk(held_out: Outcomes, delta: float | None = None, loss: str = "erro
 def guaranteed(held_out: Outcomes, risk: float, delta: float | None = None, loss: str = "lost") -> Guarantee | None:
     """The lowest threshold whose bound on the risk is at most ``risk``; None where none has one.
 
+    Without ``delta`` some threshold must be safe, whatever the held-out set: conformal risk control bounds an average
+    over all of these sets, and not over those on which a threshold is found. So ``error`` needs a ``delta``.
+
     Both methods ask of each image for a loss that never rises with the threshold. An answer may be right, then wrong,
     then right again. So an image counts as lost at a threshold if it would be lost there or at any higher one, which is
     never less than its loss.
     """
     if loss not in LOSSES:
         raise ValueError(f"no loss here is named {loss!r}; allowed: {', '.join(LOSSES)}")
+    if delta is None and loss not in SAFE_AT_LAST:
+        raise ValueError(f"loss {loss} needs a delta: {WHY_DELTA}")
     n = held_out.labels.size
     allowed = allowed_losses(n, risk, delta)
     critical = critical_thresholds(held_out, LOSSES[loss](held_out))

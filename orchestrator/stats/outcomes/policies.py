@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.outcomes import Outcomes, of_probabilities, softmax
-from orchestrator.stats.outcomes.curves import Curve, Exits, accuracies, first, reached, relative_costs
+from orchestrator.stats.outcomes.curves import Curve, Exits, accuracies, fine_confidence, first, reached, relative_costs
 from orchestrator.stats.paired import Floats
 
 STEPS = 40
@@ -170,8 +170,9 @@ def random_curve(outcomes: Outcomes, shares: Floats) -> Curve:
 
 def caching(outcomes: Outcomes) -> Outcomes:
     """Caching Anytime: at each prediction the answer of the most confident one so far (Jazbec et al. 2023, arXiv
-    2306.02652). A later one that is as confident as an earlier one takes its place, as in the authors' code."""
-    confidence = outcomes.confidence.astype(np.float64)
+    2306.02652). A later one that is as confident as an earlier one takes its place, as in the authors' code; of those
+    that float16 has as equally confident, that of less entropy is the more confident one."""
+    confidence = fine_confidence(outcomes)
     best = np.maximum.accumulate(confidence)
     places = np.arange(len(confidence))[:, None]
     chosen = np.maximum.accumulate(np.where(confidence == best, places, 0))

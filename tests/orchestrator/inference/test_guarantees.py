@@ -30,6 +30,7 @@ from orchestrator.inference import guarantees, lookup
 from orchestrator.inference.onnx_runner import Network
 from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.stats.intervals import clopper_pearson
 from orchestrator.stats.outcomes.guarantees import LOSSES, NEVER, Guarantee, guaranteed
 from orchestrator.stats.outcomes.policies import by_confidence
 from orchestrator.sweepfile.load import load
@@ -205,14 +206,15 @@ def test_answers_that_are_not_kept_are_to_be_filled_in(run, storage, held, used)
 
 def test_a_risk_that_the_network_cannot_have_says_the_least(run, ledger, held) -> None:
     wrong = int((~ledger.outcomes(held)["validation"].right[-1]).sum())
-    words = rf"no threshold keeps --risk 0.2% --loss error: even the last prediction gets {wrong} of {HALF} validation"
+    asked = "--risk 0.2% --delta 10% --loss error"
+    words = rf"no threshold keeps {asked}: even the last prediction gets {wrong} of {HALF} validation"
     with pytest.raises(RiskError, match=words) as raised:
-        run("calibrate", held, "--risk", "0.2%", "--loss", "error")
+        run("calibrate", held, "--risk", "0.2%", "--delta", "10%", "--loss", "error")
     assert raised.value.exit_code == 1
     least = str(raised.value).rpartition(" ")[2]
-    assert float(least.rstrip("%")) == pytest.approx(100 * (wrong + 1) / (HALF + 1), abs=0.011)
+    assert float(least.rstrip("%")) == pytest.approx(clopper_pearson(wrong, HALF, 0.8).high, abs=0.011)
     assert ledger.guarantees(held) is None
-    assert "mean cost" in run("calibrate", held, "--risk", least, "--loss", "error")
+    assert "mean cost" in run("calibrate", held, "--risk", least, "--delta", "10%", "--loss", "error")
 
 
 def test_too_few_images_leave_none_early_and_say_how_many_it_takes(run, held) -> None:

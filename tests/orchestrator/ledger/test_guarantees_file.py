@@ -27,9 +27,13 @@ def test_several_live_side_by_side_and_the_same_again_takes_its_place(ledger) ->
     ledger.keep_guarantee("ab12", "network", PLAIN)
     ledger.keep_guarantee("ab12", "network", SURE)
     assert ledger.guarantees("ab12") == Guarantees(network_hash="network", calibrations=(PLAIN, SURE))
-    again = Calibration(split="test", guarantee=replace(PLAIN.guarantee, threshold=0.5))
+    again, other = (
+        replace(PLAIN, split=split, guarantee=replace(PLAIN.guarantee, threshold=0.5))
+        for split in ("validation", "test")
+    )
     ledger.keep_guarantee("ab12", "network", again)
-    assert ledger.guarantees("ab12") == Guarantees(network_hash="network", calibrations=(SURE, again))
+    ledger.keep_guarantee("ab12", "network", other)
+    assert ledger.guarantees("ab12") == Guarantees(network_hash="network", calibrations=(SURE, again, other))
 
 
 def test_those_of_another_network_go(ledger) -> None:

@@ -140,10 +140,15 @@ def test_a_confident_network_leaves_as_by_its_unrounded_probabilities() -> None:
     assert np.bincount(exits_at(rounded, thresholds(rounded, counts)))[0] > 1.5 * expected[0]
 
 
-@pytest.mark.parametrize("folds", [1, 4])
-def test_folds_need_images(folds) -> None:
-    with pytest.raises(ValueError, match=rf"{folds} folds of 3 images"):
-        budgeted(drawn_outcomes(0, 2, 3, 2), folds=folds)
+def test_one_fold_leaves_no_others() -> None:
+    with pytest.raises(ValueError, match="1 folds: must be at least 2"):
+        budgeted(drawn_outcomes(0, 2, 3, 2), folds=1)
+
+
+def test_a_single_image_stays_to_the_last() -> None:
+    alone = drawn_outcomes(0, 3, 1, 2)
+    assert budgeted(alone).curve.costs.tolist() == [1.0] * len(TWENTIETHS)
+    assert 0 <= budgeted_area(alone) <= 100
 
 
 def test_costs_come_near_to_what_the_shares_ask_for() -> None:

@@ -113,13 +113,22 @@ def test_random_exits_are_what_many_draws_come_to() -> None:
 def test_caching_answers_as_the_most_confident_so_far(sizes) -> None:
     outcomes = drawn_outcomes(*sizes)
     found = caching(outcomes)
+    sure = [list(zip(*rows, strict=True)) for rows in zip(outcomes.confidence, -outcomes.entropy, strict=True)]
     for image in range(len(outcomes.labels)):
         best = 0
         for k in range(sizes[1]):
-            if outcomes.confidence[k, image] >= outcomes.confidence[best, image]:
+            if sure[k][image] >= sure[best][image]:
                 best = k
             for name in ("classes", "confidence", "of_truth", "entropy"):
                 assert getattr(found, name)[k, image] == getattr(outcomes, name)[best, image]
+
+
+def test_caching_tells_apart_what_float16_has_as_equally_sure() -> None:
+    """Both are kept as 1."""
+    logits = np.array([[[20.0, 0.0]], [[0.0, 12.0]]])
+    outcomes = of_logits(logits, np.array([0]), [1, 2])
+    assert outcomes.confidence.tolist() == [[1.0], [1.0]]
+    assert caching(outcomes).classes.tolist() == [[0], [0]]
 
 
 @settings(max_examples=30)
