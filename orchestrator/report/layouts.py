@@ -9,7 +9,14 @@ from orchestrator.analysis import compared, sequences
 from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
-from orchestrator.report import metric_words, outcome_layouts, policy_layouts, ranking_layouts, tuning_layouts
+from orchestrator.report import (
+    metric_words,
+    noise_layouts,
+    outcome_layouts,
+    policy_layouts,
+    ranking_layouts,
+    tuning_layouts,
+)
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -259,6 +266,8 @@ LAYOUTS: dict[str, Layout] = {
     "classes": Layout(outcome_layouts.classes, takes=outcome_layouts.last_confusions),
     "policies": Layout(policy_layouts.policies, takes=policy_layouts.exit_curves_of),
     "answers": Layout(policy_layouts.answers, takes=policy_layouts.errors_by_answer),
+    "predictions": Layout(noise_layouts.predictions, takes=noise_layouts.at_fractions),
+    "image_noise": Layout(noise_layouts.image_noise, takes=noise_layouts.wrong_at_the_end, compares=True),
 }
 
 

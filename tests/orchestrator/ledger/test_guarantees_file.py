@@ -27,10 +27,8 @@ def test_several_live_side_by_side_and_the_same_again_takes_its_place(ledger) ->
     ledger.keep_guarantee("ab12", "network", PLAIN)
     ledger.keep_guarantee("ab12", "network", SURE)
     assert ledger.guarantees("ab12") == Guarantees(network_hash="network", calibrations=(PLAIN, SURE))
-    again, other = (
-        replace(PLAIN, split=split, guarantee=replace(PLAIN.guarantee, threshold=0.5))
-        for split in ("validation", "test")
-    )
+    again = replace(PLAIN, guarantee=replace(PLAIN.guarantee, threshold=0.5))
+    other = replace(again, split="test")
     ledger.keep_guarantee("ab12", "network", again)
     ledger.keep_guarantee("ab12", "network", other)
     assert ledger.guarantees("ab12") == Guarantees(network_hash="network", calibrations=(SURE, again, other))
