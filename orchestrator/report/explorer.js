@@ -68,26 +68,35 @@
     const edge = (sign) => costs.map((cost, index) => point(cost, errors[index] + sign * spreads[index]));
     scale(".curve", highest);
     find(".drawn").setAttribute("d", path(line));
-    find(".others").setAttribute("d", others.map(path).join(""));
+    find(".others").replaceChildren(...others.map((other) => named(path(other), other.method)));
     find(".band").setAttribute("d", spreads ? `M${[...edge(1), ...edge(-1).reverse()].join("L")}Z` : "");
     find(".rest").hidden = !others.length;
+  }
+
+  /* A path that tells its name to who points at it. */
+  function named(drawn, name) {
+    const [element, title] = ["path", "title"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+    element.setAttribute("d", drawn);
+    title.textContent = name;
+    element.append(title);
+    return element;
   }
 
   /* What does not change with the budget. */
   function tellLine() {
     const seeds = line.seeds === line.of ? `${line.seeds} seeds` : `${line.seeds} of ${line.of} seeds`;
     const few = line.of > 1 ? `${seeds}. ` : "";
-    const many = `Errors: means ± standard deviations of ${seeds}; mistakes: sums over them. `;
+    const many = `Errors: means ± standard deviations of ${seeds} at the same cost; mistakes: sums over them. `;
     find(".about").textContent =
-      `${line.images.toLocaleString("en")} test images. ${line.seeds > 1 ? many : few}Between the ${line.costs.length} ` +
-      "settings of the thresholds the curve is straight; mistakes are those of the nearest setting.";
+      `${line.images.toLocaleString("en")} test images. ${line.seeds > 1 ? many : few}Between ${line.costs.length} ` +
+      "budgets the curve is straight; mistakes are those at the nearest of them.";
     const spreads = (index) => (line.spreads ? ` ±${line.spreads[index].toFixed(2)}` : "");
     const rows = line.costs.map((cost, index) => [cost.toFixed(2), line.errors[index].toFixed(2) + spreads(index)]);
     fill(".settings", rows);
     find(".leaving .last").textContent = line.at.length;
   }
 
-  /* The settings on both sides of a budget, and how far it is from the first to the second. */
+  /* The line's budgets on both sides of this one, and how far it is from the first to the second. */
   function around(budget) {
     const before = line.costs.findLastIndex((cost) => cost <= budget);
     const after = Math.min(before + 1, line.costs.length - 1);
@@ -139,14 +148,14 @@
     fill(".predictions", leave.map((_, k) => [k + 1, ...numbers(k)]));
   }
 
-  function showMistakes(setting) {
-    const found = line.mistakes[setting];
+  function showMistakes(nearest) {
+    const found = line.mistakes[nearest];
     const name = (index) => classes[line.dataset][index] ?? index;
     const rows = found.map(([truth, answer, count]) => [name(truth), name(answer), count.toLocaleString("en")]);
     const filled = fill(".mistakes table", rows, (index) => (index === 2 ? "number" : ""));
     const length = (index) => `${(100 * found[index][2]) / found[0][2]}%`;
     filled.forEach((row, index) => row.cells[2].style.setProperty("--part", length(index)));
-    const cost = line.costs[setting].toFixed(1);
+    const cost = line.costs[nearest].toFixed(1);
     find(".mistakes h3").textContent = found.length ? `Commonest mistakes at ${cost} %` : `No mistakes at ${cost} %`;
     find(".mistakes table").hidden = !found.length;
   }

@@ -24,6 +24,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from orchestrator.report.explorer import in_short
 from orchestrator.table import Column, Entry, Table, decimals, present
 from orchestrator.text import visible
 
@@ -74,7 +75,8 @@ class PageContent:
 def page(content: PageContent) -> str:
     """The page as the text of one HTML file, to be written in UTF-8."""
     anchors = _Anchors()
-    parts = ("page", "explorer") if content.explorer.get("lines") else ("page",)
+    lines = content.explorer.get("lines")
+    parts = ("page", "explorer") if lines else ("page",)
     script = "\n".join(_packaged(f"{part}.js") for part in parts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _template().render(
@@ -85,6 +87,7 @@ def page(content: PageContent) -> str:
         states=Counter(trial.state for trial in content.trials).most_common(),
         figures={title: _data_uri(svg) for title, svg in content.figures.items()},
         explored=_embedded(content.explorer),
+        in_short=_grid(in_short(lines), anchors) if lines else None,
         style=Markup("\n".join(_packaged(f"{part}.css") for part in parts)),
         script=Markup(script),
         digest=digest,
