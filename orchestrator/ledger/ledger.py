@@ -486,9 +486,9 @@ class Ledger:
         )
         self._files.write(name, content, self._guard(attempt))
 
-    def write_outcomes(self, attempt: Attempt, outcomes: Mapping[str, Outcomes], network_hash: str) -> None:
+    def write_outcomes(self, attempt: Attempt, outcomes: Mapping[str, Outcomes], network_hash: str = "") -> None:
         """What a trial's network answers to each image, by split; before its end is written, so that nothing is looked
-        for that is still to come. The hash says which network that is."""
+        for that is still to come. The hash says which network that is, where it is known."""
         self.check(attempt)
         self.fill_outcomes(attempt.trial_id, outcomes, network_hash, self._guard(attempt))
 
