@@ -134,10 +134,14 @@ def outcomes_of(
     with reproducible(threads):
         run = build_run(config, images, device)
         run.restore(checkpoints)
-        if not run.ended or run.diverged:
+        address = folder_at(checkpoints).address("")
+        if not run.history:
             raise CheckpointError(
-                f"{folder_at(checkpoints).address('')} holds a trial that is at step {run.steps_done} of {config.steps}"
+                f"{address} holds no valid checkpoint: nothing is saved of the network, so what it answers cannot be "
+                "found out without training it again"
             )
+        if not run.ended or run.diverged:
+            raise CheckpointError(f"{address} holds a trial that is at step {run.steps_done} of {config.steps}")
         return run.outcomes(images)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from anytime_core.errors import CheckpointError
+from anytime_core.files import folder_at
 from orchestrator.execution.images import images_for
 from orchestrator.execution.worker import DriverLink, OnEpochs, Outcome, WorkerContext, described, noted
 from orchestrator.ledger.ledger import Ledger
@@ -44,4 +46,15 @@ def _fill(trial: Trial, where: WorkerContext, ledger: Ledger) -> None:
         device="cuda" if trial.resources.gpus else "cpu",
         threads=trial.resources.cpus,
     )
-    ledger.fill_outcomes(trial.id, outcomes)
+    ledger.fill_outcomes(trial.id, outcomes, _network_hash(trial, ledger))
+
+
+def _network_hash(trial: Trial, ledger: Ledger) -> str:
+    """Of the saved network. Raises CheckpointError where it is not the one that was trained."""
+    from anytime_core.trained import network_hash
+
+    checkpoints, trained = ledger.checkpoints(trial.id), ledger.network_hash(trial.id)
+    if (saved := network_hash(checkpoints)) != (trained or saved):
+        address = folder_at(checkpoints).address("")
+        raise CheckpointError(f"{address} holds network {saved}, and the one that was trained was {trained}")
+    return saved

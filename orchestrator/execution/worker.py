@@ -14,13 +14,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from anytime_core.config import SOURCE, parts_of, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.data.own.source import Source
 from anytime_core.errors import TrainerError
+from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.errors import OrchestratorError, StorageError, UsageError
 from orchestrator.execution.images import images_for
@@ -216,6 +217,11 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
     from anytime_core.training.trainer import Checkpoints, train
 
     checkpoints = ledger.checkpoints(trial.id)
+    trained = cache(partial(network_hash, checkpoints))  # first called once the last checkpoint is there
+
+    def keep(outcomes: Mapping[str, Outcomes]) -> None:
+        ledger.write_outcomes(attempt, outcomes, trained())
+
     epochs.beat()
     images = images_for(trial.config.data, where)
     epochs.beat()
@@ -233,10 +239,10 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
         device="cuda" if trial.resources.gpus else "cpu",
         threads=trial.resources.cpus,
         on_step=epochs.step,
-        on_outcomes=partial(ledger.write_outcomes, attempt) if trial.keep.outcomes else None,
+        on_outcomes=keep if trial.keep.outcomes else None,
     )
     epochs.flush()
-    provenance = {"data_hash": content_hash(images), "network_hash": network_hash(checkpoints)}
+    provenance = {"data_hash": content_hash(images), "network_hash": trained()}
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
         provenance["resumed_elsewhere"] = "; ".join(places)
     return _record(trial, where, attempt, result, provenance)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from anytime_core.files import read_plain
 from anytime_core.result import USAGE, EpochMetrics
+from orchestrator.ledger import sealed_parquet
 from orchestrator.ledger.parquet_pages import unpacked_size
 
 OF_EPOCH = {
@@ -78,7 +79,7 @@ def pack(trial_id: str, units: Sequence[int], costs: Sequence[int], epochs: Sequ
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     table = table.replace_schema_metadata({SEAL: _digest(table.to_pylist())})
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    return buffer.getvalue()
+    return sealed_parquet.seal(buffer.getvalue())
 
 
 def _digest(rows: list[dict[str, object]]) -> bytes:
@@ -112,6 +113,7 @@ def unpack(content: bytes, predictions: int | None = None) -> list[EpochMetrics]
 
 def _table(content: bytes) -> pa.Table:
     """Raises ValueError, or what Arrow raises, for what is no such table or would need far more room than the file."""
+    sealed_parquet.check(content)
     buffer = pa.BufferReader(content)
     metadata = pq.read_metadata(buffer)
     columns = metadata.schema.to_arrow_schema()

@@ -486,35 +486,49 @@ class Ledger:
         )
         self._files.write(name, content, self._guard(attempt))
 
-    def write_outcomes(self, attempt: Attempt, outcomes: Mapping[str, Outcomes]) -> None:
+    def write_outcomes(self, attempt: Attempt, outcomes: Mapping[str, Outcomes], network_hash: str = "") -> None:
         """What a trial's network answers to each image, by split; before its end is written, so that nothing is looked
-        for that is still to come."""
+        for that is still to come. The hash says which network that is, where it is known."""
         self.check(attempt)
-        self.fill_outcomes(attempt.trial_id, outcomes, self._guard(attempt))
+        self.fill_outcomes(attempt.trial_id, outcomes, network_hash, self._guard(attempt))
 
-    def fill_outcomes(self, trial_id: str, outcomes: Mapping[str, Outcomes], guard: Guard = nullcontext) -> None:
+    def fill_outcomes(
+        self, trial_id: str, outcomes: Mapping[str, Outcomes], network_hash: str = "", guard: Guard = nullcontext
+    ) -> None:
         """The same of a trial that ended without them, whoever comes first: all write the same."""
         from orchestrator.ledger import outcomes_file
 
-        self._files.write(f"trials/{trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes), guard)
+        self._files.write(f"trials/{trial_id}/{OUTCOMES}", outcomes_file.pack(outcomes, network_hash), guard)
 
     def outcomes(self, trial_id: str) -> dict[str, Outcomes]:
-        """By split; empty where there are none, or they are damaged, which the log says. Raises StorageError where they
-        cannot be read now."""
+        """By split; empty where there are none, or they are damaged or of another network than the trial's, which the
+        log says. Raises StorageError where they cannot be read now."""
         from orchestrator.ledger import outcomes_file
 
         name = f"trials/{trial_id}/{OUTCOMES}"
         with self._reading(name):
             try:
-                return outcomes_file.unpack(self._files.read(name, outcomes_file.MOST))
+                content = self._files.read(name, outcomes_file.MOST)
+                return outcomes_file.unpack(content, self.network_hash(trial_id))
             except (FileNotFoundError, NotADirectoryError):
+                return {}
+            except outcomes_file.OtherNetworkError as error:
+                log.warning("%s is %s; it counts as missing", self._files.address(name), described(error))
                 return {}
             except ValueError as error:
                 log.warning("%s is damaged (%s); it counts as missing", self._files.address(name), described(error))
                 return {}
 
+    def network_hash(self, trial_id: str) -> str:
+        """Of the network of a trial that ended; empty where that was not written down."""
+        record = self.record(trial_id)
+        return str(record.provenance.get("network_hash") or "") if record else ""
+
     def lacking_outcomes(self, trial_ids: Iterable[str]) -> list[str]:
-        """The trials whose outcomes are not there or damaged, in the order given. Raises StorageError."""
+        """The trials whose outcomes are not there, damaged or of another network, in the order given.
+
+        Raises StorageError.
+        """
         names = list(trial_ids)
         there = self._files.each(lambda name: bool(self.outcomes(name)), names)
         return [name for name, kept in zip(names, there, strict=True) if not kept]

@@ -18,32 +18,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anytime_core.outcomes import Array, Outcomes
+from orchestrator.ledger import sealed_parquet
 from orchestrator.ledger.parquet_pages import unpacked_size
 
 SPLITS = ("test", "validation")
 OF_ONE = {"class": "classes", "confidence": "confidence", "of_truth": "of_truth", "entropy": "entropy"}
 """Columns of a prediction, and what they are called in Outcomes."""
-SEAL, COSTS, PRODUCT = b"sha256", b"costs", b"product_right"
-"""In the schema's metadata: a checksum of all columns and of the others; the multiply-adds of one image up to each
-prediction; and by split how many images Product Anytime has right, which older files lack."""
+SEAL, COSTS, PRODUCT, NETWORK = b"sha256", b"costs", b"product_right", b"network_hash"
+"""In the schema's metadata: a checksum of all columns and of the next two; the multiply-adds of one image up to each
+prediction; by split how many images Product Anytime has right; and which network it was, as
+``anytime_core.trained.network_hash`` says. Older files lack the last two."""
 MOST = 1 << 32
 """Bytes of a file: 50 predictions of a million images take 350 MB."""
 GROWS, FEW_BYTES = 64, 1 << 24
 """A file may unpack to so many times its size, and so many bytes: a network that is sure of all repeats itself."""
 
 
-def pack(by_split: Mapping[str, Outcomes]) -> bytes:
-    """``by_split`` are of one network. A split of ``test`` or ``validation`` alone may be there."""
+class OtherNetworkError(ValueError):
+    """The file is undamaged, and of another network."""
+
+
+def pack(by_split: Mapping[str, Outcomes], network_hash: str = "") -> bytes:
+    """``by_split`` are of one network, the one of that hash where it is known. A split of ``test`` or ``validation``
+    alone may be there."""
     some = next(iter(by_split.values()))
     columns = dict(_columns(by_split))
     others = {COSTS: json.dumps(some.costs).encode()}
     if counted := {split: each.product_right for split, each in by_split.items() if each.product_right is not None}:
         others[PRODUCT] = json.dumps(counted).encode()
     metadata = {SEAL: _digest(columns, others), **others}
+    if network_hash:
+        metadata[NETWORK] = network_hash.encode()
     table = pa.table({name: pa.array(values) for name, values in columns.items()}).replace_schema_metadata(metadata)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=["split"], write_page_checksum=True)
-    return buffer.getvalue()
+    return sealed_parquet.seal(buffer.getvalue())
 
 
 def _columns(by_split: Mapping[str, Outcomes]) -> Iterator[tuple[str, Array]]:
@@ -64,14 +73,17 @@ def _digest(columns: Mapping[str, Array], others: Mapping[bytes, bytes]) -> byte
     return digest.hexdigest().encode()
 
 
-def unpack(content: bytes) -> dict[str, Outcomes]:
-    """Raises ValueError unless all is as ``pack`` wrote it."""
+def unpack(content: bytes, network_hash: str = "") -> dict[str, Outcomes]:
+    """Raises ValueError unless all is as ``pack`` wrote it; OtherNetworkError where both this hash and that in the file
+    are known, and differ."""
     try:
         table = _table(content)
         metadata = table.schema.metadata or {}
         columns = {name: _values(table[name]) for name in table.column_names}
         if metadata[SEAL] != _digest(columns, metadata):
             raise ValueError("checksum does not match")
+        if network_hash and (other := metadata.get(NETWORK, b"").decode()) not in ("", network_hash):
+            raise OtherNetworkError(f"of network {other}, and its trial trained {network_hash}")
         costs, counted = tuple(json.loads(metadata[COSTS])), json.loads(metadata.get(PRODUCT, b"{}"))
         return {
             split: _of_split(columns, costs, columns["split"] == split, counted.get(split))
@@ -85,6 +97,7 @@ def unpack(content: bytes) -> dict[str, Outcomes]:
 
 def _table(content: bytes) -> pa.Table:
     """Raises ValueError, or what Arrow raises, for what would need far more room than the file."""
+    sealed_parquet.check(content)
     buffer = pa.BufferReader(content)
     metadata = pq.read_metadata(buffer)
     if metadata.num_rows and (size := unpacked_size(content, metadata)) > FEW_BYTES + GROWS * len(content):

@@ -174,10 +174,10 @@ def test_data_that_are_missing_are_told_before_anything_starts(sweep, ended, set
 def test_storage_that_fails_once_is_tried_again(sweep, ended, settings, rounds, monkeypatch) -> None:
     write, failures = Ledger.fill_outcomes, iter([OSError(5, "Input/output error", "outcomes.parquet")])
 
-    def writing(self: Ledger, trial_id: str, outcomes: Any) -> None:
+    def writing(self: Ledger, trial_id: str, *given: Any) -> None:
         if error := next(failures, None):
             raise error
-        write(self, trial_id, outcomes)
+        write(self, trial_id, *given)
 
     monkeypatch.setattr(Ledger, "fill_outcomes", writing)
     said = io.StringIO()

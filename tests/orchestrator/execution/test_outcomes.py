@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from anytime_core.config import TrainingConfig
+from anytime_core.trained import network_hash
+from anytime_core.training import checkpoint
 from orchestrator.execution.outcomes import fill_trial
 from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
 from orchestrator.sweep.keep import Keep
@@ -82,7 +84,46 @@ def test_what_goes_wrong_is_returned_with_its_kind(trial, where, ledger, monkeyp
         path.unlink()
     lost = filled(trial, where)
     assert (lost.state, lost.kind) == (TrialState.FAILED, FailureKind.INPUT)
+    assert "nothing is saved of the network" in lost.error
+    assert "without training it again" in lost.error
     assert ledger.outcomes(trial.id) == {}
+
+
+def test_those_of_another_network_are_named_and_made_again(trial, make_trial, where, ledger, caplog) -> None:
+    """As they are left where a trial is trained anew and keeps none, or a file is copied to the wrong place."""
+    other = make_trial(training=trial.config.training, seed=7)
+    for each in (trial, other):
+        run_trial(each, where, lambda epochs: None)
+    path = ledger.folder(trial.id) / NAME
+    own = path.read_bytes()
+    path.write_bytes((ledger.folder(other.id) / NAME).read_bytes())
+    assert ledger.outcomes(trial.id) == {}
+    hashes = [ledger.record(each.id).provenance["network_hash"] for each in (other, trial)]
+    assert f"{path} is of network {hashes[0]}, and its trial trained {hashes[1]}; it counts as missing" in caplog.text
+    assert ledger.lacking_outcomes([trial.id, other.id]) == [trial.id]
+    assert filled(trial, where).state is TrialState.FINISHED
+    assert path.read_bytes() == own
+
+
+def test_outcomes_that_name_no_network_are_taken_as_the_trials_own(trial, where, ledger) -> None:
+    run_trial(trial, where, lambda epochs: None)
+    kept = ledger.outcomes(trial.id)
+    ledger.fill_outcomes(trial.id, kept)
+    assert ledger.lacking_outcomes([trial.id]) == []
+
+
+def test_none_are_made_of_a_network_that_is_not_the_one_that_was_trained(trial, where, ledger) -> None:
+    run_trial(replace(trial, keep=Keep(outcomes=False)), where, lambda epochs: None)
+    folder = ledger.checkpoints(trial.id)
+    saved = checkpoint.latest(folder)
+    name = next(name for name in saved.arrays if name.startswith("network/"))
+    saved.arrays[name] = saved.arrays[name] + 1
+    checkpoint.save(folder, 22, saved)
+    outcome = filled(trial, where)
+    assert (outcome.state, outcome.kind) == (TrialState.FAILED, FailureKind.INPUT)
+    trained = ledger.record(trial.id).provenance["network_hash"]
+    assert f"holds network {network_hash(folder)}, and the one that was trained was {trained}" in outcome.error
+    assert not (ledger.folder(trial.id) / NAME).exists()
 
 
 def test_nothing_is_begun_that_is_held(trial, where, ledger, monkeypatch) -> None:

@@ -62,6 +62,15 @@ def test_a_number_takes_seven_bytes_at_most() -> None:
     assert size < 20 * 2000 * 7.2
 
 
+def test_a_file_is_refused_where_another_network_is_known_to_be_the_trials() -> None:
+    written = {"test": outcomes(2, 30, 10)}
+    named, nameless = outcomes_file.pack(written, "aaaa"), outcomes_file.pack(written)
+    for content, network_hash in ((named, "aaaa"), (named, ""), (nameless, "aaaa")):
+        assert same(outcomes_file.unpack(content, network_hash)["test"], written["test"])
+    with pytest.raises(outcomes_file.OtherNetworkError, match="of network aaaa, and its trial trained bbbb"):
+        outcomes_file.unpack(named, "bbbb")
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_what_was_damaged_is_refused_or_says_the_same(seed: int) -> None:
     rng, written = random.Random(seed), {"test": outcomes(2, 40, 10)}
