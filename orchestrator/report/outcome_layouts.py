@@ -28,6 +28,8 @@ from orchestrator.table import Column, Entry, Table
 
 FRACTIONS = {"1/4": 0.25, "1/2": 0.5, "3/4": 0.75}
 MISTAKES = 3
+DIGITS = {"NLL": 3, "Brier": 4}
+"""Decimals of numbers that are not in percent."""
 NONE_KEPT = "-: no outcomes; `orchestrate outcomes` keeps those of trials that ended without."
 TOO_CHEAP = "-: no prediction costs so little, or the network has only one."
 
@@ -222,7 +224,7 @@ def by_number(
         for kind in kinds.names:
             words = (network, method, kind) if kinds.heading else (network, method)
             by_dataset = (found.get((network, method, dataset), []) for dataset in datasets)
-            entries = (_entries(by_seed, kinds, kind, len(numbers)) for by_seed in by_dataset)
+            entries = (_entries(by_seed, kinds, kind, numbers) for by_seed in by_dataset)
             rows.append((*(Entry(value=word) for word in words), *chain.from_iterable(entries)))
     whole = [all(taken is None for taken in by_seed) for by_seed in found.values()]
     return Table(
@@ -252,16 +254,17 @@ def cells_by_line(tables: Tables) -> dict[tuple[str, str, str], list[Cell]]:
     return lines
 
 
-def _entries(by_seed: Sequence[Any], kinds: Kinds, kind: str, count: int) -> Iterator[Entry]:
-    """One for each of ``count`` numbers, of what was taken of each seed's trial: None of one without outcomes."""
+def _entries(by_seed: Sequence[Any], kinds: Kinds, kind: str, names: Sequence[str]) -> Iterator[Entry]:
+    """One for each number, of what was taken of each seed's trial: None of one without outcomes."""
     found = [None if taken is None else kinds.numbers(taken, kind) for taken in by_seed]
     unknown = any(taken is not None and numbers is None for taken, numbers in zip(by_seed, found, strict=True))
-    none = (None,) * count
-    for values in zip(none, *(numbers or none for numbers in found), strict=True):
+    none = (None,) * len(names)
+    for name, *values in zip(names, *(numbers or none for numbers in found), strict=True):
         there = [value for value in values if value is not None]
         if there:
             fewer = FEWER if len(there) < len(found) else ""
-            yield Entry(value=fmean(there), spread=stdev(there) if len(there) > 1 else None, mark=fewer)
+            spread = stdev(there) if len(there) > 1 else None
+            yield Entry(value=fmean(there), spread=spread, mark=fewer, digits=DIGITS.get(name, 2))
         else:
             yield Entry(mark=kinds.absent if unknown else "")
 
