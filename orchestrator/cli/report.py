@@ -81,6 +81,8 @@ def _refuse_contradictions() -> None:
     if files and shown:
         words = [" and ".join(sorted(names)) for names in (files, shown)]
         raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
+    if "--table" in given and context.params["form"] != "csv" and not given & {"--compare", "--verdict", "--power"}:
+        raise UsageError("--table is one table for --format csv; the other forms have all of them")
     if {"--compare", "--table"} <= given:
         raise UsageError("--compare has one table: not to be given with --table")
     for flag, what in (("--verdict", "says one thing"), ("--power", "has one table")):

@@ -43,7 +43,8 @@ def block(tables: Tables) -> list[str]:
         about = f"says something about: {most.of.about}"
         lines += ["", f"{method} against {most.baseline}, {what}{_extent(most)}, {about}"]
         lines += [_line(each, width) for each in of_method]
-    if raised := ", ".join(metric for metric in tables.metrics if found and not QUANTITIES[metric].lower_is_better):
+    shown = dict.fromkeys(each.metric for each in found)
+    if raised := ", ".join(metric for metric in shown if not QUANTITIES[metric].lower_is_better):
         lines.append(f"{raised}: higher is better.")
     if any(_marked(each) for each in found):
         lines.append(f"{ALONE}: alone; not with Holm's correction for all {len(found)} verdicts.")

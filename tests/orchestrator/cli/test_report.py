@@ -75,6 +75,10 @@ def test_what_open_comparisons_need_is_a_table_of_its_own(orchestrate, small) ->
             "--html and --output: all there is goes there; not to be given with --compare and --table",
         ),
         (["--compare", "paper", "--table", "wins"], "--compare has one table: not to be given with --table"),
+        (
+            ["--format", "json", "--table", "wins"],
+            "--table is one table for --format csv; the other forms have all of them",
+        ),
         (["--verdict", "--table", "wins"], "--verdict says one thing: not to be given with --table"),
         (["--verdict", "--html", "a.html"], "--html: all there is goes there; not to be given with --verdict"),
         (["--power", "--compare", "paper"], "--power has one table: not to be given with --compare"),
