@@ -16,6 +16,7 @@ from explored import drawn_for, sweep_text, tables_with
 
 from anytime_core.outcomes import Outcomes
 from orchestrator.report import explorer, layouts
+from orchestrator.report.outcome_layouts import TOO_CHEAP
 from orchestrator.report.page import PageContent, page
 from orchestrator.stats.outcomes.curves import Curve, fine_confidence
 from orchestrator.sweep.grid import Sweep
@@ -188,7 +189,7 @@ def test_without_scripts_there_is_a_line_for_each_choice(load_text: Load) -> Non
         assert (row[6].value, row[6].spread) == (line["errors"][-1], line["spreads"][-1])
         assert (row[4].value, row[4].spread) == tuple(line[name][line["costs"].index(50)] for name in BY_BUDGET[:2])
     assert {row[1].value: row[3].value is None for row in table.rows} == {"(1,2)": True, "(2,2)": False}
-    assert table.notes == ("-: no prediction costs so little.",)
+    assert table.notes == (TOO_CHEAP,)
     (shown,) = re.findall(
         "<noscript>(.*?)</noscript>",
         page(PageContent(title="p", explorer=content, made="now", command="it")),
