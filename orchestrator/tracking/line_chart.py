@@ -54,9 +54,13 @@ def svg(title: str, panels: Sequence[ChartPanel]) -> str:
     return "\n".join([*parts, "</svg>\n"])
 
 
+LEAST = 1e-300
+"""Of a range: with less, a tenth of it may be no number."""
+
+
 def ticks(low: float, high: float) -> list[float]:
     """At most TICKS + 2 round numbers, of which the first is at most ``low`` and the last at least ``high``."""
-    if low == high:
+    if high - low < LEAST:
         low, high = low - 0.5, high + 0.5
     rough = (high - low) / TICKS
     unit = 10.0 ** math.floor(math.log10(rough))

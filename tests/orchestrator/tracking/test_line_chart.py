@@ -7,7 +7,7 @@ import math
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.tracking.line_chart import TICKS, ChartLine, ChartPanel, svg, ticks
@@ -16,6 +16,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
 
+@example(0.0, 5e-324)
 @given(finite, finite)
 def test_ticks_are_few_even_and_hold_the_range_between_them(one: float, other: float) -> None:
     low, high = sorted((one, other))
