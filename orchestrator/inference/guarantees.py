@@ -128,6 +128,7 @@ def _saved_network(trial: TrainedTrial, ledger: Ledger) -> str:
 
 def _out_of_reach(trial: TrainedTrial, held_out: Outcomes, asked: Asked, split: Split) -> str:
     n, wrong = held_out.labels.size, int(LOSSES[asked.loss](held_out)[-1].sum())
+    assert asked.delta is not None, "without one some threshold always has the guarantee"
     least = math.ceil(1e4 * least_risk(held_out, asked.delta, asked.loss)) / 1e4
     possible = f"the least risk that can be had is {percent(least)}" if least < 1 else "no risk can be had"
     return (
@@ -145,7 +146,7 @@ def _notes(calibration: Calibration) -> Iterator[str]:
         why = (
             f"{guarantee.n} images are too few, {needed} may do"
             if guarantee.n < needed
-            else "any threshold would allow more losses than that"
+            else "a lower threshold would bring more losses than are allowed"
         )
         yield f"no image leaves before the last prediction: {why}"
 
@@ -157,8 +158,8 @@ def _contradicted(calibration: Calibration, effect: Effect) -> Iterator[str]:
     losses, risk = round(effect.losses * effect.n), calibration.guarantee.risk
     if effect.split != calibration.split and losses and bdtrc(losses - 1, effect.n, risk) < UNLIKELY:
         yield (
-            f"{losses} of {effect.n} test images have a loss, more than {percent(risk)} by more than chance: they are "
-            "not exchangeable with the validation images, and new images may not be either"
+            f"{losses} of {effect.n} test images have a loss, too many for chance at a risk of {percent(risk)}: they "
+            "are not exchangeable with the validation images, and new images may not be either"
         )
 
 

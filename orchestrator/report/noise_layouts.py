@@ -105,8 +105,8 @@ def image_noise(tables: Tables) -> Table:
         notes=(
             *images_of(tables),
             "95 %: for new images, and with several seeds for new seeds, too (crossed bootstrap).",
-            "McNemar's exact test of the two networks of the first seed: images that are right here alone, or there, "
-            f"with {baseline}, and the two-sided p. It is about these two networks and new images, not about methods.",
+            f"right here: images that only the method's network of the first seed has right; there: only {baseline}'s. "
+            "McNemar's exact p is two-sided. It is about these two networks and new images, not about methods.",
             *((NONE_KEPT,) if lacking else ()),
         ),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from itertools import chain
 from statistics import fmean, stdev
 from typing import Any
@@ -40,10 +41,22 @@ Words = tuple[str, ...]
 # What is taken of one trial
 
 
+def of_several(count: int) -> Callable[[Callable[[Kept], Numbers]], Callable[[Kept], Numbers]]:
+    """For ``count`` numbers that say nothing of a network with a single prediction, which has none of them."""
+
+    def decorate(take: Callable[[Kept], Numbers]) -> Callable[[Kept], Numbers]:
+        @wraps(take)
+        def taken(kept: Kept) -> Numbers:
+            return take(kept) if len(kept.own.costs) > 1 else (None,) * count
+
+        return taken
+
+    return decorate
+
+
+@of_several(5)
 def budgeted_numbers(kept: Kept) -> Numbers:
-    """All of the images that leave. None of these says anything of a single prediction."""
-    if len(kept.own.costs) == 1:
-        return (None,) * 5
+    """All of the images that leave."""
     at_fractions = (accuracy_at(kept.budgeted, fraction) for fraction in FRACTIONS.values())
     return (*at_fractions, area(kept.budgeted), METRICS["auc"].of(budgeted_images(kept)[0]))
 
@@ -52,16 +65,14 @@ def calibration_numbers(kept: Kept) -> Numbers:
     return tuple(METRICS[metric].of(kept.own) for metric in CALIBRATION.values())
 
 
+@of_several(4)
 def overthinking_numbers(kept: Kept) -> Numbers:
-    if len(kept.own.costs) == 1:
-        return (None,) * 4
     cost, accuracy = oracle_point(kept.own)
     return (*(METRICS[name].of(kept.own) for name in OVERTHINKING), accuracy, 100 * cost)
 
 
+@of_several(len(FALLS) + 1)
 def monotonicity_numbers(kept: Kept) -> Numbers:
-    if len(kept.own.costs) == 1:
-        return (None,) * (len(FALLS) + 1)
     return (*map(float, falls(kept.own)), METRICS["rises"].of(kept.own))
 
 

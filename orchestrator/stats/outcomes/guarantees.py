@@ -83,13 +83,11 @@ def images_needed(risk: float, delta: float | None = None) -> int:
     return max(math.ceil(exact - 1e-9), 1)
 
 
-def least_risk(held_out: Outcomes, delta: float | None = None, loss: str = "error") -> float:
+def least_risk(held_out: Outcomes, delta: float, loss: str = "error") -> float:
     """The bound where all images stay to the last prediction: no risk below it can be had. 1 where all have a loss."""
     n, at_last = held_out.labels.size, int(LOSSES[loss](held_out)[-1].sum())
     if at_last == n:
         return 1.0
-    if delta is None:
-        return (at_last + 1) / (n + 1)
     from scipy.special import betaincinv  # takes a while to import
 
     return float(betaincinv(at_last + 1, n - at_last, 1 - delta))
