@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from emulated_graph import EmulatedGraph
+from gradients import gradients
 from killed import IMAGES, killed, state
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
@@ -111,13 +112,8 @@ def test_the_gradient_of_an_equilibrium_is_the_mean_of_those_behind() -> None:
     labels = torch.tensor(IMAGES.train_labels[:8])
     flowing, plain = (run.network.double().eval() for run in runs)
 
-    def gradients(network: Any, which: list[int]) -> dict[str, torch.Tensor]:
-        network.zero_grad()
-        sum(cross_entropy(network(images)[index], labels) for index in which).backward()
-        return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-
-    together = gradients(flowing, [0, 1, 2])
-    alone = [gradients(plain, [index]) for index in range(3)]
+    together = gradients(flowing, images, labels, [0, 1, 2])
+    alone = [gradients(plain, images, labels, [index]) for index in range(3)]
     for index, unit in enumerate(flowing.predicting_units):
         for name in flowing.head_parameters(unit):
             assert torch.allclose(together[name], alone[index][name], rtol=0, atol=1e-10)

@@ -4,7 +4,7 @@ and what they give wrongly is one message."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from emulated_graph import EmulatedGraph
 from extended import PARTS, Balanced, Boost, Distil, Drawn, Inverse, Noisy, Ramp, Twice, regime_of, registered
+from gradients import gradients
 from killed import IMAGES, killed, state
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn.functional import cross_entropy
@@ -22,7 +23,6 @@ from anytime_core.config import Joint, Part, TrialConfig
 from anytime_core.errors import ConfigError
 from anytime_core.extend import Answers, GradientFlow, Objective, Progress, Regime, Step, Strategy, Weighting
 from anytime_core.model import graphs
-from anytime_core.model.network import AnytimeResNet
 from anytime_core.randomness import generator
 from anytime_core.training import trainer
 from anytime_core.training.objective import TrainingObjective
@@ -188,14 +188,8 @@ def test_the_gradient_of_an_equilibrium_is_the_mean_of_those_behind() -> None:
     images = run.train_data.normalise(torch.tensor(IMAGES.train_images[:8]))
     labels = torch.tensor(IMAGES.train_labels[:8])
 
-    def gradients(network: AnytimeResNet, which: Sequence[int]) -> dict[str, torch.Tensor]:
-        network.zero_grad()
-        network.eval()
-        sum(cross_entropy(network(images)[index], labels) for index in which).backward()
-        return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-
-    flowing = gradients(run.network, [0, 1, 2])
-    single = [gradients(plain.network, [index]) for index in range(3)]
+    flowing = gradients(run.network.eval(), images, labels, [0, 1, 2])
+    single = [gradients(plain.network.eval(), images, labels, [index]) for index in range(3)]
     for index, unit in enumerate(run.network.predicting_units):
         for name in run.network.head_parameters(unit):
             assert torch.allclose(flowing[name], single[index][name], atol=1e-6)
