@@ -61,9 +61,9 @@ def decimals(value: float, digits: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """1:05 or 2:03:07 or 3 d 04 h."""
+    """Such as 5 s, 1 min 05 s, 2 h 03 min or 3 d 04 h."""
     whole = round(seconds)
-    if whole >= 86_400:
-        return f"{whole // 86_400} d {whole % 86_400 // 3600:02} h"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+    for long, short, size, per in (("d", "h", 86_400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            return f"{whole // size} {long} {whole % size // per:02} {short}"
+    return f"{whole} s"

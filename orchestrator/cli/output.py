@@ -19,6 +19,7 @@ from orchestrator.text import shown, visible
 
 if TYPE_CHECKING:
     from orchestrator.sweep.grid import Sweep
+    from orchestrator.table import Table
 
 
 MACHINES = ("json", "csv")
@@ -46,6 +47,13 @@ def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") ->
             say(render.as_csv(rows), form)
         case _:
             say(render.as_text(title, rows))
+
+
+def print_fitted(table: Table, *, wide: bool = False) -> None:
+    """Prints a table for people, in the width of the terminal unless it may be ``wide``."""
+    from orchestrator.report import narrow, render
+
+    say(render.table_text(table if wide else narrow.fitted(table, narrow.terminal_width())))
 
 
 def missing_storage(places: Places) -> str:

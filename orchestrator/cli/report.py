@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,8 +162,9 @@ def _shown(tables: Tables, form: str, table: str) -> str:
 
 
 @click.command()
+@options.wide
 @options.form(options.DOCUMENTS)
-def paper(form: str) -> None:
+def paper(wide: bool, form: str) -> None:
     """Compute the paper's percentages and test its claims.
 
     Tables 2a, 2b and 5 follow from its Table 6.
@@ -170,11 +172,15 @@ def paper(form: str) -> None:
     Exit code 1 if a number is not the printed one.
     """
     from orchestrator.paper import replication
-    from orchestrator.report import render
+    from orchestrator.report import narrow, render
 
     computed = replication.build()
-    say(render.show(computed.tables, form), form)
-    if form == "table":
+    if form != "table":
+        say(render.show(computed.tables, form), form)
+    else:
+        width = narrow.terminal_width()
+        parts = ([table] if wide else narrow.folded(table, width) for table in computed.tables)
+        say(render.show([*chain.from_iterable(parts)], form))
         say(f"\n{computed.agreeing} of {computed.printed} numbers are those that the paper prints.")
     if computed.agreeing < computed.printed:
         sys.exit(1)

@@ -12,6 +12,7 @@ from orchestrator.cli.main import end
 from orchestrator.cli.output import (
     load_to_show,
     missing_storage,
+    print_fitted,
     print_notes,
     print_rows,
     same_command,
@@ -103,6 +104,8 @@ def sweep(
 @click.command()
 @options.on_a_sweep()
 @options.on_a_cluster
+@click.option("--trials", "listed", is_flag=True, help="List each trial, of however many there are.")
+@options.wide
 @options.form(options.ROWS)
 def plan(
     sweep_file: Path,
@@ -111,9 +114,13 @@ def plan(
     cpus: int | None,
     gpus: float | str | None,
     slots: int | None,
+    listed: bool,
+    wide: bool,
     form: str,
 ) -> None:
     """List what would run of a sweep, why, and what it would take.
+
+    More than 40 trials are summed up by network and method; --trials, JSON and CSV have each.
 
     Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
     With --address the cluster is asked what it has, and what it cannot hold is refused.
@@ -122,7 +129,7 @@ def plan(
     from orchestrator.ledger.choices import chosen
     from orchestrator.planning import changed_data, changes, estimate, packing
     from orchestrator.planning import plan as planning
-    from orchestrator.report import power, render
+    from orchestrator.report import plan_view, power
     from orchestrator.sweepfile.load import load
     from orchestrator.tracking.delivered import last_trials
 
@@ -137,28 +144,30 @@ def plan(
     packed = packing.pack(entries, nodes, speeds)
     outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
     if form != "table":
-        print_rows(render.plan_rows(outlook), form)
+        print_rows(plan_view.plan_rows(outlook), form)
         return
     changed = changed_data.notes(grid, last_trials(ledger, grid.name), ledger)
     notes = (*changed, *packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
     title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
-    say(render.table_text(render.plan_table(outlook, title, notes)))
+    listed = listed or len(outlook.estimates) <= plan_view.LISTED
+    print_fitted(plan_view.plan_table(outlook, title, notes, listed=listed), wide=wide)
     if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
         say(f"\n{power.plan_text(grid, ledger)}")
 
 
 @click.command()
 @options.on_a_sweep()
+@options.wide
 @options.form(options.ROWS)
-def status(sweep_file: Path, places: Places, form: str) -> None:
+def status(sweep_file: Path, places: Places, wide: bool, form: str) -> None:
     """Show where a sweep's trials stand, also while it runs."""
-    from orchestrator.report import render
+    from orchestrator.report import narrow, status_view
     from orchestrator.report import status as reading
 
     grid, ledger = load_to_show(sweep_file, places), places.ledger
     standing = reading.status(grid, ledger)
     if form != "table":
-        print_rows(render.status_rows(standing.trials), form)
+        print_rows(status_view.status_rows(standing.trials), form)
         return
-    title, line, rest = render.status_text(standing).partition("\n")
+    title, line, rest = status_view.status_text(standing, None if wide else narrow.terminal_width()).partition("\n")
     say(title + missing_storage(places) + line + rest)

@@ -137,7 +137,7 @@ class Progress:
         if outcome.state is TrialState.FAILED:
             self._errors.append(f"{trial.cell.label}: {outcome.error}")
         reached = self._stop(trial_id)
-        error = f": {reached.error:.2f} % error" if reached and reached.error is not None else ""
+        error = f": {_error(reached.error)}" if reached and reached.error is not None else ""
         self._line(f"{outcome.state} {trial.cell.label}" + (f": {outcome.error}" if outcome.error else error))
 
     def lost(self, trial_id: str, reason: str) -> None:
@@ -224,9 +224,13 @@ class Progress:
         return table
 
     def _running_row(self, trial: Trial, running: _Running) -> tuple[Text, Text, str, str]:
-        error = "" if running.error is None else f"{running.error:.2f} % error"
+        error = "" if running.error is None else _error(running.error)
         place = styled(running.place or "starting", "dim")
         return place, styled(trial.cell.label), f"step {running.step}/{trial.config.steps}", error
+
+
+def _error(percent: float) -> str:
+    return f"last prediction errs in {percent:.2f} %"
 
 
 def _work(entry: PlannedTrial, step_seconds: Mapping[str, float]) -> Work:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -16,18 +15,13 @@ from rich.cells import cell_len
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
-from orchestrator.ledger.ledger import Driver
-from orchestrator.planning.estimate import Estimate, Outlook
 from orchestrator.report import ranking_layouts, verdict, verdict_rows
 from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
 from orchestrator.report.layouts import LAYOUTS, arrange
-from orchestrator.report.status import SweepStatus, TrialStatus
 from orchestrator.stats.significance import TESTS
-from orchestrator.sweep import tuning
-from orchestrator.sweep.trial import Trial, TrialState, steps_of
-from orchestrator.system.hardware import Node
-from orchestrator.table import Column, Entry, Table, decimals, duration, present
-from orchestrator.text import counted, one_line, visible
+from orchestrator.sweep.trial import TrialState
+from orchestrator.table import Column, Entry, Table, decimals, present
+from orchestrator.text import one_line, visible
 
 ABSENT = "-"
 
@@ -36,15 +30,18 @@ Row = dict[str, Any]
 
 def as_text(title: str, rows: Sequence[Row]) -> str:
     """An aligned table with the keys of the rows as headings; numbers to the right, floats with two decimals."""
+    return table_text(table_of(title, rows))
+
+
+def table_of(title: str, rows: Sequence[Row]) -> Table:
+    """The rows with their keys as headings."""
     names = list(rows[0]) if rows else []
     numeric = (name in METRICS or any(isinstance(row[name], int | float) for row in rows) for name in names)
-    return table_text(
-        Table(
-            name="",
-            title=title,
-            columns=tuple(Column(name=name, numeric=right) for name, right in zip(names, numeric, strict=True)),
-            rows=tuple(tuple(Entry(value=value) for value in row.values()) for row in rows),
-        )
+    return Table(
+        name="",
+        title=title,
+        columns=tuple(Column(name=name, numeric=right) for name, right in zip(names, numeric, strict=True)),
+        rows=tuple(tuple(Entry(value=value) for value in row.values()) for row in rows),
     )
 
 
@@ -60,14 +57,25 @@ def table_text(table: Table) -> str:
     return visible("\n".join([table.title, *lines, *below]).strip("\n"))
 
 
+def column_widths(table: Table) -> list[int]:
+    """Letters of each column of the text."""
+    above = group_headings(table)
+    return [max(map(cell_len, _texts(table, index, above[index]))) for index in range(len(table.columns))]
+
+
 def _text_column(table: Table, index: int, above: str) -> list[str]:
-    """The group's name, the heading and the entries of a column, all of one width."""
-    column, entries = table.columns[index], [row[index] for row in table.rows]
-    starred = any(entry.best for entry in entries)
-    texts = [one_line(above), one_line(column.name), *(_starred(entry, starred) for entry in entries)]
+    """The texts of a column, all of one width."""
+    texts = _texts(table, index, above)
     width = max(map(cell_len, texts))
     pads = [" " * (width - cell_len(text)) for text in texts]
-    return [pad + text if column.numeric else text + pad for pad, text in zip(pads, texts, strict=True)]
+    return [pad + text if table.columns[index].numeric else text + pad for pad, text in zip(pads, texts, strict=True)]
+
+
+def _texts(table: Table, index: int, above: str) -> list[str]:
+    """The group's name, the heading and the entries of a column."""
+    column, entries = table.columns[index], [row[index] for row in table.rows]
+    starred = any(entry.best for entry in entries)
+    return [one_line(above), one_line(column.name), *(_starred(entry, starred) for entry in entries)]
 
 
 def _starred(entry: Entry, wide: bool) -> str:
@@ -250,160 +258,6 @@ def _csv(value: Any) -> Any:
         return value
     marked = FORMULA.match(value) and not NUMBER.fullmatch(value)
     return visible(f"'{value}" if marked else value)
-
-
-def _cell(trial: Trial) -> Row:
-    cell = trial.cell
-    return {
-        "id": trial.id,
-        "dataset": cell.dataset,
-        "network": cell.network,
-        "n": None if cell.own else cell.n,
-        "c": None if cell.own else cell.c,
-        "period": None if cell.own else cell.period,
-        "method": cell.method,
-        "unit": cell.unit,
-        "seed": cell.seed,
-    }
-
-
-def plan_rows(outlook: Outlook) -> list[Row]:
-    """One for each trial, in the order in which they would run: seconds, hours of a device and bytes of disk that it
-    still takes, and where they come from; ``ends`` in seconds from the start. What is unknown is None."""
-    return [
-        {
-            **_cell(entry.trial),
-            "action": entry.action,
-            "reason": entry.reason,
-            "step": entry.step,
-            "steps": entry.trial.config.steps,
-            "multiply_adds": entry.work,
-            "cpus": entry.trial.resources.cpus,
-            "gpus": entry.trial.resources.gpus,
-            "seconds": None if estimate.seconds.value is None else round(estimate.seconds.value, 1),
-            "seconds_from": str(estimate.seconds),
-            "hours": None if estimate.hours is None else round(estimate.hours, 5),
-            "ends": None if estimate.ends is None else round(estimate.ends, 1),
-            "disk": None if estimate.disk.value is None else round(estimate.disk.value),
-            "disk_from": str(estimate.disk),
-        }
-        for estimate in outlook.estimates
-        for entry in [estimate.entry]
-    ]
-
-
-PLAN_TEXTS = ("id", "trial", "action", "reason")
-PLAN_NUMBERS = ("cpus", "gpus", "time", "hours", "from", "MiB")
-
-
-def plan_table(outlook: Outlook, title: str, notes: Sequence[str] = ()) -> Table:
-    """For people: why each trial would run or not, and what it takes; ``notes`` stand below the sums."""
-    columns = [Column(name=name, numeric=name in PLAN_NUMBERS) for name in (*PLAN_TEXTS, *PLAN_NUMBERS)]
-    return Table(
-        name="plan",
-        title=title,
-        columns=tuple(columns),
-        rows=tuple(_plan_row(estimate) for estimate in outlook.estimates),
-        notes=(*plan_sums(outlook), *notes),
-    )
-
-
-def _plan_row(estimate: Estimate) -> tuple[Entry, ...]:
-    entry, seconds, disk = estimate.entry, estimate.seconds.value, estimate.disk.value
-    gpus = entry.trial.resources.gpus
-    values = [
-        *(entry.trial.id, entry.trial.cell.label, entry.action, entry.reason),
-        *(entry.trial.resources.cpus, gpus if isinstance(gpus, str) else f"{gpus:g}"),
-        None if seconds is None else duration(seconds),
-        *(estimate.hours, str(estimate.seconds), None if disk is None else disk / 2**20),
-    ]
-    return tuple(Entry(value=value if entry.comes or place < 6 else None) for place, value in enumerate(values))
-
-
-def plan_sums(outlook: Outlook) -> Iterator[str]:
-    """What all trials take together, and where that comes from; nothing where none is to run."""
-    if not outlook.to_run:
-        return
-    devices: dict[str, list[float | None]] = {}
-    for it in outlook.to_run:
-        devices.setdefault("GPU-hours" if it.entry.trial.resources.gpus else "CPU-hours", []).append(it.hours)
-    makespan = "unknown" if outlook.makespan is None else duration(outlook.makespan)
-    yield f"makespan on {_described(outlook.nodes)}: {makespan}"
-    for name, hours in devices.items():
-        yield f"{name}: {_sum(hours)}"
-    sources = ", ".join(f"{count} {source}" for source, count in outlook.sources.most_common())
-    yield f"from the time of a step on this device, of so many trials: {sources}"
-    disks = [None if it.disk.value is None else it.disk.value / 2**30 for it in outlook.to_run]
-    known = Counter(it.disk.source for it in outlook.to_run)
-    unknown = f", unknown {known['unknown']}" if known["unknown"] else ""
-    parts = f"measured {known['measured']}, computed from the parameters {known['computed']}{unknown}"
-    yield f"GiB of disk: {_sum(disks)}; {parts}"
-
-
-def _sum(values: Sequence[float | None]) -> str:
-    """With what is unknown in it, a sum is only a bound."""
-    known = [value for value in values if value is not None]
-    missing = len(values) - len(known)
-    if not known:
-        return "unknown"
-    return f"at least {sum(known):.2f}, unknown for {missing} of {len(values)}" if missing else f"{sum(known):.2f}"
-
-
-def _described(nodes: Sequence[Node]) -> str:
-    """Such as ``2 nodes (12 CPUs, 4 NVIDIA H100)``."""
-    gpus = Counter(gpu.name for node in nodes for gpu in node.gpus)
-    parts = [f"{sum(node.cpus for node in nodes):g} CPUs", *(f"{count} {name}" for name, count in gpus.items())]
-    return f"{counted(len(nodes), 'node')} ({', '.join(parts)})"
-
-
-def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
-    return [
-        {
-            **_cell(status.trial),
-            "state": str(status.state),
-            "step": status.step,
-            "steps": steps_of(status.trial.config, status.record),
-            "attempts": status.attempts,
-            "where": status.place,
-            "kind": status.kind,
-            "failure": status.failure,
-        }
-        for status in statuses
-    ]
-
-
-def status_text(status: SweepStatus) -> str:
-    """For people: how long it takes, what runs where, the last errors, then each trial."""
-    title = status_title(status.sweep.name, status.trials, status.driver)
-    running = [
-        f" {one_line(trial.place or 'starting')}: {trial.trial.cell.label}, "
-        f"step {trial.step}/{steps_of(trial.trial.config) or ABSENT}"
-        for trial in sorted(status.trials, key=lambda trial: trial.place or "")
-        if trial.state is TrialState.RUNNING
-    ]
-    errors = [f" {one_line(error)}" for error in status.told.errors] if status.told else []
-    choices = tuning.notes(status.sweep.tuning)
-    lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else []), *choices]
-    return "\n".join([title, *lines, "", as_text("", status_rows(status.trials)).lstrip("\n")])
-
-
-def time_left(status: SweepStatus) -> Iterator[str]:
-    """How long it takes still, and who says so."""
-    told, left = status.told, status.seconds_left
-    if told and status.driver:
-        said = "its driver cannot say yet how long it takes" if left is None else f"{duration(left)} left"
-        yield f"{said}; its driver spoke {duration(told.age)} ago"
-    elif told:
-        before = "" if told.seconds_left is None else f", with {duration(told.seconds_left)} left"
-        yield f"its last driver died: it spoke last {duration(told.age)} ago{before}; the same command goes on"
-    if not status.driver and left:
-        yield f"the rest takes about {duration(left)} on this machine, as the trials took that have ended"
-
-
-def status_title(sweep: str, statuses: Sequence[TrialStatus], driver: Driver | None) -> str:
-    counts = Counter(status.state for status in statuses)
-    states = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
-    return f"{sweep}: {states}; " + (f"run by {driver}" if driver else "no driver runs it")
 
 
 def error_rows(rows: Iterable[ErrorRow]) -> list[Row]:

@@ -42,15 +42,36 @@ def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tm
     done = orchestrate("plan", QUICKSTART)
     lines = done.out.splitlines()
     assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run; there is no folder runs yet"
-    assert lines[2].split() == [*["id", "trial", "action", "reason", "cpus", "gpus", "time", "hours", "from", "MiB"]]
-    assert len(lines) == 4 + 28 + 1 + 4 + 4
-    assert [line.partition(":")[2] for line in lines[-8:-5]] == [" unknown", " unknown", " 28 unknown"]
+    assert lines[2].split() == ["id", "trial", "action", "reason", "MiB", "cpus"]  # times are unknown throughout
+    assert max(map(len, lines[2:32])) <= 80
+    assert len(lines) == 4 + 28 + 1 + 5 + 4
+    assert [line.partition(":")[2] for line in lines[-9:-6]] == [" unknown", " unknown", " 28 unknown"]
+    assert lines[-5] == " Left out to fit 80 columns: gpus, from; --wide shows all."
     assert lines[-3] == (
         "To be better than ann at 5 %, a method must win, of 2 cells: more than all by hoeffding, "
         "more than all by sign-test."
     )
     assert lines[-2].startswith("Differences that 2 cells with 2 seeds show with a chance of 80 %, in points (spread: ")
     assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_a_plan_leaves_nothing_out_where_it_may_be_wide(orchestrate) -> None:
+    lines = orchestrate("plan", QUICKSTART, "--wide").out.splitlines()
+    columns = ["id", "trial", "action", "time", "reason", "hours", "MiB", "cpus", "gpus", "from"]
+    assert lines[2].split() == columns
+    assert {len(line.split()[0]) for line in lines[4:32]} == {16}
+
+
+def test_a_plan_of_many_trials_has_a_line_for_each_network_and_method(orchestrate) -> None:
+    lines = orchestrate("plan", TABLE6).out.splitlines()
+    assert lines[2].split() == ["network", "method", "trials", "what", "GiB"]
+    groups = [line.split()[:4] for line in lines[4 : 4 + 13 * 7]]
+    assert ["(9,128)", "ann", "3", "3"] in groups
+    assert ["(9,128)", "opt", "12", "12"] in groups
+    assert sum(int(trials) for _, _, trials, _ in groups) == 390
+    assert " 390 trials; --trials lists them." in lines
+    listed = orchestrate("plan", TABLE6, "--trials").out.splitlines()
+    assert sum(" run " in line for line in listed) == 390
 
 
 def test_a_plan_tells_what_this_machine_cannot_hold_and_lists_it_still(orchestrate) -> None:

@@ -111,10 +111,11 @@ def test_off_a_terminal_every_event_is_one_plain_line(some, plain, output, clock
         progress.ended(second, Outcome(TrialState.FAILED, "no [memory]"))
         progress.lost(third, "its process died")
     assert output.getvalue().splitlines() == [
-        "[0/4 done, 3 running, 0 failed, 1:00 left]",  # two run as long as the first did; then comes the fourth
-        "[1/4 done, 2 running, 0 failed, 1:00 left] finished ann (1,2) digits seed 0: 9.50 % error",
-        "[1/4 done, 1 running, 1 failed, 1:00 left] failed ann (1,2) digits seed 1: no [memory]",
-        "[1/4 done, 0 running, 1 failed, 1:00 left] lost ann (1,2) digits seed 2: its process died; "
+        "[0/4 done, 3 running, 0 failed, 1 min 00 s left]",  # two run as long as the first did; then comes the fourth
+        "[1/4 done, 2 running, 0 failed, 1 min 00 s left] "
+        "finished ann (1,2) digits seed 0: last prediction errs in 9.50 %",
+        "[1/4 done, 1 running, 1 failed, 1 min 00 s left] failed ann (1,2) digits seed 1: no [memory]",
+        "[1/4 done, 0 running, 1 failed, 1 min 00 s left] lost ann (1,2) digits seed 2: its process died; "
         "starts again from its last checkpoint",
     ]
 
@@ -143,10 +144,10 @@ def test_on_a_terminal_the_view_names_each_running_trial(some, output, clock, ma
         progress.ended(some[1].trial.id, FINISHED)
     shown = output.getvalue()
     assert "starting     ann (1,2) digits seed 0  step 0/44" in shown
-    assert "node7 GPU 0  ann (1,2) digits seed 1  step 22/44  9.50 % error" in shown
+    assert "node7 GPU 0  ann (1,2) digits seed 1  step 22/44  last prediction errs in 9.50 %" in shown
     assert "\nann (1,2) digits seed 2: no memory" in shown  # stays, beside the line that scrolls away
     assert "0/4 done, 2 running, 1 failed" in shown
-    assert "finished ann (1,2) digits seed 1: 9.50 % error" in shown
+    assert "finished ann (1,2) digits seed 1: last prediction errs in 9.50 %" in shown
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -187,7 +188,7 @@ def test_a_small_terminal_shows_the_counts_and_the_time_left_before_all_else(
         ]
     assert len(lines) <= height
     assert "..." not in "".join(lines)
-    assert re.search("7/11 done, 3 running, 1 failed, [0-9:]+ left", " ".join(lines))
+    assert re.search("7/11 done, 3 running, 1 failed, [0-9minsh ]+ left", " ".join(lines))
 
 
 @pytest.mark.filterwarnings("error")
@@ -310,23 +311,23 @@ def test_the_time_left_is_told_within_a_fifth(
     for left, told in checked:
         assert told == pytest.approx(left, rel=0.2)
     assert progress.seconds_left() == 0
-    assert progress.summary == f"{count}/{count} done, 0 running, 0 failed, 0:00 left"
+    assert progress.summary == f"{count}/{count} done, 0 running, 0 failed, 0 s left"
 
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        (0, "0:00"),
-        (0.4, "0:00"),
-        (59.6, "1:00"),
-        (65, "1:05"),
-        (3599, "59:59"),
-        (3600, "1:00:00"),
-        (7387, "2:03:07"),
-        (86_399, "23:59:59"),
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59.6, "1 min 00 s"),
+        (65, "1 min 05 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 00 min"),
+        (7387, "2 h 03 min"),
+        (86_399, "23 h 59 min"),
         (86_400, "1 d 00 h"),
         (3 * 86_400 + 4 * 3600 + 3599, "3 d 04 h"),
     ],
 )
-def test_a_duration_reads_as_on_a_clock(seconds, shown) -> None:
+def test_a_duration_says_its_units(seconds, shown) -> None:
     assert duration(seconds) == shown

@@ -10,8 +10,8 @@ import pytest
 from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.live_status import Running, StatusSnapshot, StatusWriter
-from orchestrator.report import render
 from orchestrator.report import status as report
+from orchestrator.report import status_view
 from orchestrator.sweep.grid import Sweep
 from orchestrator.system.hardware import this_machine
 
@@ -60,22 +60,22 @@ def test_a_status_says_what_runs_where_and_how_long_it_takes(sweep, ledger: Ledg
     with ledger.drive("small"):
         ledger.begin(first, "small", "GPU 1")
         ledger.write_status("small", asdict(says(65.0, Running(trial_id=first.id, step=22))))
-        text = render.status_text(report.status(sweep, ledger))
+        text = status_view.status_text(report.status(sweep, ledger))
     host = this_machine(with_gpus=False).name
     title, time_left, running, errors, error, *_ = text.splitlines()
     assert title.startswith("small: 1 pending, 1 running; run by process ")
-    assert time_left == "1:05 left; its driver spoke 0:00 ago"
+    assert time_left == "1 min 05 s left; its driver spoke 0 s ago"
     assert running == f" {host} GPU 1: ann (1,2) digits seed 0, step 22/44"
     assert (errors, error) == ("last errors:", " ann: no memory")
-    assert f"{second.id}   digits" in text
+    assert f"{second.id}   {second.cell.label}" in text
 
 
 def test_a_dead_driver_is_told_with_its_last_word(sweep, ledger: Ledger) -> None:
     ledger.write_status("small", asdict(says(65.0)))
     ledger.begin(sweep.trials[0], "small", "GPU 1")
     status = report.status(sweep, ledger)
-    assert [*render.time_left(status)] == [
-        "its last driver died: it spoke last 0:00 ago, with 1:05 left; the same command goes on"
+    assert [*status_view.time_left(status)] == [
+        "its last driver died: it spoke last 0 s ago, with 1 min 05 s left; the same command goes on"
     ]
     assert [str(trial.state) for trial in status.trials] == ["interrupted", "pending"]
 
@@ -87,9 +87,9 @@ def test_without_a_driver_the_rest_is_worked_out_from_what_has_ended(sweep, ledg
     result = replace(record.result, seconds=120.0)
     record = replace(record, result=result, provenance={"device_name": here.cpu, "threads": 1})
     ledger.finish(ledger.begin(first), record)
-    (line,) = render.time_left(report.status(sweep, ledger))
-    assert line == "the rest takes about 2:00 on this machine, as the trials took that have ended"
+    (line,) = status_view.time_left(report.status(sweep, ledger))
+    assert line == "the rest takes about 2 min 00 s on this machine, as the trials took that have ended"
     ledger.finish(
         ledger.begin(second), replace(make_record(second, None), result=record.result, provenance=record.provenance)
     )
-    assert [*render.time_left(report.status(sweep, ledger))] == []
+    assert [*status_view.time_left(report.status(sweep, ledger))] == []

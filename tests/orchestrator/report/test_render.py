@@ -18,7 +18,7 @@ from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning import plan
 from orchestrator.planning.estimate import outlook
-from orchestrator.report import render
+from orchestrator.report import plan_view, render, status_view
 from orchestrator.report.layouts import LAYOUTS
 from orchestrator.report.status import TrialStatus
 from orchestrator.sweep.trial import TrialState
@@ -341,7 +341,7 @@ def test_the_report_as_csv_has_a_row_for_each_number(made) -> None:
 
 def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> None:
     trial = make_trial(seed=3)
-    (row,) = render.plan_rows(outlook(plan.make([trial], ledger), ledger, []))
+    (row,) = plan_view.plan_rows(outlook(plan.make([trial], ledger), ledger, []))
     named = {
         "id": trial.id,
         "dataset": "digits",
@@ -357,7 +357,7 @@ def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> No
     assert (row["action"], row["reason"], row["step"], row["steps"]) == ("run", "never ran", 0, 44)
     assert (row["cpus"], row["gpus"]) == (1, 0)
     status = TrialStatus(trial=trial, state=TrialState.FAILED, step=22, attempts=2, failure="no memory", kind="memory")
-    assert render.status_rows([status]) == [
+    assert status_view.status_rows([status]) == [
         named
         | {
             "state": "failed",
@@ -374,9 +374,9 @@ def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> No
 def test_the_title_of_a_status_counts_states_and_names_the_driver(make_trial) -> None:
     states = [TrialState.RUNNING, TrialState.FINISHED, TrialState.RUNNING]
     statuses = [TrialStatus(trial=make_trial(), state=state, step=0, attempts=1, failure=None) for state in states]
-    assert render.status_title("small", statuses, None) == "small: 2 running, 1 finished; no driver runs it"
+    assert status_view.status_title("small", statuses, None) == "small: 2 running, 1 finished; no driver runs it"
     driver = Driver(host="here", pid=7, since="2026-01-01T00:00:00+00:00")
-    assert render.status_title("small", statuses, driver).endswith(
+    assert status_view.status_title("small", statuses, driver).endswith(
         "; run by process 7 on here since 2026-01-01T00:00:00+00:00"
     )
 

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.ledger import last_run
 from orchestrator.planning import plan as planning
-from orchestrator.report import layouts, render, status
+from orchestrator.report import layouts, status, status_view
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord
 from orchestrator.sweep.tuning import notes
@@ -189,8 +189,8 @@ def test_a_table_of_the_points_marks_the_ones_that_were_taken(ended, ledger) -> 
 
 
 def test_a_status_says_what_was_chosen(tuned, ended, ledger) -> None:
-    assert "\naann: gamma=0.5 on (1,2)" in render.status_text(status.status(ended, ledger))
-    text = render.status_text(status.status(tuned, ledger))
+    assert "\naann: gamma=0.5 on (1,2)" in status_view.status_text(status.status(ended, ledger))
+    text = status_view.status_text(status.status(tuned, ledger))
     assert "aann: not chosen yet on (1,2) digits, (1,4) digits: 16 of 16 trials that tune it have not ended." in text
 
 
