@@ -59,6 +59,7 @@ from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
 from orchestrator.report import render, status_view
 from orchestrator.report import status as report
+from orchestrator.sweep.devices import Device
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, config_of
 from orchestrator.sweepfile.load import load
@@ -71,7 +72,7 @@ datasets: [digits]
 methods: {ann: {}, aann: {strategy: aann}}
 training: {steps: 44, batch_size: 64}
 """
-DEVICE = estimate.Device(name="a CPU", part=1)
+DEVICE = Device(name="a CPU", part=1)
 SILENT = ("record", "driver", "run_files", "drive")
 """Readers that may have no answer."""
 MEANT = (OrchestratorError, TrainerError)

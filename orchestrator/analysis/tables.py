@@ -29,6 +29,7 @@ from orchestrator.analysis.measurements import (
     trained_for_all_depths,
     triples,
 )
+from orchestrator.analysis.times import EpochsOf, Times
 from orchestrator.stats import eann, paired, significance
 from orchestrator.stats.intervals import Interval, clopper_pearson
 from orchestrator.stats.scopes import Grouping, widest
@@ -103,7 +104,8 @@ class SequenceRow:
 class Tables:
     """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them; ``scope`` is to what
     the tests of its wins generalise, ``measured`` what methods are compared by, which is the errors unless the report
-    names something else, and ``field`` what all methods are ranked by at once."""
+    names something else, and ``field`` what all methods are ranked by at once. ``answers`` and ``times`` are read from
+    the storage where a table asks for them."""
 
     sweep: Sweep
     optima: tuple[str, ...]
@@ -117,6 +119,7 @@ class Tables:
     measured: Measurements | None = None
     field: ranking.Field = ranking.NOBODY
     answers: Answers
+    times: Times
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -129,9 +132,10 @@ def build(
     records: Mapping[str, TrialRecord],
     states: Mapping[str, TrialState],
     answers: Answers | None = None,
+    epochs: EpochsOf = lambda trial_id: (),
 ) -> Tables:
     """``records`` of the trials that ended, by id; a diverged one has no errors. ``answers`` are read only for
-    what methods are compared by, and for tables, that are made of them."""
+    what methods are compared by, and for tables, that are made of them; ``epochs`` only for a table of times."""
     answers = answers or Answers(sweep, lambda trial_id: {})
     errors = measure(sweep, records, states)
     measured = compared.compared(sweep, records, errors, answers)
@@ -151,6 +155,7 @@ def build(
         measured=measured,
         field=ranking.field(measured),
         answers=answers,
+        times=Times(sweep, records, epochs),
     )
 
 

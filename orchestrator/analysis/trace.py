@@ -360,7 +360,7 @@ def _network_difference(recorded: TrainingRecord, rerun: TrainingRecord) -> Diff
 def _provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
     pair = (recorded.provenance, rerun.provenance)
     hashed = all(provenance.get("sources") for provenance in pair)
-    needless = {"code_version"} if hashed and _code(recorded) == _code(rerun) else set() if hashed else {"sources"}
+    needless = {"code_version"} if hashed and code_of(recorded) == code_of(rerun) else set() if hashed else {"sources"}
     for name in EXPLAINING:
         before, now = (provenance.get(name) for provenance in pair)
         if before != now and name not in needless:
@@ -409,7 +409,7 @@ def mixed(records: Iterable[TrialRecord]) -> list[str]:
     return [note for note in notes if note]
 
 
-def _code(record: TrialRecord) -> str:
+def code_of(record: TrialRecord) -> str:
     """What trained it: the hash of the sources, which two commits may share and two copies of a version may not; of a
     record from before there was one, its version."""
     return str(record.provenance.get("sources") or record.provenance.get("code_version") or "unknown")
@@ -419,10 +419,10 @@ def _codes(records: Sequence[TrialRecord]) -> Iterator[str]:
     """The code of each record by its version, as people know it, and by the sources where two have one version."""
     versions: dict[str, str] = {}
     for record in records:
-        versions.setdefault(_code(record), str(record.provenance.get("code_version") or "unknown"))
+        versions.setdefault(code_of(record), str(record.provenance.get("code_version") or "unknown"))
     shared = Counter(versions.values())
     for record in records:
-        code, known = _code(record), versions[_code(record)]
+        code, known = code_of(record), versions[code_of(record)]
         yield known if shared[known] == 1 else f"{known} (sources {code})"
 
 

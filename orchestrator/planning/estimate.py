@@ -41,6 +41,7 @@ from anytime_core.outcomes import MOST_OF_UINT8
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, step_work
+from orchestrator.sweep.devices import PARTS, Device, device_of
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord, config_of
 from orchestrator.system.hardware import Node, this_machine
 
@@ -51,8 +52,6 @@ Source = Literal["measured", "scaled", "model", "computed", "unknown"]
 NEAR = 2.0
 REACH = 10.0
 ENOUGH = 3
-PARTS = 10_000
-"""Of a GPU: Ray gives no smaller shares."""
 FLOAT = 4
 COPIES = 2
 """A checkpoint holds the weights and the momentum of each."""
@@ -80,15 +79,6 @@ class Shape:
     def family(self) -> str:
         """Networks of one kind, such as all ResNets: times of others say little."""
         return "" if isinstance(self.network, NetworkConfig) else self.network.name
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Device:
-    """``part`` is how many threads of a CPU, or how many ten-thousandths of a GPU, a trial has."""
-
-    name: str
-    part: int
-    gpu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,7 +250,7 @@ class Speeds:
             works[shape] = step_work(config, group[0].result.costs)
             ids[shape] = trial_id
             for record in group:
-                if device := _device_of(record):
+                if device := device_of(record):
                     seconds[device][shape].append(record.result.seconds / record.result.steps)
         return cls(
             {
@@ -313,17 +303,6 @@ def _readable(group: Iterable[TrialRecord]) -> tuple[str, TrialConfig] | None:
         except UsageError as error:
             log.warning("%s; it is left out of what is predicted", error)
     return None
-
-
-def _device_of(record: TrialRecord) -> Device | None:
-    """What a trial ran on; None where that was not written down, or was more than one."""
-    provenance = record.provenance
-    name, threads, share = provenance.get("device_name"), provenance.get("threads"), provenance.get("gpu_share")
-    if not isinstance(name, str) or "resumed_elsewhere" in provenance:
-        return None
-    if record.result.device != "cpu":
-        return Device(name=name, part=round(share * PARTS), gpu=True) if isinstance(share, float) else None
-    return Device(name=name, part=threads) if isinstance(threads, int) else None
 
 
 def _scaled(shape: Shape, work: float, measured: Iterable[_Measured]) -> Quantity | None:

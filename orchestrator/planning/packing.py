@@ -20,8 +20,9 @@ from math import floor
 from anytime_core.config import NetworkConfig, TrialConfig
 from anytime_core.memory import predicted_memory
 from orchestrator.errors import ClusterError
-from orchestrator.planning.estimate import PARTS, Speeds, fits_on
+from orchestrator.planning.estimate import Speeds, fits_on
 from orchestrator.planning.plan import Plan
+from orchestrator.sweep.devices import PARTS
 from orchestrator.sweep.trial import AUTO, Resources, Trial
 from orchestrator.system.hardware import Gpu, Node
 from orchestrator.text import counted

@@ -10,6 +10,7 @@ from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
 from orchestrator.report import (
+    field_layouts,
     metric_words,
     noise_layouts,
     outcome_layouts,
@@ -17,6 +18,7 @@ from orchestrator.report import (
     ranking_layouts,
     tuning_layouts,
 )
+from orchestrator.report.metric_words import kind, kind_notes
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
@@ -53,7 +55,7 @@ def errors(tables: Tables) -> Table:
     columns = [Column(name=metric, group=dataset) for dataset in datasets for metric in METRICS]
     return Table(
         name="errors",
-        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}",
+        title=f"{kind(tables.sweep)} {AT_FRACTIONS}",
         columns=(Column(name="network", numeric=False), Column(name="method", numeric=False), *columns),
         rows=tuple(shown),
         notes=(f"*: {BEST}.", *_error_notes(tables)),
@@ -79,7 +81,7 @@ def methods(tables: Tables) -> Table:
     ]
     return Table(
         name="methods",
-        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}",
+        title=f"{kind(tables.sweep)} {AT_FRACTIONS}",
         columns=(*_words("data set", "network", "metric"), *(Column(name=name) for name in names)),
         rows=tuple(shown),
         notes=(f"*: {BEST}.", *_error_notes(tables)),
@@ -102,7 +104,7 @@ def periods(tables: Tables) -> Table:
     ]
     return Table(
         name="periods",
-        title=f"{_kind(tables.sweep)} {AT_FRACTIONS}; s: units from one prediction to the next",
+        title=f"{kind(tables.sweep)} {AT_FRACTIONS}; s: units from one prediction to the next",
         columns=(
             *_words("data set", "network", "method", "metric"),
             *(Column(name=f"s={period}") for period in all_periods),
@@ -144,7 +146,7 @@ def sequence(tables: Tables) -> Table:
     ]
     return Table(
         name="sequence",
-        title=f"Sequences of networks: {_kind(tables.sweep).lower()} in % at fractions of the cost of all members",
+        title=f"Sequences of networks: {kind(tables.sweep).lower()} in % at fractions of the cost of all members",
         columns=(
             *_words("method", "networks"),
             *(Column(name=metric, group=dataset) for dataset in datasets for metric in METRICS),
@@ -259,6 +261,7 @@ LAYOUTS: dict[str, Layout] = {
     "ranking": Layout(ranking_layouts.ranking, compares=True),
     "matrix": Layout(ranking_layouts.matrix, compares=True),
     "tuning": Layout(tuning_layouts.tuning),
+    "field": Layout(field_layouts.field, takes=field_layouts.area_of),
     "budgeted": Layout(outcome_layouts.budgeted, takes=outcome_layouts.budgeted_numbers),
     "calibration": Layout(outcome_layouts.calibration, takes=outcome_layouts.calibration_numbers),
     "overthinking": Layout(outcome_layouts.overthinking, takes=outcome_layouts.overthinking_numbers),
@@ -290,18 +293,6 @@ def _suited(tables: Tables) -> list[str]:
         "ranking": ranking_layouts.suited(tables),
     }
     return [name for name, suited in suits.items() if suited]
-
-
-def _kind(sweep: Sweep) -> str:
-    """Of which images the errors are; where data sets differ, a note says which are which."""
-    names = {cell.dataset for cell in sweep.cells}
-    return "Test error" if not sweep.validated else "Validation error" if names == sweep.validated else "Error"
-
-
-def _kind_notes(sweep: Sweep) -> tuple[str, ...]:
-    names = dict.fromkeys(cell.dataset for cell in sweep.cells)
-    held, tested = ([n for n in names if (n in sweep.validated) is wanted] for wanted in (True, False))
-    return (f"Validation error: {', '.join(held)}; test error: {', '.join(tested)}.",) if held and tested else ()
 
 
 # Entries
@@ -365,7 +356,7 @@ def _seed_notes(tables: Tables, rows: Iterable[ErrorRow]) -> tuple[str, ...]:
     fewer = [_lacking(row) for row in rows if any(row.counts[metric] for metric in row.missing)]
     seeds = len({cell.seed for cell in tables.sweep.cells})
     return (
-        *_kind_notes(tables.sweep),
+        *kind_notes(tables.sweep),
         *((f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()),
         *((f"{FEWER}: mean of fewer seeds: {_some(fewer)}.",) if fewer else ()),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.quantities import ERRORS, QUANTITIES
+from orchestrator.sweep.grid import Sweep
 
 
 def notes(metrics: tuple[str, ...]) -> tuple[str, ...]:
@@ -32,3 +33,15 @@ def in_points(metrics: Iterable[str]) -> bool:
 def value_of(metrics: Iterable[str]) -> str:
     """What a pair is dropped for the lack of."""
     return "an error" if all_errors(metrics) else "a number"
+
+
+def kind(sweep: Sweep) -> str:
+    """Of which images the errors are; where data sets differ, a note says which are which."""
+    names = {cell.dataset for cell in sweep.cells}
+    return "Test error" if not sweep.validated else "Validation error" if names == sweep.validated else "Error"
+
+
+def kind_notes(sweep: Sweep) -> tuple[str, ...]:
+    names = dict.fromkeys(cell.dataset for cell in sweep.cells)
+    held, tested = ([n for n in names if (n in sweep.validated) is wanted] for wanted in (True, False))
+    return (f"Validation error: {', '.join(held)}; test error: {', '.join(tested)}.",) if held and tested else ()

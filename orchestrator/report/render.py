@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
-from orchestrator.report import ranking_layouts, verdict, verdict_rows
+from orchestrator.report import field_layouts, ranking_layouts, verdict, verdict_rows
 from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
 from orchestrator.report.layouts import LAYOUTS, arrange
 from orchestrator.stats.significance import TESTS
@@ -367,9 +367,14 @@ LONG: dict[str, LongTable] = {
 }
 
 
+ASKED_FOR: dict[str, LongTable] = {"field": LongTable(field_layouts.records, field_layouts.COLUMNS)}
+"""Those that read more than the records of trials."""
+
+
 def long_table(name: str) -> LongTable:
-    """One of LONG, or a table of outcomes as people read it. Raises KeyError for another name."""
-    return LONG[name] if name in LONG else LongTable(lambda tables: table_rows(LAYOUTS[name].arrange(tables)), ())
+    """One of LONG or ASKED_FOR, or a table of outcomes as people read it. Raises KeyError for another name."""
+    as_read = LongTable(lambda tables: table_rows(LAYOUTS[name].arrange(tables)), ())
+    return (LONG | ASKED_FOR).get(name, as_read)
 
 
 def long_tables(tables: Tables) -> dict[str, LongTable]:

@@ -35,7 +35,8 @@ def read_tables(sweep: Sweep, ledger: Ledger, answers: Answers | None = None) ->
     standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
     states = {name: standing.under(driver) for name, standing in standings.items()}
-    return tables.build(sweep, records, states, answers or Answers(sweep, ledger.outcomes, layouts.taken(sweep)))
+    answers = answers or Answers(sweep, ledger.outcomes, layouts.taken(sweep))
+    return tables.build(sweep, records, states, answers, ledger.epochs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,9 +28,13 @@ class Answered:
     ledger: Ledger
     kept: Mapping[Cell, Mapping[str, Outcomes]]
 
-    def of(self, method: str, split: str = "test") -> list[Outcomes]:
-        """Those of the seeds of a method."""
-        return [by_split[split] for cell, by_split in self.kept.items() if cell.method == method]
+    def of(self, method: str, split: str = "test", network: str = "") -> list[Outcomes]:
+        """Those of the seeds of a method, on one network where that is given."""
+        return [
+            by_split[split]
+            for cell, by_split in self.kept.items()
+            if cell.method == method and network in ("", cell.network)
+        ]
 
 
 @pytest.fixture
