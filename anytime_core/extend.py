@@ -212,11 +212,13 @@ class Regime(Part):
 class Footprint:
     """What a network holds on its device: how many numbers it trains (``parameters``), how many of one image a step
     keeps for its backward pass, images and parameters aside (``kept``), and how many of one image it makes at once at
-    most (``largest``)."""
+    most (``largest``). ``of_heads`` are those of the parameters that serve one prediction alone: gradient surgery keeps
+    gradients of all others."""
 
     parameters: int
     kept: int
     largest: int
+    of_heads: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

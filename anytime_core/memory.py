@@ -1,24 +1,28 @@
 """How much memory a trial takes on its device, from shapes alone: of an anytime ResNet, or of another network that
 gives its ``footprint``. Standard library only: planning needs no torch.
 
-What a step keeps for its backward pass is nearly all of it, and exact; the rest is an upper bound or an allowance.
+What a step keeps for its backward pass is nearly all of it, and exact; with what its method needs, a step's peak is within
+10 % of what was measured. The rest is an upper bound or an allowance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anytime_core.config import NetworkConfig, Opt, TrialConfig
+from anytime_core.config import Joint, NetworkConfig, Opt, TrialConfig
 from anytime_core.cost import ending_at
 from anytime_core.data.catalog import dataset_of
-from anytime_core.extend import ExtensionError, Footprint, Network
+from anytime_core.extend import ExtensionError, Footprint, Network, Surgery
 from anytime_core.networks.shapes import KERNEL, downsampled
 
 FLOAT = 4  # bytes
 DRAWS = 8 + 16 + 1 + 8  # bytes a training image: its place in the order, shift, mirror and light
 LABEL = 8
 EVALUATED = 500  # images at once
-MOVING = 4  # activations of the largest size that a pass holds beside what it keeps
+MOVING = 4  # activations of the largest size that an evaluation holds at once, at most
+BACK = 1  # such that a backward pass holds beside what was kept, which it frees as it goes
+BACK_AGAIN = 2  # the same where another pass needs what was kept, so that nothing is freed
+OF_OBJECTIVE = 3  # as many numbers as there are logits, which an objective makes beside the plain losses
 OF_PARAMETER = 5
 """Numbers: itself, its gradient and momentum, and while a graph is warmed up copies of the first and the last."""
 OVERHEAD = 1 << 30
@@ -30,11 +34,21 @@ def predicted_memory(config: TrialConfig) -> int:
     that train a part of the network take less."""
     if not is_known(config):
         return 0
-    own = footprint(config)
-    largest = (own.largest if own else _pixels(config, 1)) * _element(config)
-    moving = MOVING * (config.training.batch_size + EVALUATED) * largest
+    evaluating = MOVING * EVALUATED * _largest(config)
     trained = OF_PARAMETER * FLOAT * parameter_count(config)
-    return saved_memory(config) + moving + trained + data_memory(config) + OVERHEAD
+    return step_memory(config) + evaluating + trained + data_memory(config) + OVERHEAD
+
+
+def step_memory(config: TrialConfig) -> int:
+    """Bytes that a training step holds at its peak, beside parameters, their gradients and momentum, and the data."""
+    regime, moving, more = config.regime, BACK, 0
+    if isinstance(regime, Joint) and regime.objective:
+        logits = len(config.predicting_units) * dataset_of(config.data).classes
+        more = OF_OBJECTIVE * FLOAT * config.training.batch_size * logits
+    if isinstance(regime, Joint) and isinstance(regime.strategy, Surgery):
+        # The gradients of each group and those just found, while all that the forward pass kept is there.
+        moving, more = BACK_AGAIN, more + (regime.strategy.groups + 1) * FLOAT * _trunk_parameters(config)
+    return saved_memory(config) + moving * config.training.batch_size * _largest(config) + more
 
 
 def is_known(config: TrialConfig) -> bool:
@@ -69,13 +83,22 @@ def parameter_count(config: TrialConfig) -> int:
     """The numbers that are trained."""
     if own := footprint(config):
         return own.parameters
-    classes = dataset_of(config.data).classes
-    heads = sum((_channels(config, unit) + 1) * classes for unit in config.predicting_units)
     norms = sum(
         2 * (2 * _channels(config, unit) + _first_channels(config, unit))
         for unit in range(1, config.predicting_units[-1] + 1)
     )
-    return sum(_convolutions(config)) + norms + heads
+    return sum(_convolutions(config)) + norms + _head_parameters(config)
+
+
+def _trunk_parameters(config: TrialConfig) -> int:
+    """Those that several predictions share."""
+    own = footprint(config)
+    return parameter_count(config) - (own.of_heads if own else _head_parameters(config))
+
+
+def _head_parameters(config: TrialConfig) -> int:
+    classes = dataset_of(config.data).classes
+    return sum((_channels(config, unit) + 1) * classes for unit in config.predicting_units)
 
 
 def data_memory(config: TrialConfig) -> int:
@@ -84,6 +107,12 @@ def data_memory(config: TrialConfig) -> int:
     evaluated = config.data.validation or (spec.validation_images if config.data.own_validation else spec.test_images)
     trained = spec.train_images - config.data.validation
     return (trained + evaluated) * (spec.channels * spec.size**2 + LABEL) + trained * DRAWS
+
+
+def _largest(config: TrialConfig) -> int:
+    """Bytes of one image's activations where these are largest."""
+    own = footprint(config)
+    return (own.largest if own else _pixels(config, 1)) * _element(config)
 
 
 def _element(config: TrialConfig) -> int:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from anytime_core.config import (
+    OURS,
+    PARTS,
     STRATEGIES,
     Aann,
     Ann,
@@ -21,6 +23,7 @@ from anytime_core.config import (
     NetworkConfig,
     NoGrad,
     Opt,
+    Part,
     Rwm,
     TrainingConfig,
     TrialConfig,
@@ -44,6 +47,7 @@ TRIALS = {
     "select_exp3": 258,
     "msdnet": 28,
     "feedback": 46,
+    "field": 560,
     "field_digits": 74,
 }
 ALL = sorted(SWEEPS.glob("*.yaml"))
@@ -90,7 +94,7 @@ def test_table_1_has_every_weighting_and_every_depth() -> None:
     assert stages == 15 * 64_000
 
 
-PAPERS = sorted(TRIALS.keys() - {"quickstart", "table6_authors", "msdnet", "feedback", "field_digits"})
+PAPERS = sorted(TRIALS.keys() - {"quickstart", "table6_authors", "msdnet", "feedback", "field", "field_digits"})
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -225,3 +229,22 @@ def test_feedback_networks_cost_a_little_less_than_the_resnets_beside_them_which
     pairs = [(Feedback(iterations=1), NetworkConfig(n=9, c=16)), (Feedback(iterations=2), NetworkConfig(n=17, c=16))]
     assert costs.keys() == {network for pair in pairs for network in pair}
     assert all(0.85 < costs[feedback] / costs[resnet] < 1 for feedback, resnet in pairs)
+
+
+@pytest.mark.parametrize("name", ["field", "field_digits"])
+def test_every_tuned_method_of_the_field_has_four_points_at_each_place(name) -> None:
+    found = sweep(name)
+    places = {(cell.network, cell.dataset) for cell in found.cells}
+    assert {(len(one.points), len(one.trials)) for one in found.tuning} == {(4, 4)}
+    assert len(found.tuning) == len({one.method for one in found.tuning}) * len(places)
+
+
+def test_the_field_has_all_our_ways_of_training_on_both_networks() -> None:
+    cells, digits = sweep("field").cells, sweep("field_digits").cells
+    by_place = Counter((cell.network, cell.dataset) for cell in cells)
+    assert by_place == Counter(dict.fromkeys(product(["(7,16)", "msdnet 7"], ["cifar10", "cifar100"]), 20 * 5))
+    assert {cell.method for cell in digits} < {cell.method for cell in cells}
+    parts = [getattr(config.regime, kind, None) for config in configs("field") for kind in PARTS]
+    used = {(part.kind, part.name) for part in parts if isinstance(part, Part)}
+    of_training = {(kind, name) for kind in ("weights", "strategy", "objective", "flow") for name in OURS[kind]}
+    assert of_training <= used

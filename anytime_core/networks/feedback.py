@@ -105,7 +105,7 @@ class Feedback(StagedNetwork):
         return costs
 
     def footprint_of(self, heads: Sequence[int], classes: int, channels: int, size: int) -> Footprint:
-        parameters = kept = 0
+        parameters = kept = of_heads = 0
         last_block, last_iteration, _ = self.place(heads[-1])
         for stage in range(1, heads[-1] + 1):
             block, iteration, cell = self.place(stage)
@@ -122,9 +122,10 @@ class Feedback(StagedNetwork):
         for stage in heads:
             block, *_ = self.place(stage)
             width = self.channels_of(block)
-            parameters += 2 * width + (width + 1) * classes
+            of_heads += 2 * width + (width + 1) * classes
             kept += width * (_pixels(size, block) + 1)
-        return Footprint(parameters=parameters, kept=kept, largest=GATES * self.c * size**2)
+        largest = GATES * self.c * size**2
+        return Footprint(parameters=parameters + of_heads, kept=kept, largest=largest, of_heads=of_heads)
 
     def _before(self, block: int, channels: int) -> int:
         """What comes into the convolution before a block."""

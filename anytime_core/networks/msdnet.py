@@ -232,11 +232,9 @@ class MSDNet(StagedNetwork):
             # What is joined is kept where something is computed from it: behind the last layer the coarsest alone is.
             kept += _layer_kept(layer, sides) + (sum(joined) if layer.narrowed or number < heads[-1] else joined[-1])
             largest = max(largest, sum(joined))
-        for number in heads:
-            inputs = all_layers[number - 1].outputs[-1]
-            parameters += self._head_parameters(inputs, classes)
-            kept += self._head_kept(sides[-1])
-        return Footprint(parameters=parameters, kept=kept, largest=largest)
+        of_heads = sum(self._head_parameters(all_layers[number - 1].outputs[-1], classes) for number in heads)
+        kept += len(heads) * self._head_kept(sides[-1])
+        return Footprint(parameters=parameters + of_heads, kept=kept, largest=largest, of_heads=of_heads)
 
     def _sides(self, size: int) -> list[int]:
         """S_s of each scale."""

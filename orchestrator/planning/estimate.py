@@ -35,6 +35,7 @@ from anytime_core.config import (
     TrialConfig,
 )
 from anytime_core.data.catalog import dataset_of
+from anytime_core.extend import Surgery
 from anytime_core.files import plain_files
 from anytime_core.memory import is_known, parameter_count
 from anytime_core.outcomes import MOST_OF_UINT8
@@ -184,6 +185,8 @@ def shape_of(config: TrialConfig) -> Shape:
     """Seeds, rates, weights and lengths change no step's time."""
     regime = config.regime
     match regime:
+        case Joint(strategy=Surgery() as surgery):
+            words = f"joint {surgery.name} {surgery.groups} {surgery.every}"
         case Joint():
             words = f"joint {regime.strategy.name}"
         case Opt():

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from anytime_core.config import Midfeat, NoGrad, TrialConfig
+from anytime_core.config import Joint, Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
+from anytime_core.extend import Surgery
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep.trial import Trial, TrialState
@@ -141,6 +142,8 @@ def _image_work(config: TrialConfig, known: tuple[int, ...]) -> float:
         case NoGrad(variant="stages"):  # a stage runs up to its head, and back through its own units
             backward = (TRAINING_PASSES - 1) * costs[-1]
             return (sum(costs) + backward) / len(costs)
+        case Joint(strategy=Surgery(groups=groups, every=every)):  # a forward pass, and one back for each group
+            return costs[-1] * (TRAINING_PASSES + (1 + (TRAINING_PASSES - 1) * groups) / every)
         case _:
             return TRAINING_PASSES * costs[-1]
 

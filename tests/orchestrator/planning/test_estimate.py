@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytime_core.config import Aann, Joint, NetworkConfig, Opt, Regime
+from anytime_core.methods import PCGrad
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan
-from orchestrator.planning.estimate import PARTS, Speeds, device_for, disk_of, fit, outlook, schedule
+from orchestrator.planning.estimate import Speeds, device_for, disk_of, fit, outlook, schedule
 from orchestrator.planning.plan import step_work
+from orchestrator.sweep.devices import PARTS
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord, TrialState
 from orchestrator.system.hardware import Gpu, Node
 
@@ -94,6 +96,17 @@ def test_strategies_are_shapes_of_their_own_and_their_parameters_are_not(make_tr
     speeds = known([of_width(make_trial, 8, Joint(strategy=Aann()))], make_record, lambda _: 0.01)
     assert speeds.step(of_width(make_trial, 8, Joint(strategy=Aann(gamma=2.0))).config, ON_CPU).source == "measured"
     assert speeds.step(of_width(make_trial, 8).config, ON_CPU).source == "scaled"  # from aann, equal in multiply-adds
+
+
+def test_gradient_surgery_takes_its_measurements_more_than_what_is_known_of_others(make_trial, make_record) -> None:
+    """A pass takes 1, its way back 2: in every fourth step a pass and three ways back are 7 beside 4 times 3."""
+    speeds = known([of_width(make_trial, 8)], make_record, lambda _: 0.01)
+    surgery = of_width(make_trial, 8, Joint(strategy=PCGrad(groups=3, every=4)))
+    step = speeds.step(surgery.config, ON_CPU)
+    assert (step.source, step.value) == ("scaled", pytest.approx(0.01 * (4 * 3 + 7) / (4 * 3)))
+    often, seldom = (Joint(strategy=PCGrad(every=every)) for every in (1, 10))
+    measured = known([of_width(make_trial, 8, often)], make_record, lambda _: 0.05)
+    assert measured.step(of_width(make_trial, 8, seldom).config, ON_CPU).source == "unknown"  # less than half
 
 
 positive = st.floats(1e-3, 1e3)
