@@ -13,7 +13,8 @@ from anytime_core.cost import milestone_index
 from anytime_core.documents import typed
 
 USAGE = ("cpu_percent", "memory", "gpu_percent", "gpu_memory")
-OF_THE_MACHINE = ("seconds", "timestamp", *USAGE)
+TIMES = ("data_seconds", "evaluation_seconds", "checkpoint_seconds", "waiting_seconds")
+OF_THE_MACHINE = ("seconds", "timestamp", *USAGE, *TIMES)
 """Fields of an epoch that differ from run to run; all others are the same bits."""
 
 
@@ -22,8 +23,13 @@ class EpochMetrics:
     """One pass over the training images. All tuples have one entry a prediction, first to last.
 
     ``step`` counts the steps done at its end. ``probabilities`` are those with which the strategy amplified each loss
-    at its start; there are none where none is amplified. ``timestamp`` is in seconds since 1970. The last four are what
+    at its start; there are none where none is amplified. ``timestamp`` is in seconds since 1970. What follows is what
     the epoch took of its machine, as ``training.usage`` says; memory is in bytes. None is what nobody measured.
+
+    ``data_seconds`` and ``evaluation_seconds`` are parts of ``seconds``; the rest are the steps. On a GPU the steps
+    make their batches themselves, and ``data_seconds`` are those of the draws alone. ``checkpoint_seconds`` and
+    ``waiting_seconds`` passed before the epoch, since the one before or the start of the training; the latter are all
+    but checkpoints: the storage, whoever is told, and the network that is built or restored.
     """
 
     epoch: int
@@ -40,6 +46,10 @@ class EpochMetrics:
     memory: float | None = None
     gpu_percent: float | None = None
     gpu_memory: float | None = None
+    data_seconds: float | None = None
+    evaluation_seconds: float | None = None
+    checkpoint_seconds: float | None = None
+    waiting_seconds: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> EpochMetrics:

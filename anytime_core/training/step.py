@@ -6,6 +6,7 @@ comes of it is summed there, and read once. Shapes: N images, L predictions, K c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -58,9 +59,12 @@ class TrainingStep:
         self._noise = torch.zeros(noisy, len(phase.weights), device=self.device)
         self._replay = Replay(graph)
         self._surgeon = surgeon
+        self.batch_seconds = 0.0
+        """Of an epoch, in making its batches; on the CPU, where a call returns once its work is done."""
 
     def begin(self, epoch: int, rates: Sequence[float]) -> None:
         """Prepares an epoch, counted from 1, of as many steps as there are learning rates."""
+        self.batch_seconds = 0.0
         self.phase.apply(self.network)
         self.data.draw(epoch)
         if self.network.draws:
@@ -96,7 +100,9 @@ class TrainingStep:
 
     def _forward(self, buffers: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The step's labels [N], its logits [L,N,K], losses [L], and what is differentiated [L]."""
+        began = time.perf_counter()
         images, labels = self.data.batch(self._at)
+        self.batch_seconds += time.perf_counter() - began
         weights = rounded_weights(self.precision, self.network)
         with autocast(self.precision, self.device):
             logits = functional_call(self.network, {**weights, **buffers}, (images, self.phase.depth))

@@ -43,7 +43,7 @@ from anytime_core.training.selection import VECTOR, Selection
 from anytime_core.training.step import TrainingStep
 from anytime_core.training.suiting import lacking
 from anytime_core.training.surgery import Surgeon
-from anytime_core.training.usage import Meter
+from anytime_core.training.usage import Meter, Pause
 from anytime_core.training.weighting import base_weights
 
 OnEpoch = Callable[[EpochMetrics], None]
@@ -101,9 +101,11 @@ def train(
     """
     kept = checkpoints if isinstance(checkpoints, Checkpoints | None) else Checkpoints(folder=checkpoints)
     with reproducible(threads):
+        pause = Pause()
         if images is None:
             images = _read(config.data, data_root)
         run = build_run(config, images, device, mode=mode)
+        run.pause = pause
         run.keeps = on_outcomes is not None
         if kept:
             run.restore(kept.folder)
@@ -152,7 +154,8 @@ def _read(data: DataConfig, root: Path | None) -> Images:
 def _save(run: Run, checkpoints: Checkpoints, report: OnEpoch) -> None:
     """Writes a checkpoint, and reports the epochs that no earlier one holds."""
     checkpoints.before_save()
-    unsaved = run.save(checkpoints.folder, checkpoints.guard)
+    with run.pause.saving():
+        unsaved = run.save(checkpoints.folder, checkpoints.guard)
     for metrics in unsaved:
         report(metrics)
     checkpoints.after_save()
@@ -244,6 +247,7 @@ class Run:
     steps_begun: int = field(init=False, default=0)
     keeps: bool = field(init=False, default=False)
     keeper: Keeper | None = field(init=False, default=None)
+    pause: Pause = field(init=False, default_factory=Pause)
 
     @classmethod
     def start(cls, config: TrialConfig, images: Images, device: torch.device, mode: Mode = "auto") -> Run:
@@ -341,14 +345,17 @@ class Run:
 
     def epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochMetrics:
         """One pass over the training images, or what of it fits into the phase, and an evaluation."""
-        meter = Meter(self.device)
+        paused, meter = self.pause.seconds(), Meter(self.device)
         self.begin_epoch()
+        drawn = meter.seconds()
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
         last = self.steps_done + self.steps_ahead
         train_loss, train_error = self._train_steps(on_step)
         if self.keeps and last == self.config.steps:
             self.keeper = self._keeper(self.test_data)
+        trained = meter.seconds()
         test_loss, test_error = self.evaluate(self.keeper)
+        seconds = meter.seconds()
         metrics = EpochMetrics(
             epoch=len(self.history) + 1,
             step=last,
@@ -358,14 +365,18 @@ class Run:
             test_loss=test_loss + self.guess_losses,
             test_error=test_error + self.guess_errors,
             probabilities=tuple(probabilities),
-            seconds=meter.seconds(),
+            seconds=seconds,
             timestamp=time.time(),
             cpu_percent=meter.cpu_percent(),
             memory=meter.memory(),
             gpu_percent=meter.gpu_percent(),
             gpu_memory=meter.gpu_memory(),
+            data_seconds=drawn + (self.training.batch_seconds if self.device.type == "cpu" else 0.0),
+            evaluation_seconds=seconds - trained,
+            **paused,
         )
         self.history.append(metrics)
+        self.pause.begin()
         return metrics
 
     def begin_epoch(self) -> None:

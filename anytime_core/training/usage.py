@@ -6,11 +6,36 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 STATM = Path("/proc/self/statm")
+
+
+class Pause:
+    """What passes between two epochs, and before the first, as seconds by field of ``EpochMetrics``."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        self._since, self._saving = time.perf_counter(), 0.0
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """The block writes a checkpoint."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._saving += time.perf_counter() - began
+
+    def seconds(self) -> dict[str, float]:
+        rest = time.perf_counter() - self._since - self._saving
+        return {"checkpoint_seconds": self._saving, "waiting_seconds": max(rest, 0.0)}
 
 
 class Meter:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from anytime_core.config import is_here, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
+from orchestrator.analysis import time_spent
 from orchestrator.analysis.answers import kept_of, metric_values
 from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
@@ -194,7 +195,8 @@ class Trace:
     ``sweep`` is the one that trained it, where that is known. ``metrics`` are its errors in the tables, in percent, by
     metric, and ``outcomes`` what its answers to single images come to, empty where these are not kept; ``guarantees``
     the thresholds that were found for its network; ``files`` those of its that are there. ``tuning`` is each choice
-    that it was, or may be, the result of, or that it was tried for."""
+    that it was, or may be, the result of, or that it was tried for. ``seconds`` is where its time went, by part, and
+    ``load`` how busy its machine was, both empty where nobody measured; ``log_size`` is in bytes, None without one."""
 
     sweep: str
     trial: Trial
@@ -210,11 +212,15 @@ class Trace:
     guarantees: tuple[Calibration, ...]
     files: Mapping[str, str]
     tuning: tuple[Tuning, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    load: Mapping[str, float] = field(default_factory=dict)
+    log_size: int | None = None
 
 
 def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
     """Reads what the ledger holds of a trial, ended or not. Raises StorageError."""
     standing, cells, attempt = ledger.standing(trial.id), cells_of(sweep, trial), ledger.attempt(trial.id)
+    epochs = ledger.epochs(trial.id) if attempt else []
     name = sweep.name if cells else attempt.sweep if attempt else ""
     return Trace(
         sweep=name,
@@ -231,6 +237,9 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         guarantees=_guarantees(trial, standing.record, ledger),
         files=ledger.files(trial.id),
         tuning=tuple(one for one in sweep.tuning if trial.id in {it.id for it in (*one.trials, *one.results.values())}),
+        seconds=time_spent.seconds_by_part(epochs, standing.record.provenance if standing.record else {}),
+        load=time_spent.load(epochs),
+        log_size=ledger.log_size(trial.id),
     )
 
 

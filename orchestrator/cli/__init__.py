@@ -13,6 +13,7 @@ COMMANDS = (
     report.report,
     report.paper,
     trials.show,
+    trials.logs,
     trials.reproduce,
     trials.outcomes,
     networks.predict,

@@ -1,8 +1,9 @@
-"""The commands on one trial of a sweep: show where its numbers come from, and train it again."""
+"""The commands on one trial of a sweep: show where its numbers come from and what it said, and train it again."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,33 @@ def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> 
     grid, ledger = load_to_show(sweep_file, places), places.ledger
     traced = trace.trace(grid, trace.find_stored(grid, " ".join(cell), ledger), ledger)
     say(render_trial.trace_json(traced) if form == "json" else render_trial.trace_text(traced), form)
+
+
+@click.command()
+@options.on_a_sweep()
+@options.cell
+@click.option("-f", "--follow", is_flag=True, help="Go on with what it says until it ends.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
+def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, tail: int | None) -> None:
+    """Show what a trial printed and logged, attempt by attempt.
+
+    CELL is as for `show`. The log holds what the worker's process wrote to its standard streams while it trained,
+    without secrets: the first 256 KiB and the last 768 KiB. A worker adds to it every few seconds.
+    """
+    from orchestrator.analysis import trace
+    from orchestrator.report import follow as following
+
+    grid, ledger = load_to_show(sweep_file, places), places.ledger
+    trial = trace.find_stored(grid, " ".join(cell), ledger)
+    if follow:
+        pieces: Iterable[str] = following.follow(ledger, trial, grid.name, tail)
+    else:
+        pieces = [following.so_far(ledger, trial, tail)]
+    for piece in filter(None, pieces):
+        say(piece.removesuffix("\n"))
+    if ledger.log_size(trial.id) is None:
+        begun = "it printed nothing, or ran under a version that kept none" if ledger.attempt(trial.id) else "not begun"
+        say(f"note: {trial.cell.label} ({trial.id}) has no log: {begun}", err=True)
 
 
 @click.command()

@@ -74,5 +74,6 @@ def worker_context(sweep: Sweep, settings: RunSettings, ledger: Ledger, **more: 
         sweep=sweep.name,
         extensions=sweep.extensions,
         own_data=sweep.own_data,
+        own_process=True,
         **more,
     )

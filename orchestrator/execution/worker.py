@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from anytime_core.config import SOURCE, parts_of, to_dict
 from anytime_core.cost import trial_costs
@@ -23,8 +24,11 @@ from anytime_core.data.own.source import Source
 from anytime_core.errors import TrainerError
 from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.analysis.time_spent import ENDING, PREPARATION
 from orchestrator.errors import OrchestratorError, StorageError, UsageError
 from orchestrator.execution.images import images_for
+from orchestrator.execution.pace import Pace
+from orchestrator.execution.trial_log import kept
 from orchestrator.extensions import importing
 from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
@@ -62,6 +66,8 @@ class WorkerContext:
     extensions: tuple[Extension, ...] = ()
     own_data: Mapping[str, Source] = field(default_factory=dict)
     """Where the data sets of the user's own lie, by their names."""
+    own_process: bool = False
+    """Whether the process is there to train alone, so that all that it says belongs to the trial's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,8 @@ def _device(trial: Trial) -> str:
 
 def _attempted(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> Outcome:
     try:
-        record = _train(trial, where, ledger, attempt, epochs)
+        train = _train_aloud if where.own_process else _train
+        record = train(trial, where, ledger, attempt, epochs)
         ledger.finish(attempt, record)
         return Outcome(record.state)
     except (SupersededError, _StoppedError) as error:
@@ -211,7 +218,20 @@ def described(error: Exception) -> str:
     return f"{importing.located(error)}{said}"
 
 
+def _train_aloud(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
+    """Trains with a log, which ends with the traceback of what went wrong."""
+    with kept(ledger, attempt):
+        try:
+            return _train(trial, where, ledger, attempt, epochs)
+        except (SupersededError, _StoppedError):
+            raise
+        except Exception:
+            traceback.print_exc()
+            raise
+
+
 def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
+    began = time.time()
     from anytime_core.data.cache import content_hash
     from anytime_core.trained import network_hash, trained_on
     from anytime_core.training.trainer import Checkpoints, train
@@ -225,6 +245,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
     epochs.beat()
     images = images_for(trial.config.data, where)
     epochs.beat()
+    prepared = time.time()
     result = train(
         trial.config,
         epochs.add,
@@ -242,28 +263,12 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
         on_outcomes=keep if trial.keep.outcomes else None,
     )
     epochs.flush()
-    provenance = {"data_hash": content_hash(images), "network_hash": trained()}
+    provenance: dict[str, Any] = {"data_hash": content_hash(images), "network_hash": trained()}
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
         provenance["resumed_elsewhere"] = "; ".join(places)
+    provenance[PREPARATION] = round(max(prepared - began, 0.0), 3)
+    provenance[ENDING] = round(max(time.time() - max(epochs.ended, prepared), 0.0), 3)
     return _record(trial, where, attempt, result, provenance)
-
-
-class _Pace:
-    """When to do again what takes time, so that it takes at most a share of it all: each time is paced by the last."""
-
-    def __init__(self, share: float) -> None:
-        self._share, self._cost = share, 0.0
-        self._began = self._ended = time.monotonic()
-
-    def due(self) -> bool:
-        return time.monotonic() - self._ended >= self._cost * (1 / self._share - 1)
-
-    def begin(self) -> None:
-        self._began = time.monotonic()
-
-    def end(self) -> None:
-        self._ended = time.monotonic()
-        self._cost = self._ended - self._began
 
 
 class _Epochs:
@@ -274,7 +279,7 @@ class _Epochs:
     ) -> None:
         self._trial, self._ledger, self._attempt, self._report, self._line = trial, ledger, attempt, report, line
         self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
-        self._pace = _Pace(where.checkpoint_share)
+        self._pace = Pace(where.checkpoint_share)
         self._held = False
         self._all: list[EpochMetrics] = []
         self._unreported: list[EpochMetrics] = []
@@ -284,6 +289,11 @@ class _Epochs:
     def step(self) -> None:
         self._steps += 1
         self.beat()
+
+    @property
+    def ended(self) -> float:
+        """When the last epoch did, in seconds since 1970."""
+        return self._all[-1].timestamp
 
     def beat(self) -> None:
         self._line.beat(self._attempt, self._steps)
@@ -345,7 +355,7 @@ def _extensions(trial: Trial, where: WorkerContext) -> dict[str, str]:
 
 
 def _record(
-    trial: Trial, where: WorkerContext, attempt: Attempt, result: TrialResult, hashes: dict[str, str]
+    trial: Trial, where: WorkerContext, attempt: Attempt, result: TrialResult, found: dict[str, Any]
 ) -> TrialRecord:
     return TrialRecord(
         trial_id=trial.id,
@@ -356,7 +366,7 @@ def _record(
             "code_version": where.code_version,
             "sources": sources(),
             **_extensions(trial, where),
-            **hashes,
+            **found,
             "host": attempt.host,
             "threads": trial.resources.cpus,
             "first_attempt_began": attempt.first_began,

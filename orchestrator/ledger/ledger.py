@@ -8,16 +8,17 @@
                       metrics.parquet    a row for each epoch and prediction so far
                       outcomes.parquet   what its network answers to each image, once it is trained
                       guarantees.json    thresholds with a guarantee, once somebody has asked for them
+                      log.txt            what its attempts printed and logged, if they did
                       failure.json       why the last attempt failed
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
     STORAGE/sweeps/NAME/                 the driver's lock and log, its word while it runs, what the sweep is made of
     STORAGE/index.bin                  a copy of many results, made where it is missing
 
-Every file but the locks appears whole, and says by a checksum whether it is as it was written. An attempt writes only
-while it is the last one that began, so a worker that was given up and comes back late changes nothing: it looks, and
-renames, under the trial's lock. What that leaves open is a worker that is stopped between the two for longer than
-``LOCK_SECONDS``, and storage without locks. STORAGE is a folder, or a prefix in a bucket (``storage``).
+Every file but the locks appears whole, and all but the logs say by a checksum whether they are as they were written. An
+attempt writes only while it is the last one that began, so a worker that was given up and comes back late changes
+nothing: it looks, and renames, under the trial's lock. What that leaves open is a worker that is stopped between the two
+for longer than ``LOCK_SECONDS``, and storage without locks. STORAGE is a folder, or a prefix in a bucket (``storage``).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics
 from anytime_core.training.checkpoint import Place, keep_newest, latest, latest_step, newest
 from orchestrator.errors import HeldError, StorageError
-from orchestrator.ledger import checksummed, lock
+from orchestrator.ledger import checksummed, lock, log_file
 from orchestrator.ledger.records import record_of
 from orchestrator.ledger.storage import LocalStorage, Location, Stamp, described, reason, storage_at
 from orchestrator.redaction import redacted
@@ -57,8 +58,8 @@ log = logging.getLogger(__name__)
 ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
 """So many files are read sooner than an index, whose import and reading take that long, too."""
-OUTCOMES, GUARANTEES = "outcomes.parquet", "guarantees.json"
-FILES = ("config.json", "result.json", "metrics.parquet", OUTCOMES, GUARANTEES, "failure.json")
+OUTCOMES, GUARANTEES, LOG = "outcomes.parquet", "guarantees.json", "log.txt"
+FILES = ("config.json", "result.json", "metrics.parquet", OUTCOMES, GUARANTEES, "failure.json", LOG)
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
 MOST_STATUS = 1 << 25
@@ -416,6 +417,23 @@ class Ledger:
                 log.warning("%s is damaged: %s", self._files.address(name), described(error))
                 return None
 
+    def log(self, trial_id: str) -> str:
+        """What a trial printed and logged so far (``log_file``); empty where it said nothing, or ran under a version
+        that kept no log. Others may have written it. Raises StorageError."""
+        name = f"trials/{trial_id}/{LOG}"
+        with self._reading(name):
+            try:
+                return self._files.read(name, log_file.MOST).decode(errors="replace")
+            except (FileNotFoundError, NotADirectoryError):
+                return ""
+
+    def log_size(self, trial_id: str) -> int | None:
+        """Bytes of the same; None without a log. Raises StorageError."""
+        name = f"trials/{trial_id}/{LOG}"
+        with self._reading(name):
+            stamp = self._files.stamps([name]).get(name)
+        return stamp[1] if stamp else None
+
     # Writing: by the worker that makes an attempt
 
     def begin(self, trial: Trial, sweep: str = "", device: str = "", driver: str = "") -> Attempt:
@@ -485,6 +503,11 @@ class Ledger:
             epochs_file.pack(attempt.trial_id, units, costs, epochs),
         )
         self._files.write(name, content, self._guard(attempt))
+
+    def write_log(self, attempt: Attempt, content: bytes) -> None:
+        """Replaces the trial's log, which is redacted already."""
+        self.check(attempt)
+        self._files.write(f"trials/{attempt.trial_id}/{LOG}", content, self._guard(attempt))
 
     def write_outcomes(self, attempt: Attempt, outcomes: Mapping[str, Outcomes], network_hash: str = "") -> None:
         """What a trial's network answers to each image, by split; before its end is written, so that nothing is looked

@@ -9,12 +9,15 @@ from typing import Any
 
 from anytime_core.config import to_dict
 from anytime_core.inputs import as_options
+from orchestrator.analysis.time_spent import ENDING, PREPARATION, TRAINING
 from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
 from orchestrator.ledger.guarantees_file import Calibration
+from orchestrator.ledger.ledger import LOG
 from orchestrator.report.render import ABSENT, as_json, as_text
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.trial import steps_of
 from orchestrator.sweep.tuning import Tuning, notes
+from orchestrator.text import counted
 
 PROVENANCE = (
     *("code_version", "sources", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
@@ -23,7 +26,9 @@ PROVENANCE = (
 """What is shown of every trial that ended, ``-`` where an older version did not write it down. Of ``environment``, the
 variables that change bits, ``-`` also says that none was set."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
-TABLES = ("errors", "milestones", "outcomes", "guarantees", "tuning", "failure")
+AROUND = (PREPARATION, ENDING)
+"""Shown with where the time went."""
+TABLES = ("errors", "milestones", "outcomes", "guarantees", "tuning", "time", "log", "failure")
 """What people are shown otherwise than as a key and a value in each line."""
 
 Group = Mapping[str, Any]
@@ -35,7 +40,7 @@ def trace_json(trace: Trace) -> str:
 
 def trace_text(trace: Trace) -> str:
     groups = _groups(trace)
-    errors, milestones, outcomes, _, tuning, failure = (groups.pop(name) for name in TABLES)
+    errors, milestones, outcomes, _, tuning, time, log, failure = (groups.pop(name) for name in TABLES)
     parts = [f"{trace.trial.cell.label}: {trace.state}", _group("trial", groups.pop("trial"))]
     parts.append(as_text("errors in %, cost in multiply-adds", errors))
     parts.append(as_text("errors in % at fractions of the cost, and their mean", [milestones]))
@@ -44,6 +49,10 @@ def trace_text(trace: Trace) -> str:
     if trace.guarantees:
         parts.append(as_text("thresholds with a guarantee", [_threshold(it) for it in trace.guarantees]))
     parts += [as_text(one["said"], one["points"]) for one in tuning]
+    if time:
+        parts.append(_time_text(time, on_gpu="gpu_percent" in trace.load or "gpu_memory" in trace.load))
+    if log:
+        groups["files"][LOG] = f"{log['path']} ({counted(log['bytes'], 'byte')})"
     parts += [_group(title, values) for title, values in groups.items()]
     if failure:
         parts.append(_group("failure", {**failure, "traceback": ""}) + "\n" + _indented(failure["traceback"]))
@@ -64,9 +73,12 @@ def _groups(trace: Trace) -> dict[str, Any]:
         "guarantees": [{**asdict(it.guarantee), "on": it.split} for it in trace.guarantees],
         "tuning": [_tuning(one) for one in trace.tuning],
         "times": _times(trace),
+        "time": _time(trace.seconds),
+        "load": _load(trace.load),
         "provenance": _provenance(trace),
         "config": {} if trace.trial.awaits else to_dict(trace.trial.config),
         "files": dict(trace.files),
+        "log": None if trace.log_size is None else {"path": trace.files.get(LOG), "bytes": trace.log_size},
         "failure": failure and {"time": failure.time, "error": failure.error, "traceback": failure.traceback},
     }
 
@@ -128,10 +140,31 @@ def _times(trace: Trace) -> dict[str, Any]:
     }
 
 
+def _time(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    total = sum(seconds.values())
+    return [
+        {"part": part, "seconds": value, "share": 100 * value / total if total else None}
+        for part, value in seconds.items()
+    ]
+
+
+def _time_text(rows: list[dict[str, Any]], *, on_gpu: bool) -> str:
+    training = sum(row["seconds"] for row in rows if row["part"] in TRAINING)
+    note = f"training: {training:.2f} s of it, in {', '.join(TRAINING)}"
+    made = "; on a GPU the steps make their batches" if on_gpu else ""
+    return as_text("where the time went, in seconds and as a share in %", rows) + f"\n\n {note}{made}"
+
+
+def _load(load: Mapping[str, float]) -> dict[str, float]:
+    """In megabytes, where it is memory; 100 % is one core, or the whole GPU."""
+    units = {"memory": "memory_megabytes", "gpu_memory": "gpu_memory_megabytes"}
+    return {units.get(name, name): round(value / 1e6 if name in units else value, 1) for name, value in load.items()}
+
+
 def _provenance(trace: Trace) -> dict[str, Any]:
     if trace.record is None:
         return {}
-    known = {name: value for name, value in trace.record.provenance.items() if name not in TIMES}
+    known = {name: value for name, value in trace.record.provenance.items() if name not in (*TIMES, *AROUND)}
     return {**dict.fromkeys(PROVENANCE), "device": trace.record.result.device, **known}
 
 

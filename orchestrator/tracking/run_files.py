@@ -1,4 +1,4 @@
-"""The files of a trial's run in MLflow: its curves, all of its metrics, and its trained network."""
+"""The files of a trial's run in MLflow: its curves, all of its metrics, its log, and its trained network."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from orchestrator.ledger import epochs_file
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.redaction import redacted
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.tracking.line_chart import ChartLine, ChartPanel, svg
 
 log = logging.getLogger(__name__)
 
-CURVES, METRICS, MODEL = "curves.svg", "metrics.parquet", "model"
+CURVES, METRICS, MODEL, SAID = "curves.svg", "metrics.parquet", "model", "log.txt"
 BYTES = 4
 """Of a weight."""
 NETWORK = "network"
@@ -41,6 +42,8 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
         packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs)
         write_atomically(folder / METRICS, packed)
         write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
+    if said := ledger.log(trial.id):
+        write_atomically(folder / SAID, redacted(said).encode())
     size = size_of(trial.config)
     if state is TrialState.FINISHED and (size is None or size <= largest):
         _write_network(trial.id, ledger, folder / MODEL / NETWORK, math.inf if size else largest)

@@ -309,7 +309,7 @@ class Store:
         refused: list[Refusal] = []
         if (folder / run_files.MODEL).exists():
             refused += self._log_model(run, files, trial, folder / run_files.MODEL)
-        for name in (run_files.CURVES, run_files.METRICS):
+        for name in (run_files.CURVES, run_files.SAID, run_files.METRICS):
             if refused and not refused[-1].too_large:
                 break
             if refused:

@@ -32,8 +32,8 @@ FIRST = "0"
 """The ``place`` of the summary run, before all trials."""
 GUIDE = """\
 One run for each trial, and one named `summary`, whose artifacts are the tables and figures. Those of a trial are its
-curves, its metrics of all epochs and predictions (`metrics.parquet`) and, unless it is large, the trained network
-(`model`, which `mlflow.pyfunc.load_model` loads). Metrics, one value an epoch:
+curves, its metrics of all epochs and predictions (`metrics.parquet`), what it printed (`log.txt`) and, unless it is
+large, the trained network (`model`, which `mlflow.pyfunc.load_model` loads). Metrics, one value an epoch:
 
 - `error/at_1.00`, `error/at_0.75`, ...: test error in % of the latest prediction at that fraction of the network's cost
 - `error/average`: the mean of the test errors of all predictions (AE)

@@ -16,7 +16,7 @@ from anytime_core.config import Aann, DataConfig, Exp3, Joint, NetworkConfig, Op
 from anytime_core.result import OF_THE_MACHINE, EpochMetrics
 from anytime_core.trained import load_network
 from anytime_core.training.trainer import train
-from orchestrator.execution import worker
+from orchestrator.execution import pace, worker
 from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.retries import FailureKind
@@ -217,15 +217,15 @@ def test_a_trial_that_is_told_to_stop_is_saved_first_however_long_ago_that_was(t
 def test_checkpoints_take_no_more_than_their_share(monkeypatch, share: float) -> None:
     """On a clock of its own: epochs of any length, saved in any time, but for the first ever and the last."""
     clock, rng = [0.0], random.Random(0)
-    monkeypatch.setattr(worker.time, "monotonic", lambda: clock[0])
-    pace, saving = worker._Pace(share), []
+    monkeypatch.setattr(pace.time, "monotonic", lambda: clock[0])
+    paced, saving = pace.Pace(share), []
     for _ in range(3000):
         clock[0] += rng.uniform(0.1, 3)
-        if pace.due():
-            pace.begin()
+        if paced.due():
+            paced.begin()
             saving.append(rng.uniform(0.5, 1.5))
             clock[0] += saving[-1]
-            pace.end()
+            paced.end()
     assert sum(saving[:-1]) <= share * clock[0]
     assert len(saving) == 3000 if share == 1 else sum(saving) >= share * clock[0] / 4
 

@@ -1,0 +1,77 @@
+"""The log of a trial: a text that keeps its beginning and its end, whatever is said in between.
+
+A file has at most ``FIRST + LAST`` bytes, and a line that says how many were dropped between the two. It is UTF-8 and
+redacted. A line such as ``== attempt 2 on node7 1 CPU, process 4711, since 2026-01-01T12:00:00+00:00 ==`` comes before
+the words of each attempt that said something.
+"""
+
+from __future__ import annotations
+
+import re
+
+FIRST, LAST = 1 << 18, 3 << 18
+"""Bytes that are kept of the beginning and of the end."""
+LONGEST_LINE = 1 << 16
+"""Bytes of a line that is kept whole, wherever it stands."""
+MOST = FIRST + LAST + 2 * LONGEST_LINE
+"""Bytes of a file: with the line between the two, and one that has not ended yet."""
+DROPPED = "== {} bytes are dropped here =="
+_DROPPED = re.compile(rb"^== (\d{1,18}) bytes are dropped here ==\n", re.M)
+OVERLAP = 4096
+"""Bytes of what was read before by which the place is found where a text goes on."""
+
+
+class BoundedLog:
+    """Takes words, and holds the first and the last of them. Begins with what a log held before."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self._first, self._last = bytearray(), bytearray()
+        self._full, self._dropped = False, 0
+        if found := _DROPPED.search(content):
+            self._first, self._full, self._dropped = bytearray(content[: found.start()]), True, int(found[1])
+        self.add(content[found.end() :] if found else content)
+
+    def add(self, words: bytes) -> None:
+        """Whole lines, as a rule: what is dropped ends with one where there are any."""
+        if not self._full:
+            words = self._begun_with(words)
+        self._last += words
+        if (over := len(self._last) - LAST) > 0:
+            self._drop(self._last.find(b"\n", over - 1) + 1 or over)
+
+    def _begun_with(self, words: bytes) -> bytes:
+        """Fills the beginning; returns what has no room there."""
+        room = FIRST - len(self._first)
+        cut = len(words) if len(words) <= room else words.rfind(b"\n", 0, room) + 1
+        self._full = cut < len(words)
+        self._first += words[:cut]
+        return words[cut:]
+
+    def _drop(self, count: int) -> None:
+        self._dropped += count
+        del self._last[:count]
+
+    def skip(self, count: int) -> None:
+        """Notes that so many bytes came and are not here; what came before them is no longer of the end."""
+        self._full = True
+        self._drop(len(self._last))
+        self._dropped += count
+
+    @property
+    def content(self) -> bytes:
+        note = DROPPED.format(self._dropped).encode() + b"\n" if self._dropped else b""
+        return bytes(self._first) + note + bytes(self._last)
+
+
+def last_lines(text: str, count: int) -> str:
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[max(len(lines) - count, 0) :])
+
+
+def news(before: str, text: str) -> str:
+    """What a log says that it did not say when it was ``before``. What was dropped meanwhile is named by a line."""
+    if text.startswith(before):
+        return text[len(before) :]
+    end = before[-OVERLAP:]
+    place = text.rfind(end) if end else -1
+    return text[place + len(end) :] if place >= 0 else f"== some lines are left out here ==\n{text}"
