@@ -220,7 +220,7 @@ class Trace:
 def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
     """Reads what the ledger holds of a trial, ended or not. Raises StorageError."""
     standing, cells, attempt = ledger.standing(trial.id), cells_of(sweep, trial), ledger.attempt(trial.id)
-    epochs = ledger.epochs(trial.id) if attempt else []
+    epochs = ledger.epochs(trial.id) if standing.attempts else []
     name = sweep.name if cells else attempt.sweep if attempt else ""
     return Trace(
         sweep=name,

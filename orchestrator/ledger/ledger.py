@@ -17,8 +17,9 @@
 
 Every file but the locks appears whole, and all but the logs say by a checksum whether they are as they were written. An
 attempt writes only while it is the last one that began, so a worker that was given up and comes back late changes
-nothing: it looks, and renames, under the trial's lock. What that leaves open is a worker that is stopped between the two
-for longer than ``LOCK_SECONDS``, and storage without locks. STORAGE is a folder, or a prefix in a bucket (``storage``).
+nothing: it looks, and renames, under the trial's lock. What that leaves open is a worker that is stopped between the
+two for longer than ``LOCK_SECONDS``, and storage without locks. STORAGE is a folder, or a prefix in a bucket
+(``storage``).
 """
 
 from __future__ import annotations

@@ -106,6 +106,16 @@ def test_the_end_says_what_failed_and_why_and_how_to_retry_just_that(faulty: tup
     assert user.processes() == []
 
 
+def test_what_a_trial_said_is_there_also_of_a_process_that_was_killed(faulty: tuple[User, Finished]) -> None:
+    user, _ = faulty
+    killed = user.run("logs", "ann", "1,4").stdout.splitlines()  # it hung, until the driver ended it by SIGKILL
+    assert killed[0].startswith("== attempt 1 on ")
+    assert "loops for ever" in killed
+    failed = user.run("logs", "aann", "2,4").stdout
+    assert "Traceback (most recent call last):" in failed
+    assert failed.splitlines()[-1].startswith("ZeroDivisionError: injected in process ")
+
+
 def test_the_failed_ones_alone_are_tried_again(faulty: tuple[User, Finished]) -> None:
     user, _ = faulty
     user.faults()

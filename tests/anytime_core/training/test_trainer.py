@@ -64,6 +64,8 @@ from anytime_core.randomness import generator
 from anytime_core.result import OF_THE_MACHINE, EpochMetrics, TrialResult
 from anytime_core.trained import load_network
 from anytime_core.training import checkpoint, step, trainer
+from anytime_core.training.evaluate import Evaluation
+from anytime_core.training.optim import Sgd
 from anytime_core.training.selection import Selection
 from anytime_core.training.trainer import Checkpoints, build_selection, train
 
@@ -147,6 +149,41 @@ def test_an_epoch_says_what_it_took_of_the_machine() -> None:
     assert first.cpu_percent is not None
     assert 10 < first.cpu_percent < 150  # of one thread, on a machine that may be busy
     assert (first.gpu_percent, first.gpu_memory) == (None, None)
+
+
+def test_an_epoch_says_where_its_time_went_and_that_before_it(monkeypatch, tmp_path) -> None:
+    """On a clock that goes by what is done: 100 to draw, 10 a batch, 1000 a step, 10**5 to evaluate, 10**6 to save."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    taking(monkeypatch, clock, TrainingData, "draw", 100)
+    taking(monkeypatch, clock, TrainingData, "batch", 10)
+    taking(monkeypatch, clock, Sgd, "step", 1000)
+    taking(monkeypatch, clock, Evaluation, "__call__", 100_000)
+    taking(monkeypatch, clock, checkpoint, "save", 1_000_000)
+
+    def wait() -> None:
+        clock[0] += 1
+
+    epochs: list[EpochMetrics] = []
+    kept = Checkpoints(folder=tmp_path, before_save=wait)
+    train(trial(), epochs.append, kept, images=IMAGES, threads=1, device="cpu")
+    steps = [epoch.step - before for epoch, before in zip(epochs, [0, *(it.step for it in epochs)], strict=False)]
+    assert [epoch.data_seconds for epoch in epochs] == [100 + 10 * count for count in steps]
+    assert [epoch.evaluation_seconds for epoch in epochs] == [100_000] * len(epochs)
+    assert [epoch.seconds for epoch in epochs] == [100_100 + 1010 * count for count in steps]
+    assert [epoch.checkpoint_seconds for epoch in epochs] == [0, *[1_000_000] * (len(epochs) - 1)]
+    assert [epoch.waiting_seconds for epoch in epochs] == [0, *[1] * (len(epochs) - 1)]
+
+
+def taking(patch: pytest.MonkeyPatch, clock: list[float], owner: object, name: str, seconds: int) -> None:
+    """Has each call put the clock forward."""
+    call = getattr(owner, name)
+
+    def timed(*given: object, **named: object) -> object:
+        clock[0] += seconds
+        return call(*given, **named)
+
+    patch.setattr(owner, name, timed)
 
 
 # Killed and resumed

@@ -39,6 +39,7 @@ def storage() -> None:
 
 
 def loop() -> None:
+    print("loops for ever")
     while True:
         pass
 

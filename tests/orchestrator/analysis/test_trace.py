@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from anytime_core.config import Ann, Joint
 from anytime_core.errors import CheckpointError
+from anytime_core.result import TIMES
 from anytime_core.trained import load_network, network_hash
 from anytime_core.training.checkpoint import digest
+from orchestrator.analysis import time_spent
 from orchestrator.analysis.trace import RerunComparison, TrainingRecord, compare, find, mixed, trace
 from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.execution.reproduce import ReproduceSettings, reproduce
@@ -171,7 +174,8 @@ def test_all_that_is_known_of_a_finished_trial_is_shown(trained) -> None:
     assert content["milestones"]["1"] == record.result.errors[-1]
     assert content["milestones"]["AE"] == pytest.approx(np.mean(record.result.errors))
     assert None not in content["times"].values()
-    recorded = {name: value for name, value in record.provenance.items() if name not in content["times"]}
+    apart = (*content["times"], "preparation_seconds", "ending_seconds")
+    recorded = {name: value for name, value in record.provenance.items() if name not in apart}
     assert content["provenance"] == {"environment": None, **recorded, "device": "cpu"}
     for name in ("code_version", "data_hash", "network_hash", "threads", "python", "torch", "numpy"):
         assert content["provenance"][name]
@@ -198,6 +202,53 @@ def test_what_a_trials_answers_come_to_is_shown_where_they_are_kept(copied) -> N
     (ledger.folder(trial.id) / "outcomes.parquet").unlink()
     assert shown(sweep, trial, ledger)["outcomes"] == {}
     assert "answers to single images" not in render_trial.trace_text(trace(sweep, trial, ledger))
+
+
+def test_where_the_time_went_adds_up_to_the_training_and_to_all(copied) -> None:
+    sweep, trial, ledger = copied
+    content, text = shown(sweep, trial, ledger), render_trial.trace_text(trace(sweep, trial, ledger))
+    seconds = {row["part"]: row["seconds"] for row in content["time"]}
+    record, epochs = ledger.record(trial.id), ledger.epochs(trial.id)
+    assert record
+    assert min(seconds.values()) >= 0
+    assert seconds["data"] + seconds["steps"] + seconds["evaluation"] == pytest.approx(record.result.seconds)
+    assert seconds["preparation"] == record.provenance["preparation_seconds"]
+    assert seconds["checkpoints"] == sum(epoch.checkpoint_seconds for epoch in epochs) > 0
+    assert sum(row["share"] for row in content["time"]) == pytest.approx(100)
+    assert f" training: {record.result.seconds:.2f} s of it, in data, steps, evaluation\n" in text
+    assert content["load"].keys() == {"cpu_percent", "memory_megabytes"}
+    (ledger.folder(trial.id) / "result.json").unlink()  # it runs still
+    assert {row["part"]: row["seconds"] for row in shown(sweep, trial, ledger)["time"]} == {
+        **seconds,
+        "preparation": 0,
+        "ending": 0,
+    }
+
+
+def test_where_the_time_went_is_not_known_of_what_an_earlier_version_trained(copied) -> None:
+    sweep, trial, ledger = copied
+    path = ledger.folder(trial.id) / "metrics.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(list(TIMES)).replace_schema_metadata(None), path)
+    assert shown(sweep, trial, ledger)["time"] == []
+    assert "where the time went" not in render_trial.trace_text(trace(sweep, trial, ledger))
+
+
+def test_the_load_is_the_mean_over_the_seconds_of_the_epochs(make_epochs) -> None:
+    one, two = make_epochs(2, 3)  # of 0.25 and 0.5 seconds
+    epochs = [replace(one, cpu_percent=100.0, gpu_percent=90.0, memory=5.0), replace(two, cpu_percent=40.0, memory=4.0)]
+    assert time_spent.load(epochs) == {"cpu_percent": pytest.approx(60), "gpu_percent": 90, "memory": 5}
+    assert time_spent.load([]) == time_spent.seconds_by_part([], {}) == {}
+
+
+def test_a_log_is_shown_with_its_path_and_size(tiny, ledger) -> None:
+    trial = tiny.trials[0]
+    assert shown(tiny, trial, ledger)["log"] is None
+    ledger.write_log(ledger.begin(trial), b"one\n")
+    path = str(ledger.folder(trial.id) / "log.txt")
+    assert shown(tiny, trial, ledger)["log"] == {"path": path, "bytes": 4}
+    text = render_trial.trace_text(trace(tiny, trial, ledger))
+    assert ["log.txt", path, "(4", "bytes)"] in [line.split() for line in text.splitlines()]
 
 
 def test_a_trial_that_never_ran_is_shown_with_what_it_would_be(tiny, ledger) -> None:

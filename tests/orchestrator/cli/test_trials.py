@@ -15,6 +15,7 @@ from orchestrator.ledger import checksummed as sealed
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweepfile.load import load
 
+ORCHESTRATE = str(Path(sys.executable).with_name("orchestrate"))
 QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
 
 
@@ -30,6 +31,44 @@ def test_a_trial_is_shown_by_words_of_its_cell_or_digits_of_its_id(orchestrate, 
     assert [row["error"] for row in content["errors"]] == [60, 50, 40, 30, 20, 10]
     assert content["provenance"]["code_version"] is content["provenance"]["environment"] is None  # not written down
     assert ["environment", "-"] in [line.split() for line in words.out.splitlines()]
+
+
+def test_what_a_trial_said_is_shown_as_it_may_be_and_its_end_alone(orchestrate, tmp_path, one) -> None:
+    (trial,) = load(one).trials
+    ledger = Ledger(tmp_path / "runs")
+    pending = orchestrate("logs", "one.yaml", "ann")
+    assert (pending.code, pending.out) == (0, "")
+    assert pending.err == f"note: ann (1,2) digits seed 0 ({trial.id}) has no log: not begun\n"
+    attempt = ledger.begin(trial)
+    silent = orchestrate("logs", "one.yaml", trial.id[:6], "-f")  # no driver runs
+    assert silent.err.endswith("has no log: it printed nothing, or ran under a version that kept none\n")
+    ledger.write_log(attempt, b"== attempt 1 ==\nred \x1b[31m\nkey s3cr3t-of-mine\nlast")
+    done = orchestrate("logs", "one.yaml", "ann", AWS_SECRET_ACCESS_KEY="s3cr3t-of-mine")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "== attempt 1 ==\nred \\x1b[31m\nkey ***\nlast\n"
+    assert orchestrate("logs", "one.yaml", "ann", "--tail", "1", "--follow").out == "last\n"
+    assert orchestrate("logs", "one.yaml", "ann", "--tail", "-1").code == 2
+    assert orchestrate("logs", "one.yaml", "nobody").code == 2
+
+
+def test_a_trial_that_runs_is_followed_until_it_ends(tmp_path, one) -> None:
+    """By a command in a process of its own, while the trial's driver is this process."""
+    (trial,) = load(one).trials
+    ledger = Ledger(tmp_path / "runs")
+    ledger.make()
+    with ledger.drive("one"):
+        attempt = ledger.begin(trial, "one")
+        ledger.write_log(attempt, b"a\nb\nhalf")
+        command = [ORCHESTRATE, "logs", str(one), "ann", "-f", "--tail", "1", "--storage", str(ledger.storage)]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as following:
+            assert following.stdout
+            assert following.stdout.readline() == "b\n"
+            ledger.write_log(attempt, b"a\nb\nhalf and half\nc\n")
+            assert [following.stdout.readline() for _ in range(2)] == ["half and half\n", "c\n"]
+            ledger.write_log(attempt, b"a\nb\nhalf and half\nc\nlast")
+            ledger.fail(attempt, "it broke")
+            assert following.communicate(timeout=60)[0] == "last\n"
+    assert following.returncode == 0
 
 
 def test_a_trial_is_reproduced_to_the_same_bits_or_told_how_it_differs(orchestrate, tmp_path, one, capsys) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anytime_core.result import USAGE, EpochMetrics
+from anytime_core.result import TIMES, USAGE, EpochMetrics
 from orchestrator.ledger import epochs_file
 
 UNITS, COSTS = (1, 3, 6), (100, 2**40, 2**41)
@@ -62,10 +62,11 @@ def test_what_was_not_measured_of_the_machine_comes_back_as_nothing(path, make_e
     assert (epoch.gpu_percent, epoch.gpu_memory) == (None, None)
 
 
-def test_files_from_before_anything_of_the_machine_was_measured_are_read(path, make_epochs) -> None:
+@pytest.mark.parametrize("lacking", [TIMES, (*USAGE, *TIMES)], ids=["its times", "anything"])
+def test_files_from_before_all_of_the_machine_was_measured_are_read(path, make_epochs, lacking) -> None:
     epochs = make_epochs(2, 3)
     table = pq.read_table(written(path, epochs))
-    pq.write_table(table.drop_columns(list(USAGE)).replace_schema_metadata(None), path)
+    pq.write_table(table.drop_columns(list(lacking)).replace_schema_metadata(None), path)
     assert epochs_file.read(path) == epochs
 
 
@@ -87,6 +88,10 @@ def test_pandas_reads_a_row_for_each_epoch_and_prediction(path, make_epochs) -> 
         "memory": "float64",
         "gpu_percent": "float64",
         "gpu_memory": "float64",
+        "data_seconds": "float64",
+        "evaluation_seconds": "float64",
+        "checkpoint_seconds": "float64",
+        "waiting_seconds": "float64",
         "train_loss": "float64",
         "train_error": "float64",
         "test_loss": "float64",

@@ -167,6 +167,19 @@ def test_the_curves_and_all_metrics_are_artifacts(trained: Told) -> None:
         )
 
 
+def test_what_a_trial_printed_is_an_artifact_without_secrets(
+    tmp_path: Path, empty: Path, make_record: Callable, make_epochs: Callable
+) -> None:
+    made = made_in(tmp_path, empty)
+    speaks, silent = made.sweep.trials
+    made.ledger.write_log(made.ledger.begin(speaks), b"password=hunter22\n")
+    made.train(make_record, lambda count: make_epochs(2, count))
+    made.tell()
+    assert (made.artifacts(speaks.id) / "log.txt").read_text() == "password=***\n"
+    assert (made.artifacts(silent.id) / "metrics.parquet").exists()
+    assert not (made.artifacts(silent.id) / "log.txt").exists()
+
+
 def test_what_answers_come_to_is_said_once_and_nothing_that_one_prediction_has_none_of(trained: Told) -> None:
     runs = trained.runs()
     for trial in trained.sweep.trials:
