@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -30,7 +32,12 @@ from orchestrator.sweepfile.weights import AnyWeights, given_to, unmatched
 def load(path: Path) -> Sweep:
     """The sweep of a YAML file, before its tuning has chosen anything. Raises UsageError if it cannot be read,
     SweepError with every fault in it, which is a GoneError where extensions or data are not here, and nothing else is
-    wrong."""
+    wrong. What code of extensions prints meanwhile goes to standard error: the output is the command's."""
+    with redirect_stdout(sys.stderr):
+        return _load(path)
+
+
+def _load(path: Path) -> Sweep:
     document = read(path)
     extensions = extended(document)
     own = own_datasets.resolved(document)

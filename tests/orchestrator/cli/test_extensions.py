@@ -65,12 +65,13 @@ def test_what_is_announced_is_listed(orchestrate, tmp_path) -> None:
 
 
 def test_a_sweep_with_an_extension_is_planned_once_it_is_trusted(orchestrate, tmp_path) -> None:
-    (tmp_path / "ramp.py").write_text(RAMP)
+    (tmp_path / "ramp.py").write_text(f"{RAMP}\nprint('imported')\n")
     (tmp_path / "mine.yaml").write_text(SWEEP)
     home = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
     refused = orchestrate("plan", "mine.yaml", **home)
     assert refused.code == 2
     assert "mine.yaml would import" in refused.err
     assert orchestrate("plan", "mine.yaml", "--trust", **home).code == 0
-    rows = json.loads(orchestrate("plan", "mine.yaml", "--format", "json", **home).out)
-    assert len(rows) == 20
+    planned = orchestrate("plan", "mine.yaml", "--format", "json", **home)
+    assert len(json.loads(planned.out)) == 20
+    assert planned.err == "imported\n"  # what the extension prints does not get into what the command does
