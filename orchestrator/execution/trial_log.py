@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
+from typing import IO
 
 from orchestrator.errors import StorageError
 from orchestrator.execution.pace import Pace
@@ -39,7 +40,11 @@ LARGE = 1 << 26
 def kept(ledger: Ledger, attempt: Attempt) -> Iterator[None]:
     """While the block lasts, what this process says goes to the log of the attempt's trial, and nowhere else. An
     attempt that says nothing writes nothing. A log that cannot be written is a warning, and no failure."""
-    with TemporaryFile(buffering=0) as file:
+    file = _without_name()
+    if file is None:
+        yield
+        return
+    with file:
         said = _Said(ledger, attempt, file.fileno())
         ended = threading.Event()
         keeper = threading.Thread(target=said.keep_until, args=[ended], name="log", daemon=True)
@@ -52,6 +57,15 @@ def kept(ledger: Ledger, attempt: Attempt) -> Iterator[None]:
             keeper.join()
             said.keep()
             said.warn()
+
+
+def _without_name() -> IO[bytes] | None:
+    """An empty file; None where this node has no room for one, which is a warning."""
+    try:
+        return TemporaryFile(buffering=0)
+    except OSError as error:
+        log.warning("no log is kept on this node: %s", reason(error))
+        return None
 
 
 @contextmanager

@@ -13,8 +13,9 @@ FIRST, LAST = 1 << 18, 3 << 18
 """Bytes that are kept of the beginning and of the end."""
 LONGEST_LINE = 1 << 16
 """Bytes of a line that is kept whole, wherever it stands."""
-MOST = FIRST + LAST + 2 * LONGEST_LINE
-"""Bytes of a file: with the line between the two, and one that has not ended yet."""
+MOST = FIRST + LAST + 4 * LONGEST_LINE
+"""Bytes of a file: with the line between the two, and one that has not ended yet, whose bytes may be no text and take
+three each."""
 DROPPED = "== {} bytes are dropped here =="
 _DROPPED = re.compile(rb"^== (\d{1,18}) bytes are dropped here ==\n", re.M)
 OVERLAP = 4096
@@ -64,8 +65,13 @@ class BoundedLog:
 
 
 def last_lines(text: str, count: int) -> str:
-    lines = text.splitlines(keepends=True)
-    return "".join(lines[max(len(lines) - count, 0) :])
+    """The last of a text, which may lack its end."""
+    place = len(text) - text.endswith("\n")
+    for _ in range(count):
+        place = text.rfind("\n", 0, place)
+        if place < 0:
+            return text
+    return text[place + 1 :]
 
 
 def news(before: str, text: str) -> str:

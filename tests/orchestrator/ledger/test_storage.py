@@ -239,13 +239,17 @@ def test_a_trial_goes_from_state_to_state(ledger, make_trial, make_record, make_
     with pytest.raises(SupersededError):
         ledger.finish(late, record)
     attempt = ledger.begin(trial)
+    assert (ledger.log(trial.id), ledger.log_size(trial.id)) == ("", None)
+    ledger.write_log(attempt, b"one\n")
+    ledger.write_log(attempt, b"one\ntwo\n")
+    assert (ledger.log(trial.id), ledger.log_size(trial.id)) == ("one\ntwo\n", 8)
     ledger.finish(attempt, record)
     assert ledger.record(trial.id) == record
     assert ledger.records([trial.id, "another"]) == {trial.id: record}
     assert ledger.epochs(trial.id) == make_epochs(2, 3)
     assert [found.meta["step"] for found in checkpoint.valid(ledger.checkpoints(trial.id))] == [44]
     assert set(ledger.files(trial.id)) == {
-        *("config.json", "result.json", "metrics.parquet", "failure.json", "checkpoint")
+        *("config.json", "result.json", "metrics.parquet", "failure.json", "log.txt", "checkpoint")
     }
     assert (Ledger(ledger.storage).attempts(trial.id), ledger.exists()) == (3, True)
 
