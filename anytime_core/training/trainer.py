@@ -55,13 +55,15 @@ _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attri
 class Checkpoints:
     """Where a trial leaves its checkpoints, when, and who may forbid it.
 
-    One is written after each epoch for which it is ``due``, and after the last. ``before_save`` is called before each,
-    and forbids it by raising; ``guard`` is entered at the very moment that the file takes its place, and can forbid it
-    too. ``after_save`` is called once the epochs that the checkpoint holds are reported.
+    One is written after each epoch for which it is ``due``, by the step at its end, and after the last. ``before_save``
+    is called before each, and forbids it by raising; ``guard`` is entered at the very moment that the file takes its
+    place, and can forbid it too. ``after_save`` is called once the epochs that the checkpoint holds are reported, and
+    ``after_restore`` likewise for those of the one that it begins from; either can end the training here, by raising.
     """
 
     folder: Place
-    due: Callable[[], bool] = lambda: True
+    after_restore: Callable[[], None] = lambda: None
+    due: Callable[[int], bool] = lambda step: True
     before_save: Callable[[], None] = lambda: None
     after_save: Callable[[], None] = lambda: None
     guard: Guard = nullcontext
@@ -111,11 +113,13 @@ def train(
             run.restore(kept.folder)
         for metrics in run.history:
             report(metrics)
+        if kept and run.history:
+            kept.after_restore()
         while not run.ended:
             run.epoch(on_step)
             if not kept:
                 report(run.history[-1])
-            elif run.ended or kept.due():
+            elif run.ended or kept.due(run.steps_done):
                 _save(run, kept, report)
         if on_outcomes and not run.diverged:
             on_outcomes(run.outcomes(images))

@@ -130,8 +130,8 @@ class Progress:
         for note in outcome.notes:
             self._line(f"{trial.cell.label}: {note}")
         self._ended[outcome.state] += 1
-        if outcome.state is TrialState.FINISHED:
-            self._advance(trial_id, trial.config.steps)
+        if outcome.state in (TrialState.FINISHED, TrialState.PAUSED):
+            self._advance(trial_id, trial.until)
         else:
             self._give_up(trial_id)
         if outcome.state is TrialState.FAILED:
@@ -156,9 +156,10 @@ class Progress:
 
     def _give_up(self, trial_id: str) -> None:
         self._time.given_up(trial_id)
-        self._steps[trial_id] = self._trials[trial_id].config.steps
+        self._steps[trial_id] = self._trials[trial_id].until
 
     def _advance(self, trial_id: str, step: int) -> None:
+        step = min(step, self._trials[trial_id].until)  # an epoch may end a little after the step of a pause
         if step > (before := self._steps[trial_id]):
             self._time.advanced(trial_id, step - before, time.monotonic())
             self._steps[trial_id] = step
@@ -173,7 +174,8 @@ class Progress:
         failed, stopped = self._failed + self._ended[TrialState.FAILED], self._ended[TrialState.INTERRUPTED]
         left = self.seconds_left()
         rest = f", {stopped} interrupted" if stopped else "" if left is None else f", {duration(left)} left"
-        return f"{done}/{self._total} done, {len(self._running)} running, {failed} failed{rest}"
+        paused = f", {self._ended[TrialState.PAUSED]} paused" if self._ended[TrialState.PAUSED] else ""
+        return f"{done}/{self._total} done, {len(self._running)} running, {failed} failed{paused}{rest}"
 
     def seconds_left(self) -> float | None:
         """As long as the rest takes in that order, at the speeds so far; None too early on."""
@@ -236,4 +238,4 @@ def _error(percent: float) -> str:
 def _work(entry: PlannedTrial, step_seconds: Mapping[str, float]) -> Work:
     config = entry.trial.config
     step = step_seconds.get(entry.trial.id) or step_work(config)
-    return Work(steps=config.steps - entry.step, step=step, kind=shape_of(config))
+    return Work(steps=max(entry.trial.until - entry.step, 0), step=step, kind=shape_of(config))

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from orchestrator.execution.placing import here, placed, worker_context
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.round_listener import RoundListener
 from orchestrator.execution.sweep_run import SweepRun
+from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.live_status import StatusWriter
 from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
@@ -81,7 +83,8 @@ class RetryLoop:
         trials = [entry.trial for entry in plan.to_run]
         left = [entry.trial.id for entry in plan.entries if entry.action in ("leave", "wait")]
         failed = sum(trial_id in self._run.tally.failures for trial_id in left)
-        counts = {"kept": plan.actions["keep"], "failed": failed, "left": len(left) - failed}
+        kept = plan.actions["keep"] + plan.actions["stop"]
+        counts = {"kept": kept, "failed": failed, "left": len(left) - failed}
         with (
             Progress(
                 plan.to_run, console=self._run.console, **counts, step_seconds=self._step_seconds(plan)
@@ -115,24 +118,42 @@ class RetryLoop:
         return {trial_id: step for trial_id, step in steps.items() if step} if all(steps.values()) else {}
 
     def _next(self, plan: Plan, heard: RoundListener, shutdown: Shutdown) -> Plan:
-        """What the next round runs: what is to be tried again, and what another sweep has left unfinished."""
+        """What the next round runs: what is to be tried again, what goes on from a rung of its tuning, and what another
+        sweep has left unfinished."""
         again = [entry.trial for entry in plan.to_run if self._run.tally.again(entry.trial.id)]
         if pause := self._run.tally.pause([trial.id for trial in again], self._rng):
             self._run.say(f"storage failed; {counted(len(again), 'trial')} tried again in {duration(pause)}")
             shutdown.wait(pause)
         elsewhere = [entry.trial for entry in plan.to_run if entry.trial.id in heard.elsewhere]
-        if not again and elsewhere:
+        trials = [entry.trial for entry in plan.entries]
+        following = self._planned(trials, shutdown)
+        if elsewhere and not again and not self._promoted(plan, following):
             with suppress(StorageError):
                 self._wait_for(elsewhere, shutdown)
-        chosen = {trial.id for trial in (*again, *elsewhere)}
-        return planning.among(self._planned([entry.trial for entry in plan.entries], shutdown), chosen)
+            following = self._planned(trials, shutdown)
+        ids = {trial.id for trial in (*again, *elsewhere)}
+        return planning.among(following, ids | self._promoted(plan, following))
+
+    def _promoted(self, before: Plan, now: Plan) -> set[str]:
+        """What its tuning has go on since."""
+        if self._run.settings.retry_failed:
+            return set()
+        pauses = {entry.trial.id: entry.trial.pause for entry in before.entries}
+        return {entry.trial.id for entry in now.to_run if entry.trial.pause != pauses[entry.trial.id]}
+
+    def _tuned(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """The same, each as far as its tuning has it trained by now."""
+        if not any(one.rungs for one in self._run.sweep.tuning):
+            return trials
+        now = {trial.id: trial.pause for trial in chosen(self._run.sweep, self._run.ledger).trials}
+        return [replace(trial, pause=now.get(trial.id)) for trial in trials]
 
     def _planned(self, trials: Sequence[Trial], shutdown: Shutdown) -> Plan:
         """By the ledger. Where that cannot be read it is asked again, as often as a trial that the storage fails."""
         failures = 0
         while True:
             try:
-                return planning.make(trials, self._run.ledger)
+                return planning.make(self._tuned(trials), self._run.ledger)
             except StorageError as error:
                 failures += 1
                 if shutdown.requested or failures > self._run.tally.policy.storage:

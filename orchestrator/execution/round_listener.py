@@ -73,7 +73,7 @@ class RoundListener:
             self._failed(trial_id, failed)
         elif outcome.state is TrialState.INTERRUPTED and not self._shutdown.requested:  # another took it over
             self._failed(trial_id, Failed(kind=FailureKind.LOST, error=outcome.error or "", signature="superseded"))
-        elif outcome.state.ended:
+        elif outcome.state.ended or outcome.state is TrialState.PAUSED:
             self._run.tally.mended(trial_id)
 
     def _failed(self, trial_id: str, failure: Failed) -> None:

@@ -72,9 +72,10 @@ class WorkerContext:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``state`` is finished, diverged, or failed, with the ``kind`` of failure; interrupted where the trial was told to
-    stop, or a later attempt took over; pending where it was not begun; running where another sweep, ``elsewhere``, has
-    it trained. ``notes`` are for the user: what was found damaged, and what was done about it."""
+    """``state`` is finished, diverged, or failed, with the ``kind`` of failure; paused where its tuning is to decide
+    whether it goes on; interrupted where the trial was told to stop, or a later attempt took over; pending where it was
+    not begun; running where another sweep, ``elsewhere``, has it trained. ``notes`` are for the user: what was found
+    damaged, and what was done about it."""
 
     state: TrialState
     error: str | None = None
@@ -121,6 +122,10 @@ Work = Callable[[Trial, WorkerContext, OnEpochs, DriverLink], Outcome]
 
 class _StoppedError(Exception):
     """The trial is to stop here; its state is saved."""
+
+
+class _PausedError(_StoppedError):
+    """The same, as its tuning has it; the ledger says so."""
 
 
 def unfit(where: WorkerContext) -> Outcome | None:
@@ -189,6 +194,8 @@ def _attempted(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Atte
         record = train(trial, where, ledger, attempt, epochs)
         ledger.finish(attempt, record)
         return Outcome(record.state)
+    except _PausedError:
+        return Outcome(TrialState.PAUSED)
     except (SupersededError, _StoppedError) as error:
         return Outcome(TrialState.INTERRUPTED, str(error))
     except Exception as error:
@@ -251,6 +258,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
         epochs.add,
         Checkpoints(
             folder=checkpoints,
+            after_restore=epochs.pause,
             due=epochs.due,
             before_save=epochs.before_save,
             after_save=epochs.after_save,
@@ -298,10 +306,10 @@ class _Epochs:
     def beat(self) -> None:
         self._line.beat(self._attempt, self._steps)
 
-    def due(self) -> bool:
+    def due(self, step: int) -> bool:
         """Whether the epoch that has ended is to be saved. Where it is in any case, the driver is asked after that: it
         may be cut off, and who must not write any more finds out first."""
-        if self._pace.due():
+        if step >= self._trial.until or self._pace.due():
             return True
         self._held = self._line.held(self._trial)
         return self._held
@@ -321,10 +329,19 @@ class _Epochs:
         if time.monotonic() - self._written >= METRICS_INTERVAL:
             self._write()
         self._pace.end()
+        self.pause()
         step = self._all[-1].step
         if step < self._trial.config.steps and (self._held or self._line.held(self._trial)):
             self._write()
             raise _StoppedError(f"stopped at step {step}; its state is saved")
+
+    def pause(self) -> None:
+        """Raises _PausedError where its tuning has the trial go no further, now that this is saved and written down."""
+        last = self._all[-1] if self._all else None
+        if last and not last.diverged and self._trial.until <= last.step < self._trial.config.steps:
+            self.flush()
+            self._ledger.pause(self._attempt, last.step)
+            raise _PausedError(f"paused at step {last.step}")
 
     def flush(self) -> None:
         if self._unreported:

@@ -10,6 +10,7 @@
                       guarantees.json    thresholds with a guarantee, once somebody has asked for them
                       log.txt            what its attempts printed and logged, if they did
                       failure.json       why the last attempt failed
+                      pause.json         that it paused, for its sweep to decide whether it goes on
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
     STORAGE/sweeps/NAME/                 the driver's lock and log, its word while it runs, what the sweep is made of
@@ -29,7 +30,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -133,7 +134,7 @@ class Standing:
     and ``failure`` why the last one failed, with its ``kind`` and ``signature``. ``step`` is that of the end, or of the
     newest checkpoint.
 
-    One that began and has not ended counts as interrupted: whether it runs, only its driver knows.
+    One that began and has neither ended nor paused counts as interrupted: whether it runs, only its driver knows.
     """
 
     state: TrialState = TrialState.PENDING
@@ -262,7 +263,7 @@ class Ledger:
         with self._reading("trials"):
             return {paths[path]: stamp for path, stamp in self._files.stamps(paths).items()}
 
-    def begun(self) -> Collection[str]:
+    def begun(self) -> set[str]:
         """The trials that have a folder, by id."""
         with self._reading("trials"):
             return set(self._files.names("trials"))
@@ -304,7 +305,9 @@ class Ledger:
         attempt = self.attempt(trial_id)
         failure, step = self._failure_of(attempt), self.step(trial_id)
         begun = attempt or step  # what attempt.json said may be lost
-        state = TrialState.FAILED if failure else TrialState.INTERRUPTED if begun else TrialState.PENDING
+        state = TrialState.INTERRUPTED if begun else TrialState.PENDING
+        if attempt and (failure or self._is_paused(attempt)):
+            state = TrialState.FAILED if failure else TrialState.PAUSED
         return Standing(
             state=state,
             attempts=attempt.number if attempt else 0,
@@ -340,6 +343,10 @@ class Ledger:
             signature=str(content.get("signature", "")),
         )
 
+    def _is_paused(self, attempt: Attempt) -> bool:
+        content = self._read(attempt.trial_id, "pause.json") or {}
+        return content.get("token") == attempt.token
+
     def state(self, trial_id: str) -> TrialState:
         return self.standing(trial_id).state
 
@@ -355,7 +362,7 @@ class Ledger:
     def elsewhere(self, trial_id: str, sweep: str) -> str | None:
         """The other sweep whose driver has this trial trained now; None if there is none."""
         attempt = self.attempt(trial_id)
-        if not attempt or attempt.sweep in ("", sweep) or self._failure_of(attempt):
+        if not attempt or attempt.sweep in ("", sweep) or self._failure_of(attempt) or self._is_paused(attempt):
             return None
         driver = self.driver(attempt.sweep)
         return attempt.sweep if driver and driver.runs(attempt.began, attempt.driver) else None
@@ -602,6 +609,11 @@ class Ledger:
             "signature": redacted(signature),
         }
         self._write(attempt.trial_id, "failure.json", failure, self._guard(attempt))
+
+    def pause(self, attempt: Attempt, step: int) -> None:
+        """Ends an attempt at a step that a checkpoint and the metrics hold; the trial can go on from there."""
+        self.check(attempt)
+        self._write(attempt.trial_id, "pause.json", {"token": attempt.token, "step": step}, self._guard(attempt))
 
     def _write(self, trial_id: str, name: str, content: dict[str, Any], guard: Guard = nullcontext) -> None:
         self._files.write(f"trials/{trial_id}/{name}", checksummed.pack(content), guard)

@@ -160,8 +160,7 @@ def _estimate(entry: PlannedTrial, speeds: Speeds, disks: _Disks, device: Device
         nothing = Quantity(value=0.0, source="computed")
         return Estimate(entry=entry, seconds=nothing, disk=nothing)
     step = speeds.step(entry.trial.config, device)
-    left = entry.trial.config.steps - entry.step
-    return Estimate(entry=entry, seconds=step.times(left), disk=disks.of(entry.trial))
+    return Estimate(entry=entry, seconds=step.times(entry.left), disk=disks.of(entry.trial))
 
 
 def here(trials: Iterable[Trial], slots: int | None = None) -> Node:

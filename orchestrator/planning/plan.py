@@ -17,9 +17,10 @@ from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.text import counted
 
-Action = Literal["keep", "run", "resume", "retry", "running", "wait", "leave"]
-"""``running``: some driver trains it now. ``wait``: it stands in for a trial that is not chosen yet. ``leave``: it has
-not ended, and is not run for now."""
+Action = Literal["keep", "stop", "run", "resume", "retry", "running", "wait", "leave"]
+"""``running``: some driver trains it now. ``wait``: it stands in for a trial that is not chosen yet, or paused until
+others are there. ``stop``: others did better, and it goes no further. ``leave``: it has not ended, and is not run for
+now."""
 
 TRAINING_PASSES = 3
 """A training step costs about three forward passes: forward, and backward to the activations and to the weights."""
@@ -44,7 +45,12 @@ class PlannedTrial:
     @property
     def comes(self) -> bool:
         """Whether it runs, now or once it is chosen."""
-        return self.action not in ("keep", "leave")
+        return self.action not in ("keep", "stop", "leave")
+
+    @property
+    def left(self) -> int:
+        """The steps still to make, as far as that is known."""
+        return max(self.trial.likely - self.step, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +106,7 @@ def only_failed(plan: Plan) -> Plan:
 def among(plan: Plan, trial_ids: Container[str]) -> Plan:
     """Leaves all that has not ended but these."""
     entries = (
-        entry if entry.action == "keep" or entry.trial.id in trial_ids else replace(entry, action="leave")
+        replace(entry, action="leave") if entry.comes and entry.trial.id not in trial_ids else entry
         for entry in plan.entries
     )
     return Plan(entries=tuple(entries))
@@ -110,6 +116,7 @@ def summary(plan: Plan) -> str:
     """Such as ``28 trials: 20 finished, 7 to run, 1 to resume``."""
     words: dict[Action, str] = {
         "keep": "finished",
+        "stop": "stopped early",
         "run": "to run",
         "running": "running",
         "resume": "to resume",
@@ -153,7 +160,7 @@ def _planned(trial: Trial, standing: Standing, drivers: Mapping[str, Driver | No
     failure = _failure(standing)
     state = standing.under(drivers.get(standing.sweep))
     action, reason = _decision(state, standing.sweep, failure, step, trial)
-    left = trial.config.steps - step
+    left = max(trial.likely - step, 0)
     return PlannedTrial(
         trial=trial, action=action, reason=reason, step=step, work=training_work(trial, left), failure=failure
     )
@@ -179,11 +186,18 @@ def _decision(state: TrialState, sweep: str, failure: Failed | None, step: int, 
             return "keep", "finished"
         case TrialState.DIVERGED:
             return "keep", "diverged: its loss is no longer a number, and would be so again"
+        case _ if trial.pause and trial.pause.rests:
+            return "stop" if trial.pause.lost else "wait", trial.pause.rests
         case TrialState.FAILED:
             return "retry", failed(failure, step, trial) if failure else "failed"
         case TrialState.RUNNING:
             return "running", f"sweep {sweep} trains it now, from step {step} of {trial.config.steps}"
-        case TrialState.INTERRUPTED:
-            return "resume", f"interrupted; goes on from step {step} of {trial.config.steps}"
+        case TrialState.INTERRUPTED | TrialState.PAUSED:
+            return "resume", f"{state}; goes on from step {step} of {trial.config.steps}{_pauses(trial)}"
         case _:
-            return "run", "never ran"
+            return "run", f"never ran{_pauses(trial)}"
+
+
+def _pauses(trial: Trial) -> str:
+    """Where its tuning has it pause."""
+    return f"; pauses at step {trial.pause.step}" if trial.pause else ""

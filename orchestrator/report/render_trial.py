@@ -16,7 +16,7 @@ from orchestrator.ledger.ledger import LOG
 from orchestrator.report.render import ABSENT, as_json, as_text
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.trial import steps_of
-from orchestrator.sweep.tuning import Tuning, notes
+from orchestrator.sweep.tuning import Point, Tuning, notes
 from orchestrator.text import counted
 
 PROVENANCE = (
@@ -100,6 +100,15 @@ def _threshold(calibration: Calibration) -> dict[str, Any]:
     }
 
 
+def _taken(tuning: Tuning, point: Point) -> str | None:
+    """Whether, or why not; None where others were better in the end, or nothing is chosen yet."""
+    if point is tuning.chosen:
+        return "yes"
+    if point.error == math.inf:
+        return "diverged"
+    return f"stopped at step {point.stopped} of {tuning.steps}" if point.stopped else None
+
+
 def _tuning(tuning: Tuning) -> dict[str, Any]:
     """A row for each point that was tried, in the order of the grid: it is the first of the lowest that is taken."""
     (said,) = notes([tuning])
@@ -107,7 +116,7 @@ def _tuning(tuning: Tuning) -> dict[str, Any]:
         {
             "point": point.name,
             "error": None if point.error in (None, math.inf) else point.error,
-            "taken": "yes" if point is tuning.chosen else "diverged" if point.error == math.inf else None,
+            "taken": _taken(tuning, point),
             "trials": " ".join(trial.id for trial in point.trials),
         }
         for point in tuning.points
@@ -124,6 +133,7 @@ def _identity(trace: Trace) -> dict[str, Any]:
         "state": str(trace.state),
         "step": trace.step,
         "steps": steps_of(trace.trial.config, trace.record),
+        **({"pause": trace.trial.pause.rests} if trace.trial.pause and trace.trial.pause.rests else {}),
         "attempts": trace.attempt.number if trace.attempt else 0,
         "mlflow": f"tags.trial_id = '{trace.trial.id}'",
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anytime_core.data.own.source import Source
 from orchestrator.extensions.finding import Extension
+from orchestrator.sweep.halving import Curve, further
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.report import Report
 from orchestrator.sweep.retries import Retries
@@ -52,15 +53,18 @@ class Sweep:
         ids = set(self.cells.values())
         return tuple(trial for trial in self.trials if trial.id in ids)
 
-    def chosen(self, records: Mapping[str, TrialRecord]) -> Sweep:
-        """The sweep with what its tuning chooses by these records, which are of trials that ended, by id."""
+    def chosen(self, records: Mapping[str, TrialRecord], curves: Mapping[str, Curve] | None = None) -> Sweep:
+        """The sweep with what its tuning chooses by these records, which are of trials that ended, by id; and where it
+        halves its points, by the curves of those that began."""
         if not self.tuning:
             return self
-        tuning = tuple(one.seen(records) for one in self.tuning)
+        tuning = tuple(one.seen(records, curves or {}) for one in self.tuning)
         results = {cell: trial for one in tuning for cell, trial in one.results.items()}
         ordinary = {trial.id: trial for trial in self.trials if not trial.awaits}
         known = {trial.id: trial for trial in results.values()} | ordinary
-        first = {trial.id: trial for one in tuning for trial in one.trials}
+        first: dict[str, Trial] = {}
+        for trial in (trial for one in tuning for trial in one.trials):
+            first[trial.id] = further(first.get(trial.id, trial), trial)
         cells = {cell: results[cell].id if cell in results else trial_id for cell, trial_id in self.cells.items()}
         trials = first | {trial_id: known[trial_id] for trial_id in cells.values()}
         return replace(self, tuning=tuning, cells=cells, trials=tuple(trials.values()))

@@ -43,6 +43,7 @@ class TrialState(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
+    PAUSED = "paused"
     FAILED = "failed"
     DIVERGED = "diverged"
     FINISHED = "finished"
@@ -178,8 +179,20 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """Where its tuning has a trial pause: at the end of the epoch that reaches ``step``. Once it is there ``rests``
+    says why it does not go on; ``lost`` that this is for good, as others did better. ``likely`` are the steps that it
+    has in the end if the points rank as in their grid: all points together have as many in any other order."""
+
+    step: int
+    likely: int
+    rests: str = ""
+    lost: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """``id`` is ``trial_id(config)``. ``resources`` and ``keep`` are no part of that.
+    """``id`` is ``trial_id(config)``. ``resources``, ``keep`` and ``pause`` are no part of that.
 
     One that ``awaits`` a choice, which this says in words, stands in for the trial that will be chosen: its config is
     that of one candidate, its id that of no trial, and it cannot run."""
@@ -190,6 +203,17 @@ class Trial:
     resources: Resources
     keep: Keep = field(default_factory=Keep)
     awaits: str = ""
+    pause: Pause | None = None
+
+    @property
+    def until(self) -> int:
+        """The steps that it makes before it pauses or ends."""
+        return self.pause.step if self.pause else self.config.steps
+
+    @property
+    def likely(self) -> int:
+        """The steps that it makes in all, as far as that is known."""
+        return self.pause.likely if self.pause else self.config.steps
 
 
 def bracketed(text: str) -> str:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from anytime_core.config import AnyNetwork, DataConfig, TrialConfig
 from anytime_core.data.catalog import dataset_of
 from anytime_core.seeds import named_seed
+from orchestrator.sweep import halving
 from orchestrator.sweep.trial import Cell, Trial, cell_of
 from orchestrator.sweep.tuning import CRITERIA, KIND, Point, Tuning
 from orchestrator.sweepfile.document import Document, Fault
@@ -41,7 +42,8 @@ class Tune(BaseModel):
     """All points of the ``grid``, or ``points`` of them drawn at random, are trained with ``validation`` images held
     out, once for each of ``seeds``, which without any is the sweep's first. The one with the lowest mean of what
     ``choose`` names is taken: for each network and data set (``per: cell``), one for each data set (``dataset``), or
-    one for all (``method``). Without ``networks``, which are ResNets to try the points on, these are the sweep's."""
+    one for all (``method``). Without ``networks``, which are ResNets to try the points on, these are the sweep's. With
+    ``halving`` worse points are stopped along the way."""
 
     on: Literal["validation"] = "validation"
     grid: Grid = Field(min_length=1)
@@ -51,6 +53,7 @@ class Tune(BaseModel):
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(distinct)] | None = None
     per: Literal["cell", "dataset", "method"] = "cell"
     networks: Annotated[list[OurNetwork], Field(min_length=1), AfterValidator(distinct)] | None = None
+    halving: bool = False
 
     @model_validator(mode="after")
     def _a_cell_has_its_own_network(self) -> Tune:
@@ -92,7 +95,9 @@ def tunings(file: SweepFile, made: Make) -> Iterator[Tuning]:
             tried = tune.places([tune.split(data) for data in file.datasets], tune.networks or file.networks)
             for where, results in tune.places(file.datasets, file.networks).items():
                 points = tuple(_points(file, name, tried[where], results, made))
-                yield Tuning(method=name, where=where, choose=tune.choose, points=points)
+                steps = points[0].trials[0].config.steps
+                rungs = halving.rungs(len(points), steps) if tune.halving else ()
+                yield Tuning(method=name, where=where, choose=tune.choose, points=points, rungs=rungs)
 
 
 def _points(

@@ -77,6 +77,7 @@ STATUS = {
     TrialState.PENDING: "SCHEDULED",
     TrialState.RUNNING: "RUNNING",
     TrialState.INTERRUPTED: "KILLED",
+    TrialState.PAUSED: "KILLED",
     TrialState.FAILED: "FAILED",
     TrialState.DIVERGED: "FAILED",
     TrialState.FINISHED: "FINISHED",

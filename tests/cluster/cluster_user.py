@@ -163,10 +163,15 @@ class User:
         """The step of each checkpoint there is."""
         return [int(path.stem.partition("-")[2]) for path in self.storage.glob("trials/*/checkpoints/step-*.ckpt")]
 
+    def log(self) -> str:
+        """A line for each epoch that was begun since the first call of ``faults``."""
+        path = self.folder / "faults" / "epochs"
+        return path.read_text() if path.exists() else ""
+
     def epochs(self) -> dict[str, list[Epoch]]:
         """All that were begun since the first call of ``faults``, by trial, in order."""
         found: dict[str, list[Epoch]] = {}
-        for line in (self.folder / "faults" / "epochs").read_text().splitlines():
+        for line in self.log().splitlines():
             trial_id, *numbers = line.split()
             found.setdefault(trial_id, []).append(Epoch(*map(int, numbers)))
         return found

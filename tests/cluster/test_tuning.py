@@ -126,3 +126,109 @@ def test_a_trial_that_fails_holds_up_its_own_method_alone(user: User) -> None:
     assert mended.code == 1, mended.stderr
     assert "2 of 11 trials have not ended" in mended.stderr
     assert user.run("sweep").code == 0
+
+
+HALVED = f"""
+name: halved
+networks: [{{n: 1, c: 2}}]
+datasets: [digits]
+methods:
+  ann: {{}}
+  aann: {{strategy: aann, tune: {{grid: {{gamma: [0.25, 0.5, 1, 2, 4]}}, halving: true}}}}
+training: {{steps: 120, batch_size: 64, learning_rate: {{0: 0.1, 60: 0.01}}}}
+{ONE_FIGURE}
+"""
+HALVED_STEPS = 2 * 40 + 1 * 60 + 2 * 120
+"""Two points stop at the end of the epoch that reaches 30 steps, one at 60; an epoch has 20."""
+
+
+def choice(user: User) -> dict[str, object]:
+    (tuning,) = shown(user, "aann")["tuning"]
+    return dict(tuning)
+
+
+def trained(user: User) -> dict[str, tuple[object, ...]]:
+    """Bits of each trial that ended: its errors, and its network."""
+    return {
+        name: (*result["result"]["errors"], result["provenance"]["network_hash"])
+        for name, result in user.results().items()
+    }
+
+
+def points(user: User) -> dict[str, str]:
+    """The trials of the tuning: the gamma of each, by id."""
+    found = {}
+    for path in user.storage.glob("trials/*/config.json"):
+        config = json.loads(path.read_text())
+        if config["data"]["validation"]:
+            found[path.parent.name] = f"gamma={config['regime']['strategy']['gamma']:g}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, User, Finished]:
+    """Run to its end; and killed on its way to the second rung, then run to its end. What the latter says."""
+    whole, killed = (User(tmp_path_factory.mktemp(name), HALVED) for name in ("whole", "killed"))
+    whole.faults()
+    done = whole.run("sweep")
+    assert done.code == 0, done.stderr
+    killed.faults({"method": "aann", "step": 50, "do": "wait"})
+    process = killed.start("sweep")
+    wait_until(lambda: "40 60" in killed.log(), "a trial is on its way to the second rung")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    killed.faults()
+    done = killed.run("sweep")
+    assert done.code == 0, done.stderr
+    return whole, killed, done
+
+
+def steps(user: User) -> int:
+    """Of all epochs of the tuning that were begun."""
+    own = points(user)
+    return sum(epoch.last - epoch.first for name, found in user.epochs().items() if name in own for epoch in found)
+
+
+def test_halved_points_train_as_many_steps_as_the_closed_form_says(halved: tuple[User, User, Finished]) -> None:
+    whole, killed, _ = halved
+    assert steps(whole) == HALVED_STEPS
+    ends = {name: found[-1].last for name, found in whole.epochs().items() if name in points(whole)}
+    assert sorted(ends.values()) == [40, 40, 60, 120, 120]
+    assert {user.attempts()[name] for user in (whole,) for name in ends if ends[name] == 40} == {1}
+    again = [name for name, found in killed.epochs().items() if [epoch.first for epoch in found].count(40) > 1]
+    assert steps(killed) == HALVED_STEPS + 20 * len(again), "more than the epochs that were cut off was done again"
+    assert len(again) <= 2, "on two CPUs"
+
+
+def test_a_kill_changes_no_choice_and_no_bit(halved: tuple[User, User, Finished]) -> None:
+    whole, killed, done = halved
+    assert choice(killed) == choice(whole)
+    assert trained(killed) == trained(whole)
+    assert len(trained(whole)) == 2 + 2, "two points, the method and the baseline"
+    assert "of 5 points, halved at steps 30 and 60 of 120, that with the lowest average error" in done.stdout
+
+
+def test_a_stopped_point_is_paused_and_show_says_where(halved: tuple[User, User, Finished]) -> None:
+    _, killed, _ = halved
+    rows = {point["point"]: point for point in choice(killed)["points"]}
+    states = [row["state"] for row in json.loads(killed.run("status", "--format", "json").stdout)]
+    assert sorted(states) == ["finished"] * 4 + ["paused"] * 3
+    taken = [point["taken"] for point in rows.values()]
+    assert sorted(map(str, taken)) == ["None", *["stopped at step 40 of 120"] * 2, "stopped at step 60 of 120", "yes"]
+    (lost, *_) = [name for name, point in rows.items() if point["taken"] == "stopped at step 40 of 120"]
+    said = killed.run("show", "aann", lost, "tuning").stdout
+    assert "stopped at step 40 of 120: 3 points did better" in said
+    plan = json.loads(killed.run("plan", "--format", "json").stdout)
+    assert sorted(row["action"] for row in plan) == ["keep"] * 4 + ["stop"] * 3
+    again = killed.run("sweep")
+    assert (again.code, "7 trials: 4 finished, 3 stopped early" in again.stderr) == (0, True)
+
+
+def test_without_halving_the_stopped_points_go_on_and_the_others_are_kept(halved: tuple[User, User, Finished]) -> None:
+    _, killed, _ = halved
+    killed.sweep_file.write_text(HALVED.replace(", halving: true", ""))
+    try:
+        plan = json.loads(killed.run("plan", "--format", "json").stdout)
+        assert sorted(row["action"] for row in plan) == ["keep"] * 3 + ["resume"] * 3 + ["wait"]
+    finally:
+        killed.sweep_file.write_text(HALVED)

@@ -1103,8 +1103,8 @@ def test_a_checkpoint_is_written_where_it_is_due_and_at_the_end_and_epochs_are_r
     events: list[object] = []
     answers = iter([False, True, False])
 
-    def due() -> bool:
-        events.append(f"due at {(checkpoint.latest_step(tmp_path / 'run') or 0)}")
+    def due(step: int) -> bool:
+        events.append(f"due at {step}, saved {(checkpoint.latest_step(tmp_path / 'run') or 0)}")
         return next(answers)
 
     def report(metrics: EpochMetrics) -> None:
@@ -1119,8 +1119,8 @@ def test_a_checkpoint_is_written_where_it_is_due_and_at_the_end_and_epochs_are_r
     )
     train(trial(), report, kept, images=IMAGES)
     assert events == [
-        *("due at 0", "due at 0", "before", 1, 2, "after"),
-        *("due at 6", "before", 3, 4, "after"),
+        *("due at 3, saved 0", "due at 6, saved 0", "before", 1, 2, "after"),
+        *("due at 9, saved 6", "before", 3, 4, "after"),
     ]
     assert state(tmp_path / "run") == state_of_whole(tmp_path / "whole")
 

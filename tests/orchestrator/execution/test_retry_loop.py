@@ -57,7 +57,7 @@ def under_way(ledger: Ledger, policy: Retries, said: list[str], **parts: Any) ->
     settings = SweepSettings(storage=ledger.storage, data_root=Path("data"), tracking_uri="sqlite:///none")
     console = SimpleNamespace(print=lambda text, **style: said.append(text))
     made = {"console": console, "settings": settings, "ledger": ledger, "tally": FailureTally(policy), "driver": "mine"}
-    nobody: Any = SimpleNamespace(name="small")
+    nobody: Any = SimpleNamespace(name="small", tuning=())
     return SweepRun(**dict.fromkeys(("sweep", "tracker", "notifier"), nobody) | made | parts)
 
 

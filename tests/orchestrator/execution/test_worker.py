@@ -20,7 +20,7 @@ from orchestrator.execution import pace, worker
 from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.retries import FailureKind
-from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.sweep.trial import Pause, Trial, TrialState
 from orchestrator.system.provenance import imported_from, sources
 
 EPOCHS = 3
@@ -378,3 +378,37 @@ def test_the_sources_that_trained_are_written_down(make_trial, tmp_path) -> None
     record = Ledger(tmp_path).record(trial.id)
     assert record
     assert record.provenance["sources"] == sources()
+
+
+# With a pause
+
+
+def paused(trial: Trial, step: int) -> Trial:
+    return replace(trial, pause=Pause(step=step, likely=step))
+
+
+def test_a_trial_pauses_at_the_epoch_that_reaches_a_step_and_goes_on_to_the_same_bits(
+    trial, direct, where, ledger
+) -> None:
+    """Where checkpoints are rare, too; and however often it is told."""
+    rare, reports = replace(where, checkpoint_share=1e-9), Reports()
+    assert run_trial(paused(trial, 23), rare, reports.append) == Outcome(TrialState.PAUSED)
+    assert ledger.step(trial.id) == 44
+    assert timeless(ledger.epochs(trial.id)) == timeless(direct[:2])
+    assert ledger.state(trial.id) is TrialState.PAUSED
+    (ledger.folder(trial.id) / "metrics.parquet").unlink()  # as if it was killed before it wrote them
+    again: Reports = []
+    assert run_trial(paused(trial, 23), rare, again.append) == Outcome(TrialState.PAUSED)
+    assert again == [ledger.epochs(trial.id)]
+    assert ledger.step(trial.id) == 44
+    assert run_trial(trial, rare, reports.append) == FINISHED
+    assert timeless(ledger.epochs(trial.id)) == timeless(direct)
+
+
+def test_a_pause_at_the_end_is_none(trial, direct, where, ledger) -> None:
+    assert run_trial(paused(trial, STEPS - 1), where, lambda epochs: None) == FINISHED
+
+
+def test_one_that_diverges_before_its_pause_has_ended(make_trial, where, ledger) -> None:
+    wild = make_trial(training=training(STEPS, rate=1e30))
+    assert run_trial(paused(wild, 22), where, lambda epochs: None) == DIVERGED
