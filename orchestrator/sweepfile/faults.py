@@ -179,7 +179,7 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
     match list(location):
         case ["methods", _, "joint", kind, *name] if kind in PARTS:
             return _part(str(kind), str(name[0]) if name else "")
-        case ["methods", _, "joint", "tune"]:
+        case ["methods", _, _, "tune"]:
             return Tune
         case ["weights", *name]:
             return _part("weights", str(name[0]) if name else "")

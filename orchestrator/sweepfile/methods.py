@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from fractions import Fraction
 from functools import reduce
-from itertools import product
+from itertools import combinations, product
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -78,45 +78,45 @@ class Method(BaseModel):
         raise NotImplementedError
 
 
-class JointMethod(Method):
-    """All predictions are trained together; ``weights`` default to the sweep's. ``grid`` gives lists of values to
-    parameters of the strategy, or of another part that is an extension's: each combination of them is a method.
-    ``tune`` does the same for one method, which takes the best of them."""
+class GridMethod(Method):
+    """One with parameters. ``grid`` gives lists of values to some: each combination of them is a method. ``tune`` does
+    the same for one method, which takes the best of them."""
 
-    regime: Literal["joint"] = "joint"
-    strategy: AnyStrategy = Ann()
-    weights: Weights | None = None
-    objective: Objective | None = None
-    answers: Answers | None = None
-    flow: Flow | None = None
     grid: Grid = Field(default_factory=dict)
     tune: Tune | None = None
+
+    def parameters(self) -> Mapping[str, Collection[str]]:
+        """What a grid may vary, with all that each sets: two keys of one grid may not set the same."""
+        raise NotImplementedError
+
+    def at(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that differ at a point of the grid. Raises ValueError for values that are refused."""
+        raise NotImplementedError
 
     @property
     def tuned(self) -> Tune | None:
         return self.tune
 
-    def _gridded(self) -> dict[str, str]:
-        """Which part each parameter belongs to that a grid may vary."""
-        given: dict[str, Any] = {"strategy": self.strategy}
-        given |= {kind: part for kind in PARTS if isinstance(part := getattr(self, kind), Part)}
-        owners = [(field.name, kind) for kind, part in given.items() for field in fields(part) if field.name != "name"]
-        names = [name for name, _ in owners]
-        return {name if names.count(name) == 1 else f"{kind}.{name}": kind for name, kind in owners}
-
     @model_validator(mode="after")
-    def _grid_is_of_a_part(self) -> JointMethod:
+    def _grid_is_of_parameters(self) -> Self:
         if self.grid and self.tune:
             raise ValueError("has a grid and tune; must have one of them: tune has a grid of its own")
         grid, where = (self.tune.grid, "tune.grid") if self.tune else (self.grid, "grid")
-        allowed = self._gridded()
+        allowed = self.parameters()
         if unknown := [name for name in grid if name not in allowed]:
-            of = self.strategy.name if set(allowed.values()) <= {"strategy"} else "the method"
+            of = self._called()
             raise ValueError(f"{where}: {of} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
+        for one, other in combinations(grid, 2):
+            if set(allowed[one]).intersection(allowed[other]):
+                raise ValueError(f"{where}: {one} and {other} set the same; must have one of them")
         if repeated := [name for name, values in grid.items() if len(set(values)) < len(values)]:
             raise ValueError(f"{where}: {', '.join(repeated)} holds one value twice")
-        self._each(grid, "")  # raises for values that the strategy refuses
+        self._each(grid, "")  # raises for values that are refused
         return self
+
+    def _called(self) -> str:
+        """In messages."""
+        return self.regime
 
     def variants(self, name: str) -> dict[str, Self]:
         """One for each point of the grid, named by it."""
@@ -132,20 +132,48 @@ class JointMethod(Method):
         """One for each point of a grid."""
         methods = {}
         for point in product(*grid.values()):
-            # Whole numbers as such, as a number of epochs must be; the strategy makes floats of the others.
+            # Whole numbers as such, as a number of epochs must be; the parts make floats of the others.
             numbers = (int(value) if value.is_integer() else value for value in point)
             values: dict[str, Any] = dict(zip(grid, numbers, strict=True))
             suffix = "".join(f" {parameter}={_exact(value)}" for parameter, value in values.items())
-            methods[name + suffix] = self.model_copy(update=self._at(values) | {"grid": {}})
+            methods[name + suffix] = self.model_copy(update=self.at(values) | {"grid": {}})
         return methods
 
-    def _at(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """The parts at a point of the grid."""
-        owners, changed = self._gridded(), dict[str, Any]()
+
+class JointMethod(GridMethod):
+    """All predictions are trained together; ``weights`` default to the sweep's. A grid varies the strategy, and parts
+    that are an extension's or of ``methods``; a parameter of several parts is set in all of them."""
+
+    regime: Literal["joint"] = "joint"
+    strategy: AnyStrategy = Ann()
+    weights: Weights | None = None
+    objective: Objective | None = None
+    answers: Answers | None = None
+    flow: Flow | None = None
+
+    def _parts(self) -> dict[str, Any]:
+        """Those that a grid may vary, by their kinds."""
+        given: dict[str, Any] = {"strategy": self.strategy}
+        return given | {kind: part for kind in PARTS if isinstance(part := getattr(self, kind), Part)}
+
+    def parameters(self) -> dict[str, list[str]]:
+        """By their names, and those of several parts also one by one: ``share`` and ``objective.share``."""
+        owned = [(field.name, kind) for kind, part in self._parts().items() for field in fields(part)]
+        found: dict[str, list[str]] = {}
+        for name, kind in owned:
+            if name != "name":
+                found.setdefault(name, []).append(f"{kind}.{name}")
+        return found | {one: [one] for several in found.values() if len(several) > 1 for one in several}
+
+    def _called(self) -> str:
+        return self.strategy.name if self._parts().keys() == {"strategy"} else "the method"
+
+    def at(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        changed, parameters = self._parts(), self.parameters()
         for parameter, value in point.items():
-            kind = owners[parameter]
-            part = changed.get(kind, getattr(self, kind))
-            changed[kind] = replace(part, **{parameter.rpartition(".")[2]: value})
+            for place in parameters[parameter]:
+                kind, _, name = place.partition(".")
+                changed[kind] = replace(changed[kind], **{name: value})
         return changed
 
     def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
@@ -205,7 +233,7 @@ refuse_gaps("methods.METHODS", METHODS, REGIMES)
 
 def methods() -> dict[str, type[Method]]:
     """By their regimes, those of active extensions too."""
-    return METHODS | parts.regime_methods(Method)
+    return METHODS | parts.regime_methods(Method, GridMethod)
 
 
 class _AnyMethod:

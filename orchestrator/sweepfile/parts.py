@@ -106,9 +106,14 @@ def _hashable(part: Any) -> Any:
     return part
 
 
-def regime_methods(base: type[Any]) -> dict[str, type[Any]]:
-    """What a sweep file may say of each regime that is a part: the fields of the regime, beside its name."""
-    return {name: _method(name, part, base) for name, part in known_parts("regime").items()}
+def regime_methods(plain: type[Any], with_grid: type[Any]) -> dict[str, type[Any]]:
+    """What a sweep file may say of each regime that is a part: the fields of the regime, beside its name; and a grid of
+    them, where there are any and none has a name that the grid has."""
+    made = {}
+    for name, part in known_parts("regime").items():
+        own = {field.name for field in fields(part)}  # type: ignore[arg-type]
+        made[name] = _method(name, part, with_grid if own and own.isdisjoint(with_grid.model_fields) else plain)
+    return made
 
 
 def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
@@ -123,14 +128,21 @@ def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
 
     def sound(self: Any) -> Any:
         """Refuses what the regime refuses, with its line."""
+        at(self, {})
+        return self
+
+    def at(self: Any, point: dict[str, Any]) -> dict[str, Any]:
         try:
-            part(**{key: getattr(self, key) for key in own})
+            part(**{key: getattr(self, key) for key in own} | point)
         except SystemExit as error:
             raise ValueError(f"SystemExit: {error}") from error
-        return self
+        return point
+
+    def parameters(self: Any) -> dict[str, list[str]]:
+        return {key: [key] for key in own}
 
     own_fields = own | {"regime": (Literal[name], ...)}
     validators: Any = {"sound": model_validator(mode="after")(sound)}
     made = create_model(part.__name__, __base__=base, __validators__=validators, **own_fields)
-    made.regimes = regimes
+    made.regimes, made.at, made.parameters = regimes, at, parameters
     return made

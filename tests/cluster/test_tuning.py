@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
-from cluster_user import ONE_FIGURE, Finished, User, wait_until
+from cluster_user import ONE_FIGURE, SECONDS, Finished, User, wait_until
+from trials import digits_trial
+
+from anytime_core.config import Aann, DataConfig, Joint
+from anytime_core.result import EpochMetrics
+from anytime_core.training.trainer import train
 
 pytestmark = pytest.mark.cluster
 
@@ -138,97 +144,93 @@ methods:
 training: {{steps: 120, batch_size: 64, learning_rate: {{0: 0.1, 60: 0.01}}}}
 {ONE_FIGURE}
 """
+GAMMAS = ("gamma=0.25", "gamma=0.5", "gamma=1", "gamma=2", "gamma=4")
+RUNGS = {40: 3, 60: 2}
+"""How many points go on at the ends of the epochs that reach 30 and 60 of 120 steps; an epoch has 20."""
 HALVED_STEPS = 2 * 40 + 1 * 60 + 2 * 120
-"""Two points stop at the end of the epoch that reaches 30 steps, one at 60; an epoch has 20."""
-
-
-def choice(user: User) -> dict[str, object]:
-    (tuning,) = shown(user, "aann")["tuning"]
-    return dict(tuning)
-
-
-def trained(user: User) -> dict[str, tuple[object, ...]]:
-    """Bits of each trial that ended: its errors, and its network."""
-    return {
-        name: (*result["result"]["errors"], result["provenance"]["network_hash"])
-        for name, result in user.results().items()
-    }
-
-
-def points(user: User) -> dict[str, str]:
-    """The trials of the tuning: the gamma of each, by id."""
-    found = {}
-    for path in user.storage.glob("trials/*/config.json"):
-        config = json.loads(path.read_text())
-        if config["data"]["validation"]:
-            found[path.parent.name] = f"gamma={config['regime']['strategy']['gamma']:g}"
-    return found
 
 
 @pytest.fixture(scope="module")
-def halved(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, User, Finished]:
-    """Run to its end; and killed on its way to the second rung, then run to its end. What the latter says."""
-    whole, killed = (User(tmp_path_factory.mktemp(name), HALVED) for name in ("whole", "killed"))
-    whole.faults()
-    done = whole.run("sweep")
-    assert done.code == 0, done.stderr
-    killed.faults({"method": "aann", "step": 50, "do": "wait"})
-    process = killed.start("sweep")
-    wait_until(lambda: "40 60" in killed.log(), "a trial is on its way to the second rung")
+def halved(tmp_path_factory: pytest.TempPathFactory) -> tuple[User, Finished]:
+    """Killed on its way to the second rung, then run to its end."""
+    user = User(tmp_path_factory.mktemp("halved"), HALVED)
+    user.faults({"method": "aann", "step": 50, "do": "wait"})
+    process = user.start("sweep")
+    wait_until(lambda: " 40 60 " in user.log(), "a trial is on its way to the second rung", SECONDS)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
-    killed.faults()
-    done = killed.run("sweep")
+    user.faults()
+    return user, user.run("sweep")
+
+
+def points(user: User) -> dict[str, str]:
+    """The trials of the tuning, by their points."""
+    configs = {path.parent.name: json.loads(path.read_text()) for path in user.storage.glob("trials/*/config.json")}
+    return {
+        f"gamma={config['regime']['strategy']['gamma']:g}": name
+        for name, config in configs.items()
+        if config["data"]["validation"]
+    }
+
+
+def undisturbed_curves() -> dict[str, dict[int, tuple[float, ...]]]:
+    """The errors of each point at each step, by the trainer alone."""
+    curves = {}
+    for gamma in GAMMAS:
+        regime = Joint(strategy=Aann(gamma=float(gamma.partition("=")[2])))
+        data = DataConfig(name="digits", pad=1, validation=143)
+        config = digits_trial(regime, c=2, steps=120, batch_size=64, rates={0: 0.1, 60: 0.01})
+        epochs: list[EpochMetrics] = []
+        train(replace(config, data=data), epochs.append, device="cpu", threads=1)
+        curves[gamma] = {epoch.step: epoch.test_error for epoch in epochs}
+    return curves
+
+
+def test_halving_that_was_killed_chooses_as_a_brute_force_and_to_the_same_bits(halved: tuple[User, Finished]) -> None:
+    user, done = halved
     assert done.code == 0, done.stderr
-    return whole, killed, done
+    curves, left, stopped = undisturbed_curves(), list(GAMMAS), dict[str, int]()
+    for step, keeps in RUNGS.items():
+        ranked = sorted(left, key=lambda gamma: sum(curves[gamma][step]))
+        stopped |= dict.fromkeys(ranked[keeps:], step)
+        left = [gamma for gamma in left if gamma in ranked[:keeps]]
+    best = min(left, key=lambda gamma: sum(curves[gamma][120]))
+    (tuning,) = shown(user, "aann")["tuning"]
+    taken = {point["point"]: point["taken"] for point in tuning["points"]}
+    assert taken == {best: "yes"} | {gamma: None for gamma in left if gamma != best} | {
+        gamma: f"stopped at step {step} of 120" for gamma, step in stopped.items()
+    }
+    results, own = user.results(), points(user)
+    assert {gamma: tuple(results[own[gamma]]["result"]["errors"]) for gamma in left} == {
+        gamma: curves[gamma][120] for gamma in left
+    }
+    assert len(results) == 2 + 2, "two points, the method and the baseline"
+    said = f"aann: {best} on (1,2) digits, of 5 points, halved at steps 30 and 60 of 120, that with the lowest average"
+    assert said in done.stdout
 
 
-def steps(user: User) -> int:
-    """Of all epochs of the tuning that were begun."""
-    own = points(user)
-    return sum(epoch.last - epoch.first for name, found in user.epochs().items() if name in own for epoch in found)
+def test_halving_trains_nothing_twice(halved: tuple[User, Finished]) -> None:
+    """But for the epochs that the kill cut off."""
+    user, _ = halved
+    own, begun = points(user).values(), user.epochs()
+    steps = sum(epoch.last - epoch.first for name in own for epoch in begun[name])
+    cut_off = sum([epoch.first for epoch in begun[name]].count(40) == 2 for name in own)
+    assert cut_off in (1, 2), "there are two CPUs"
+    assert steps == HALVED_STEPS + 20 * cut_off
 
 
-def test_halved_points_train_as_many_steps_as_the_closed_form_says(halved: tuple[User, User, Finished]) -> None:
-    whole, killed, _ = halved
-    assert steps(whole) == HALVED_STEPS
-    ends = {name: found[-1].last for name, found in whole.epochs().items() if name in points(whole)}
-    assert sorted(ends.values()) == [40, 40, 60, 120, 120]
-    assert {user.attempts()[name] for user in (whole,) for name in ends if ends[name] == 40} == {1}
-    again = [name for name, found in killed.epochs().items() if [epoch.first for epoch in found].count(40) > 1]
-    assert steps(killed) == HALVED_STEPS + 20 * len(again), "more than the epochs that were cut off was done again"
-    assert len(again) <= 2, "on two CPUs"
-
-
-def test_a_kill_changes_no_choice_and_no_bit(halved: tuple[User, User, Finished]) -> None:
-    whole, killed, done = halved
-    assert choice(killed) == choice(whole)
-    assert trained(killed) == trained(whole)
-    assert len(trained(whole)) == 2 + 2, "two points, the method and the baseline"
-    assert "of 5 points, halved at steps 30 and 60 of 120, that with the lowest average error" in done.stdout
-
-
-def test_a_stopped_point_is_paused_and_show_says_where(halved: tuple[User, User, Finished]) -> None:
-    _, killed, _ = halved
-    rows = {point["point"]: point for point in choice(killed)["points"]}
-    states = [row["state"] for row in json.loads(killed.run("status", "--format", "json").stdout)]
+def test_a_point_that_was_stopped_is_paused_and_goes_on_where_the_file_asks_for_it(
+    halved: tuple[User, Finished],
+) -> None:
+    user, _ = halved
+    states = [row["state"] for row in json.loads(user.run("status", "--format", "json").stdout)]
     assert sorted(states) == ["finished"] * 4 + ["paused"] * 3
-    taken = [point["taken"] for point in rows.values()]
-    assert sorted(map(str, taken)) == ["None", *["stopped at step 40 of 120"] * 2, "stopped at step 60 of 120", "yes"]
-    (lost, *_) = [name for name, point in rows.items() if point["taken"] == "stopped at step 40 of 120"]
-    said = killed.run("show", "aann", lost, "tuning").stdout
-    assert "stopped at step 40 of 120: 3 points did better" in said
-    plan = json.loads(killed.run("plan", "--format", "json").stdout)
+    plan = json.loads(user.run("plan", "--format", "json").stdout)
     assert sorted(row["action"] for row in plan) == ["keep"] * 4 + ["stop"] * 3
-    again = killed.run("sweep")
-    assert (again.code, "7 trials: 4 finished, 3 stopped early" in again.stderr) == (0, True)
-
-
-def test_without_halving_the_stopped_points_go_on_and_the_others_are_kept(halved: tuple[User, User, Finished]) -> None:
-    _, killed, _ = halved
-    killed.sweep_file.write_text(HALVED.replace(", halving: true", ""))
+    assert "stopped at step 40 of 120: 3 points did better" in {row["reason"] for row in plan}
+    user.sweep_file.write_text(HALVED.replace(", halving: true", ""))
     try:
-        plan = json.loads(killed.run("plan", "--format", "json").stdout)
-        assert sorted(row["action"] for row in plan) == ["keep"] * 3 + ["resume"] * 3 + ["wait"]
+        plan = json.loads(user.run("plan", "--format", "json").stdout)
     finally:
-        killed.sweep_file.write_text(HALVED)
+        user.sweep_file.write_text(HALVED)
+    assert sorted(row["action"] for row in plan) == ["keep"] * 3 + ["resume"] * 3 + ["wait"]
