@@ -141,3 +141,92 @@ def test_a_method_has_a_grid_or_is_tuned(load_text) -> None:
 def test_all_faults_are_told_at_once(tuned) -> None:
     with pytest.raises(SweepError, match="3 faults"):
         tuned(GRID + ", points: 0, choose: loss, seeds: []")
+
+
+# Whose parameters
+
+OF_A_REGIME = "  mixed: {regime: mixed, %s}\n"
+BOOSTED = "  boosted: {objective: {name: boosting%s}, answers: {name: boosting%s}%s}\n"
+
+
+def ids(sweep: Sweep, method: str) -> set[str]:
+    """Of the trials that stand in the tables."""
+    return {trial_id for cell, trial_id in sweep.cells.items() if cell.method == method}
+
+
+@pytest.fixture
+def with_method(load_text):
+    def loaded(line: str) -> Sweep:
+        return load_text(TEXT.replace("seeds:", f"{line}seeds:") % ("digits", GRID))
+
+    return loaded
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_a_grid_of_a_regime_has_the_trials_of_its_values_by_hand(with_method, share) -> None:
+    grid = with_method(OF_A_REGIME % "grid: {share: [0, 0.25, 1]}")
+    by_hand = with_method(OF_A_REGIME % f"share: {share}")
+    assert ids(grid, f"mixed share={share}") == ids(by_hand, "mixed")
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_one_key_sets_what_several_parts_have(with_method, share) -> None:
+    grid = with_method(BOOSTED % ("", "", ", grid: {share: [0, 0.25, 1]}"))
+    by_hand = with_method(BOOSTED % (f", share: {share}", f", share: {share}", ""))
+    assert ids(grid, f"boosted share={share}") == ids(by_hand, "boosted")
+    alone = with_method(BOOSTED % ("", "", f", grid: {{objective.share: [{share}]}}"))
+    by_hand = with_method(BOOSTED % (f", share: {share}", "", ""))
+    assert ids(alone, f"boosted objective.share={share}") == ids(by_hand, "boosted")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [OF_A_REGIME % "tune: {grid: {share: [0.25, 0.5]}}", BOOSTED % ("", "", ", tune: {grid: {share: [0.25, 0.5]}}")],
+)
+def test_both_can_be_tuned(with_method, line) -> None:
+    tuning = with_method(line).tuning[1]
+    assert [point.name for point in tuning.points] == ["share=0.25", "share=0.5"]
+    assert len({trial.id for trial in tuning.trials}) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            OF_A_REGIME % "tune: {grid: {shre: [1]}}",
+            "methods.mixed: tune.grid: mixed has no shre; allowed: share, weights, normalize",
+        ),
+        (OF_A_REGIME % "grid: {share: [0.5, 2]}", "methods.mixed: share is 2, must be between 0 and 1"),
+        (
+            OF_A_REGIME % "tune: {grid: {share: [1]}, point: 1}",
+            "methods.mixed.tune.point: unknown key; allowed: on, grid",
+        ),
+        (
+            OF_A_REGIME % "share: 0.5, grid: {share: [1]}, tune: {grid: {share: [1]}}",
+            "methods.mixed: has a grid and tune",
+        ),
+        (
+            BOOSTED % ("", "", ", grid: {share: [0], answers.share: [1]}"),
+            "methods.boosted: grid: share and answers.share set the same; must have one of them",
+        ),
+        (
+            BOOSTED % ("", "", ", grid: {gamma: [0]}"),
+            "grid: the method has no gamma; allowed: share, objective.share, answers.share",
+        ),
+        ("  mid: {regime: midfeat, grid: {share: [1]}}\n", "methods.mid.grid: unknown key; allowed: regime"),
+    ],
+)
+def test_a_parameter_that_is_not_there_is_told_with_those_that_are(with_method, line, fault) -> None:
+    with pytest.raises(SweepError) as error:
+        with_method(line)
+    assert fault in str(error.value)
+
+
+def test_a_rung_is_a_share_of_the_steps_whatever_the_regime(with_method) -> None:
+    (_, mixed) = with_method(OF_A_REGIME % "tune: {grid: {share: [0, 0.5, 1]}, halving: true}").tuning
+    assert [(rung.step, rung.keeps) for rung in mixed.rungs] == [(22, 2)]
+
+
+def test_halving_is_yes_or_no(tuned) -> None:
+    with pytest.raises(SweepError, match=r"methods\.aann\.tune\.halving: given 2; must be a valid boolean"):
+        tuned(GRID + ", halving: 2")
