@@ -138,7 +138,8 @@ def _ended(run: SweepRun, *, stopped: bool) -> Ended:
     wrong, losses = run.troubles(), Losses()
     page = None if stopped else _publish(run, losses)  # whoever stops a sweep does not wait for figures
     wrong += losses.lines + run.tracker.troubles()
-    words = "\n".join(wrong) or f"all {len(run.sweep.trials)} trials have ended"
+    whole = [trial for trial in run.sweep.trials if not trial.pause]  # others were stopped by their tuning
+    words = "\n".join(wrong) or f"all {len(whole)} trials have ended"
     run.notifier.tell("stopped" if stopped else "failed" if wrong else "finished", words)
     return Ended(troubles=wrong, page=page)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 
+from anytime_core.result import EpochMetrics
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.halving import Curve
@@ -16,18 +17,13 @@ def chosen(sweep: Sweep, ledger: Ledger) -> Sweep:
         return sweep
     records = ledger.records(trial.id for one in sweep.tuning for trial in one.trials)
     halved = {trial.id for one in sweep.tuning if one.rungs for trial in one.trials}
-    return sweep.chosen(records, _curves(halved, records, ledger))
+    epochs = ledger.epochs_of(halved) if halved else {}
+    return sweep.chosen(records, {name: _curve(own, records.get(name)) for name, own in epochs.items()})
 
 
-def _curves(trial_ids: Iterable[str], records: Mapping[str, TrialRecord], ledger: Ledger) -> dict[str, Curve]:
-    """Of those of the trials that began."""
-    begun = ledger.begun().intersection(trial_ids)
-    return {trial_id: _curve(trial_id, records.get(trial_id), ledger) for trial_id in begun}
-
-
-def _curve(trial_id: str, record: TrialRecord | None, ledger: Ledger) -> Curve:
+def _curve(epochs: Sequence[EpochMetrics], record: TrialRecord | None) -> Curve:
     """A trial whose metrics are lost has the errors of its end, which it never runs for again."""
-    errors = {epoch.step: epoch.test_error for epoch in ledger.epochs(trial_id) if not epoch.diverged}
+    errors = {epoch.step: epoch.test_error for epoch in epochs if not epoch.diverged}
     if record and record.state is TrialState.FINISHED:
         errors[record.result.steps] = record.result.errors
     return Curve(errors=errors, diverged=bool(record and record.state is TrialState.DIVERGED))

@@ -395,6 +395,11 @@ class Ledger:
                 log.warning("%s is damaged (%s); %s", self._files.address(name), described(error), other)
                 return epochs
 
+    def epochs_of(self, trial_ids: Iterable[str]) -> dict[str, list[EpochMetrics]]:
+        """The same of those of many trials that began, by id."""
+        names = sorted(self.begun().intersection(trial_ids))
+        return dict(zip(names, self._files.each(self.epochs, names), strict=True))
+
     def _predictions(self, trial_id: str) -> int | None:
         """How many a trial has; None where its config is not there, or this version does not know it."""
         with suppress(LookupError, TypeError, ValueError):

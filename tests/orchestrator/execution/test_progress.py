@@ -6,7 +6,7 @@ import io
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ from orchestrator.execution.worker import Outcome
 from orchestrator.planning import plan
 from orchestrator.planning.plan import PlannedTrial
 from orchestrator.sweep.retries import FailureKind
-from orchestrator.sweep.trial import TrialState
+from orchestrator.sweep.trial import Pause, TrialState
 from orchestrator.table import duration
 
 FINISHED = Outcome(TrialState.FINISHED)
@@ -61,6 +61,17 @@ def at_step(step: int, error: float, make_epochs: Callable[..., list[EpochMetric
 
 
 # What is shown
+
+
+def test_a_trial_that_pauses_has_done_its_part_of_the_round(make_trial, ledger, plain, clock, make_epochs) -> None:
+    """At the end of its first epoch of 22 steps, which reaches step 11."""
+    trial = replace(make_trial(), pause=Pause(step=11, likely=11))
+    progress = Progress(plan.make([trial], ledger).entries, 0, plain)
+    progress.started(trial.id)
+    clock.now += 10
+    progress.progressed(trial.id, at_step(22, 9.5, make_epochs))
+    progress.ended(trial.id, Outcome(TrialState.PAUSED))
+    assert progress.summary == "0/1 done, 0 running, 0 failed, 1 paused, 0:00 left"
 
 
 def test_it_counts_what_is_done_running_and_failed(some, plain, clock, make_epochs) -> None:
