@@ -35,7 +35,7 @@ from orchestrator.sweepfile.schema import CheckedReport, SweepFile
 from orchestrator.sweepfile.tuning import Tune
 from orchestrator.sweepfile.weights import SOUND_LISTS
 
-FLAGS = ("flip", "compiled", "outcomes", "explorer", "halving")
+FLAGS = ("flip", "compiled", "outcomes", "halving", "explorer")
 
 
 def faults_of(document: Document) -> list[Fault]:

@@ -99,7 +99,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "{strategy: ann}",
             "{strateg: ann}",
-            "line 7: methods.ann.strateg: unknown key; allowed: regime, strategy, weights, objective, answers, flow, g",
+            "line 7: methods.ann.strateg: unknown key; allowed: regime, grid, tune, strategy, weights, objective, an",
         ),
         (
             "gamma: 0.5",
@@ -208,8 +208,8 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         (
             "n: 2",
             "n: yes",
-            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled, outcomes and "
-            "explorer alone",
+            "line 3: networks.0.n: given True; yes and no, true and false are allowed for flip, compiled, outcomes, "
+            "halving and explorer alone",
         ),
         ("n: 2, ", "", "line 3: networks.0.n: is missing"),
         ("- {n: 2, c: 8}", "- [2, 8]", "line 3: networks.0: given [2, 8]; must be a mapping"),
