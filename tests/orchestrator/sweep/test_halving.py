@@ -14,7 +14,7 @@ from anytime_core.result import EpochMetrics
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
-from orchestrator.report import layouts, render, status
+from orchestrator.report import layouts, status, status_view
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.halving import Curve, Rung, halved, likely, rungs
 from orchestrator.sweep.trial import Trial, TrialRecord
@@ -189,7 +189,7 @@ def test_each_rung_waits_for_all_and_the_rest_of_the_points_are_stopped(sweep, l
         "error on 143 held-out images."
     ]
     assert planning.summary(planning.make(last.trials, ledger)) == "9 trials: 2 finished, 3 stopped early, 4 to run"
-    assert "4 pending, 3 paused, 2 finished" in render.status_text(status.status(last, ledger))
+    assert "4 pending, 3 paused, 2 finished" in status_view.status_text(status.status(last, ledger))
 
 
 def test_a_table_has_the_steps_and_the_error_at_which_a_point_was_stopped(sweep, ledger, train) -> None:
