@@ -71,7 +71,7 @@ def test_a_trial_that_pauses_has_done_its_part_of_the_round(make_trial, ledger, 
     clock.now += 10
     progress.progressed(trial.id, at_step(22, 9.5, make_epochs))
     progress.ended(trial.id, Outcome(TrialState.PAUSED))
-    assert progress.summary == "0/1 done, 0 running, 0 failed, 1 paused, 0:00 left"
+    assert progress.summary == "0/1 done, 0 running, 0 failed, 1 paused, 0 s left"
 
 
 def test_it_counts_what_is_done_running_and_failed(some, plain, clock, make_epochs) -> None:
