@@ -6,6 +6,7 @@ OrchestratorError              exit code 1
 │       └── GoneError          it is sound, but extensions or data that it names are not here
 ├── StorageError               the storage folder cannot be read or written
 │   └── HeldError              another process runs this sweep
+├── RunError                   some trials of a sweep have not ended
 ├── RiskError                  no threshold keeps a risk
 ├── ClusterError               no such Ray cluster, or not one that can hold a trial
 └── TrackingError              no such MLflow server
@@ -37,6 +38,10 @@ class StorageError(OrchestratorError):
 
 
 class HeldError(StorageError):
+    pass
+
+
+class RunError(OrchestratorError):
     pass
 
 

@@ -63,6 +63,14 @@ class Panel:
     notes: tuple[str, ...] = ()
 
 
+def whole_costs(cell: Cell, config: TrialConfig) -> Sequence[int]:
+    """Multiply-adds up to each prediction of a cell's whole network, however little of it its trial needs. None are
+    known of a network whose code is gone."""
+    if cell.own:
+        return cell.own.costs
+    return trial_costs(replace(config, regime=Joint(), network=replace(config.resnet, period=cell.period)))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
     """What a sweep's trials gave, by id: the ``records`` of those that ended, and the ``epochs`` of each. ``answers``
@@ -84,10 +92,7 @@ class Results:
 
     def costs(self, cell: Cell) -> Sequence[int]:
         """Multiply-adds up to each prediction of the whole network, however little of it the trial needs."""
-        if cell.own:
-            return cell.own.costs
-        config = self.config(cell)
-        return trial_costs(replace(config, regime=Joint(), network=replace(config.resnet, period=cell.period)))
+        return whole_costs(cell, self.config(cell))
 
     def full_cost(self, cell: Cell) -> int:
         """Multiply-adds of the whole network with all of its heads."""

@@ -105,7 +105,7 @@ class Tables:
     """All numbers of a sweep, and the states of its trials. ``notes`` say what is to know of them; ``scope`` is to what
     the tests of its wins generalise, ``measured`` what methods are compared by, which is the errors unless the report
     names something else, and ``field`` what all methods are ranked by at once. ``answers`` and ``times`` are read from
-    the storage where a table asks for them."""
+    the storage where a table asks for them; ``records`` are those of the trials that ended, by id."""
 
     sweep: Sweep
     optima: tuple[str, ...]
@@ -120,6 +120,7 @@ class Tables:
     field: ranking.Field = ranking.NOBODY
     answers: Answers
     times: Times
+    records: Mapping[str, TrialRecord]
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -156,6 +157,7 @@ def build(
         field=ranking.field(measured),
         answers=answers,
         times=Times(sweep, records, epochs),
+        records=records,
     )
 
 

@@ -104,21 +104,37 @@ def by_words(sweep: Sweep, given: str) -> list[Trial]:
     return _labelled(sweep, words, sweep.cells) or _labelled(sweep, words, _tuning_cells(sweep))
 
 
+def cells_by_words(sweep: Sweep, given: str) -> dict[Cell, str]:
+    """The cells of the tables that are meant, with their trials: all of them by no words; else those that have all of
+    these words, or whose trial has this id. Raises UsageError where there are none."""
+    if not given.strip():
+        return dict(sweep.cells)
+    found = _with_words(_words(given), sweep.cells)
+    found = found or {cell: name for cell, name in sweep.cells.items() if is_prefix(given, name)}
+    if not found:
+        raise UsageError(_unknown(sweep, given))
+    return found
+
+
 def _tuning_cells(sweep: Sweep) -> dict[Cell, str]:
     """The places of trials that stand in no table, as words find them."""
     return {trial.cell: trial.id for one in sweep.tuning for trial in one.trials}
 
 
 def _labelled(sweep: Sweep, words: frozenset[str], cells: Mapping[Cell, str]) -> list[Trial]:
-    ids: dict[str, None] = {}
+    ids = set(_with_words(words, cells).values())
+    return [trial for trial in sweep.trials if trial.id in ids]
+
+
+def _with_words(words: frozenset[str], cells: Mapping[Cell, str]) -> dict[Cell, str]:
+    found = {}
     for cell, trial_id in cells.items():
         own = _words(cell.label)
         if words and words == own:
-            ids = {trial_id: None}
-            break
+            return {cell: trial_id}
         if words and words <= own | (set() if cell.own else {cell.transition}):
-            ids[trial_id] = None
-    return [trial for trial in sweep.trials if trial.id in ids]
+            found[cell] = trial_id
+    return found
 
 
 def _words(text: str) -> frozenset[str]:

@@ -14,15 +14,23 @@ from click.core import ParameterSource
 
 from orchestrator.cli.main import set_debug
 from orchestrator.cli.parameter_types import Expanded, FileOrFolder, NameOrPath, Names, Percent, Share, StorageType
-from orchestrator.cli.places import DEFAULT_STORAGE, Places
 from orchestrator.errors import UsageError
-from orchestrator.text import ADDRESSES, FromEnvironment, named
+from orchestrator.places import (
+    DATA_ROOT,
+    DEFAULT_STORAGE,
+    RAY_ADDRESS,
+    STORAGE,
+    TRACKING_URI,
+    Places,
+    Room,
+    checked_address,
+)
+from orchestrator.text import FromEnvironment
 
 if TYPE_CHECKING:
     from orchestrator.inference.guarantees import Asked
     from orchestrator.ledger.storage import Location
 
-RAY_ADDRESS = "RAY_ADDRESS"
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -72,28 +80,12 @@ def _with_origin(context: click.Context, parameter: click.Parameter, value: str 
 
 
 def _checked_address(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
-    """Takes an empty address, as an unset variable leaves it, for none. ``local`` and ``auto`` mean what they mean to
-    Ray: this machine alone, and the variable's cluster if that names one."""
-    address = _with_origin(context, parameter, address)
-    if address == "auto" and (variable := os.environ.get(RAY_ADDRESS)):
-        address = FromEnvironment(variable, RAY_ADDRESS)
-    if address and address not in ("auto", "local") and ":" not in address:
-        raise UsageError(f"{named(address, '--address')}: allowed: {ADDRESSES}")
-    return None if address in ("", "local") else address
-
-
-def check_slots(slots: int | None, address: str | None) -> None:
-    """Raises UsageError for a limit on a cluster that is there already."""
-    if slots and address:
-        raise UsageError(
-            f"--slots {slots} limits what a sweep uses of this machine, and {named(address, '--address')} names a "
-            "cluster; leave out one of them"
-        )
+    return checked_address(_with_origin(context, parameter, address))
 
 
 def _default_data_root() -> Path:
     """Follows the variable of ``--storage``, which the commands on data sets do not have."""
-    given = os.environ.get("ORCHESTRATE_STORAGE") or DEFAULT_STORAGE
+    given = os.environ.get(STORAGE) or DEFAULT_STORAGE
     return Places(storage=StorageType().convert(given, None, None)).data_root
 
 
@@ -136,21 +128,21 @@ storage = click.option(
     type=StorageType(),
     default=DEFAULT_STORAGE,
     show_default=True,
-    envvar="ORCHESTRATE_STORAGE",
+    envvar=STORAGE,
     show_envvar=True,
     help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
     "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
 )
 tracking_uri = click.option(
     "--tracking-uri",
-    envvar="MLFLOW_TRACKING_URI",
+    envvar=TRACKING_URI,
     show_envvar=True,
     callback=_with_origin,
     help="MLflow server or database.  [default: SQLite in the storage folder]",
 )
 _FOLDER_OF_DATA: dict[str, Any] = {
     "type": FileOrFolder(file=False),
-    "envvar": "ORCHESTRATE_DATA_ROOT",
+    "envvar": DATA_ROOT,
     "show_envvar": True,
 }
 data_root = click.option(
@@ -265,5 +257,16 @@ def _guarantee(risk: float | None, delta: float | None, loss: str | None, confid
     return None if risk is None else Asked(risk=risk, delta=delta, loss=loss or LOST)
 
 
-on_a_cluster = together(address, cpus, gpus, slots)
+def on_a_cluster(command: Command) -> Command:
+    """Adds ``--address``, ``--cpus``, ``--gpus`` and ``--slots``. The command gets them as one ``room``."""
+
+    @wraps(command)
+    def with_one(
+        *, address: str | None, cpus: int | None, gpus: float | str | None, slots: int | None, **rest: Any
+    ) -> Any:
+        return command(room=Room(address=address, cpus=cpus, gpus=gpus, slots=slots), **rest)
+
+    return together(address, cpus, gpus, slots)(with_one)
+
+
 as_a_predictor = together(sequence, device, threads)

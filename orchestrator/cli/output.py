@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.places import DEFAULT_STORAGE, Places
 from orchestrator.errors import UsageError
+from orchestrator.places import DEFAULT_STORAGE, Places
 from orchestrator.text import shown, visible
 
 if TYPE_CHECKING:

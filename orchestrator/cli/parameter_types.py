@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.errors import UsageError
+from orchestrator.places import expanded
 
 
 @contextmanager
@@ -50,16 +51,6 @@ class Percent(click.ParamType[float]):
             return share((param.name if param else None) or self.name, value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-def expanded(text: str) -> str:
-    """Puts the home folder in the place of a leading ``~``, as the shell does only where a word begins with it: not in
-    ``--output=~/x``, not in quotes, not in most files of variables. Raises UsageError where there is no such home."""
-    path = os.path.expanduser(text)
-    if path.startswith("~"):
-        home = path.partition("/")[0]
-        raise UsageError(f"{text}: there is no home folder {home}; for one of that very name give ./{text}")
-    return path
 
 
 class Expanded(click.types.StringParamType):

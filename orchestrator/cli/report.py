@@ -15,8 +15,8 @@ from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import load_to_show, print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder, Names
-from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
+from orchestrator.places import Places
 
 if TYPE_CHECKING:
     from orchestrator.analysis.tables import Tables
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 
 def _long_tables() -> Sequence[str]:
-    from orchestrator.report.layouts import LAYOUTS
-    from orchestrator.report.render import LONG
+    from orchestrator.report.render import long_names
 
-    return (*LONG, *(name for name, layout in LAYOUTS.items() if layout.takes))
+    return long_names()
 
 
 @click.command()

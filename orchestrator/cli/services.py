@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.output import hand_over, say
-from orchestrator.cli.places import Places
+from orchestrator.places import Places
 
 
 @click.command()

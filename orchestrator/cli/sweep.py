@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import options
-from orchestrator.cli.main import end
 from orchestrator.cli.output import (
     load_to_show,
     missing_storage,
@@ -20,8 +19,7 @@ from orchestrator.cli.output import (
     ui_command,
 )
 from orchestrator.cli.parameter_types import naming_its_variable
-from orchestrator.cli.places import Places
-from orchestrator.errors import UsageError
+from orchestrator.places import NOTIFY, Places, Room
 
 if TYPE_CHECKING:
     from orchestrator.sweep.notify import Notify
@@ -31,10 +29,7 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
     from orchestrator.sweep import notify
 
     with naming_its_variable(context, parameter):
-        try:
-            return notify.given(given) if given else None
-        except ValueError as error:
-            raise UsageError(f"--notify: {error}") from error
+        return notify.checked(given)
 
 
 @click.command()
@@ -43,7 +38,7 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
 @click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
 @click.option(
     "--notify",
-    envvar="ORCHESTRATE_NOTIFY",
+    envvar=NOTIFY,
     show_envvar=True,
     callback=_checked_notify,
     help="Webhook (http...) or command to tell when it ends, or a method stops; instead of the sweep's.",
@@ -52,10 +47,7 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
 def sweep(
     sweep_file: Path,
     places: Places,
-    address: str | None,
-    cpus: int | None,
-    gpus: float | str | None,
-    slots: int | None,
+    room: Room,
     retry_failed: bool,
     notify: Notify | None,
     check_md5: bool,
@@ -74,20 +66,15 @@ def sweep(
     from orchestrator.sweepfile import trust
     from orchestrator.sweepfile.load import load
 
-    options.check_slots(slots, address)
     grid = load(sweep_file)
     print_notes(grid)
     if not notify:  # the user's own replaces the file's
         trust.check(grid)
-    settings = driver.SweepSettings(
-        storage=places.storage,
-        data_root=places.data_root,
+    settings = driver.SweepSettings.of(
+        places,
+        room,
         tracking_uri=places.tracking_uri,
-        address=address,
         check_md5=check_md5,
-        cpus=cpus,
-        gpus=gpus,
-        slots=slots,
         retry_failed=retry_failed,
         command=same_command(),
         notify=notify,
@@ -97,8 +84,7 @@ def sweep(
     if ended.page:
         say(f"The whole report: {ended.page}")
     say(f"Browse the runs: {ui_command(sweep_file, places)}")
-    if ended.troubles:
-        end("\n".join(ended.troubles), 1)
+    ended.check()
 
 
 @click.command()
@@ -110,10 +96,7 @@ def sweep(
 def plan(
     sweep_file: Path,
     places: Places,
-    address: str | None,
-    cpus: int | None,
-    gpus: float | str | None,
-    slots: int | None,
+    room: Room,
     listed: bool,
     wide: bool,
     form: str,
@@ -125,33 +108,23 @@ def plan(
     Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
     With --address the cluster is asked what it has, and what it cannot hold is refused.
     """
-    from orchestrator.cluster import capacity
+    from orchestrator.execution import forecast as forecasting
     from orchestrator.ledger.choices import chosen
-    from orchestrator.planning import changed_data, changes, estimate, packing
     from orchestrator.planning import plan as planning
     from orchestrator.report import plan_view, power
     from orchestrator.sweepfile.load import load
-    from orchestrator.tracking.delivered import last_trials
 
-    options.check_slots(slots, address)
     ledger = places.ledger
     grid = chosen(load(sweep_file), ledger)
     print_notes(grid)
-    entries = planning.make(planning.sized(grid.trials, cpus=cpus, gpus=gpus), ledger, with_running=True)
-    entries = changes.explained(entries, ledger, last_trials(ledger, grid.name), grid.extensions)
-    trials = [entry.trial for entry in entries.to_come]
-    nodes, speeds = capacity.machines_for(trials, address, slots), estimate.Speeds.of(ledger)
-    packed = packing.pack(entries, nodes, speeds)
-    outlook = estimate.outlook(packed.plan, ledger, nodes, speeds)
+    forecast = forecasting.forecast(grid, ledger, room)
     if form != "table":
-        print_rows(plan_view.plan_rows(outlook), form)
+        print_rows(plan_view.plan_rows(forecast.outlook), form)
         return
-    changed = changed_data.notes(grid, last_trials(ledger, grid.name), ledger)
-    notes = (*changed, *packing.notes_on_limits(nodes), *packed.notes, *packing.notes_on_faults(trials, nodes))
-    title = f"{sweep_file}: {planning.summary(entries)}{missing_storage(places)}"
-    listed = listed or len(outlook.estimates) <= plan_view.LISTED
-    print_fitted(plan_view.plan_table(outlook, title, notes, listed=listed), wide=wide)
-    if len({cell.method for cell in grid.cells if cell.unit is None}) > 1:
+    title = f"{sweep_file}: {planning.summary(forecast.plan)}{missing_storage(places)}"
+    listed = listed or len(forecast.outlook.estimates) <= plan_view.LISTED
+    print_fitted(plan_view.plan_table(forecast.outlook, title, forecast.notes, listed=listed), wide=wide)
+    if power.is_asked(grid):
         say(f"\n{power.plan_text(grid, ledger)}")
 
 

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import load_to_show, print_rows, say
-from orchestrator.cli.places import Places
+from orchestrator.places import Places, Room
 
 if TYPE_CHECKING:
     from orchestrator.execution.reproduce import ReproduceSettings
@@ -104,10 +104,7 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
 def outcomes(
     sweep_file: Path,
     places: Places,
-    address: str | None,
-    cpus: int | None,
-    gpus: float | str | None,
-    slots: int | None,
+    room: Room,
     check_md5: bool,
     form: str,
 ) -> None:
@@ -125,17 +122,8 @@ def outcomes(
     from orchestrator.ledger.choices import chosen
     from orchestrator.sweepfile.load import load
 
-    options.check_slots(slots, address)
     grid = chosen(load(sweep_file), places.ledger)
-    settings = RunSettings(
-        storage=places.storage,
-        data_root=places.data_root,
-        address=address,
-        check_md5=check_md5,
-        cpus=cpus,
-        gpus=gpus,
-        slots=slots,
-    )
+    settings = RunSettings.of(places, room, check_md5=check_md5)
     found = filling.fill(grid, settings, Console(stderr=True))
     counts = [{"outcomes": str(kept), "trials": sum(it.state is kept for it in found)} for kept in filling.Kept]
     print_rows(counts, form, title=f"Outcomes of {grid.name}")

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from orchestrator.errors import RunError
 from orchestrator.execution.checks import check_data, check_resources
 from orchestrator.execution.console import remark, tell
 from orchestrator.execution.retry_loop import RetryLoop
@@ -41,6 +42,11 @@ class Ended:
 
     troubles: list[str]
     page: Path | None
+
+    def check(self) -> None:
+        """Raises RunError where something went wrong."""
+        if self.troubles:
+            raise RunError("\n".join(self.troubles))
 
 
 def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:

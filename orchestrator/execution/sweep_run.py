@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from orchestrator.execution.console import remark
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import Location
+from orchestrator.places import Places, Room
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan, PlannedTrial
 from orchestrator.sweep.grid import Sweep
@@ -21,17 +23,17 @@ from orchestrator.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunSettings:
+class RunSettings(Room):
     """Where things are and how much a trial may use: nothing that changes a number."""
 
     storage: Location
     data_root: Path
-    address: str | None = None
     check_md5: bool = True
-    cpus: int | None = None
-    gpus: float | str | None = None
-    slots: int | None = None
-    """CPUs that a cluster of the command's own gives out at most."""
+
+    @classmethod
+    def of(cls, places: Places, room: Room, **more: Any) -> Self:
+        """``more`` are the other fields."""
+        return cls(storage=places.storage, data_root=places.data_root, **asdict(room), **more)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

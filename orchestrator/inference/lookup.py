@@ -63,19 +63,22 @@ def find(
     if not words:
         raise UsageError("no network is given: allowed are SWEEP.yaml and the words of a cell, or ids of trials")
     if is_sweep(words[0]):
-        trials = _of_sweep(chosen(load(Path(words[0])), ledger), " ".join(words[1:]), ledger, sequence)
-    else:
-        trials = [_of_id(word, ledger, trial_of) for word in words]
-    trials.sort(key=lambda it: it.record.result.units[-1])
-    _refuse_no_sequence(trials)
-    return trials
+        return find_in(chosen(load(Path(words[0])), ledger), " ".join(words[1:]), ledger, sequence=sequence)
+    return _as_sequence([_of_id(word, ledger, trial_of) for word in words])
 
 
-def _of_sweep(sweep: Sweep, given: str, ledger: Ledger, sequence: bool) -> list[TrainedTrial]:
+def find_in(sweep: Sweep, given: str, ledger: Ledger, *, sequence: bool = False) -> list[TrainedTrial]:
+    """The same of a sweep that is loaded, by the words of a cell."""
     if not sequence:
         trial = trace.find(sweep, given)
         return [_finished(trial.id, trial.cell.label, ledger)]
-    return [_finished(sweep.cells[cell], cell.label, ledger) for cell in _members(sweep, given)]
+    return _as_sequence([_finished(sweep.cells[cell], cell.label, ledger) for cell in _members(sweep, given)])
+
+
+def _as_sequence(trials: list[TrainedTrial]) -> list[TrainedTrial]:
+    trials.sort(key=lambda it: it.record.result.units[-1])
+    _refuse_no_sequence(trials)
+    return trials
 
 
 def _members(sweep: Sweep, given: str) -> list[Cell]:

@@ -30,6 +30,11 @@ def plan_text(sweep: Sweep, ledger: Ledger) -> str:
     return "\n".join([*_wins(sweep.report.baseline, cells), *_differences(sweep, ledger, cells, seeds)])
 
 
+def is_asked(sweep: Sweep) -> bool:
+    """Whether there are methods to compare: some beside the baseline that are trained for all depths."""
+    return len({cell.method for cell in sweep.cells if cell.unit is None}) > 1
+
+
 def _wins(baseline: str, cells: int) -> Iterator[str]:
     needed = {test: wins_needed(cells, test) for test in TESTS}
     words = ", ".join(f"{count or 'more than all'} by {test}" for test, count in needed.items())

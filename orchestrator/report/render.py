@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from orchestrator.analysis import tidy
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.report import field_layouts, ranking_layouts, verdict, verdict_rows
@@ -29,12 +30,12 @@ Row = dict[str, Any]
 
 
 def as_text(title: str, rows: Sequence[Row]) -> str:
-    """An aligned table with the keys of the rows as headings; numbers to the right, floats with two decimals."""
+    """An aligned table of the rows."""
     return table_text(table_of(title, rows))
 
 
 def table_of(title: str, rows: Sequence[Row]) -> Table:
-    """The rows with their keys as headings."""
+    """The keys of the rows are the headings; numbers to the right, floats with two decimals."""
     names = list(rows[0]) if rows else []
     numeric = (name in METRICS or any(isinstance(row[name], int | float) for row in rows) for name in names)
     return Table(
@@ -366,15 +367,26 @@ LONG: dict[str, LongTable] = {
     "matrix": LongTable(ranking_layouts.pair_records, ranking_layouts.PAIR_COLUMNS),
 }
 
+TIDY: dict[str, LongTable] = {
+    "trials": LongTable(lambda tables: tidy.error_rows(tables.sweep, tables.records), tidy.ERRORS),
+}
+"""Too long to go with the others: a row for each prediction of each trial."""
+
+
+def long_names() -> tuple[str, ...]:
+    """All tables for machines: those below, and the tables of outcomes."""
+    return (*LONG, *TIDY, *(name for name, layout in LAYOUTS.items() if layout.takes))
+
 
 ASKED_FOR: dict[str, LongTable] = {"field": LongTable(field_layouts.records, field_layouts.COLUMNS)}
 """Those that read more than the records of trials."""
 
 
 def long_table(name: str) -> LongTable:
-    """One of LONG or ASKED_FOR, or a table of outcomes as people read it. Raises KeyError for another name."""
+    """One of LONG, TIDY or ASKED_FOR, or a table of outcomes as people read it. Raises KeyError for another name, once
+    its rows are asked for."""
     as_read = LongTable(lambda tables: table_rows(LAYOUTS[name].arrange(tables)), ())
-    return (LONG | ASKED_FOR).get(name, as_read)
+    return (LONG | TIDY | ASKED_FOR).get(name, as_read)
 
 
 def long_tables(tables: Tables) -> dict[str, LongTable]:

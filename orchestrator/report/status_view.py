@@ -33,8 +33,14 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
 
 
 def status_text(status: SweepStatus, width: int | None = None) -> str:
-    """For people: how long it takes, what runs where, the last errors, then each trial; ``width`` is that of the
-    table, as wide as it gets without one."""
+    """For people: what is at hand in a few lines, then each trial; ``width`` is that of the table, as wide as it gets
+    without one."""
+    table = trial_table(status.trials)
+    return "\n".join([*status_lines(status), "", table_text(fitted(table, width) if width else table).lstrip("\n")])
+
+
+def status_lines(status: SweepStatus) -> list[str]:
+    """How many trials stand where, how long it takes, what runs where, the last errors, and what tuning has chosen."""
     title = status_title(status.sweep.name, status.trials, status.driver)
     running = [
         f" {one_line(trial.place or 'starting')}: {trial.trial.cell.label}, "
@@ -44,12 +50,10 @@ def status_text(status: SweepStatus, width: int | None = None) -> str:
     ]
     errors = [f" {one_line(error)}" for error in status.told.errors] if status.told else []
     choices = tuning.notes(status.sweep.tuning)
-    lines = [*time_left(status), *running, *(["last errors:", *errors] if errors else []), *choices]
-    table = _trials(status.trials)
-    return "\n".join([title, *lines, "", table_text(fitted(table, width) if width else table).lstrip("\n")])
+    return [title, *time_left(status), *running, *(["last errors:", *errors] if errors else []), *choices]
 
 
-def _trials(statuses: Iterable[TrialStatus]) -> Table:
+def trial_table(statuses: Iterable[TrialStatus]) -> Table:
     rows = [
         {
             "id": status.trial.id,

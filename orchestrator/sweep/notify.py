@@ -22,6 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from orchestrator.errors import UsageError
 from orchestrator.text import shown
 
 SECONDS = 20.0
@@ -59,6 +60,14 @@ class Notify:
 def given(text: str) -> Notify:
     """What ``--notify`` says: an address, or a command as a shell reads it. Raises ValueError."""
     return Notify(webhook=text) if text.startswith((*WEB, "$")) else Notify(command=tuple(shlex.split(text)))
+
+
+def checked(text: str | None) -> Notify | None:
+    """The same; None for no text. Raises UsageError."""
+    try:
+        return given(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"--notify: {error}") from error
 
 
 class Notifier:

@@ -28,12 +28,15 @@ INTEGER, NUMBERS = "tag:yaml.org,2002:int", ("tag:yaml.org,2002:int", "tag:yaml.
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
+    """``line`` is 0 where there is no file."""
+
     line: int
     key: Key
     message: str
 
     def __str__(self) -> str:
-        return f"line {self.line}: " + ": ".join(filter(None, (".".join(map(_visible, self.key)), self.message)))
+        line = f"line {self.line}" if self.line else ""
+        return ": ".join(filter(None, (line, ".".join(map(_visible, self.key)), self.message)))
 
 
 def given(value: Any) -> str:
@@ -60,6 +63,11 @@ class Document:
     path: Path
     content: Any
     lines: dict[Key, int] = field(default_factory=dict)
+
+    @classmethod
+    def without_file(cls, name: str, content: Any) -> Document:
+        """One that was made in Python: paths in it start in the working folder."""
+        return cls(Path(name), content, {(): 0})
 
     def fault(self, key: Sequence[str | int], message: str) -> Fault:
         """A fault at ``key``, on its own line or on that of the nearest key around it."""

@@ -30,15 +30,19 @@ from orchestrator.sweepfile.weights import AnyWeights, given_to, unmatched
 
 
 def load(path: Path) -> Sweep:
-    """The sweep of a YAML file, before its tuning has chosen anything. Raises UsageError if it cannot be read,
-    SweepError with every fault in it, which is a GoneError where extensions or data are not here, and nothing else is
-    wrong. What code of extensions prints meanwhile goes to standard error: the output is the command's."""
+    """The sweep of a YAML file. Raises UsageError if it cannot be read, and what ``sweep_of`` raises."""
+    return sweep_of(read(path))
+
+
+def sweep_of(document: Document) -> Sweep:
+    """The sweep, before its tuning has chosen anything. Raises SweepError with every fault in it, which is a GoneError
+    where extensions or data are not here, and nothing else is wrong. What code of extensions prints meanwhile goes to
+    standard error: the output is the command's."""
     with redirect_stdout(sys.stderr):
-        return _load(path)
+        return _sweep_of(document)
 
 
-def _load(path: Path) -> Sweep:
-    document = read(path)
+def _sweep_of(document: Document) -> Sweep:
     extensions = extended(document)
     own = own_datasets.resolved(document)
     document = own.document
@@ -62,7 +66,7 @@ def _load(path: Path) -> Sweep:
     sweep = Sweep(
         name=file.name,
         description=file.description,
-        path=path,
+        path=document.path,
         trials=tuple(trials.values()),
         cells=cells,
         report=file.report,

@@ -11,8 +11,8 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -36,6 +36,17 @@ class Policy:
 
 
 policy = Policy()
+
+
+@contextmanager
+def taken(given: bool) -> Iterator[None]:
+    """What is new in the block is trusted where that is ``given``."""
+    before = policy.given
+    policy.given = before or given
+    try:
+        yield
+    finally:
+        policy.given = before
 
 
 def actions(sweep: Sweep) -> tuple[str, ...]:

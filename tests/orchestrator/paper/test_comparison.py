@@ -134,6 +134,7 @@ def sequences() -> Tables:
     other = replace(rows[0], networks=networks[1:])
     sweep = load(SWEEPS / "eann.yaml")
     return Tables(
+        records={},
         sweep=sweep,
         optima=("opt",),
         errors=(row("opt", "(25,32)/3", "svhn", e12=1.69),),
