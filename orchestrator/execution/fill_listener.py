@@ -13,7 +13,8 @@ from rich.text import Text
 
 from anytime_core.result import EpochMetrics
 from orchestrator.execution.console import remark, tell
-from orchestrator.execution.progress import LINE_SECONDS, LastingLive
+from orchestrator.execution.live_view import live_view
+from orchestrator.execution.progress import LINE_SECONDS
 from orchestrator.execution.worker import Outcome
 from orchestrator.sweep.retries import Failed, FailureKind, FailureTally, Holds, without_numbers
 from orchestrator.sweep.trial import Trial, TrialState
@@ -32,7 +33,7 @@ class FillListener:
         self._tally, self._shutdown, self._console = tally, shutdown, console
         self._given_up: set[str] = set()
         self._last_line = time.monotonic()
-        self._live = LastingLive(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+        self._live = live_view(console, self._view)
 
     def __enter__(self) -> FillListener:
         if self._live.can_show:

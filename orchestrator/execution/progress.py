@@ -5,7 +5,6 @@ A live view on a terminal, plain lines elsewhere; on standard error, so that sta
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -13,20 +12,19 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
 from anytime_core.result import EpochMetrics
 from orchestrator.execution.console import styled, tell
+from orchestrator.execution.live_view import live_view
 from orchestrator.execution.time_left import TimeLeft, Work
 from orchestrator.execution.worker import Outcome
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning.estimate import shape_of
 from orchestrator.planning.plan import PlannedTrial, step_work
 from orchestrator.redaction import redacted
-from orchestrator.report.losses import cause
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.table import duration
 from orchestrator.text import one_line
@@ -38,33 +36,12 @@ SHOWN_ERRORS = 3
 NARROW = 60
 """Columns; a narrower terminal has none for places and errors."""
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(slots=True)
 class _Running:
     step: int
     place: str = ""
     error: float | None = None
-
-
-class LastingLive(Live):
-    """A view that goes at its first error, and leaves the place to plain lines: no sweep ends for it."""
-
-    broken = False
-
-    @property
-    def can_show(self) -> bool:
-        return self.console.is_terminal and not self.console.is_dumb_terminal and not self.broken
-
-    def refresh(self) -> None:
-        if self.broken:
-            return
-        try:
-            super().refresh()
-        except Exception as error:
-            self.broken = True
-            log.warning("no live view from here on: %s", cause(error), exc_info=True)
 
 
 class Progress:
@@ -92,7 +69,7 @@ class Progress:
         self._errors: deque[str] = deque(maxlen=SHOWN_ERRORS)
         self._last_line = time.monotonic()
         self._console = console
-        self._live = LastingLive(console=console, get_renderable=self._view, refresh_per_second=4, transient=True)
+        self._live = live_view(console, self._view)
 
     def __enter__(self) -> Progress:
         if self._live.can_show:

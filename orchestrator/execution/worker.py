@@ -35,7 +35,7 @@ from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, Supersed
 from orchestrator.ledger.storage import Location, reason
 from orchestrator.redaction import redacted
 from orchestrator.sweep.retries import FailureKind, classify, signature, without_numbers
-from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
+from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, place_words
 from orchestrator.system.environment import prepare_torch
 from orchestrator.system.provenance import imported_from, machine, sources
 from orchestrator.text import counted
@@ -287,6 +287,7 @@ class _Epochs:
     ) -> None:
         self._trial, self._ledger, self._attempt, self._report, self._line = trial, ledger, attempt, report, line
         self._units, self._costs = trial.config.predicting_units, trial_costs(trial.config)
+        self._about = place_words(trial.config)
         self._pace = Pace(where.checkpoint_share)
         self._held = False
         self._all: list[EpochMetrics] = []
@@ -353,7 +354,7 @@ class _Epochs:
         self._unreported = []
 
     def _write(self) -> None:
-        self._ledger.write_epochs(self._attempt, self._units, self._costs, self._all)
+        self._ledger.write_epochs(self._attempt, self._units, self._costs, self._all, self._about)
         self._written = time.monotonic()
 
 

@@ -1,6 +1,7 @@
 """The metrics of a trial as a Parquet file: a row for each epoch and prediction, which any tool can read.
 
-``pandas.read_parquet("runs/trials/ID/metrics.parquet")`` is one; a list of such paths gives many.
+``pandas.read_parquet("runs/trials/ID/metrics.parquet")`` is one; a list of such paths gives many. The ``attrs`` of that
+frame say what trial it is; ``orchestrator.api`` gives frames with the names that a sweep has for its methods.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -60,9 +61,18 @@ FEW_ROWS, FEW_BYTES, GROWS = 1 << 16, 1 << 24, 16
 """A file may unpack to so many rows and bytes, and so many times its own: losses are all different, and do not pack."""
 SEAL = b"sha256"
 """In the schema's metadata: a checksum of all rows."""
+ATTRS = b"PANDAS_ATTRS"
+"""The same, of what pandas makes the ``attrs`` of a frame; no reader of ours looks at it."""
 
 
-def pack(trial_id: str, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> bytes:
+def pack(
+    trial_id: str,
+    units: Sequence[int],
+    costs: Sequence[int],
+    epochs: Sequence[EpochMetrics],
+    about: Mapping[str, str | int | None] | None = None,
+) -> bytes:
+    """``about`` says what trial it is, as ``orchestrator.sweep.trial.place_words`` does."""
     rows = [
         {
             "trial_id": trial_id,
@@ -78,7 +88,8 @@ def pack(trial_id: str, units: Sequence[int], costs: Sequence[int], epochs: Sequ
     ]
     buffer = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    table = table.replace_schema_metadata({SEAL: _digest(table.to_pylist())})
+    words = json.dumps({"trial": trial_id, **(about or {})}).encode()
+    table = table.replace_schema_metadata({SEAL: _digest(table.to_pylist()), ATTRS: words})
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return sealed_parquet.seal(buffer.getvalue())
 

@@ -506,14 +506,20 @@ class Ledger:
         return lock.alone(self._files, f"trials/{trial_id}/lock", LOCK_SECONDS)
 
     def write_epochs(
-        self, attempt: Attempt, units: Sequence[int], costs: Sequence[int], epochs: Sequence[EpochMetrics]
+        self,
+        attempt: Attempt,
+        units: Sequence[int],
+        costs: Sequence[int],
+        epochs: Sequence[EpochMetrics],
+        about: Mapping[str, str | int | None] | None = None,
     ) -> None:
+        """``about`` says what trial it is."""
         from orchestrator.ledger import epochs_file
 
         self.check(attempt)
         name, content = (
             f"trials/{attempt.trial_id}/metrics.parquet",
-            epochs_file.pack(attempt.trial_id, units, costs, epochs),
+            epochs_file.pack(attempt.trial_id, units, costs, epochs, about),
         )
         self._files.write(name, content, self._guard(attempt))
 

@@ -245,6 +245,13 @@ def place_of(config: TrialConfig) -> Cell:
     return cell_of(method, config.network, config)
 
 
+def place_words(config: TrialConfig) -> dict[str, str | int | None]:
+    """The same in words, as files of a trial's have it: which sweeps it is of, and what they call its method, may
+    change after it was trained."""
+    place = place_of(config)
+    return {name: getattr(place, name) for name in ("method", "network", "dataset", "unit", "seed")}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
     """What the ledger holds of a trial that ended: its result, and where it came from."""

@@ -17,7 +17,7 @@ from anytime_core.training.checkpoint import Checkpoint
 from orchestrator.ledger import epochs_file
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.redaction import redacted
-from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.sweep.trial import Trial, TrialState, place_words
 from orchestrator.tracking.line_chart import ChartLine, ChartPanel, svg
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
     OSError where something cannot be read now."""
     costs, epochs = trial_costs(trial.config), ledger.epochs(trial.id)
     if epochs:
-        packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs)
+        about = place_words(trial.config)
+        packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs, about)
         write_atomically(folder / METRICS, packed)
         write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
     if said := ledger.log(trial.id):

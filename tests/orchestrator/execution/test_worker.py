@@ -171,7 +171,7 @@ def test_metrics_are_written_at_intervals_and_in_the_end(trial, where, ledger, m
     write = Ledger.write_epochs
 
     def counted(*arguments: object) -> None:
-        written.append(len(arguments[-1]))  # type: ignore[arg-type]
+        written.append(len(arguments[4]))  # type: ignore[arg-type]
         write(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Ledger, "write_epochs", counted)
