@@ -107,7 +107,7 @@ def test_a_failure_is_written_down_without_secrets(tmp_path, one, monkeypatch) -
 
 def test_there_is_one_way_to_print() -> None:
     """All that is printed goes through the doors that clean it."""
-    doors = {"cli/output.py", "execution/console.py", "execution/progress.py"}
+    doors = {"cli/output.py", "execution/console.py", "execution/progress.py", "execution/live_view.py"}
     alone = {"inference/onnx_runner.py", "cluster/probe.py"}  # these run without this package
     root = Path(orchestrator.__file__).parent
     printing = set()
