@@ -167,6 +167,15 @@ def test_extensions_are_trusted_by_whoever_says_so_and_for_that_sweep_alone(ramp
         api.Sweep(**LEAST, extensions=["reports.py"])
 
 
+def test_what_a_sweep_would_do_besides_training_must_be_trusted(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with pytest.raises(UsageError, match=r"api\.Sweep would run mail-me when the sweep ends"):
+        api.Sweep(**LEAST, notify={"command": ["mail-me"]}).run()
+    with pytest.raises(UsageError, match="--notify: "):
+        api.Sweep(**LEAST).run(notify="$no hook")
+    assert not Path("runs").exists()
+
+
 def test_sweeps_with_other_extensions_do_not_disturb_each_other(ramp) -> None:
     own = {"extensions": ["ramp.py", "reports.py"], "report": {"tables": ["counts"], "p_value": "cautious"}}
     one = api.Sweep(**LEAST | {"methods": {"ann": {}, "ramp": {"weights": "ramp"}}}, **own, trust=True)
