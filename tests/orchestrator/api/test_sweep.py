@@ -135,12 +135,12 @@ def test_tables_have_the_rows_that_report_prints(ended, name) -> None:
 
 def test_views_say_what_the_commands_print(ended) -> None:
     sweep = api.load("small.yaml")
-    for command, view in (("report", sweep.report()), ("status", sweep.status())):
-        done = CliRunner().invoke(cli, [command, "small.yaml"], catch_exceptions=False)
+    for command, view in ((["report"], sweep.report()), (["status", "--wide"], sweep.status())):
+        done = CliRunner().invoke(cli, [*command, "small.yaml"], catch_exceptions=False)
         assert str(view).split() == done.stdout.split()
     said = CliRunner().invoke(cli, ["report", "small.yaml", "--verdict"], catch_exceptions=False)
     assert str(sweep.verdicts()).strip() == said.stdout.strip()
-    planned = CliRunner().invoke(cli, ["plan", "small.yaml"], catch_exceptions=False)
+    planned = CliRunner().invoke(cli, ["plan", "--wide", "small.yaml"], catch_exceptions=False)
     assert str(sweep.plan()).split()[1:] == planned.stdout.split()[1:]  # a name in the place of a file
     with pytest.raises(UsageError, match=r"no table is named 'win'; allowed: errors, .*did you mean wins"):
         sweep.table("win")
