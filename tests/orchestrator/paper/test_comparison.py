@@ -11,6 +11,7 @@ import pytest
 from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import METRICS, collect
 from orchestrator.analysis.tables import ErrorRow, SequenceRow, Tables, error_rows
+from orchestrator.analysis.times import Times
 from orchestrator.paper import reference
 from orchestrator.paper.comparison import (
     PaperComparison,
@@ -143,6 +144,7 @@ def sequences() -> Tables:
         sequences=(*rows, other),
         states=Counter(),
         answers=Answers(sweep, lambda trial_id: {}),
+        times=Times(sweep, {}, lambda trial_id: []),
     )
 
 
