@@ -125,22 +125,24 @@ def _owner(path: Path) -> str:
 # Places. MLflow keeps the absolute address of each experiment's and each run's files in the database.
 
 
-def adopt(database: Path) -> None:
+def adopt(database: Path) -> str:
     """Makes the database of a storage folder that was moved or copied point to the files beside it, not to those where
-    it was. Raises sqlite3.Error.
+    it was. Returns a line for the user where it did so. Raises sqlite3.Error.
 
     Only addresses that end in the same place of a storage folder are changed, and only where the folder that they name
     is not this one by another path.
     """
     own = database.absolute().parent
     if own.name != FOLDER or not (own.parent / "sweeps").is_dir():
-        return  # not in a storage folder: who made it chose its places
+        return ""  # not in a storage folder: who made it chose its places
     with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
         if moved := list(_moved(connection, own / ARTIFACTS)):
             connection.execute("BEGIN IMMEDIATE")
             for old in moved:
                 _rewrite(connection, old, (own / ARTIFACTS).as_uri())
             connection.execute("COMMIT")
+    before = " and ".join(unquote(urlsplit(old).path).removesuffix(f"/{FOLDER}/{ARTIFACTS}") for old in moved)
+    return f"this storage was at {before}; MLflow's runs now name their files in {own.parent}" if moved else ""
 
 
 def _moved(connection: sqlite3.Connection, root: Path) -> Iterator[str]:

@@ -87,13 +87,15 @@ STATUS = {
 class Store:
     """One experiment of an MLflow server or database. Whatever it raises is an outage, but for RefusedError."""
 
-    def __init__(self, uri: str, sweep: Sweep, ledger_id: str) -> None:
+    def __init__(self, uri: str, sweep: Sweep, ledger_id: str, say: Callable[[str], object] = str) -> None:
+        """``say`` is told where the storage was moved, and the database with it."""
         check_listening(uri)
         self._client, self._uri, self._source = client(uri), uri, str(sweep.path)
         if database := database_file(uri):
             sqlite_file.share(database)
             sqlite_file.check_writable(database)
-            sqlite_file.adopt(database)
+            if moved := sqlite_file.adopt(database):
+                say(moved)
         experiment = self._open_experiment(sweep, ledger_id)
         self.experiment = str(experiment.experiment_id)
         """Its number."""
@@ -387,9 +389,9 @@ def client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
+def pages(uri: str, sweep: str, storage: Location, say: Callable[[str], object] = str) -> dict[str, str]:
     """Where a ledger's runs of a sweep are in MLflow's UI, below its address: their ``errors``, ``curves`` and
-    ``report``.
+    ``report``. ``say`` is told where the storage was moved, and the database with it.
 
     Raises TrackingError if there are none, or nobody answers.
     """
@@ -402,7 +404,8 @@ def pages(uri: str, sweep: str, storage: Location) -> dict[str, str]:
         store = client(uri)
         if database:
             with suppress(sqlite3.OperationalError):  # it may be there to be read alone
-                sqlite_file.adopt(database)
+                if moved := sqlite_file.adopt(database):
+                    say(moved)
         experiment, summary = _experiment_and_summary(store, sweep, ledger_id)
     except Exception as error:  # whatever MLflow raises
         raise TrackingError(f"MLflow at {named(uri, shown=safe_uri(uri))} cannot be reached: {cause(error)}") from error

@@ -186,7 +186,7 @@ class Tracker:
         if self._unfit:
             raise TrackingError(self._unfit)
         if self._store is None:
-            self._store = Store(self._uri, self._sweep, self._ledger.id)
+            self._store = Store(self._uri, self._sweep, self._ledger.id, self._say)
         return self._store
 
     def _flush(self) -> None:

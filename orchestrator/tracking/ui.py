@@ -30,7 +30,7 @@ def serve(sweep: str, storage: Location, uri: str, host: str, port: int, say: Ca
 
     Raises TrackingError if the sweep has no runs there, UsageError if the port is taken.
     """
-    pages = store.pages(uri, sweep, storage)
+    pages = store.pages(uri, sweep, storage, say)
     if uris.is_server(uri):
         say(_links(sweep, {name: f"{uris.public_address(uri)}/{page}" for name, page in pages.items()}))
         return

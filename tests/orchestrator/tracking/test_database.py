@@ -65,6 +65,8 @@ def test_a_copy_of_a_storage_writes_to_itself_alone(told: Told, tmp_path: Path) 
     shutil.copytree(told.ledger.local, copy)
     shutil.rmtree(copy / "mlflow" / "artifacts")
     (copy / "sweeps" / "small" / "tracked.json").unlink()
+    said = f"this storage was at {told.ledger.local}; MLflow's runs now name their files in {copy}"
+    assert tell(told, copy) == said
     assert tell(told, copy) == ""
     assert files(told.ledger.local) == before
     names = {path.name for path in (copy / "mlflow" / "artifacts").rglob("*") if path.is_file()}
@@ -81,7 +83,7 @@ def test_a_storage_that_was_moved_has_been_told_and_holds_nothing_twice(told: To
     old.rename(new)
     moved = Ledger(new)
     assert run_links(moved, "small") == links
-    assert tell(told, new) == ""
+    assert tell(told, new) == f"this storage was at {old}; MLflow's runs now name their files in {new}"
     assert not old.exists()
     assert rows(new, f"{runs} WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'trial_id')") == before[0]
     assert rows(new, values) == before[1]
