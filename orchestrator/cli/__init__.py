@@ -1,7 +1,7 @@
 """The commands of ``orchestrate``: each parses, calls and prints."""
 
 # Whatever is slow to import is imported inside the commands: ``orchestrate --help`` answers at once.
-from orchestrator.cli import data, extensions, networks, report, services, sweep, trials
+from orchestrator.cli import data, exchange, extensions, networks, report, services, sweep, trials
 from orchestrator.cli.main import cli, main
 
 __all__ = ["cli", "main"]
@@ -20,6 +20,8 @@ COMMANDS = (
     networks.calibrate,
     networks.profile,
     networks.export,
+    exchange.bundle,
+    exchange.import_,
     data.data,
     extensions.extension,
     services.ui,

@@ -41,7 +41,7 @@ def _find(words: Sequence[str], places: Places, *, sequence: bool = False) -> li
 
 
 @click.command()
-@options.on_networks("NETWORK... IMAGE...")
+@options.on_networks("NETWORK... IMAGE...", read_only=True)
 @click.option("--deadline", metavar="TIME", help="Answer within so much time, such as 5ms.")
 @click.option("--budget", type=float, help="A part of the whole cost up to 1; above 1, multiply-adds of one image.")
 @click.option("--confidence", type=float, help="Stop once some class is so probable, from 0 to 1.")
@@ -144,7 +144,7 @@ def calibrate(words: tuple[str, ...], places: Places, asked: Asked, split: Split
 
 
 @click.command()
-@options.on_networks("NETWORK...")
+@options.on_networks("NETWORK...", read_only=True)
 @click.option("--time", "by_time", is_flag=True, help="Of a sweep: by time measured here, not by multiply-adds.")
 @click.option("--repeats", type=click.IntRange(min=1), default=30, show_default=True, help="Calls that are measured.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images at once.")
@@ -196,7 +196,7 @@ def profile(
 
 
 @click.command()
-@options.on_networks("NETWORK")
+@options.on_networks("NETWORK", read_only=True)
 @click.option("--output", type=FileOrFolder(folder=False), required=True, help="The file, a .zip.")
 def export(words: tuple[str, ...], places: Places, output: Path) -> None:
     """Write a network as one file for ONNX Runtime.

@@ -123,16 +123,22 @@ trust = click.option(
 debug = click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug, help="Show tracebacks."
 )
-storage = click.option(
-    "--storage",
-    type=StorageType(),
-    default=DEFAULT_STORAGE,
-    show_default=True,
-    envvar=STORAGE,
-    show_envvar=True,
-    help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
-    "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints.",
-)
+
+
+def _storage(*, read_only: bool) -> Decorator:
+    return click.option(
+        "--storage",
+        type=StorageType(bundle=read_only),
+        default=DEFAULT_STORAGE,
+        show_default=True,
+        envvar=STORAGE,
+        show_envvar=True,
+        help="Folder of results, checkpoints and, unless told otherwise, MLflow's database and the data; or "
+        "s3://BUCKET/PREFIX?endpoint_override=...&region=... for results and checkpoints"
+        + ("; or a bundle." if read_only else "."),
+    )
+
+
 tracking_uri = click.option(
     "--tracking-uri",
     envvar=TRACKING_URI,
@@ -208,9 +214,10 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
-def with_places(*others: Decorator) -> Decorator:
+def with_places(*others: Decorator, read_only: bool = False) -> Decorator:
     """Adds ``--storage``, ``--trust``, ``--debug`` and the ``others``, which are ``tracking_uri`` and ``data_root`` or
-    one of them. The command gets the places among them as one ``places``."""
+    one of them. The command gets the places among them as one ``places``. The storage of one that is ``read_only`` may
+    be a bundle."""
 
     def decorate(command: Command) -> Command:
         @wraps(command)
@@ -220,17 +227,17 @@ def with_places(*others: Decorator) -> Decorator:
             places = Places(storage=storage, given_data_root=data_root, given_tracking_uri=tracking_uri)
             return command(places=places, **rest)
 
-        return together(storage, trust, debug, *others)(with_one)
+        return together(_storage(read_only=read_only), trust, debug, *others)(with_one)
 
     return decorate
 
 
-def on_a_sweep(*others: Decorator) -> Decorator:
-    return together(sweep_file(), with_places(*others))
+def on_a_sweep(*others: Decorator, read_only: bool = False) -> Decorator:
+    return together(sweep_file(), with_places(*others, read_only=read_only))
 
 
-def on_networks(metavar: str) -> Decorator:
-    return together(words(metavar), with_places(tracking_uri))
+def on_networks(metavar: str, *, read_only: bool = False) -> Decorator:
+    return together(words(metavar), with_places(tracking_uri, read_only=read_only))
 
 
 def with_a_guarantee(*, required: bool = False) -> Decorator:

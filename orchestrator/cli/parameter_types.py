@@ -73,17 +73,24 @@ class FileOrFolder(click.Path):
 
 
 class StorageType(FileOrFolder):
-    """A folder, or the address of a store."""
+    """A folder, the address of a store or, to be read, a ``bundle``."""
 
-    def __init__(self) -> None:
-        super().__init__(file=False)
+    def __init__(self, *, bundle: bool = False) -> None:
+        super().__init__()
+        self._bundle = bundle
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from orchestrator.ledger.storage import checked
 
         with naming_its_variable(ctx, param):
             location = checked(value)
-        return super().convert(value, param, ctx) if isinstance(location, Path) else location
+            path = super().convert(value, param, ctx) if isinstance(location, Path) else location
+            if isinstance(path, Path) and path.is_file() and not self._bundle:
+                raise UsageError(
+                    f"storage {path}: is a file, and this command writes to its storage; allowed: a folder, or "
+                    f"s3://BUCKET/PREFIX. `orchestrate import {path}` brings a bundle into one"
+                )
+            return path
 
 
 class Names(click.Choice[str]):

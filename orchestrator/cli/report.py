@@ -30,7 +30,7 @@ def _long_tables() -> Sequence[str]:
 
 
 @click.command()
-@options.on_a_sweep(options.tracking_uri)
+@options.on_a_sweep(options.tracking_uri, read_only=True)
 @options.form(options.DOCUMENTS)
 @click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
 @click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")

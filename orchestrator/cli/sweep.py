@@ -88,7 +88,7 @@ def sweep(
 
 
 @click.command()
-@options.on_a_sweep()
+@options.on_a_sweep(read_only=True)
 @options.on_a_cluster
 @click.option("--trials", "listed", is_flag=True, help="List each trial, of however many there are.")
 @options.wide
@@ -129,7 +129,7 @@ def plan(
 
 
 @click.command()
-@options.on_a_sweep()
+@options.on_a_sweep(read_only=True)
 @options.wide
 @options.form(options.ROWS)
 def status(sweep_file: Path, places: Places, wide: bool, form: str) -> None:

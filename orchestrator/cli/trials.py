@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.on_a_sweep()
+@options.on_a_sweep(read_only=True)
 @options.cell
 @options.form(options.TABLE_OR_JSON)
 def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> None:
@@ -38,7 +38,7 @@ def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> 
 
 
 @click.command()
-@options.on_a_sweep()
+@options.on_a_sweep(read_only=True)
 @options.cell
 @click.option("-f", "--follow", is_flag=True, help="Go on with what it says until it ends.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
@@ -65,7 +65,7 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
 
 
 @click.command()
-@options.on_a_sweep(options.data_root)
+@options.on_a_sweep(options.data_root, read_only=True)
 @options.cell
 @options.md5
 @options.form(options.TABLE_OR_JSON)

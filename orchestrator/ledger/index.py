@@ -107,9 +107,7 @@ class Index:
         processes the last one wins. Where it cannot be written, it is not."""
         ids = enumerate(self._columns.ids)
         rows = {name: self._columns.row(it) for it, name in ids if name in existing and name not in entries}
-        for name, entry in entries.items():
-            with suppress(OverflowError, ValueError):  # it is read from its own file
-                rows[name] = _packed(entry)
+        rows |= _rows(entries)
         try:
             self._folder.write(self._name, _serialised(rows))
         except (OSError, ValueError) as error:
@@ -128,6 +126,19 @@ class Index:
 
     def _say_damaged(self, error: Exception) -> None:
         log.info("%s is not used, as it is damaged: %s", self._folder.address(self._name), described(error))
+
+
+def pack(entries: Mapping[str, IndexEntry]) -> bytes:
+    """The content of an index file with these entries."""
+    return _serialised(_rows(entries))
+
+
+def _rows(entries: Mapping[str, IndexEntry]) -> dict[str, _Row]:
+    rows = {}
+    for name, entry in entries.items():
+        with suppress(OverflowError, ValueError):  # it is read from its own file
+            rows[name] = _packed(entry)
+    return rows
 
 
 def _packed(entry: IndexEntry) -> _Row:
@@ -225,7 +236,7 @@ def _total(lengths: array[int]) -> int:
 
 
 def _records(rows: Mapping[str, _Row]) -> Iterator[TrialRecord]:
-    """The inverse of ``_packed``. Raises as ``_rows`` does for what is no record of the trial that it is held for."""
+    """The inverse of ``_packed``. Raises as ``_columns`` does for what is no record of the trial it is held for."""
     shared = {text: _Shared.of(text) for text in {row.shared for row in rows.values()}}
     # Read as one list, all share the names of their keys.
     every = parse(f"[{','.join(row.own for row in rows.values())}]", 64 * (1 + len(rows)), exact=False)

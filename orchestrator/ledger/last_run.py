@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 def remember(sweep: Sweep, ledger: Ledger) -> None:
     """Leaves it in the storage, where it is not there already."""
-    content = _content(sweep)
+    made_of = content(sweep)
     with suppress(OSError, StorageError):  # storage that cannot be written is told of by what needs it
-        if ledger.read_sweep(sweep.name) != content:
-            ledger.write_sweep(sweep.name, content)
+        if ledger.read_sweep(sweep.name) != made_of:
+            ledger.write_sweep(sweep.name, made_of)
 
 
-def _content(sweep: Sweep) -> dict[str, Any]:
-    """Configs that differ in the seed alone are written once. Those of a sweep share their parts."""
+def content(sweep: Sweep) -> dict[str, Any]:
+    """What is left of a sweep. Configs that differ in the seed alone are written once; a sweep's share their parts."""
     trials = {trial.id: trial.config for trial in sweep.in_tables if not trial.awaits}
     places: dict[tuple[int, ...], int] = {}
     configs: list[dict[str, Any]] = []
@@ -57,9 +57,9 @@ def _content(sweep: Sweep) -> dict[str, Any]:
 def recalled(name: str, path: Path, ledger: Ledger) -> Sweep | None:
     """The sweep of that name, to be shown; ``path`` is its file. None where none has run, or what was left of it is
     damaged, which the log says. Raises StorageError."""
-    content = ledger.read_sweep(name)
+    made_of = ledger.read_sweep(name)
     try:
-        return _sweep(name, path, content) if content else None
+        return _sweep(name, path, made_of) if made_of else None
     except (UsageError, LookupError, TypeError, ValueError) as error:
         log.warning("sweep %s: what was left of its last run cannot be read: %s", name, error)
         return None

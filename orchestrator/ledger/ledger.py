@@ -454,17 +454,23 @@ class Ledger:
 
         Raises ElsewhereError where another sweep has one under way.
         """
-        if self._read(trial.id, "config.json") != (config := to_dict(trial.config)):
-            self._files.write(f"trials/{trial.id}/config.json", json.dumps(config, indent=1).encode())
-        with self._alone(trial.id):
-            if other := self.elsewhere(trial.id, sweep):
-                raise ElsewhereError(trial.id, other)
-            return self._begin(trial, sweep, device, driver)
+        return self.take(trial.id, to_dict(trial.config), sweep, device, driver)
 
-    def _begin(self, trial: Trial, sweep: str, device: str, driver: str) -> Attempt:
-        before, began = self.attempt(trial.id), now()
+    def take(
+        self, trial_id: str, config: dict[str, Any], sweep: str = "", device: str = "", driver: str = ""
+    ) -> Attempt:
+        """The same of a trial by its id and its config as JSON has it. Of no sweep, any that trains it is another."""
+        if self._read(trial_id, "config.json") != config:
+            self._files.write(f"trials/{trial_id}/config.json", json.dumps(config, indent=1).encode())
+        with self._alone(trial_id):
+            if other := self.elsewhere(trial_id, sweep):
+                raise ElsewhereError(trial_id, other)
+            return self._begin(trial_id, sweep, device, driver)
+
+    def _begin(self, trial_id: str, sweep: str, device: str, driver: str) -> Attempt:
+        before, began = self.attempt(trial_id), now()
         attempt = Attempt(
-            trial_id=trial.id,
+            trial_id=trial_id,
             number=before.number + 1 if before else 1,
             token=uuid4().hex,
             host=socket.gethostname(),
@@ -475,9 +481,9 @@ class Ledger:
             device=device,
             driver=driver,
         )
-        self._write(trial.id, "attempt.json", asdict(attempt))
-        result = f"trials/{trial.id}/result.json"
-        if self._files.exists(result) and self.record(trial.id) is None:
+        self._write(trial_id, "attempt.json", asdict(attempt))
+        result = f"trials/{trial_id}/result.json"
+        if self._files.exists(result) and self.record(trial_id) is None:
             # Damaged, and `check` would take it for the end.
             kept = f"{result}.damaged"
             kept += f"-{uuid4().hex[:8]}" if self._files.exists(kept) else ""

@@ -1,4 +1,5 @@
-"""Where the ledger keeps its files: a folder on this machine, a shared one, or a bucket of an S3-compatible store.
+"""Where the ledger keeps its files: a folder on this machine, a shared one, or a bucket of an S3-compatible store. A
+bundle, which is a file, is only read.
 
 A store is given as ``s3://bucket/prefix?endpoint_override=...&region=...``, as pyarrow.fs reads it; the credentials are
 those of the environment, or of the AWS configuration files, and are neither shown nor stored.
@@ -24,6 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from anytime_core.files import MOST, Folder, Guard, LocalFolder, UnfitFileError, parent, too_large
 from orchestrator.errors import StorageError, UsageError
+from orchestrator.ledger.bundle import BundleStorage, is_bundle
 from orchestrator.ledger.silence import Silence
 
 if TYPE_CHECKING:
@@ -72,8 +74,11 @@ class Storage(Folder, Protocol):
 
 
 def storage_at(location: Location) -> Storage:
-    """Raises UsageError for an address that names no store, StorageError for one that cannot be reached."""
+    """Raises UsageError for an address that names no store, and for a file that is no bundle; StorageError for a store
+    that cannot be reached."""
     place = checked(location)
+    if is_bundle(place):
+        return BundleStorage(Path(place))
     return LocalStorage(place) if isinstance(place, Path) else BucketStorage(place)
 
 

@@ -134,7 +134,7 @@ def _identity(trace: Trace) -> dict[str, Any]:
         "step": trace.step,
         "steps": steps_of(trace.trial.config, trace.record),
         **({"pause": trace.trial.pause.rests} if trace.trial.pause and trace.trial.pause.rests else {}),
-        "attempts": trace.attempt.number if trace.attempt else 0,
+        "attempts": trace.record.attempts if trace.record else trace.attempt.number if trace.attempt else 0,
         "mlflow": f"tags.trial_id = '{trace.trial.id}'",
     }
 

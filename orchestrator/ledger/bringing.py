@@ -1,0 +1,212 @@
+"""Brings the trials of another storage, or of a bundle, into a ledger: what ended there and not here.
+
+Nothing that ended here is changed. A trial arrives as a worker would write it, its result last, and under the same
+rules (``orchestrator.ledger.ledger``): so a sweep may run meanwhile, and what was cut short is brought again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+from anytime_core.files import Folder, Guard
+from anytime_core.training import checkpoint
+from orchestrator.errors import StorageError, UsageError
+from orchestrator.ledger.bundle import BundleStorage, check_all
+from orchestrator.ledger.ledger import ElsewhereError, Ledger, SupersededError
+from orchestrator.ledger.storage import Location, Storage, reason, storage_at
+from orchestrator.ledger.whole import (
+    CHECKS,
+    CONFIG,
+    NETWORK,
+    RESULT,
+    DamagedError,
+    WholeTrial,
+    network_hash,
+    record_in,
+    whole,
+)
+from orchestrator.sweep.trial import ID_LENGTH, TrialRecord
+
+ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+
+
+class Fate(StrEnum):
+    """What became of a trial that was to be brought."""
+
+    COPIED = "copied"
+    COMPLETED = "completed"
+    """Its end was here, and some of its files were not."""
+    THERE = "there already"
+    OPEN = "not ended"
+    RUNNING = "running here"
+    DIFFERS = "differs"
+    DAMAGED = "damaged"
+
+    @property
+    def wrong(self) -> bool:
+        return self in (Fate.DIFFERS, Fate.DAMAGED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Brought:
+    """``what`` differs or is damaged, in words; ``theirs`` and ``ours`` are both sides of what differs."""
+
+    trial_id: str
+    fate: Fate
+    what: str = ""
+    theirs: str = ""
+    ours: str = ""
+
+
+def source_at(location: Location, ledger: Ledger) -> Storage:
+    """The storage to bring trials from. Raises UsageError where that is none, a bundle that is not whole, or the
+    ledger's own."""
+    source = storage_at(location)
+    if isinstance(source, BundleStorage):
+        check_all(Path(source.local))
+    if str(source.location) == str(ledger.storage) or _same(source.local, ledger.local):
+        raise UsageError(f"{location}: is the storage itself")
+    with _reading(source):
+        if not source.names("trials"):
+            raise UsageError(
+                f"{location}: holds no trials; allowed: a storage folder, the address of one in a bucket, or a bundle"
+            )
+    return source
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+def bring(source: Storage, ledger: Ledger, only: Collection[str] | None = None) -> Iterator[Brought]:
+    """Brings the trials of a storage, or those ``only``, one after the other. Raises StorageError."""
+    ledger.make()
+    with _reading(source):
+        ids = sorted(name for name in source.names("trials") if ID.fullmatch(name) and (only is None or name in only))
+    target = storage_at(ledger.storage)
+    for trial_id in ids:
+        yield _one(source, ledger, target, trial_id)
+
+
+def bring_sweeps(source: Storage, ledger: Ledger) -> None:
+    """Brings what the sweeps of a storage were made of, where nothing is left of one of that name here. Raises
+    StorageError."""
+    theirs = Ledger(source.location)
+    with _reading(source):
+        names = source.names("sweeps")
+    for name in names:
+        if ledger.read_sweep(name) is None and (content := theirs.read_sweep(name)):
+            with _writing(ledger):
+                ledger.write_sweep(name, content)
+
+
+@contextmanager
+def _reading(source: Storage) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{source.address('')}: cannot be read: {reason(error)}") from error
+
+
+@contextmanager
+def _writing(ledger: Ledger) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{ledger.storage}: storage cannot be written: {reason(error)}") from error
+
+
+def _one(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Brought:
+    try:
+        with _reading(source):
+            theirs = record_in(source, trial_id)
+            if theirs is None:
+                return Brought(trial_id=trial_id, fate=Fate.OPEN)
+            if ours := ledger.record(trial_id):
+                return _beside(source, target, theirs, ours)
+            trial = whole(source, trial_id)
+    except DamagedError as error:
+        return Brought(trial_id=trial_id, fate=Fate.DAMAGED, what=str(error))
+    if trial is None:  # it was deleted just now
+        return Brought(trial_id=trial_id, fate=Fate.OPEN)
+    try:
+        with _writing(ledger):
+            _write(trial, ledger, target)
+    except ElsewhereError as error:
+        return Brought(trial_id=trial_id, fate=Fate.RUNNING, what=f"by sweep {error.sweep}")
+    except SupersededError:
+        return Brought(trial_id=trial_id, fate=Fate.RUNNING, what="another attempt began, or ended, meanwhile")
+    return Brought(trial_id=trial_id, fate=Fate.COPIED)
+
+
+def _write(trial: WholeTrial, ledger: Ledger, target: Storage) -> None:
+    """As an attempt does that has trained it. What an attempt before left of its network goes: it is of another
+    training. Raises ElsewhereError, SupersededError, OSError."""
+    trial_id = trial.record.trial_id
+    folder = f"trials/{trial_id}"
+    guard = partial(ledger.fenced, ledger.take(trial_id, trial.record.config))
+    for name, content in trial.files.items():
+        if name == RESULT:
+            _drop_others(target.below(f"{folder}/{NETWORK}"), trial, guard)
+        if name != CONFIG:
+            target.write(f"{folder}/{name}", content, guard)
+
+
+def _drop_others(checkpoints: Folder, trial: WholeTrial, guard: Guard) -> None:
+    with guard():
+        for name in checkpoints.names():
+            if f"{NETWORK}/{name}" not in trial.files:
+                checkpoints.delete(name)
+
+
+def _beside(source: Storage, target: Storage, theirs: TrialRecord, ours: TrialRecord) -> Brought:
+    """One that has ended here, too."""
+    trial_id = theirs.trial_id
+    if what := _differences(theirs, ours):
+        return Brought(trial_id=trial_id, fate=Fate.DIFFERS, what=what, theirs=_side(theirs), ours=_side(ours))
+    lacking = _files(source, trial_id) - _files(target, trial_id) if network_hash(ours) else set()
+    if not lacking or (trial := whole(source, trial_id, network=NETWORK in lacking)) is None:
+        return Brought(trial_id=trial_id, fate=Fate.THERE)
+    for name, content in trial.files.items():
+        if name.partition("/")[0] in lacking:
+            target.write(f"trials/{trial_id}/{name}", content)
+    return Brought(trial_id=trial_id, fate=Fate.COMPLETED, what=", ".join(sorted(lacking)))
+
+
+def _files(storage: Storage, trial_id: str) -> set[str]:
+    """Which of a trial's files there are, besides its result and config; its network by the name of its folder."""
+    there = {*CHECKS} & {*storage.names(f"trials/{trial_id}")}
+    return there | ({NETWORK} if checkpoint.newest(storage.below(f"trials/{trial_id}/{NETWORK}")) else set())
+
+
+def _differences(theirs: TrialRecord, ours: TrialRecord) -> str:
+    """In which of its numbers two trainings of a trial differ; empty where in none. Times are none of these."""
+    pairs = {
+        "state": (theirs.state, ours.state),
+        "steps": (theirs.result.steps, ours.result.steps),
+        "errors": (theirs.result.errors, ours.result.errors),
+        "network": (network_hash(theirs), network_hash(ours)),
+        "data": (theirs.provenance.get("data_hash"), ours.provenance.get("data_hash")),
+    }
+    known = {name: pair for name, pair in pairs.items() if name not in ("network", "data") or all(pair)}
+    return ", ".join(name for name, (one, other) in known.items() if one != other)
+
+
+def _side(record: TrialRecord) -> str:
+    """One training of a trial, in words."""
+    known, result = record.provenance, record.result
+    parts = [
+        f"{result.errors[-1]:.6g} % error" if result.errors else f"{record.state} at step {result.steps}",
+        f"network {network_hash(record)}" if network_hash(record) else "",
+        f"on {known.get('device_name', result.device)}",
+        f"by code {known['code_version']}" if known.get("code_version") else "",
+    ]
+    return ", ".join(filter(None, parts))
