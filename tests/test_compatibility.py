@@ -22,6 +22,7 @@ from click.testing import CliRunner
 import anytime_core
 from orchestrator.cli import cli
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report import render
 from orchestrator.report.status import read_tables
 from orchestrator.sweepfile.load import load
 
@@ -54,6 +55,14 @@ def test_trials_keep_their_ids_and_none_is_left_to_run(storage: Path) -> None:
     rows = json.loads(CliRunner().invoke(cli, command, catch_exceptions=False).output)
     assert {row["id"] for row in rows} == set(IDS.values())
     assert {row["action"] for row in rows} == {"keep"}
+
+
+def test_trials_are_brought_into_a_storage_of_today(storage: Path, tmp_path: Path) -> None:
+    command = ["import", str(storage), "--storage", str(tmp_path / "today"), "--format", "json"]
+    rows = json.loads(CliRunner().invoke(cli, command, catch_exceptions=False).output)
+    assert {row["trial_id"]: row["fate"] for row in rows} == dict.fromkeys(IDS.values(), "copied")
+    before, today = (read_tables(load(SWEEP), Ledger(place)) for place in (storage, tmp_path / "today"))
+    assert render.report_json(today) == render.report_json(before)
 
 
 def test_results_are_read_to_the_last_bit(storage: Path) -> None:

@@ -224,12 +224,23 @@ def with_places(*others: Decorator, read_only: bool = False) -> Decorator:
         def with_one(
             *, storage: Location, data_root: Path | None = None, tracking_uri: str | None = None, **rest: Any
         ) -> Any:
+            if read_only:
+                storage = _own_storage(rest.get("sweep_file"), storage)
             places = Places(storage=storage, given_data_root=data_root, given_tracking_uri=tracking_uri)
             return command(places=places, **rest)
 
         return together(_storage(read_only=read_only), trust, debug, *others)(with_one)
 
     return decorate
+
+
+def _own_storage(sweep_file: Path | None, storage: Location) -> Location:
+    """A bundle in place of the sweep file is the storage, too, unless the user gave another."""
+    from orchestrator.ledger.bundle import SUFFIX
+
+    by = click.get_current_context().get_parameter_source("storage")
+    given = by is not ParameterSource.DEFAULT
+    return sweep_file if sweep_file and sweep_file.suffix == SUFFIX and not given else storage
 
 
 def on_a_sweep(*others: Decorator, read_only: bool = False) -> Decorator:

@@ -34,6 +34,8 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from orchestrator.ledger.storage import Location, Stamp
 
+SUFFIX = ".zip"
+"""Of a bundle that is given in place of a sweep file; one that is given as a storage may have any name."""
 SUMS = "SHA256SUMS"
 COMMENT = b"sha256 "
 DIGITS = 64
@@ -87,10 +89,13 @@ class BundleStorage:
     """A Storage that is only read. Raises UsageError for a file that is no bundle, or is not as it was written."""
 
     def __init__(self, path: Path, prefix: str = "") -> None:
-        self.location: Location = path
-        self.local = path
+        self.local = path.absolute()
         self._prefix = prefix
-        self._archive = _archive(path.absolute(), _stamp(path))
+        self._archive = _archive(self.local, _stamp(path))
+
+    @property
+    def location(self) -> Location:
+        return self.local
 
     def __str__(self) -> str:
         return self.address("").rstrip("/")

@@ -49,8 +49,7 @@ def write(sweep: Sweep, ledger: Ledger, output: Path, networks: Collection[str] 
     """
     ids, kept = sorted(sweep.ids), 0
     records: dict[str, TrialRecord] = {}
-    with _appearing(output) as file:
-        archive = _Archive(file)
+    with _appearing(output) as file, _Archive(file) as archive:
         for name, content in _sources(sweep).items():
             archive.add(f"sweep/{name}", content)
         archive.add(f"sweeps/{sweep.name}/sweep.json", checksummed.pack(last_run.content(sweep)))
@@ -128,6 +127,12 @@ class _Archive:
         self._file = file
         self._zip = ZipFile(file, "w", ZIP_STORED)
         self._sums: dict[str, tuple[int, str]] = {}
+
+    def __enter__(self) -> _Archive:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._zip.close()
 
     def add(self, name: str, content: bytes) -> None:
         """Raises UsageError for what a bundle cannot hold."""

@@ -1,4 +1,5 @@
-"""A sweep to be shown: as its file has it, or as it last ran where extensions or data that the file names are gone."""
+"""A sweep to be shown: as its file has it, or as it last ran where extensions or data that the file names are gone, or
+as a bundle has it."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.errors import GoneError
+from orchestrator.errors import GoneError, UsageError
 from orchestrator.ledger import last_run
+from orchestrator.ledger.bundle import SUFFIX
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.storage import storage_at
 from orchestrator.report.figures import FIGURES
 from orchestrator.report.layouts import LAYOUTS
 from orchestrator.stats.scopes import SCOPES
@@ -24,8 +27,11 @@ from orchestrator.sweepfile.load import activate, load
 
 
 def load_to_show(path: Path, ledger: Ledger, note: Callable[[str], object]) -> Sweep:
-    """The sweep of a file. Where it is one that last ran, ``note`` is told so, and why; nothing may be trained by it.
-    Raises what ``load`` does, also where nothing is left of a last run, and StorageError."""
+    """The sweep of a file, or of a bundle, which is the ledger, too, and of which no code is run. Where it is one that
+    last ran, ``note`` is told so, and why; nothing may be trained by it. Raises what ``load`` does, also where nothing
+    is left of a last run, and StorageError."""
+    if path.suffix == SUFFIX:
+        return _bundled(path, ledger, note)
     try:
         return chosen(load(path), ledger)
     except GoneError as error:
@@ -35,6 +41,16 @@ def load_to_show(path: Path, ledger: Ledger, note: Callable[[str], object]) -> S
             raise
         note("\n  ".join([str(error), "shown is the sweep as it was last run", *_lacking(sweep.report)]))
         return replace(sweep, report=_known(sweep.report))
+
+
+def _bundled(path: Path, ledger: Ledger, note: Callable[[str], object]) -> Sweep:
+    activate([])
+    for name in storage_at(ledger.storage).names("sweeps"):
+        if sweep := last_run.recalled(name, path, ledger):
+            if lacking := [*_lacking(sweep.report)]:
+                note("\n  ".join([f"{path}: the sweep is shown without code of its own", *lacking]))
+            return replace(sweep, report=_known(sweep.report))
+    raise UsageError(f"{path}: is a bundle of no sweep that this version can show; give SWEEP.yaml --storage {path}")
 
 
 def _name(path: Path) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from halves import contents
 from s3_server import CREDENTIALS, s3_server
 
 from anytime_core.files import UnfitFileError
@@ -27,6 +28,7 @@ from anytime_core.training.trainer import train
 from orchestrator.errors import HeldError, StorageError, UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed, lock
+from orchestrator.ledger.bringing import Fate, bring, source_at
 from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Ledger, SupersededError
 from orchestrator.ledger.lock import Pace, TakenError
@@ -74,6 +76,15 @@ def storage(location) -> Storage:
 
 
 # Files
+
+
+def test_trials_are_brought_from_there_and_to_there(storage: Location, first: Ledger, tmp_path: Path) -> None:
+    there, back = Ledger(storage), Ledger(tmp_path / "back")
+    for source, target in ((first, there), (there, back)):
+        found = [each.fate for each in bring(source_at(source.storage, target), target)]
+        assert found == [Fate.COPIED, Fate.COPIED]
+    sent, arrived = (contents(ledger.local / "trials") for ledger in (first, back))
+    assert {name for name in sent if sent[name] != arrived[name]} == {f"{name}/attempt.json" for name in first.begun()}
 
 
 def test_what_is_written_is_read_back(storage) -> None:

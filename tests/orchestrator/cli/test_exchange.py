@@ -1,0 +1,160 @@
+"""A bundle in place of a storage, and what is brought from one to another, as a user sees it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from orchestrator.ledger import checksummed
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.grid import Sweep
+from orchestrator.sweepfile.load import load
+from orchestrator.tracking.delivered import run_links
+
+TEXT = """
+name: two
+networks: [{n: 1, c: 2}]
+datasets: [digits]
+methods: {ann: {}, aann: {strategy: aann}}
+training: {steps: 44, batch_size: 64, learning_rate: {0: 0.1}}
+report: {baseline: ann}
+notify: {command: [echo]}
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Sweep:
+    (tmp_path / "two.yaml").write_text(TEXT)
+    return load(tmp_path / "two.yaml")
+
+
+@pytest.fixture
+def end_all(two: Sweep, make_record: Callable, make_epochs: Callable) -> Callable[[Path], Ledger]:
+    """Ends the trials of the sweep in a storage, with made up numbers."""
+
+    def end(storage: Path) -> Ledger:
+        ledger = Ledger(storage)
+        ledger.make()
+        for trial in two.trials:
+            attempt, count = ledger.begin(trial), len(trial.config.predicting_units)
+            numbers = make_epochs(2, count)
+            ledger.write_epochs(attempt, trial.config.predicting_units, range(1, count + 1), numbers)
+            ledger.finish(attempt, make_record(trial, numbers[-1].test_error))
+        return ledger
+
+    return end
+
+
+@pytest.fixture
+def runs(tmp_path: Path, end_all: Callable[[Path], Ledger]) -> Ledger:
+    return end_all(tmp_path / "runs")
+
+
+def test_commands_that_read_take_a_bundle_for_a_storage(orchestrate, runs: Ledger, tmp_path: Path) -> None:
+    done = orchestrate("bundle", "two.yaml", "--output", "two.zip")
+    assert (done.code, done.err) == (0, "note: two.yaml says whom to notify, and is in the bundle as it is\n")
+    assert done.out == "written: two.zip\n2 of 2 trials have ended and are in it, 0 with their networks\n"
+    for command in (
+        *(["status", "two.yaml"], ["status", "two.yaml", "--format", "json"]),
+        *(["report", "two.yaml"], ["report", "two.yaml", "--verdict"], ["report", "two.yaml", "--format", "json"]),
+        *(["plan", "two.yaml", "--format", "csv"], ["plan", "two.yaml"]),
+    ):
+        ours, theirs = orchestrate(*command), orchestrate(*command, "--storage", "two.zip")
+        assert (ours.code, ours.out, ours.err) == (theirs.code, theirs.out, theirs.err)
+        assert ours.code == 0
+        if command[0] != "plan":
+            alone = orchestrate(command[0], "two.zip", *command[2:])
+            assert (alone.code, alone.out, alone.err) == (ours.code, ours.out.replace("two.yaml", "two.zip"), "")
+    shown = orchestrate("show", "two.zip", "aann")
+    assert shown.code == 0
+    assert f"{tmp_path}/two.zip/trials/" in shown.out
+    assert orchestrate("report", "two.yaml", "--storage", "two.zip", "--html", "page.html").code == 0
+
+
+@pytest.mark.parametrize("command", ["sweep", "outcomes", "bundle", "import", "doctor", "ui"])
+def test_commands_that_write_refuse_one(orchestrate, runs: Ledger, command: str) -> None:
+    orchestrate("bundle", "two.yaml", "--output", "two.zip")
+    more = {"bundle": ["--output", "other.zip"], "import": ["two.zip"]}.get(command, [])
+    refused = orchestrate(command, *more, "two.yaml", "--storage", "two.zip")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        "error: storage two.zip: is a file, and this command writes to its storage; allowed: a folder, or "
+        "s3://BUCKET/PREFIX. `orchestrate import two.zip` brings a bundle into one\n"
+    )
+
+
+def test_what_is_brought_is_counted_and_listed(orchestrate, runs: Ledger, two: Sweep) -> None:
+    done = orchestrate("import", "runs", "--storage", "here")
+    assert (done.code, done.err) == (0, "")
+    assert [line.split() for line in done.out.splitlines() if line][1:] == [
+        ["became", "trials"],
+        ["─" * len("became   trials")],
+        ["copied", "2"],
+    ]
+    again = orchestrate("import", "runs", "--storage", "here", "--format", "json")
+    assert json.loads(again.out) == [
+        {"trial_id": name, "fate": "there already", "what": "", "theirs": "", "ours": ""} for name in sorted(two.ids)
+    ]
+    assert orchestrate("report", "two.yaml", "--storage", "here").out == orchestrate("report", "two.yaml").out
+
+
+def test_other_bits_and_damage_end_with_exit_code_1(
+    orchestrate, runs: Ledger, end_all: Callable[[Path], Ledger], tmp_path: Path
+) -> None:
+    here = end_all(tmp_path / "here")
+    one, other = sorted(runs.begun())
+    path = here.folder(one) / "result.json"
+    content = checksummed.unpack(path.read_bytes())
+    path.write_bytes(checksummed.pack(content | {"result": content["result"] | {"errors": [90.0, 80.0, 12.5]}}))
+    (runs.folder(other) / "result.json").write_text("{}")
+    done = orchestrate("import", "runs", "--storage", "here")
+    assert (done.code, done.err) == (1, "")
+    assert f"\n{one} differs: errors\n  there: 32.25 % error, on cpu\n  here:  12.5 % error, on cpu\n" in done.out
+    assert f"\n{other} damaged: result.json: its result is missing\n" in done.out
+    rows = list(csv.DictReader(orchestrate("import", "runs", "--storage", "here", "--format", "csv").out.splitlines()))
+    assert [(row["trial_id"], row["fate"]) for row in rows] == [(one, "differs"), (other, "damaged")]
+
+
+def test_a_tampered_bundle_is_refused_in_a_line(orchestrate, runs: Ledger, tmp_path: Path) -> None:
+    orchestrate("bundle", "two.yaml", "--output", "two.zip")
+    content = (tmp_path / "two.zip").read_bytes()
+    (tmp_path / "two.zip").write_bytes(content.replace(b'"steps": 44', b'"steps": 45'))
+    done = orchestrate("import", "two.zip", "--storage", "here")
+    assert (done.code, done.out) == (2, "")
+    said = "is no whole bundle: the checksum of all its bytes does not match"
+    assert done.err == f"error: {tmp_path}/two.zip: {said}\n"
+    assert not (tmp_path / "here").exists()
+    shown = orchestrate("status", "two.yaml", "--storage", "two.zip")
+    assert (shown.code, shown.out) == (2, "")
+    assert "two.zip: is no whole bundle: the checksum of trials/" in shown.err
+
+
+def test_networks_are_named_as_for_show(orchestrate, runs: Ledger, two: Sweep, tmp_path: Path) -> None:
+    for trial in two.trials:
+        (runs.folder(trial.id) / "checkpoints").mkdir()
+        shutil.copy(tmp_path / "two.yaml", runs.folder(trial.id) / "checkpoints" / "step-000000044.ckpt")
+    refused = orchestrate("bundle", "two.yaml", "--output", "two.zip", "--networks", "exp3")
+    assert refused.code == 2
+    assert "no cell of two.yaml has these words" in refused.err
+    damaged = orchestrate("bundle", "two.yaml", "--output", "two.zip", "--networks", "aann")
+    assert damaged.code == 1
+    assert "is damaged: checkpoints/step-000000044.ckpt: " in damaged.err
+    assert orchestrate("bundle", "two.yaml", "--output", "two.zip").code == 0
+    with ZipFile(tmp_path / "two.zip") as archive:
+        assert not [name for name in archive.namelist() if "checkpoints" in name]
+
+
+def test_mlflow_is_told_of_the_trials_of_a_sweep(orchestrate, runs: Ledger, two: Sweep, tmp_path: Path) -> None:
+    done = orchestrate("import", "runs", "two.yaml", "--storage", "here")
+    assert (done.code, done.err) == (0, "")
+    here = Ledger(tmp_path / "here")
+    assert run_links(here, "two").keys() == {*two.ids}
+    with here.drive("two"):
+        held = orchestrate("import", "runs", "two.yaml", "--storage", "here")
+    assert (held.code, held.err) == (0, "sweep two runs now, and tells MLflow at its end\n")
