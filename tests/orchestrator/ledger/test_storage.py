@@ -78,8 +78,8 @@ def storage(location) -> Storage:
 # Files
 
 
-def test_trials_are_brought_from_there_and_to_there(storage: Location, first: Ledger, tmp_path: Path) -> None:
-    there, back = Ledger(storage), Ledger(tmp_path / "back")
+def test_trials_are_brought_from_there_and_to_there(location: Location, first: Ledger, tmp_path: Path) -> None:
+    there, back = Ledger(location), Ledger(tmp_path / "back")
     for source, target in ((first, there), (there, back)):
         found = [each.fate for each in bring(source_at(source.storage, target), target)]
         assert found == [Fate.COPIED, Fate.COPIED]
