@@ -84,7 +84,12 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
     ledger = places.ledger
     sweep = load_to_show(sweep_file, places) if sweep_file else None
     storage = bringing.source_at(source, ledger)
-    found = list(bringing.bring(storage, ledger, sweep.candidates.union(sweep.ids) if sweep else None))
+    ids, own = bringing.ids_in(storage), sweep.candidates.union(sweep.ids) if sweep else None
+    ids = [trial_id for trial_id in ids if own is None or trial_id in own]
+    with click.progressbar(
+        bringing.bring(storage, ledger, ids), len(ids), file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as trials:
+        found = list(trials)
     if sweep is None:
         bringing.bring_sweeps(storage, ledger)
     _print(found, form, f"{source} into {ledger.storage}")
@@ -104,7 +109,8 @@ def _print(found: Sequence[Brought], form: str, title: str) -> None:
     for each in found:
         if each.fate.wrong:
             sides = f"\n  there: {each.theirs}\n  here:  {each.ours}" if each.theirs else ""
-            say(f"\n{each.trial_id} {each.fate}: {each.what}{sides}")
+            label = f" ({each.label})" if each.label else ""
+            say(f"\n{each.trial_id}{label} {each.fate}: {each.what}{sides}")
 
 
 def _tell(sweep: Sweep, places: Places) -> list[str]:

@@ -7,7 +7,8 @@ rules (``orchestrator.ledger.ledger``): so a sweep may run meanwhile, and what w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,9 +32,11 @@ from orchestrator.ledger.whole import (
     record_in,
     whole,
 )
-from orchestrator.sweep.trial import ID_LENGTH, TrialRecord
+from orchestrator.sweep.trial import ID_LENGTH, TrialRecord, config_of, place_of
 
 ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+AT_ONCE = 8
+"""So many trials are brought at once, with their networks in memory."""
 
 
 class Fate(StrEnum):
@@ -55,10 +58,12 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Brought:
-    """``what`` differs or is damaged, in words; ``theirs`` and ``ours`` are both sides of what differs."""
+    """``what`` differs or is damaged, in words; ``theirs`` and ``ours`` are both sides of what differs, and ``label``
+    says which trial that is, as far as its config tells."""
 
     trial_id: str
     fate: Fate
+    label: str = ""
     what: str = ""
     theirs: str = ""
     ours: str = ""
@@ -86,14 +91,21 @@ def _same(one: Path, other: Path) -> bool:
     return False
 
 
-def bring(source: Storage, ledger: Ledger, only: Collection[str] | None = None) -> Iterator[Brought]:
-    """Brings the trials of a storage, or those ``only``, one after the other. Raises StorageError."""
-    ledger.make()
+def ids_in(source: Storage) -> list[str]:
+    """The trials of a storage, in order. Raises StorageError."""
     with _reading(source):
-        ids = sorted(name for name in source.names("trials") if ID.fullmatch(name) and (only is None or name in only))
+        return sorted(filter(ID.fullmatch, source.names("trials")))
+
+
+def bring(source: Storage, ledger: Ledger, ids: Iterable[str]) -> Iterator[Brought]:
+    """Brings these trials of a storage, some at once: each waits for the disk. Raises StorageError."""
+    ledger.make()
     target = storage_at(ledger.storage)
-    for trial_id in ids:
-        yield _one(source, ledger, target, trial_id)
+    pool = ThreadPoolExecutor(AT_ONCE, "import")
+    try:
+        yield from pool.map(partial(_one, source, ledger, target), ids)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def bring_sweeps(source: Storage, ledger: Ledger) -> None:
@@ -171,7 +183,14 @@ def _beside(source: Storage, target: Storage, theirs: TrialRecord, ours: TrialRe
     """One that has ended here, too."""
     trial_id = theirs.trial_id
     if what := _differences(theirs, ours):
-        return Brought(trial_id=trial_id, fate=Fate.DIFFERS, what=what, theirs=_side(theirs), ours=_side(ours))
+        return Brought(
+            trial_id=trial_id,
+            fate=Fate.DIFFERS,
+            label=_label(ours),
+            what=what,
+            theirs=_side(theirs),
+            ours=_side(ours),
+        )
     lacking = _files(source, trial_id) - _files(target, trial_id) if network_hash(ours) else set()
     if not lacking or (trial := whole(source, trial_id, network=NETWORK in lacking)) is None:
         return Brought(trial_id=trial_id, fate=Fate.THERE)
@@ -198,6 +217,12 @@ def _differences(theirs: TrialRecord, ours: TrialRecord) -> str:
     }
     known = {name: pair for name, pair in pairs.items() if name not in ("network", "data") or all(pair)}
     return ", ".join(name for name, (one, other) in known.items() if one != other)
+
+
+def _label(record: TrialRecord) -> str:
+    with suppress(UsageError):
+        return place_of(config_of(record)).label
+    return ""
 
 
 def _side(record: TrialRecord) -> str:

@@ -30,7 +30,7 @@ def load_to_show(path: Path, ledger: Ledger, note: Callable[[str], object]) -> S
     """The sweep of a file, or of a bundle, which is the ledger, too, and of which no code is run. Where it is one that
     last ran, ``note`` is told so, and why; nothing may be trained by it. Raises what ``load`` does, also where nothing
     is left of a last run, and StorageError."""
-    if path.suffix == SUFFIX:
+    if path.suffix == SUFFIX and path.exists():
         return _bundled(path, ledger, note)
     try:
         return chosen(load(path), ledger)

@@ -71,6 +71,8 @@ def test_commands_that_read_take_a_bundle_for_a_storage(orchestrate, runs: Ledge
         if command[0] != "plan":
             alone = orchestrate(command[0], "two.zip", *command[2:])
             assert (alone.code, alone.out, alone.err) == (ours.code, ours.out.replace("two.yaml", "two.zip"), "")
+    gone = orchestrate("report", "three.zip")
+    assert (gone.code, gone.err) == (2, "error: three.zip: cannot be read: No such file or directory\n")
     shown = orchestrate("show", "two.zip", "aann")
     assert shown.code == 0
     assert f"{tmp_path}/two.zip/trials/" in shown.out
@@ -99,13 +101,14 @@ def test_what_is_brought_is_counted_and_listed(orchestrate, runs: Ledger, two: S
     ]
     again = orchestrate("import", "runs", "--storage", "here", "--format", "json")
     assert json.loads(again.out) == [
-        {"trial_id": name, "fate": "there already", "what": "", "theirs": "", "ours": ""} for name in sorted(two.ids)
+        {"trial_id": name, "fate": "there already", "label": "", "what": "", "theirs": "", "ours": ""}
+        for name in sorted(two.ids)
     ]
     assert orchestrate("report", "two.yaml", "--storage", "here").out == orchestrate("report", "two.yaml").out
 
 
 def test_other_bits_and_damage_end_with_exit_code_1(
-    orchestrate, runs: Ledger, end_all: Callable[[Path], Ledger], tmp_path: Path
+    orchestrate, runs: Ledger, two: Sweep, end_all: Callable[[Path], Ledger], tmp_path: Path
 ) -> None:
     here = end_all(tmp_path / "here")
     one, other = sorted(runs.begun())
@@ -115,7 +118,9 @@ def test_other_bits_and_damage_end_with_exit_code_1(
     (runs.folder(other) / "result.json").write_text("{}")
     done = orchestrate("import", "runs", "--storage", "here")
     assert (done.code, done.err) == (1, "")
-    assert f"\n{one} differs: errors\n  there: 32.25 % error, on cpu\n  here:  12.5 % error, on cpu\n" in done.out
+    label = next(trial.cell.label for trial in two.trials if trial.id == one)
+    sides = "  there: 32.25 % error, on cpu\n  here:  12.5 % error, on cpu\n"
+    assert f"\n{one} ({label}) differs: errors\n{sides}" in done.out
     assert f"\n{other} damaged: result.json: its result is missing\n" in done.out
     rows = list(csv.DictReader(orchestrate("import", "runs", "--storage", "here", "--format", "csv").out.splitlines()))
     assert [(row["trial_id"], row["fate"]) for row in rows] == [(one, "differs"), (other, "damaged")]

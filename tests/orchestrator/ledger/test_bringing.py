@@ -15,7 +15,7 @@ from halves import changed, contents
 from anytime_core.trained import load_network
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import bundling, checksummed, last_run
-from orchestrator.ledger.bringing import Brought, Fate, bring, bring_sweeps, source_at
+from orchestrator.ledger.bringing import Brought, Fate, bring, bring_sweeps, ids_in, source_at
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import LocalStorage, Location
 from orchestrator.report import render
@@ -25,7 +25,8 @@ from orchestrator.sweep.trial import TrialState
 
 
 def brought(source: Location, ledger: Ledger) -> list[Brought]:
-    return list(bring(source_at(source, ledger), ledger))
+    storage = source_at(source, ledger)
+    return list(bring(storage, ledger, ids_in(storage)))
 
 
 def fates(source: Location, ledger: Ledger) -> Counter[Fate]:

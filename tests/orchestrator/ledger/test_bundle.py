@@ -196,7 +196,7 @@ def test_a_forged_bundle_is_checked_as_a_storage_is(both: Sweep, path: Path, led
     rewritten(path, forge)
     with pytest.raises(UsageError, match="the checksum of all its bytes does not match"):
         source_at(path, ledger)
-    damaged = next(bring(storage_at(path), ledger))
+    (damaged,) = bring(storage_at(path), ledger, [victim])
     assert (damaged.trial_id, damaged.what) == (victim, "result.json: checksum does not match")
 
 

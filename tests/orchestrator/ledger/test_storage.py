@@ -81,8 +81,8 @@ def storage(location) -> Storage:
 def test_trials_are_brought_from_there_and_to_there(location: Location, first: Ledger, tmp_path: Path) -> None:
     there, back = Ledger(location), Ledger(tmp_path / "back")
     for source, target in ((first, there), (there, back)):
-        found = [each.fate for each in bring(source_at(source.storage, target), target)]
-        assert found == [Fate.COPIED, Fate.COPIED]
+        found = bring(source_at(source.storage, target), target, sorted(first.begun()))
+        assert [each.fate for each in found] == [Fate.COPIED, Fate.COPIED]
     sent, arrived = (contents(ledger.local / "trials") for ledger in (first, back))
     assert {name for name in sent if sent[name] != arrived[name]} == {f"{name}/attempt.json" for name in first.begun()}
 
