@@ -85,7 +85,7 @@ class StorageType(FileOrFolder):
         with naming_its_variable(ctx, param):
             location = checked(value)
             path = super().convert(value, param, ctx) if isinstance(location, Path) else location
-            if isinstance(path, Path) and path.is_file() and not self._bundle:
+            if isinstance(path, Path) and os.path.isfile(path) and not self._bundle:
                 raise UsageError(
                     f"storage {path}: is a file, and this command writes to its storage; allowed: a folder, or "
                     f"s3://BUCKET/PREFIX. `orchestrate import {path}` brings a bundle into one"

@@ -64,7 +64,7 @@ class _Member:
 
 def is_bundle(location: Location) -> bool:
     """Whether it is a file, and so no other storage."""
-    return isinstance(location, Path) and location.is_file()
+    return isinstance(location, Path) and os.path.isfile(location)
 
 
 def check_all(path: Path) -> None:

@@ -307,11 +307,10 @@ def test_what_other_programs_left_in_the_storage_is_let_be(ledger, trial, record
 # Storage that cannot be written
 
 
-@pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_storage_below_a_file_is_a_storage_error(tmp_path, below) -> None:
+def test_storage_below_a_file_is_a_storage_error(tmp_path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    ledger = Ledger(tmp_path / "file" / below)
-    with pytest.raises(StorageError, match=f"{ledger.storage}: storage cannot be written: (Not a dir|File exists)"):
+    ledger = Ledger(tmp_path / "file" / "deeper/still")
+    with pytest.raises(StorageError, match=f"{ledger.storage}: storage cannot be written: Not a dir"):
         ledger.make()
     assert ledger.state("0123456789abcdef") is TrialState.PENDING
     assert ledger.driver("small") is None

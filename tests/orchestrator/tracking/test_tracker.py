@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from mlflow import pyfunc
 from told import CODE, TEXT, Told, history, made_in
 
@@ -25,6 +26,7 @@ from anytime_core.data.cache import load as load_images
 from anytime_core.model.network import build_network
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
+from orchestrator.cli import cli
 from orchestrator.errors import UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger.ledger import Ledger
@@ -37,7 +39,7 @@ from orchestrator.tracking import run_files, views
 from orchestrator.tracking import store as mlflow_store
 from orchestrator.tracking import tracker as tracking
 from orchestrator.tracking.delivered import is_current
-from orchestrator.tracking.uris import safe_uri
+from orchestrator.tracking.uris import default_uri, safe_uri
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own are not ours to mend
 
@@ -399,3 +401,14 @@ def test_another_ledgers_sweep_of_the_same_name_has_an_experiment_of_its_own(tol
     assert names == [f"small ({getpass.getuser()})", "small"]
     pages = mlflow_store.pages(told.uri, "small", other.storage)
     assert pages["errors"].startswith(f"#/experiments/{stores[0].experiment}/runs?")
+
+
+def test_an_import_tells_of_the_trials_that_it_brings(told: Told, empty: Path, tmp_path: Path) -> None:
+    (tmp_path / "here" / "mlflow").mkdir(parents=True)
+    shutil.copy(empty, tmp_path / "here" / "mlflow" / "mlflow.db")
+    command = ["import", str(told.ledger.local), str(told.sweep.path), "--storage", str(tmp_path / "here")]
+    assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
+    here = Told(told.sweep, Ledger(tmp_path / "here"), default_uri(tmp_path / "here"))
+    assert here.runs().keys() == {*told.sweep.ids}
+    assert is_current(here.ledger, here.sweep, here.uri) is False  # it has no report yet
+    assert all((here.artifacts(trial_id) / "metrics.parquet").exists() for trial_id in told.sweep.ids)
