@@ -16,8 +16,8 @@ from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import check_writable, load_to_show, print_rows, print_written, say
 from orchestrator.cli.parameter_types import FileOrFolder, StorageType
-from orchestrator.cli.places import Places
 from orchestrator.errors import UsageError
+from orchestrator.places import Places
 
 if TYPE_CHECKING:
     from orchestrator.ledger.bringing import Brought

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from anytime_core.files import MOST
 from anytime_core.training import checkpoint
-from orchestrator.ledger import checksummed
-from orchestrator.ledger.ledger import GUARANTEES, OUTCOMES
+from orchestrator.ledger import checksummed, log_file
+from orchestrator.ledger.ledger import GUARANTEES, LOG, OUTCOMES
 from orchestrator.ledger.records import record_of
 from orchestrator.ledger.storage import Storage, described
 from orchestrator.sweep.trial import TrialRecord, identity
@@ -132,6 +132,11 @@ def _guarantees(read: Read, record: TrialRecord) -> bytes:
     return content
 
 
+def _log(read: Read, record: TrialRecord) -> bytes:
+    """Any bytes are one: whoever shows it cleans it."""
+    return read(log_file.MOST)
+
+
 def _checkpoint(read: Read, record: TrialRecord) -> bytes:
     content = read(checkpoint.MOST)
     arrays = checkpoint.unpack(content).arrays
@@ -141,5 +146,5 @@ def _checkpoint(read: Read, record: TrialRecord) -> bytes:
     return content
 
 
-CHECKS: Mapping[str, Check] = {METRICS: _metrics, OUTCOMES: _outcomes, GUARANTEES: _guarantees}
+CHECKS: Mapping[str, Check] = {METRICS: _metrics, OUTCOMES: _outcomes, GUARANTEES: _guarantees, LOG: _log}
 """The files of a trial besides its result, config and network, and what each must be."""
