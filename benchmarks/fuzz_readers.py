@@ -52,7 +52,7 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from orchestrator.analysis import trace
 from orchestrator.errors import OrchestratorError
-from orchestrator.ledger import checksummed, epochs_file, index, ledger, live_status
+from orchestrator.ledger import checksummed, epochs_file, index, ledger, live_status, needs
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
@@ -94,7 +94,7 @@ def write_storage(folder: Path) -> Sweep:
     with made.drive(sweep.name):
         pass
     delivered.remember(made, sweep.name, "http://127.0.0.1:1", told)
-    delivered.remember_trials(made, sweep)
+    needs.declare(sweep, made)
     running = Running(trial_id=sweep.trials[0].id, step=22, place="here", error=9.5)
     snapshot = StatusSnapshot(time=1.7e9, seconds_left=60.0, running=(running,), errors=("ann: none",))
     made.write_status(sweep.name, asdict(snapshot))

@@ -156,6 +156,11 @@ def keep_newest(place: Place) -> None:
         folder.delete(old)
 
 
+def is_whole(place: Place, name: str) -> bool:
+    """Whether the checkpoint of that name is undamaged; one that is not, the log names. Raises OSError as ``valid``."""
+    return _opened(folder_at(place), name) is not None
+
+
 def valid(place: Place) -> Iterator[Checkpoint]:
     """The undamaged checkpoints of a folder, newest first. Damaged ones are named in the log and passed over.
 

@@ -15,8 +15,10 @@ from orchestrator.analysis import time_spent
 from orchestrator.analysis.answers import kept_of, metric_values
 from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
+from orchestrator.ledger import notes
 from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
+from orchestrator.ledger.notes import Note
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import (
     ID_LENGTH,
@@ -210,9 +212,10 @@ class Trace:
     """All that is known of a trial. ``cells`` are its places in the sweep, none of a trial that is not of it, whose
     ``sweep`` is the one that trained it, where that is known. ``metrics`` are its errors in the tables, in percent, by
     metric, and ``outcomes`` what its answers to single images come to, empty where these are not kept; ``guarantees``
-    the thresholds that were found for its network; ``files`` those of its that are there. ``tuning`` is each choice
-    that it was, or may be, the result of, or that it was tried for. ``seconds`` is where its time went, by part, and
-    ``load`` how busy its machine was, both empty where nobody measured; ``log_size`` is in bytes, None without one."""
+    the thresholds that were found for its network; ``files`` those of its that are there; ``notes`` what people noted
+    of it. ``tuning`` is each choice that it was, or may be, the result of, or that it was tried for. ``seconds`` is
+    where its time went, by part, and ``load`` how busy its machine was, both empty where nobody measured; ``log_size``
+    is in bytes, None without one."""
 
     sweep: str
     trial: Trial
@@ -231,6 +234,7 @@ class Trace:
     seconds: Mapping[str, float] = field(default_factory=dict)
     load: Mapping[str, float] = field(default_factory=dict)
     log_size: int | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
@@ -256,6 +260,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         seconds=time_spent.seconds_by_part(epochs, standing.record.provenance if standing.record else {}),
         load=time_spent.load(epochs),
         log_size=ledger.log_size(trial.id),
+        notes=tuple(notes.read(ledger, "trials", [trial.id]).get(trial.id, ())),
     )
 
 

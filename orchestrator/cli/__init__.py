@@ -1,7 +1,7 @@
 """The commands of ``orchestrate``: each parses, calls and prints."""
 
 # Whatever is slow to import is imported inside the commands: ``orchestrate --help`` answers at once.
-from orchestrator.cli import data, exchange, extensions, networks, report, services, sweep, trials
+from orchestrator.cli import data, exchange, extensions, networks, report, services, sweep, trials, upkeep
 from orchestrator.cli.main import cli, main
 
 __all__ = ["cli", "main"]
@@ -16,6 +16,8 @@ COMMANDS = (
     trials.logs,
     trials.reproduce,
     trials.outcomes,
+    upkeep.note,
+    upkeep.gc,
     networks.predict,
     networks.calibrate,
     networks.profile,

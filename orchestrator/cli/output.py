@@ -92,11 +92,13 @@ def check_writable(option: str, folder: Path) -> None:
 
 
 def same_command() -> str:
-    """Repeats what the user typed, without ``--retry-failed``, passwords and webhooks."""
+    """Repeats what the user typed, without ``--retry-failed``, ``--rerun``, passwords and webhooks."""
     from orchestrator.tracking.uris import safe_uri
 
-    words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith("--notify=")]
-    shown = [word for place, word in enumerate(words) if "--notify" not in words[max(place - 1, 0) : place + 1]]
+    once = ("--notify", "--rerun")
+    glued = tuple(f"{option}=" for option in once)
+    words = [word for word in sys.argv[1:] if word != "--retry-failed" and not word.startswith(glued)]
+    shown = [word for place, word in enumerate(words) if not {*once}.intersection(words[max(place - 1, 0) : place + 1])]
     return shlex.join([_program(), *map(safe_uri, shown)])
 
 

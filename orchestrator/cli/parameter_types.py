@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 from click.core import ParameterSource
@@ -51,6 +52,20 @@ class Percent(click.ParamType[float]):
             return share((param.name if param else None) or self.name, value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Age(click.ParamType[float]):
+    """A span of time in seconds, such as 90s, 30m, 12h, 7d or 2w."""
+
+    name = "age"
+    units: ClassVar = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not (given := re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhdw])", str(value))):
+            self.fail(
+                f"{value!r} is no age; allowed: a number and one of {', '.join(self.units)}, such as 7d", param, ctx
+            )
+        return float(given[1]) * self.units[given[2]]
 
 
 class Expanded(click.types.StringParamType):

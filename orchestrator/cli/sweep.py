@@ -37,6 +37,12 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
 @options.on_a_cluster
 @click.option("--retry-failed", is_flag=True, help="Run those that failed alone, and leave what else is left.")
 @click.option(
+    "--rerun",
+    multiple=True,
+    metavar="CELL",
+    help='Train this trial again first, such as "aann 2,8 seed 1"; its result stays until then. May be given again.',
+)
+@click.option(
     "--notify",
     envvar=NOTIFY,
     show_envvar=True,
@@ -49,6 +55,7 @@ def sweep(
     places: Places,
     room: Room,
     retry_failed: bool,
+    rerun: tuple[str, ...],
     notify: Notify | None,
     check_md5: bool,
 ) -> None:
@@ -60,6 +67,7 @@ def sweep(
     from rich.console import Console
 
     from orchestrator.execution import driver
+    from orchestrator.execution.rerun import meant
     from orchestrator.ledger.choices import chosen
     from orchestrator.report import render
     from orchestrator.report.status import read_tables
@@ -76,6 +84,7 @@ def sweep(
         tracking_uri=places.tracking_uri,
         check_md5=check_md5,
         retry_failed=retry_failed,
+        rerun=meant(chosen(grid, places.ledger), rerun, places.ledger),
         command=same_command(),
         notify=notify,
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +19,8 @@ LONGEST_SOCKET = 107
 BELOW = len("/ray-12345678/r/session_2026-11-29_10-45-40_392615_4194304/sockets/plasma_store")
 LONGEST = LONGEST_SOCKET - BELOW
 """Bytes of a folder that can hold ours."""
+MADE = re.compile(r"ray-[a-z0-9_]{8}")
+SOCKETS = "r/session_*/sockets/*"
 KEPT = "ray-logs"
 VARIABLES = ("RAY_TMPDIR", "TMPDIR")
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")
@@ -48,6 +53,55 @@ def keep_logs(made: Path, folder: LocalFolder) -> str:
         with suppress(OSError):
             folder.write(f"{KEPT}/{path.relative_to(logs)}", path.read_bytes())
     return folder.address(KEPT)
+
+
+def left() -> list[Path]:
+    """Those that this user's commands made and could not take away, as where a whole machine was lost. One that any
+    process names, or whose sockets answer, as they do from another container, is in use."""
+    made = [Path(entry.path) for place in _places() for entry in _entries(place) if _is_ours(entry)]
+    if not made:
+        return []
+    said = _said_by_processes()
+    return [path for path in made if str(path) not in said and not any(map(_answers, path.glob(SOCKETS)))]
+
+
+def _entries(place: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(place) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Whether ``make`` made it: a private folder of this user, in which Ray has begun."""
+    with suppress(OSError):
+        status = entry.stat(follow_symlinks=False)
+        private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+        return bool(private and status.st_uid == os.getuid() and MADE.fullmatch(entry.name) and _has_begun(entry.path))
+    return False
+
+
+def _has_begun(path: str) -> bool:
+    return os.listdir(path) == ["r"] and any(name.startswith("session_") for name in os.listdir(f"{path}/r"))
+
+
+def _said_by_processes() -> str:
+    """The command lines of all. Each process of Ray's names its folder, and so does the one that waits to delete it."""
+    import psutil
+
+    lines = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            lines.append(" ".join(process.cmdline()))
+    return "\n".join(lines)
+
+
+def _answers(path: Path) -> bool:
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+        return True
+    return False
 
 
 def place() -> str:

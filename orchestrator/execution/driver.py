@@ -16,9 +16,10 @@ from rich.console import Console
 from orchestrator.errors import RunError
 from orchestrator.execution.checks import check_data, check_resources
 from orchestrator.execution.console import remark, tell
+from orchestrator.execution.rerun import rerun, settle
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.sweep_run import SweepRun, SweepSettings, troubles
-from orchestrator.ledger import last_run
+from orchestrator.ledger import last_run, needs
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
@@ -30,7 +31,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
 from orchestrator.text import counted
-from orchestrator.tracking.delivered import is_current, last_trials, remember_trials, run_links
+from orchestrator.tracking.delivered import is_current, last_trials, run_links
 from orchestrator.tracking.tracker import Tracker
 
 __all__ = ["Ended", "SweepSettings", "report_folder", "run"]
@@ -58,28 +59,52 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
     ledger.make()
     driver, notify = uuid4().hex, settings.notify or sweep.notify
     with ledger.drive(sweep.name, driver), Notifier(notify, sweep.name, say) as notifier:
+        before = last_trials(ledger, sweep.name)
+        needs.declare(sweep, ledger)
+        needs.wait(ledger, say)
         sweep = chosen(sweep, ledger)
-        tally, plan = FailureTally(sweep.retries), _planned(sweep, settings, ledger, console)
-        _note_other_trials(sweep, ledger, say)
-        last_run.remember(sweep, ledger)
-        if not plan.to_run and _is_shown(sweep, settings, ledger):
-            wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
-            return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
         under_way = SweepRun(
             sweep=sweep,
             settings=settings,
             ledger=ledger,
-            tally=tally,
+            tally=(tally := FailureTally(sweep.retries)),
             tracker=Tracker(settings.tracking_uri, sweep, ledger, say),
             console=console,
             notifier=notifier,
             driver=driver,
         )
+        if ended := _rerun(under_way):
+            return ended
+        under_way = _with(under_way, sweep := chosen(sweep, ledger))
+        plan = _planned(sweep, settings, ledger, console)
+        _note_other_trials(sweep, before, ledger, say)
+        last_run.remember(sweep, ledger)
+        if not plan.to_run and _is_shown(sweep, settings, ledger):
+            wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
+            return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
         stopped = _train(under_way, plan)
         while not stopped and (following := _following(under_way)):
             under_way, plan = following
             stopped = _train(under_way, plan)
         return _ended(replace(under_way, sweep=chosen(sweep, ledger)), stopped=stopped)
+
+
+def _with(run: SweepRun, sweep: Sweep) -> SweepRun:
+    """The same command on what tuning has made of its sweep."""
+    return replace(run, sweep=sweep, tracker=Tracker(run.settings.tracking_uri, sweep, run.ledger, run.say))
+
+
+def _rerun(run: SweepRun) -> Ended | None:
+    """Trains again what is to be, and finishes what an earlier command was doing of that. None where there is no more
+    of it, and the command goes on."""
+    left = set(run.settings.rerun).difference(settle(run))
+    if not left:
+        return None
+    stopped, wrong = rerun(run, left)
+    if not stopped and not wrong:
+        return None
+    run.notifier.tell("stopped" if stopped else "failed", "\n".join(wrong))
+    return Ended(troubles=wrong, page=None)
 
 
 def _train(run: SweepRun, plan: Plan) -> bool:
@@ -99,10 +124,8 @@ def _following(run: SweepRun) -> tuple[SweepRun, Plan] | None:
     for note in tuning.notes(sweep.tuning):
         run.say(note)
     last_run.remember(sweep, ledger)
-    remember_trials(ledger, sweep)
     plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
-    tracker = Tracker(settings.tracking_uri, sweep, ledger, run.say)
-    return replace(run, sweep=sweep, tracker=tracker), planning.among(plan, () if settings.retry_failed else new)
+    return _with(run, sweep), planning.among(plan, () if settings.retry_failed else new)
 
 
 def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Console) -> Plan:
@@ -118,19 +141,19 @@ def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Con
     return plan
 
 
-def _note_other_trials(sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
-    """Says before it happens that this sweep takes the place of another of its name."""
-    before, now = last_trials(ledger, sweep.name), sweep.candidates.union(sweep.ids)
+def _note_other_trials(sweep: Sweep, before: list[str], ledger: Ledger, say: Callable[[str], object]) -> None:
+    """Says before it happens that this sweep takes the place of another of its name, which had other trials
+    ``before``."""
+    now = needs.ids_of(sweep)
     if not now.issuperset(before):
         kept = len(now.intersection(before))
         shared = f"{kept} of its {counted(len(before), 'trial')} {'is' if kept == 1 else 'are'} in this one"
         say(
             f"the last sweep named {sweep.name} had other trials: {shared}. This sweep replaces its report, "
-            f"{report_folder(ledger, sweep)}, and its summary in MLflow; results and runs of its trials stay. "
+            f"{report_folder(ledger, sweep)}, and its summary in MLflow; results and runs of its trials stay, "
+            "those that are out of the sweep by the name `dropped: ...`. "
             "To keep both reports, give this sweep another name"
         )
-    if before != sweep.ids:
-        remember_trials(ledger, sweep)
 
 
 def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:

@@ -54,7 +54,7 @@ def reproduce(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console
     images_of(trial.config.data, settings.own_data, settings.data_root, check_md5=settings.check_md5)
     with TemporaryDirectory(prefix="reproduce-") as folder:
         rerun = _rerun(again, Ledger(Path(folder)), settings, console)
-    return compare(trial, _run(record, ledger), rerun)
+    return compare(trial, training_of(record, ledger), rerun)
 
 
 def _resources(trial: Trial, record: TrialRecord) -> Resources:
@@ -77,7 +77,7 @@ def _rerun(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: C
     outcome = _train(trial, ledger, settings, console)
     if (record := ledger.record(trial.id)) is None:
         raise OrchestratorError(f"{trial.cell.label}: the rerun {outcome.state}: {outcome.error}")
-    return _run(record, ledger)
+    return training_of(record, ledger)
 
 
 def _train(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: Console) -> Outcome:
@@ -96,8 +96,9 @@ def _train(trial: Trial, ledger: Ledger, settings: ReproduceSettings, console: C
     return outcome
 
 
-def _run(record: TrialRecord, ledger: Ledger) -> TrainingRecord:
-    """A record of an older version has no hash of its network, but its checkpoint may be there."""
+def training_of(record: TrialRecord, ledger: Ledger) -> TrainingRecord:
+    """All that is compared of a training. A record of an older version has no hash of its network, but its checkpoint
+    may be there."""
     from anytime_core.trained import network_hash
 
     digest = str(record.provenance.get("network_hash") or "")

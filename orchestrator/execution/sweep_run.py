@@ -42,6 +42,8 @@ class SweepSettings(RunSettings):
 
     tracking_uri: str
     retry_failed: bool = False
+    rerun: tuple[str, ...] = ()
+    """The trials that are trained again first, by id."""
     notify: Notify | None = None
     command: str = ""
     """How the user called it, to be said where it is to be given again."""

@@ -137,6 +137,14 @@ class BundleStorage:
     def rename(self, old: str, new: str) -> None:
         self._refuse()
 
+    def walk(self, below: str) -> dict[str, Stamp]:
+        own = len(self._name(" ")) - 1
+        start = f"{self._name(below)}/"
+        return self.stamps(name[own:] for name in self._archive.members if name.startswith(start))
+
+    def clear(self, below: str) -> None:
+        self._refuse()
+
     def tidy(self) -> None:
         """There is nothing: a bundle is written once."""
 

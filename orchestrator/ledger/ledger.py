@@ -14,6 +14,8 @@
                       result.json        how it ended: once this is there, the trial never runs again
                       lock               held for the moment in which one of these takes its place
     STORAGE/sweeps/NAME/                 the driver's lock and log, its word while it runs, what the sweep is made of
+    STORAGE/sweeps/NAME/trials.json      the trials that it needs, which nobody may take away
+    STORAGE/gc.json                      who takes away what nobody needs, just now
     STORAGE/index.bin                  a copy of many results, made where it is missing
 
 Every file but the locks appears whole, and all but the logs say by a checksum whether they are as they were written. An
@@ -40,11 +42,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from anytime_core.config import from_dict, to_dict
-from anytime_core.documents import PARTS, known, typed
+from anytime_core.documents import PARTS, known, parse, typed
 from anytime_core.files import MOST, Guard, LocalFolder, plain_files
 from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics
-from anytime_core.training.checkpoint import Place, keep_newest, latest, latest_step, newest
+from anytime_core.training.checkpoint import Place, is_whole, keep_newest, latest, latest_step, newest
 from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger import checksummed, lock, log_file
 from orchestrator.ledger.records import record_of
@@ -61,6 +63,8 @@ ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
 """So many files are read sooner than an index, whose import and reading take that long, too."""
 OUTCOMES, GUARANTEES, LOG = "outcomes.parquet", "guarantees.json", "log.txt"
+OF_SWEEP = "trials.json"
+"""Which trials a sweep needs, in its folder."""
 FILES = ("config.json", "result.json", "metrics.parquet", OUTCOMES, GUARANTEES, "failure.json", LOG)
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
@@ -462,7 +466,7 @@ class Ledger:
         """The same of a trial by its id and its config as JSON has it. Of no sweep, any that trains it is another."""
         if self._read(trial_id, "config.json") != config:
             self._files.write(f"trials/{trial_id}/config.json", json.dumps(config, indent=1).encode())
-        with self._alone(trial_id):
+        with self.alone(trial_id):
             if other := self.elsewhere(trial_id, sweep):
                 raise ElsewhereError(trial_id, other)
             return self._begin(trial_id, sweep, device, driver)
@@ -500,14 +504,14 @@ class Ledger:
     @contextmanager
     def fenced(self, attempt: Attempt) -> Iterator[None]:
         """A moment in which no other attempt at the trial can begin. Raises SupersededError as ``check`` does."""
-        with self._alone(attempt.trial_id):
+        with self.alone(attempt.trial_id):
             self.check(attempt)
             yield
 
     def _guard(self, attempt: Attempt) -> Guard:
         return partial(self.fenced, attempt)
 
-    def _alone(self, trial_id: str) -> AbstractContextManager[None]:
+    def alone(self, trial_id: str) -> AbstractContextManager[None]:
         """Holds a trial's lock; goes on without it where there is none to be had."""
         return lock.alone(self._files, f"trials/{trial_id}/lock", LOCK_SECONDS)
 
@@ -599,7 +603,7 @@ class Ledger:
         from orchestrator.ledger.guarantees_file import Guarantees
 
         try:
-            with self._alone(trial_id):
+            with self.alone(trial_id):
                 before = self.guarantees(trial_id)
                 if before is None or before.network_hash != network_hash:
                     before = Guarantees(network_hash=network_hash, calibrations=())
@@ -631,6 +635,23 @@ class Ledger:
         """Ends an attempt at a step that a checkpoint and the metrics hold; the trial can go on from there."""
         self.check(attempt)
         self._write(attempt.trial_id, "pause.json", {"token": attempt.token, "step": step}, self._guard(attempt))
+
+    # Taking away
+
+    def remove(self, trial_id: str) -> None:
+        """Takes away a trial. Its end goes first: what a kill leaves of the rest is a trial that has not ended, which
+        goes on from its checkpoint. Raises OSError."""
+        with self.alone(trial_id):
+            self._files.delete(f"trials/{trial_id}/result.json")
+            self._files.clear(f"trials/{trial_id}")
+
+    def drop_checkpoints(self, trial_id: str) -> None:
+        """Of a trial that ended, all checkpoints but the newest, the trained network; none while that is damaged.
+        Raises OSError, StorageError."""
+        checkpoints = self.checkpoints(trial_id)
+        with self.alone(trial_id):
+            if self.record(trial_id) and (saved := newest(checkpoints)) and is_whole(checkpoints, saved):
+                keep_newest(checkpoints)
 
     def _write(self, trial_id: str, name: str, content: dict[str, Any], guard: Guard = nullcontext) -> None:
         self._files.write(f"trials/{trial_id}/{name}", checksummed.pack(content), guard)
@@ -680,6 +701,36 @@ class Ledger:
         """What its last driver wrote. Raises StorageError."""
         return self._content(f"sweeps/{sweep}/sweep.json", MOST_SWEEP, MOST_SWEEP_PARTS)
 
+    def sweeps(self) -> list[str]:
+        """Those that have run in this storage, by name. Raises StorageError."""
+        with self._reading("sweeps"):
+            return sorted(self._files.names("sweeps"))
+
+    def write_trials(self, sweep: str, ids: Sequence[str]) -> None:
+        """Leaves which trials a sweep needs. Raises StorageError."""
+        name = f"sweeps/{sweep}/{OF_SWEEP}"
+        try:
+            self._files.write(name, checksummed.pack({"trials": list(ids)}))
+        except OSError as error:
+            raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
+
+    def read_trials(self, sweep: str) -> list[str] | None:
+        """The same as its last driver left it; None where none did, or it is damaged, which the log says. Earlier
+        versions left a plain list. Raises StorageError where it cannot be read now."""
+        name = f"sweeps/{sweep}/{OF_SWEEP}"
+        with self._reading(name):
+            try:
+                content = self._files.read(name, MOST_SWEEP)
+                ids = parse(content) if content.lstrip().startswith(b"[") else checksummed.unpack(content)["trials"]
+                if not isinstance(ids, list) or not all(isinstance(trial_id, str) for trial_id in ids):
+                    raise ValueError("it is no list of trials")
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except (LookupError, ValueError) as error:
+                log.warning("%s is damaged: %s", self._files.address(name), described(error))
+                return None
+        return ids
+
     @contextmanager
     def drive(self, sweep: str, driver: str = "") -> Iterator[Path]:
         """Holds a sweep: no second driver can. ``driver`` is the id by which attempts are known to be this driver's.
@@ -699,19 +750,20 @@ class Ledger:
                     raise StorageError(f"{folder}: storage cannot be written: {reason(error)}") from error
                 yield folder
         except lock.TakenError as taken:
-            holder = _driver(taken.owner) or "another process"
+            holder = driver_of(taken.owner) or "another process"
             raise HeldError(f"sweep {sweep} is already being run by {holder}; storage: {self.storage}") from taken
 
     def driver(self, sweep: str) -> Driver | None:
         """The process that runs a sweep now; None if none does."""
-        return _driver(lock.holder(self._files, _lock_of(sweep)))
+        return driver_of(lock.holder(self._files, _lock_of(sweep)))
 
 
 def _lock_of(sweep: str) -> str:
     return f"sweeps/{sweep}/driver.json"
 
 
-def _driver(owner: lock.Owner | None) -> Driver | None:
+def driver_of(owner: lock.Owner | None) -> Driver | None:
+    """What the holder of a lock says of itself; None where that is damaged, which the log says."""
     try:
         return typed(Driver, known(Driver, owner)) if owner else None
     except ValueError as error:

@@ -93,6 +93,11 @@ def holder(storage: Storage, name: str) -> Owner | None:
     return known if owner.keys() >= LEASE_KEYS and not _is_void(owner) else None
 
 
+def is_held(storage: Storage, name: str) -> bool:
+    """Whether somebody holds a name now, also one that has not said yet who it is. Of leases, as ``holder`` says."""
+    return _is_free(storage, name) is False or holder(storage, name) is not None
+
+
 @contextmanager
 def alone(storage: Storage, name: str, seconds: float) -> Iterator[None]:
     """Holds a name for a moment, alone on a disk; goes on without where that cannot be had, in that time or at all."""

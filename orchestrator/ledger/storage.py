@@ -14,6 +14,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,12 @@ class Storage(Folder, Protocol):
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
         """Tells one content of a file from another; of those that exist."""
 
+    def walk(self, below: str) -> dict[str, Stamp]:
+        """All files below a name, however deep, by their names; nothing behind a link."""
+
+    def clear(self, below: str) -> None:
+        """Deletes all that is below a name. No fault where there is nothing."""
+
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Like ``map``, but with what waits for a store at the same time."""
 
@@ -103,6 +110,14 @@ def checked(location: Location) -> Location:
     if faults:
         raise UsageError(f"storage {_shown(text)!r}: {'; '.join(faults)}")
     return text
+
+
+def beneath(location: Location, name: str) -> Location:
+    """A storage below another: a folder of its folder, or a longer prefix of its bucket."""
+    if isinstance(location, Path):
+        return location / name
+    parts = urlsplit(location)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/{name}").geturl()
 
 
 def local_folder(location: Location) -> Path:
@@ -170,13 +185,27 @@ class LocalStorage(LocalFolder):
     def stamps(self, names: Iterable[str]) -> dict[str, Stamp]:
         return {name: stamp for name in names if (stamp := _stamp(f"{self.path}/{name}"))}
 
+    def walk(self, below: str) -> dict[str, Stamp]:
+        found = {}
+        with suppress(FileNotFoundError), parent(self.path, below) as (folder, last):
+            for inside, _, names, opened in os.fwalk(last, dir_fd=folder):
+                way = below + inside.removeprefix(last)
+                for name in names:
+                    if stamp := _stamp(name, opened):
+                        found[f"{way}/{name}"] = stamp
+        return found
+
+    def clear(self, below: str) -> None:
+        with suppress(FileNotFoundError), parent(self.path, below) as (folder, last):
+            shutil.rmtree(last, dir_fd=folder)
+
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         return map(function, items)
 
 
-def _stamp(path: str) -> Stamp | None:
+def _stamp(path: str, folder: int | None = None) -> Stamp | None:
     try:
-        status = os.lstat(path)
+        status = os.lstat(path, dir_fd=folder)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
@@ -285,6 +314,14 @@ class BucketStorage:
             listed = {info.path: info for info in self._listed(shared, deep=True)}
             infos = {name: info for name in wanted if (info := listed.get(self._key(name)))}
         return {name: (info.mtime_ns, info.size, 0) for name, info in infos.items() if info.is_file}
+
+    def walk(self, below: str) -> dict[str, Stamp]:
+        infos = (info for info in self._listed(below, deep=True) if info.is_file)
+        return {info.path.removeprefix(f"{self._root}/"): (info.mtime_ns, info.size, 0) for info in infos}
+
+    def clear(self, below: str) -> None:
+        with suppress(FileNotFoundError), _told(self.address(below)):
+            self._files.delete_dir(self._key(below))
 
     def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         with ThreadPoolExecutor(AT_ONCE, "store") as pool:  # not the one that writes, for which these may wait

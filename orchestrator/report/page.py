@@ -53,14 +53,15 @@ class TrialRow:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageContent:
     """All that a page shows; what is empty is left out. ``verdict`` are the lines that come first, ``said`` the same in
-    sentences, the last of which is how it was found out. ``explorer`` is what ``explorer.content`` gives. ``figures``
-    are texts of SVG files by title, ``provenance`` is pairs of what and which, ``notes`` what a reader must know before
-    the numbers, ``made`` when and ``command`` by what."""
+    sentences, the last of which is how it was found out, and ``written`` is what people noted. ``explorer`` is what
+    ``explorer.content`` gives. ``figures`` are texts of SVG files by title, ``provenance`` is pairs of what and which,
+    ``notes`` what a reader must know before the numbers, ``made`` when and ``command`` by what."""
 
     title: str
     description: str = ""
     verdict: Sequence[str] = ()
     said: Sequence[str] = ()
+    written: Sequence[Table] = ()
     tables: Sequence[Table] = ()
     explorer: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, str] = field(default_factory=dict)
@@ -82,6 +83,7 @@ def page(content: PageContent) -> str:
     return _template().render(
         content=content,
         tables=[_grid(table, anchors) for table in content.tables],
+        written=[_grid(table, anchors) for table in content.written],
         statistics=[_grid(table, anchors) for table in content.statistics],
         trials=_trial_grid(content.trials, anchors) if content.trials else None,
         states=Counter(trial.state for trial in content.trials).most_common(),

@@ -16,9 +16,10 @@ from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.quantities import ERRORS
 from orchestrator.analysis.tables import Tables
+from orchestrator.ledger import notes
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
-from orchestrator.report import drawing, explorer, figures, layouts, render, verdict
+from orchestrator.report import drawing, explorer, figures, layouts, render, render_notes, verdict
 from orchestrator.report import status as report
 from orchestrator.report.figures import caption_of, kind_of
 from orchestrator.report.losses import Losses
@@ -177,6 +178,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
             description=sweep.description,
             verdict=verdict.block(tables) if verdict.asked_for(tables) else [],
             said=said,
+            written=[render_notes.table(noted, sweep)] if (noted := notes.of_sweep(sweep, ledger)) else [],
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
             explorer=explored,

@@ -28,7 +28,7 @@ variables that change bits, ``-`` also says that none was set."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
 AROUND = (PREPARATION, ENDING)
 """Shown with where the time went."""
-TABLES = ("errors", "milestones", "outcomes", "guarantees", "tuning", "time", "log", "failure")
+TABLES = ("notes", "errors", "milestones", "outcomes", "guarantees", "tuning", "time", "log", "failure")
 """What people are shown otherwise than as a key and a value in each line."""
 
 Group = Mapping[str, Any]
@@ -40,8 +40,10 @@ def trace_json(trace: Trace) -> str:
 
 def trace_text(trace: Trace) -> str:
     groups = _groups(trace)
-    errors, milestones, outcomes, _, tuning, time, log, failure = (groups.pop(name) for name in TABLES)
+    noted, errors, milestones, outcomes, _, tuning, time, log, failure = (groups.pop(name) for name in TABLES)
     parts = [f"{trace.trial.cell.label}: {trace.state}", _group("trial", groups.pop("trial"))]
+    if noted:
+        parts.append(as_text("notes", noted))
     parts.append(as_text("errors in %, cost in multiply-adds", errors))
     parts.append(as_text("errors in % at fractions of the cost, and their mean", [milestones]))
     if outcomes:
@@ -64,6 +66,7 @@ def _groups(trace: Trace) -> dict[str, Any]:
     failure = trace.failure
     return {
         "trial": _identity(trace),
+        "notes": [{"id": it.id, "time": it.time, "who": it.who, "note": it.text} for it in trace.notes],
         "errors": [
             {"prediction": it.number, "unit": it.unit, "cost": it.cost, "relative": it.share, "error": it.error}
             for it in trace.predictions
@@ -217,6 +220,22 @@ def comparison_text(comparison: RerunComparison) -> str:
     elif comparison.differences:
         parts.append("made by the same code, on the same data, device and versions, so far as is recorded")
     return "\n\n".join(parts)
+
+
+def comparison_line(comparison: RerunComparison) -> str:
+    """Such as ``aann (2,8) digits seed 0 was trained again: same bits``; the first difference, and what may explain
+    it."""
+    line = f"{comparison.trial.cell.label} was trained again: {_verdict(comparison)}"
+    if not comparison.differences:
+        return line
+    first, *_ = _difference_rows(comparison.differences)
+    line += f": {first['what']} was {first['recorded']} and is {first['rerun']}"
+    otherwise = [
+        f"{it['what']} was {it['recorded']} and is {it['rerun']}" for it in _difference_rows(comparison.provenance)
+    ]
+    return f"{line}; " + (
+        ", ".join(otherwise) or "with the same code, data, device and versions, so far as is recorded"
+    )
 
 
 def _verdict(comparison: RerunComparison) -> str:

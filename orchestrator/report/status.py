@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from anytime_core.config import is_here
 from orchestrator.analysis import tables
 from orchestrator.analysis.answers import Answers
-from orchestrator.ledger import live_status
+from orchestrator.ledger import live_status, notes
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
@@ -49,6 +49,8 @@ class SweepStatus:
     driver: Driver | None = None
     told: StatusSnapshot | None = None
     seconds_left: float | None = None
+    notes: int = 0
+    """How many there are, of the sweep and its trials."""
 
 
 def statuses(sweep: Sweep, ledger: Ledger) -> tuple[TrialStatus, ...]:
@@ -66,7 +68,14 @@ def status(sweep: Sweep, ledger: Ledger) -> SweepStatus:
         left = None if said.seconds_left is None else max(said.seconds_left - said.age, 0.0)
     else:
         left = None if driver else _seconds_left(sweep, ledger, standings)
-    return SweepStatus(sweep=sweep, trials=tuple(trials), driver=driver, told=said, seconds_left=left)
+    return SweepStatus(
+        sweep=sweep,
+        trials=tuple(trials),
+        driver=driver,
+        told=said,
+        seconds_left=left,
+        notes=len(notes.of_sweep(sweep, ledger)),
+    )
 
 
 def _seconds_left(sweep: Sweep, ledger: Ledger, standings: dict[str, Standing]) -> float | None:

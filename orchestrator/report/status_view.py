@@ -13,7 +13,7 @@ from orchestrator.report.trial_rows import cell_row
 from orchestrator.sweep import tuning
 from orchestrator.sweep.trial import TrialState, steps_of
 from orchestrator.table import Table, duration
-from orchestrator.text import one_line
+from orchestrator.text import counted, one_line
 
 
 def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
@@ -50,7 +50,8 @@ def status_lines(status: SweepStatus) -> list[str]:
     ]
     errors = [f" {one_line(error)}" for error in status.told.errors] if status.told else []
     choices = tuning.notes(status.sweep.tuning)
-    return [title, *time_left(status), *running, *(["last errors:", *errors] if errors else []), *choices]
+    noted = [f"{counted(status.notes, 'note')}; `orchestrate note` lists them"] if status.notes else []
+    return [title, *time_left(status), *noted, *running, *(["last errors:", *errors] if errors else []), *choices]
 
 
 def trial_table(statuses: Iterable[TrialStatus]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import platform
@@ -34,6 +35,14 @@ def _sources_in(folders: Mapping[str, Path]) -> str:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(os.fsencode(f"{package}/{path.relative_to(folder)}\0{content}\0"))
     return digest.hexdigest()[:12]
+
+
+def user() -> str:
+    """Who runs this process, by name, or by number as in a container whose user has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def imported_from(package: str) -> Path:

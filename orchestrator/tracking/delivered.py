@@ -6,14 +6,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from anytime_core.documents import known, parse, typed
+from orchestrator.ledger import notes
 from orchestrator.ledger.ledger import Ledger, Standing
+from orchestrator.ledger.notes import Note
 from orchestrator.ledger.storage import described
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
@@ -23,7 +24,7 @@ from orchestrator.tracking.views import IDENTITY
 
 log = logging.getLogger(__name__)
 
-TRACKED, TRIALS = "tracked.json", "trials.json"
+TRACKED = "tracked.json"
 MOST = 1 << 26
 """Bytes of one of these files; 100,000 trials take 30 MB."""
 OWN = "the storage's own"
@@ -45,17 +46,10 @@ class Delivered:
 
 
 def last_trials(ledger: Ledger, sweep: str) -> list[str]:
-    """The trials of the last sweep of that name, by id; of one by an earlier version, those that MLflow was told of."""
-    names = _read(ledger, sweep, TRIALS)
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        return names
-    return list(_recorded(ledger, sweep)[1].trials)
-
-
-def remember_trials(ledger: Ledger, sweep: Sweep) -> None:
-    with suppress(OSError):  # a full disk is told of by what needs it
-        content = json.dumps(sweep.ids).encode()
-        ledger.sweep_files(sweep.name).write(TRIALS, content)
+    """The trials of the last sweep of that name, by id, with those that its tuning could choose; of one by an earlier
+    version, those that MLflow was told of."""
+    names = ledger.read_trials(sweep)
+    return list(_recorded(ledger, sweep)[1].trials) if names is None else names
 
 
 def _read(ledger: Ledger, sweep: str, name: str) -> Any:
@@ -73,11 +67,16 @@ def _read(ledger: Ledger, sweep: str, name: str) -> Any:
 def marks_of(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
     """What the ledger knows of each trial that began, in a word: it changes when there is something to tell."""
     standings = ledger.standings(trial.id for trial in sweep.trials)
+    noted = notes.read(ledger, "trials", standings)
     return {
-        trial.id: f"{_progress(standing)}, {trial.cell.label}"
+        trial.id: f"{_progress(standing)}, {trial.cell.label}" + _noted(noted.get(trial.id, []))
         for trial in sweep.trials
         if (standing := standings[trial.id]).state is not TrialState.PENDING
     }
+
+
+def _noted(those: Sequence[Note]) -> str:
+    return f", notes {notes.mark(those)}" if those else ""
 
 
 def _progress(standing: Standing) -> str:
@@ -96,14 +95,17 @@ def missing(delivered: Delivered, marks: Mapping[str, str]) -> list[str]:
     return [trial_id for trial_id, mark in marks.items() if delivered.trials.get(trial_id) != mark]
 
 
-def summary_mark(sweep: Sweep, marks: Mapping[str, str]) -> str:
-    """Of all that a report is made of: the trials, the places and the report section of the sweep, and the code."""
+def summary_mark(sweep: Sweep, marks: Mapping[str, str], ledger: Ledger) -> str:
+    """Of all that a report is made of: the trials, the places and the report section of the sweep, what was noted of
+    it, and the code."""
+    noted = notes.read(ledger, "sweeps", [sweep.name]).get(sweep.name, [])
     parts = {
         "trials": marks,
         "cells": {cell.label: trial_id for cell, trial_id in sweep.cells.items()},
         "description": sweep.description,
         "report": sweep.report.model_dump(),
         "code": code_version(),
+        **({"notes": notes.mark(noted)} if noted else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -141,7 +143,7 @@ def is_current(ledger: Ledger, sweep: Sweep, uri: str) -> bool:
     """Whether MLflow has been told all that the ledger knows of the sweep, in a report as the sweep asks for now."""
     delivered, marks = read(ledger, sweep.name, uri), marks_of(ledger, sweep)
     told = not missing(delivered, marks)
-    return told and (not marks or delivered.summary == summary_mark(sweep, delivered.trials))
+    return told and (not marks or delivered.summary == summary_mark(sweep, delivered.trials, ledger))
 
 
 def run_links(ledger: Ledger, sweep: str) -> dict[str, str]:

@@ -5,10 +5,8 @@ A sweep is an experiment, a trial a run. Writing is idempotent: what a run has a
 
 from __future__ import annotations
 
-import getpass
 import json
 import math
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +26,7 @@ from orchestrator.ledger.storage import Location
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialState
 from orchestrator.system.environment import prepare_mlflow
+from orchestrator.system.provenance import user
 from orchestrator.text import named
 from orchestrator.tracking import database as sqlite_file
 from orchestrator.tracking import logged_model, run_files
@@ -106,9 +105,10 @@ class Store:
             if run := self._runs.get(trial.id):
                 self._place(run, trial)
         wanted = {trial.id for trial in sweep.trials}
+        not_chosen_yet = sweep.candidates if any(trial.awaits for trial in sweep.trials) else ()
         for trial_id, run in self._runs.items():
-            if trial_id not in wanted and run.status == "RUNNING":  # left by a driver that died, and out of the sweep
-                self._client.set_terminated(run.run_id, "KILLED")
+            if trial_id not in wanted and trial_id not in not_chosen_yet:
+                self._drop(run)
 
     def _open_experiment(self, sweep: Sweep, ledger_id: str) -> Experiment:
         experiment = _experiment(self._client, sweep.name, ledger_id)
@@ -149,11 +149,7 @@ class Store:
         return by_value
 
     def _existing(self, condition: str) -> Iterator[Run]:
-        page: str | None = ""
-        while page is not None:
-            runs = self._client.search_runs([self.experiment], condition, page_token=page or None)
-            yield from runs
-            page = runs.token or None
+        return _search(self._client, [self.experiment], condition)
 
     def write(
         self,
@@ -189,8 +185,9 @@ class Store:
         if run.status != status and status == "RUNNING":
             self._client.update_run(run.run_id, status)
         self._log(run, trial, epochs, tags)
-        if "failure" not in tags:
-            self._untag(run, "failure")
+        for name in browsing.PASSING:
+            if name not in tags:
+                self._untag(run, name)
         if state.ended:
             self._log_data(run, trial.config, tags)
         if state is TrialState.FINISHED:
@@ -249,6 +246,16 @@ class Store:
             self._client.update_run(run.run_id, name=name)
             run.name = name
 
+    def _drop(self, run: TrackedRun) -> None:
+        """The run of a trial that is out of the sweep, whose result stays: nobody is to take it for one of those that
+        the sweep has now. One that a driver left which died is ended."""
+        self._log_batch(run, browsing.dropped_tags(run.tags.get("place", "")))
+        if not run.name.startswith(browsing.DROPPED):
+            run.name = f"{browsing.DROPPED}{run.name}"
+            self._client.update_run(run.run_id, name=run.name)
+        if run.status == "RUNNING":
+            self._client.set_terminated(run.run_id, "KILLED")
+
     def _create(self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str]) -> TrackedRun:
         tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin(), **tags}
         name, start = browsing.run_name(trial), start_of(epochs)
@@ -258,7 +265,7 @@ class Store:
 
     def _origin(self) -> dict[str, str]:
         """Who runs what, as MLflow knows it."""
-        return {"mlflow.source.name": self._source, "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
+        return {"mlflow.source.name": self._source, "mlflow.source.type": "LOCAL", "mlflow.user": user()}
 
     def _log_data(self, run: TrackedRun, config: TrialConfig, tags: Mapping[str, str]) -> None:
         if run.has_data or not (digest := tags.get("data_hash")):
@@ -347,6 +354,8 @@ class Store:
         existing = next(self._existing(f"tags.kind = '{SUMMARY}'"), None)
         run = existing or self._client.create_run(self.experiment, run_name=SUMMARY, tags={"kind": SUMMARY})
         version, now = int(run.data.tags.get("version", 0)) + 1, int(time.time() * 1000)
+        if browsing.NOTES in run.data.tags and browsing.NOTES not in tags:
+            self._client.delete_tag(run.info.run_id, browsing.NOTES)
         tags = {**self._origin(), "version": str(version), "place": browsing.FIRST, **tags}
         self._client.log_batch(
             run.info.run_id,
@@ -373,6 +382,20 @@ def trial_of(run_id: str, uri: str) -> str:
     if not trial_id:
         raise UsageError(f"MLflow at {named(uri, shown=safe_uri(uri))}: run {run_id} is of no trial")
     return str(trial_id)
+
+
+def runs_of(store: MlflowClient, ledger_id: str) -> Iterator[Run]:
+    """The runs of all trials of a ledger, whatever sweep they are of."""
+    experiments = store.search_experiments(filter_string=f"tags.{LEDGER_TAG} = '{ledger_id}'")
+    return _search(store, [it.experiment_id for it in experiments], "tags.trial_id != ''") if experiments else iter(())
+
+
+def _search(store: MlflowClient, experiments: list[str], condition: str) -> Iterator[Run]:
+    page: str | None = ""
+    while page is not None:
+        runs = store.search_runs(experiments, condition, page_token=page or None)
+        yield from runs
+        page = runs.token or None
 
 
 def client(uri: str) -> MlflowClient:
@@ -436,7 +459,7 @@ def _experiment(store: MlflowClient, sweep: str, ledger_id: str) -> Experiment |
 
 def _free_name(store: MlflowClient, sweep: str) -> str:
     """The sweep's name, or where another has that, with the user's, and a number where need be."""
-    names = chain([sweep, f"{sweep} ({_user()})"], (f"{sweep} ({_user()} {number})" for number in count(2)))
+    names = chain([sweep, f"{sweep} ({user()})"], (f"{sweep} ({user()} {number})" for number in count(2)))
     return next(name for name in names if store.get_experiment_by_name(name) is None)
 
 
@@ -445,13 +468,6 @@ def _experiment_and_summary(store: MlflowClient, sweep: str, ledger_id: str) -> 
     experiment = _experiment(store, sweep, ledger_id)
     runs = store.search_runs([experiment.experiment_id], f"tags.kind = '{SUMMARY}'") if experiment else []
     return experiment, runs[0].info.run_id if runs else None
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())
 
 
 def _tracked(run: Run, *, has_files: bool | None = None) -> TrackedRun:

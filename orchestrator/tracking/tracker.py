@@ -18,6 +18,7 @@ from pathlib import Path
 from anytime_core.result import EpochMetrics
 from orchestrator.analysis.answers import kept_of, metric_values
 from orchestrator.errors import StorageError, TrackingError, UsageError
+from orchestrator.ledger import notes
 from orchestrator.ledger.ledger import Ledger, Standing
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialState
@@ -99,7 +100,9 @@ class Tracker:
 
     def _summarise(self, folder: Path, metrics: Mapping[str, float], whole: bool) -> None:
         """Files of an older report, such as its figures, are deleted: those that we know we wrote, and where we did."""
-        files = self._connected().summary(metrics, {"sweep_file": str(self._sweep.path)})
+        noted = notes.read(self._ledger, "sweeps", [self._sweep.name]).get(self._sweep.name, [])
+        tags = {"sweep_file": str(self._sweep.path), **views.note_tags(noted)}
+        files = self._connected().summary(metrics, tags)
         told = known.read(self._ledger, self._sweep.name, self._uri)
         place, new = movable(files.place, self._uri), names_in(folder)
         older = set(told.report_files) - set(new) if told.report_place == place else set()
@@ -110,7 +113,7 @@ class Tracker:
         if refused:
             self._refused[SUMMARY] = refused
             return
-        mark = known.summary_mark(self._sweep, told.trials) if whole else ""
+        mark = known.summary_mark(self._sweep, told.trials, self._ledger) if whole else ""
         self._remember(replace(told, summary=mark, report_place=place, report_files=tuple(new)))
 
     def _remember(self, told: Delivered) -> None:
@@ -210,7 +213,8 @@ class Tracker:
     def _write(
         self, store: Store, trial_id: str, state: TrialState, epochs: Sequence[EpochMetrics], standing: Standing
     ) -> None:
-        trial, tags = self._trials[trial_id], _tags(state, standing)
+        noted = notes.read(self._ledger, "trials", [trial_id]).get(trial_id, [])
+        trial, tags = self._trials[trial_id], _tags(state, standing) | views.note_tags(noted)
         history, outcomes = partial(self._ledger.epochs, trial_id), partial(self._outcomes, trial)
         try:
             store.write(trial, state, epochs, tags, history, outcomes)

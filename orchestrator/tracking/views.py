@@ -13,6 +13,7 @@ from anytime_core.config import TrialConfig, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
+from orchestrator.ledger.notes import Note
 from orchestrator.sweep.trial import Trial, TrialRecord
 
 PREDICTION_EPOCHS = 20
@@ -28,8 +29,14 @@ LONGEST_PARAM = 5900
 """MLflow takes 6,000 characters."""
 IDENTITY = ("first_attempt_began", "network_hash")
 """What tells one training of a trial from another, as tags: when it began, and the network that came of it."""
-FIRST = "0"
-"""The ``place`` of the summary run, before all trials."""
+NOTES = "notes"
+"""Of a run: what people have noted of its trial or, on the summary, of the sweep. ``mlflow.note.content`` is for what
+people write in MLflow."""
+PASSING = ("failure", NOTES)
+"""Tags that go when there is no more reason for them."""
+LONGEST_NOTES = 4000
+FIRST, AFTER_ALL = "0", "~ "
+"""The ``place`` of the summary run is before all trials, that of trials which are out of the sweep after them."""
 GUIDE = """\
 One run for each trial, and one named `summary`, whose artifacts are the tables and figures. Those of a trial are its
 curves, its metrics of all epochs and predictions (`metrics.parquet`), what it printed (`log.txt`) and, unless it is
@@ -67,7 +74,19 @@ def place_tags(trial: Trial) -> dict[str, str]:
         "network": cell.network,
         "dataset": cell.dataset,
         "place": f"{kind} {cell.dataset} {sorts}",
+        CURRENT: "yes",
     }
+
+
+DROPPED = "dropped: "
+"""Before the name of a run whose trial the sweep file names no more."""
+CURRENT = "current"
+"""Of a run: whether the sweep file names its trial."""
+
+
+def dropped_tags(place: str) -> dict[str, str]:
+    """Of a run that the sweep file names no more: it comes after all others, by what was its ``place``."""
+    return {CURRENT: "no", "place": f"{AFTER_ALL}{place.removeprefix(AFTER_ALL)}"}
 
 
 def params_of(trial: Trial) -> dict[str, str]:
@@ -94,6 +113,12 @@ def record_tags(record: TrialRecord) -> dict[str, str]:
     if commit := re.fullmatch(r"([0-9a-f]{7,40})(-dirty.*)?", tags.get("code_version", "")):
         tags["mlflow.source.git.commit"] = commit[1]
     return tags
+
+
+def note_tags(notes: Sequence[Note]) -> dict[str, str]:
+    """The newest come first, as long a text may be cut off."""
+    lines = (f"{note.time} {note.who}: {note.text}" for note in reversed(notes))
+    return {NOTES: "\n".join(lines)[:LONGEST_NOTES]} if notes else {}
 
 
 # Metrics. A name with a slash is a section in MLflow's UI

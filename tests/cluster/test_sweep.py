@@ -23,6 +23,7 @@ from cluster_user import (
     Finished,
     User,
     assert_browsable,
+    assert_same,
     tables_of,
     wait_until,
 )
@@ -246,6 +247,46 @@ def test_a_trial_that_fails_is_named_and_tried_again(user: User) -> None:
     assert mended.code == 0, mended.stderr
     assert user.attempts()[broken] == 2
     assert_browsable(user)
+
+
+def test_a_trial_that_is_trained_again_keeps_its_result_through_a_kill_and_a_cleaning(
+    finished: tuple[User, Finished], user: User
+) -> None:
+    """The file has lost a method meanwhile, whose trials the command that runs still needs."""
+    assert user.run("sweep").code == 0
+    cell = ("--rerun", "aann (2,4)")
+    trial_id = json.loads(user.run("show", "aann", "(2,4)", "--format", "json").stdout)["trial"]["id"]
+    before = (user.storage / "trials" / trial_id / "result.json").read_bytes()
+    user.faults({"method": "aann", "n": 2, "step": 60, "do": "wait"})
+    process = user.start("sweep", *cell)
+    wait_until(lambda: any(user.storage.glob(f"reruns/trials/{trial_id}/checkpoints/*.ckpt")), "it has a checkpoint")
+    text = user.sweep_file.read_text()
+    user.sweep_file.write_text(text.replace("  aann: {strategy: aann}\n", ""))
+    cleaned = json.loads(user.run("gc", "--delete", "--format", "json").stdout)
+    assert [row for row in cleaned if row["kind"] != "ray"] == []
+    user.sweep_file.write_text(text)
+    process.kill()
+    process.communicate()
+    assert (user.storage / "trials" / trial_id / "result.json").read_bytes() == before
+    assert "6 finished" in user.run("status").stdout
+    user.faults()
+    done = user.run("sweep", *cell)
+    assert "aann (2,4) digits seed 0 was trained again: same bits\n" in done.stderr
+    assert "goes on from step" not in done.stdout
+    assert user.results()[trial_id]["attempts"] == 2, "it went on where it was killed"
+    assert not list(user.storage.glob("reruns/trials/*"))
+    assert_browsable_again(user, trial_id)
+    assert_same(user, done, *finished)
+
+
+def assert_browsable_again(user: User, trial_id: str) -> None:
+    """MLflow lists one run of the trial, of its last training."""
+    runs = user.database().execute(
+        "SELECT lifecycle_stage, count(*) FROM runs JOIN tags USING (run_uuid) "
+        "WHERE key = 'trial_id' AND tags.value = ? GROUP BY 1 ORDER BY 1",
+        (trial_id,),
+    )
+    assert runs.fetchall() == [("active", 1), ("deleted", 1)]
 
 
 ENDS_WITH_GARBAGE = """

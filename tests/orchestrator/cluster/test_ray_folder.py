@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -73,3 +77,21 @@ def test_where_there_is_no_place_at_all_both_say_what_is_allowed(monkeypatch) ->
     check = doctor.own_cluster()
     assert check.state is doctor.State.PROBLEM
     assert allowed in check.mend
+
+
+def test_folders_that_commands_left_are_found_and_those_in_use_are_not(tmp_path, monkeypatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # a socket's path must be
+        monkeypatch.setenv("RAY_TMPDIR", short)
+        made = [ray_folder.make() for _ in range(4)]
+        for path in made[:3]:
+            (path / "r" / "session_2026" / "sockets").mkdir(parents=True)
+        left, answering, named, _ = made
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(answering / "r" / "session_2026" / "sockets" / "raylet"))
+            server.listen()
+            with subprocess.Popen([sys.executable, "-c", "input()", str(named)], stdin=subprocess.PIPE) as process:
+                assert [path for path in ray_folder.left() if path in made] == [left]
+                process.kill()
+        assert {path for path in ray_folder.left() if path in made} == {left, answering, named}
+        named.chmod(0o755)
+        assert named not in ray_folder.left(), "others may look into it: none of ours"

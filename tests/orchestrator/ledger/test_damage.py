@@ -216,7 +216,7 @@ def test_what_the_driver_notes_may_be_damaged(damage, ledger, load_text, tmp_pat
     ledger.begin(sweep.trials[0])
     with ledger.drive("small") as folder:
         trials = delivered.marks_of(ledger, sweep)
-        told = delivered.Delivered(trials=trials, summary=delivered.summary_mark(sweep, trials))
+        told = delivered.Delivered(trials=trials, summary=delivered.summary_mark(sweep, trials, ledger))
         delivered.remember(ledger, "small", uri, told)
         assert delivered.is_current(ledger, sweep, uri)
     rng = random.Random(0)

@@ -26,13 +26,14 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from anytime_core.training.trainer import train
 from orchestrator.errors import HeldError, StorageError, UsageError
+from orchestrator.execution import cleaning
 from orchestrator.execution.worker import WorkerContext, run_trial
-from orchestrator.ledger import checksummed, lock
+from orchestrator.ledger import checksummed, lock, notes
 from orchestrator.ledger.bringing import Fate, bring, source_at
 from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Ledger, SupersededError
 from orchestrator.ledger.lock import Pace, TakenError
-from orchestrator.ledger.storage import Location, Storage, checked, local_folder, storage_at
+from orchestrator.ledger.storage import Location, Storage, beneath, checked, local_folder, storage_at
 from orchestrator.stats.outcomes.guarantees import Guarantee
 from orchestrator.sweep.trial import TrialState
 
@@ -114,6 +115,49 @@ def test_a_folder_lists_what_is_directly_in_it(storage) -> None:
     assert storage.below("trials").below("a").read("one") == b""
     storage.delete("trials/b/three")
     assert storage.names("trials/b") == []
+
+
+def test_all_below_a_name_is_walked_and_cleared_and_nothing_beside_it(storage) -> None:
+    inside = {
+        f"trials/a/{name}": b"x" * size for name, size in (("one", 1), ("deeper/two", 2), ("deeper/still/three", 3))
+    }
+    for name, content in {**inside, "trials/b/other": b"", "trials/ab": b""}.items():
+        storage.write(name, content)
+    assert {name: size for name, (_, size, _) in storage.walk("trials/a").items()} == {
+        name: len(content) for name, content in inside.items()
+    }
+    storage.clear("trials/a")
+    storage.clear("trials/none")
+    assert storage.walk("trials/a") == storage.walk("trials/none") == {}
+    assert sorted(storage.names("trials")) == ["ab", "b"]
+    assert storage.exists("trials/b/other")
+
+
+def test_what_no_sweep_needs_goes_from_a_folder_and_from_a_bucket(location, make_trial, make_record) -> None:
+    ledger, (needed, other) = Ledger(location), (make_trial(seed=seed) for seed in (0, 1))
+    ledger.make()
+    for trial in (needed, other):
+        ledger.finish(ledger.begin(trial, "small"), make_record(trial, (3.0, 2.0, 1.0)))
+    ledger.write_trials("small", [needed.id])
+    notes.add(ledger, "trials", other.id, "odd")
+    settings = cleaning.CleaningSettings(tracking_uri="sqlite:////nowhere/mlflow.db")
+    cleaned = cleaning.clean(ledger, settings)
+    assert ([item.name for item in cleaned.items], cleaned.troubles) == ([f"trials/{other.id}"], ())
+    assert cleaned.items[0].size > 500
+    assert (set(ledger.begun()), notes.read(ledger, "trials", [other.id])) == ({needed.id}, {})
+    assert ledger.record(needed.id) is not None
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (Path("runs"), Path("runs/reruns")),
+        ("s3://bucket/a/runs/?region=x&scheme=http", "s3://bucket/a/runs/reruns?region=x&scheme=http"),
+        ("s3://bucket", "s3://bucket/reruns"),
+    ],
+)
+def test_a_storage_beneath_another_has_its_options(location, expected) -> None:
+    assert beneath(location, "reruns") == expected
 
 
 def test_a_renamed_file_is_under_its_new_name_alone(storage) -> None:

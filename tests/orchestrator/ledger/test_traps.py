@@ -24,7 +24,7 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
-from orchestrator.ledger import checksummed, last_run, live_status
+from orchestrator.ledger import checksummed, last_run, live_status, needs
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import publish
 from orchestrator.report.losses import Losses
@@ -67,7 +67,7 @@ def filled(ledger, sweep, trial, make_record, make_epochs) -> Ledger:
     with ledger.drive("small"):
         pass
     delivered.remember(ledger, "small", URI, delivered.Delivered(trials={trial.id: "x"}, runs={trial.id: "y"}))
-    delivered.remember_trials(ledger, sweep)
+    needs.declare(sweep, ledger)
     last_run.remember(sweep, ledger)
     ledger.write_status("small", asdict(live_status.StatusSnapshot(time=1.7e9, seconds_left=1.0)))
     return ledger  # type: ignore[no-any-return]
