@@ -100,12 +100,19 @@ class StorageType(FileOrFolder):
         with naming_its_variable(ctx, param):
             location = checked(value)
             path = super().convert(value, param, ctx) if isinstance(location, Path) else location
-            if isinstance(path, Path) and os.path.isfile(path) and not self._bundle:
-                raise UsageError(
-                    f"storage {path}: is a file, and this command writes to its storage; allowed: a folder, or "
-                    f"s3://BUCKET/PREFIX. `orchestrate import {path}` brings a bundle into one"
-                )
+            if isinstance(path, Path) and os.path.isfile(path):
+                self._check_file(path)
             return path
+
+    def _check_file(self, path: Path) -> None:
+        from zipfile import is_zipfile
+
+        allowed = "allowed: a folder, or s3://BUCKET/PREFIX"
+        if not self._bundle:
+            other = f"`orchestrate import {path}` brings a bundle into one"
+            raise UsageError(f"storage {path}: is a file, and this command writes to its storage; {allowed}. {other}")
+        if not is_zipfile(path):
+            raise UsageError(f"storage {path}: is a file, and no bundle; {allowed}, or what `orchestrate bundle` wrote")
 
 
 class Names(click.Choice[str]):

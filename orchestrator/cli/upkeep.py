@@ -13,8 +13,8 @@ from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import load_to_show, missing_storage, print_fitted, print_rows, say
 from orchestrator.cli.parameter_types import Age, FileOrFolder, Names
-from orchestrator.places import Places
 from orchestrator.errors import GoneError, SweepError, UsageError
+from orchestrator.places import Places
 
 if TYPE_CHECKING:
     from orchestrator.ledger.notes import Note

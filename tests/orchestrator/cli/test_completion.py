@@ -36,7 +36,8 @@ def test_a_script_for_each_shell_is_printed(orchestrate, shell, registers) -> No
         ("orchestrate plan x.yaml --address nowhere --fo", ["plain,--format"]),  # mistakes are told later
         ("orchestrate plan --format c", ["plain,csv"]),
         ("orchestrate plan swee", ["file,swee"]),
-        ("orchestrate plan --storage ru", ["dir,ru"]),
+        ("orchestrate plan --storage ru", ["file,ru"]),  # a folder, or a bundle
+        ("orchestrate sweep --storage ru", ["dir,ru"]),
     ],
 )
 def test_words_are_completed(orchestrate, words, completed) -> None:
