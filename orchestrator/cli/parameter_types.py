@@ -91,7 +91,7 @@ class StorageType(FileOrFolder):
     """A folder, the address of a store or, to be read, a ``bundle``."""
 
     def __init__(self, *, bundle: bool = False) -> None:
-        super().__init__()
+        super().__init__(file=bundle)
         self._bundle = bundle
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -99,10 +99,11 @@ class StorageType(FileOrFolder):
 
         with naming_its_variable(ctx, param):
             location = checked(value)
-            path = super().convert(value, param, ctx) if isinstance(location, Path) else location
-            if isinstance(path, Path) and os.path.isfile(path):
+            if not isinstance(location, Path):
+                return location
+            if os.path.isfile(path := Path(expanded(os.fspath(value)))):
                 self._check_file(path)
-            return path
+            return super().convert(value, param, ctx)
 
     def _check_file(self, path: Path) -> None:
         from zipfile import is_zipfile
