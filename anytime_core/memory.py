@@ -1,8 +1,8 @@
 """How much memory a trial takes on its device, from shapes alone: of an anytime ResNet, or of another network that
 gives its ``footprint``. Standard library only: planning needs no torch.
 
-What a step keeps for its backward pass is nearly all of it, and exact; its peak with what its method needs was measured
-within 10 %. The rest is an upper bound or an allowance.
+What a step keeps for its backward pass is nearly all of it, and exact; its peak with what its method needs is
+within 10 % of the live bytes of small steps on a CPU. The rest is an upper bound or an allowance.
 """
 
 from __future__ import annotations

@@ -36,8 +36,9 @@ def meant(sweep: Sweep, cells: Iterable[str], ledger: Ledger) -> tuple[str, ...]
         if not trial.awaits and ledger.record(trial.id):
             found[trial.id] = trial
         else:
-            state = trial.awaits or f"it is {ledger.state(trial.id)}"
-            faults.append(f"--rerun {given}: {trial.cell.label} has not ended: {state}; without --rerun it is trained")
+            state = trial.awaits or (trial.pause and trial.pause.rests) or f"it is {ledger.state(trial.id)}"
+            trained = "" if trial.pause and trial.pause.lost else "; without --rerun it is trained"
+            faults.append(f"--rerun {given}: {trial.cell.label} has not ended: {state}{trained}")
     if faults:
         raise UsageError("\n".join(faults))
     return tuple(found)
@@ -46,7 +47,7 @@ def meant(sweep: Sweep, cells: Iterable[str], ledger: Ledger) -> tuple[str, ...]
 def rerun(run: SweepRun, trial_ids: Collection[str]) -> tuple[bool, list[str]]:
     """Trains these again, as far as they are not yet, and has what has ended take its place. Whether it was told to
     stop, and what has not ended, in words. Raises StorageError, UsageError, ClusterError."""
-    trials = [trial for trial in run.sweep.trials if trial.id in trial_ids]
+    trials = [replace(trial, pause=None) for trial in run.sweep.trials if trial.id in trial_ids]
     again = _beside(run, trials)
     again.ledger.make()
     with again.ledger.drive(run.sweep.name, run.driver):

@@ -18,12 +18,14 @@ def chosen(sweep: Sweep, ledger: Ledger) -> Sweep:
     records = ledger.records(trial.id for one in sweep.tuning for trial in one.trials)
     halved = {trial.id for one in sweep.tuning if one.rungs for trial in one.trials}
     epochs = ledger.epochs_of(halved) if halved else {}
-    return sweep.chosen(records, {name: _curve(own, records.get(name)) for name, own in epochs.items()})
+    lost = {name: ledger.epochs_of_checkpoint(name) for name, own in epochs.items() if not own and name in records}
+    return sweep.chosen(records, {name: _curve(own, records.get(name)) for name, own in (epochs | lost).items()})
 
 
 def _curve(epochs: Sequence[EpochMetrics], record: TrialRecord | None) -> Curve:
-    """A trial whose metrics are lost has the errors of its end, which it never runs for again."""
+    """A trial whose metrics and checkpoints are lost has the errors of its end, which it never runs for again."""
     errors = {epoch.step: epoch.test_error for epoch in epochs if not epoch.diverged}
-    if record and record.state is TrialState.FINISHED:
+    state = record.state if record else None
+    if record and state is TrialState.FINISHED:
         errors[record.result.steps] = record.result.errors
-    return Curve(errors=errors, diverged=bool(record and record.state is TrialState.DIVERGED))
+    return Curve(errors=errors, diverged=state is TrialState.DIVERGED, finished=state is TrialState.FINISHED)

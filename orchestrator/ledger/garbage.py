@@ -22,7 +22,7 @@ from orchestrator.ledger.storage import LocalStorage, Stamp, storage_at
 from orchestrator.sweep.trial import ID_LENGTH, config_in, place_of
 
 TRIAL = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
-OF_ATTEMPTS = re.compile(r"failure\.json|result\.json\.damaged.*")
+OF_ATTEMPTS = re.compile(r"failure\.json|pause\.json|result\.json\.damaged.*")
 """What attempts before the last one leave in the folder of a trial that has ended."""
 RAY_LOGS = "ray-logs"
 

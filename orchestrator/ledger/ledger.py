@@ -394,7 +394,7 @@ class Ledger:
             except (FileNotFoundError, NotADirectoryError):
                 return []
             except ValueError as error:
-                epochs = self._epochs_of_checkpoint(trial_id)
+                epochs = self.epochs_of_checkpoint(trial_id)
                 other = f"the {len(epochs)} epochs of its checkpoint stand in" if epochs else "it counts as empty"
                 log.warning("%s is damaged (%s); %s", self._files.address(name), described(error), other)
                 return epochs
@@ -411,8 +411,9 @@ class Ledger:
         record = self.record(trial_id)
         return len(record.result.units) if record else None
 
-    def _epochs_of_checkpoint(self, trial_id: str) -> list[EpochMetrics]:
-        """Empty where that cannot be read either, which the log says."""
+    def epochs_of_checkpoint(self, trial_id: str) -> list[EpochMetrics]:
+        """Those that its newest checkpoint holds; empty where there is none, or it cannot be read, which the log
+        says."""
         try:
             checkpoint = latest(self.checkpoints(trial_id))
             return [EpochMetrics.of(epoch) for epoch in checkpoint.meta.get("history", [])] if checkpoint else []

@@ -24,20 +24,21 @@ DIGITS = 1
 PLACE = ("data set", "network")
 AREA = "AUC"
 INCOMPARABLE = (
-    "cost -: no trial of the method finished on the same device, with as much of it, by the same code and torch as one "
-    "of {baseline}."
+    "cost -: no trial of the method, with times of its epochs, finished on the same device, with as much of it, by the "
+    "same code and torch as one of {baseline}."
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """A method on a network and a data set. ``area`` is the mean AUC of its seeds; ``tuning`` the choice of its
-    parameters where there was one."""
+    """A method on a network and a data set. ``area`` is the mean AUC of so many seeds as ``areas`` says; ``tuning`` the
+    choice of its parameters where there was one."""
 
     place: tuple[str, str]
     method: str
     errors: ErrorRow
     area: float | None
+    areas: int
     cost: Cost | None
     tuning: Tuning | None
 
@@ -83,11 +84,13 @@ def _lines(tables: Tables) -> Iterator[Line]:
         own = cells.get((row.network, row.method, row.dataset), [])
         if own:  # an optimum is many networks, none of them for all depths
             baseline = cells.get((row.network, tables.sweep.report.baseline, row.dataset), [])
+            areas = [area for cell in own if (area := tables.answers.of(cell, area_of)) is not None]
             yield Line(
                 place=(row.dataset, row.network),
                 method=row.method,
                 errors=row,
-                area=_mean(tables.answers.of(cell, area_of) for cell in own),
+                area=fmean(areas) if areas else None,
+                areas=len(areas),
                 cost=tables.times.cost(_ids(own, tables), _ids(baseline, tables)),
                 tuning=tuned.get(own[0]),
             )
@@ -95,11 +98,6 @@ def _lines(tables: Tables) -> Iterator[Line]:
 
 def _ids(cells: Iterable[Cell], tables: Tables) -> list[str]:
     return [tables.sweep.cells[cell] for cell in cells]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return fmean(there) if there else None
 
 
 # For people
@@ -114,7 +112,7 @@ def _best(lines: Sequence[Line]) -> dict[str, float]:
 
 def _row(line: Line, common: bool, best: Mapping[str, float], tables: Tables) -> tuple[Entry, ...]:
     words = (line.method,) if common else (*line.place, line.method)
-    numbers = (_number(line, name, best.get(name)) for name in (*METRICS, AREA))
+    numbers = (_number(line, name, best.get(name), tables) for name in (*METRICS, AREA))
     cost = line.cost
     fewer = FEWER if cost and cost.trials < _seeds(tables) else ""
     return (
@@ -125,11 +123,12 @@ def _row(line: Line, common: bool, best: Mapping[str, float], tables: Tables) ->
     )
 
 
-def _number(line: Line, name: str, best: float | None) -> Entry:
+def _number(line: Line, name: str, best: float | None, tables: Tables) -> Entry:
     value, missing = line.values[name], line.errors.missing.get(name, {})
     if value is None:
         return Entry(mark=" ".join(missing))
-    return Entry(value=value, digits=DIGITS, best=round(value, DIGITS) == best, mark=FEWER if missing else "")
+    fewer = line.areas < _seeds(tables) if name == AREA else bool(missing)
+    return Entry(value=value, digits=DIGITS, best=round(value, DIGITS) == best, mark=FEWER if fewer else "")
 
 
 def _tuned(line: Line) -> Entry:
@@ -156,7 +155,7 @@ def _notes(lines: Sequence[Line], tables: Tables) -> Iterator[str]:
 
 
 def _is_fewer(line: Line, seeds: int) -> bool:
-    return bool(line.errors.missing) or bool(line.cost and line.cost.trials < seeds)
+    return bool(line.errors.missing) or 0 < line.areas < seeds or bool(line.cost and line.cost.trials < seeds)
 
 
 def _parameter_names(lines: Collection[Line]) -> str:

@@ -127,6 +127,11 @@ def _tuning(tuning: Tuning) -> dict[str, Any]:
     return {"method": tuning.method, "where": tuning.where or None, "said": said, "points": points}
 
 
+def _rests(trace: Trace) -> str:
+    """Why a trial does not go on; nothing of one that has ended or runs."""
+    return trace.trial.pause.rests if trace.trial.pause and not trace.state.ended else ""
+
+
 def _identity(trace: Trace) -> dict[str, Any]:
     return {
         "id": trace.trial.id,
@@ -136,7 +141,7 @@ def _identity(trace: Trace) -> dict[str, Any]:
         "state": str(trace.state),
         "step": trace.step,
         "steps": steps_of(trace.trial.config, trace.record),
-        **({"pause": trace.trial.pause.rests} if trace.trial.pause and trace.trial.pause.rests else {}),
+        **({"pause": said} if (said := _rests(trace)) else {}),
         "attempts": trace.record.attempts if trace.record else trace.attempt.number if trace.attempt else 0,
         "mlflow": f"tags.trial_id = '{trace.trial.id}'",
     }

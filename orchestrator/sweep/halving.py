@@ -37,14 +37,17 @@ def rungs(points: int, steps: int) -> tuple[Rung, ...]:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
     """The errors of a trial so far, in percent, by the step at which an epoch ended, ascending. One that ``diverged``
-    has none at that step and after it."""
+    has none at that step and after it; one that ``finished`` has nothing more to come."""
 
     errors: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     diverged: bool = False
+    finished: bool = False
 
     def step(self, rung: int) -> int | None:
-        """At which it got to a rung: at the end of the epoch that reached it; None where it did not."""
-        return next((step for step in self.errors if step >= rung), None)
+        """At which it got to a rung: at the end of the epoch that reached it, or at its own end, where it takes fewer
+        steps than others; None where it did not."""
+        there = next((step for step in self.errors if step >= rung), None)
+        return max(self.errors, default=None) if there is None and self.finished else there
 
     def reached(self, rung: int) -> bool:
         """Whether what it has at the rung is known: one that diverged before has nothing there, and loses."""

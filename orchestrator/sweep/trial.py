@@ -208,12 +208,12 @@ class Trial:
     @property
     def until(self) -> int:
         """The steps that it makes before it pauses or ends."""
-        return self.pause.step if self.pause else self.config.steps
+        return min(self.pause.step, self.config.steps) if self.pause else self.config.steps
 
     @property
     def likely(self) -> int:
         """The steps that it makes in all, as far as that is known."""
-        return self.pause.likely if self.pause else self.config.steps
+        return min(self.pause.likely, self.config.steps) if self.pause else self.config.steps
 
 
 def bracketed(text: str) -> str:

@@ -91,8 +91,8 @@ class Tuning:
 
     @property
     def steps(self) -> int:
-        """Of a trial of the first stage."""
-        return self.points[0].trials[0].config.steps
+        """Of a trial of the first stage, at most: a regime's parameter may change how many it takes."""
+        return max(trial.config.steps for trial in self.trials)
 
     @property
     def still_in(self) -> tuple[Trial, ...]:
@@ -102,10 +102,18 @@ class Tuning:
     @property
     def chosen(self) -> Point | None:
         """The point of the least error, the first of several, of those that no rung has stopped; None until all their
-        trials have ended."""
-        points = [point for point in self.points if not point.stopped]
-        errors = [point.error for point in points if point.error is not None]
-        return points[errors.index(min(errors))] if len(errors) == len(points) else None
+        trials have ended. Where all of these diverged it is the best of those that got furthest before."""
+        points = [(point, point.error) for point in self.points if not point.stopped]
+        errors = [error for _, error in points if error is not None]
+        if len(errors) < len(points):
+            return None
+        best = points[errors.index(min(errors))][0]
+        return best if min(errors) < math.inf else self._best_stopped or best
+
+    @property
+    def _best_stopped(self) -> Point | None:
+        points = [point for point in self.points if point.stopped and (point.error or 0) < math.inf]
+        return min(points, key=lambda point: (-(point.stopped or 0), point.error or 0), default=None)
 
     def seen(self, records: Mapping[str, TrialRecord], curves: Mapping[str, Curve]) -> Tuning:
         """What these records of trials that ended make of it, and with ``rungs`` the curves of those that began."""

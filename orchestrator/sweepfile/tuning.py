@@ -95,7 +95,7 @@ def tunings(file: SweepFile, made: Make) -> Iterator[Tuning]:
             tried = tune.places([tune.split(data) for data in file.datasets], tune.networks or file.networks)
             for where, results in tune.places(file.datasets, file.networks).items():
                 points = tuple(_points(file, name, tried[where], results, made))
-                steps = points[0].trials[0].config.steps
+                steps = max(trial.config.steps for point in points for trial in point.trials)
                 rungs = halving.rungs(len(points), steps) if tune.halving else ()
                 yield Tuning(method=name, where=where, choose=tune.choose, points=points, rungs=rungs)
 
