@@ -40,12 +40,17 @@ def bundle(sweep_file: Path, places: Places, output: Path, networks: tuple[str, 
     are not in it. `status`, `show`, `report` and `plan` read it as --storage, and `import` brings it into a storage.
     """
     from orchestrator.ledger import bundling
+    from orchestrator.ledger.bundle import SUFFIX
 
+    if output.suffix != SUFFIX:
+        raise UsageError(f"--output {output}: must end in {SUFFIX}, by which commands know a bundle")
     check_writable("--output", output.parent)
     sweep, ledger = load_to_show(sweep_file, places), places.ledger
     written = bundling.write(sweep, ledger, output, _named(sweep, networks))
     print_written(output)
     say(f"{written.trials} of {written.of} trials have ended and are in it, {written.networks} with their networks")
+    if any(trial.pause for trial in sweep.trials):
+        say("note: points that halving has paused are not in it; what was chosen by them is shown as pending", err=True)
     if sweep.notify.command or sweep.notify.webhook:
         say(f"note: {sweep_file} says whom to notify, and is in the bundle as it is", err=True)
 
@@ -92,6 +97,8 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
         found = list(trials)
     if sweep is None:
         bringing.bring_sweeps(storage, ledger)
+    else:
+        bringing.keep(sweep, ledger)
     _print(found, form, f"{source} into {ledger.storage}")
     if sweep and (troubles := _tell(chosen(sweep, ledger), places)):
         end("\n".join(troubles), 1)

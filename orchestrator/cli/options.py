@@ -235,11 +235,10 @@ def with_places(*others: Decorator, read_only: bool = False) -> Decorator:
 
 
 def _own_storage(sweep_file: Path | None, storage: Location) -> Location:
-    """A bundle in place of the sweep file is the storage, too, unless the user gave another."""
+    """A bundle in place of the sweep file is the storage, too, unless the command line names another."""
     from orchestrator.ledger.bundle import SUFFIX
 
-    by = click.get_current_context().get_parameter_source("storage")
-    given = by is not ParameterSource.DEFAULT
+    given = click.get_current_context().get_parameter_source("storage") is ParameterSource.COMMANDLINE
     return sweep_file if sweep_file and sweep_file.suffix == SUFFIX and not given else storage
 
 

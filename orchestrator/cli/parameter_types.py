@@ -108,11 +108,13 @@ class StorageType(FileOrFolder):
     def _check_file(self, path: Path) -> None:
         from zipfile import is_zipfile
 
+        from orchestrator.ledger.bundle import SUFFIX
+
         allowed = "allowed: a folder, or s3://BUCKET/PREFIX"
         if not self._bundle:
             other = f"`orchestrate import {path}` brings a bundle into one"
             raise UsageError(f"storage {path}: is a file, and this command writes to its storage; {allowed}. {other}")
-        if not is_zipfile(path):
+        if path.suffix != SUFFIX or not is_zipfile(path):
             raise UsageError(f"storage {path}: is a file, and no bundle; {allowed}, or what `orchestrate bundle` wrote")
 
 

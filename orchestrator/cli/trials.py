@@ -50,6 +50,7 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
     """
     from orchestrator.analysis import trace
     from orchestrator.report import follow as following
+    from orchestrator.sweep.trial import TrialState
 
     grid, ledger = load_to_show(sweep_file, places), places.ledger
     trial = trace.find_stored(grid, " ".join(cell), ledger)
@@ -60,8 +61,9 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
     for piece in filter(None, pieces):
         say(piece.removesuffix("\n"))
     if ledger.log_size(trial.id) is None:
-        begun = "it printed nothing, or ran under a version that kept none" if ledger.attempt(trial.id) else "not begun"
-        say(f"note: {trial.cell.label} ({trial.id}) has no log: {begun}", err=True)
+        begun = ledger.state(trial.id) is not TrialState.PENDING
+        why = "it printed nothing, or ran under a version that kept none" if begun else "not begun"
+        say(f"note: {trial.cell.label} ({trial.id}) has no log: {why}", err=True)
 
 
 @click.command()

@@ -59,10 +59,9 @@ def gc(
     settings = cleaning.CleaningSettings(
         tracking_uri=places.tracking_uri, given=_given(sweep_files, forget), forget=forget, keep=keep, newer=keep_newer
     )
-    if delete and places.ledger.exists():
-        cleaned = cleaning.clean(places.ledger, settings)
-    else:
-        cleaned = cleaning.plan(places.ledger, settings)
+    if delete and (missing := missing_storage(places)):
+        raise UsageError(f"--delete: {missing.removeprefix('; ')}")
+    cleaned = cleaning.clean(places.ledger, settings) if delete else cleaning.plan(places.ledger, settings)
     title = f"{places.storage}{missing_storage(places)}"
     if form == "table":
         print_fitted(render_cleaning.table(cleaned.items, cleaned.needs, title, deleted=delete), wide=wide)
@@ -124,6 +123,16 @@ def note(sweep_file: Path, places: Places, words: tuple[str, ...], remove: str |
     _print_notes(notes.of_sweep(grid, ledger), grid, form)
 
 
+def _is_id(text: str, grid: Sweep, places: Places) -> bool:
+    """Whether a text is the id of a trial, or its first digits."""
+    from orchestrator.analysis import trace
+
+    try:
+        return trace.find_stored(grid, text, places.ledger).id.startswith(text)
+    except UsageError:
+        return False
+
+
 def _written(grid: Sweep, places: Places, words: tuple[str, ...]) -> Note:
     from orchestrator.analysis import trace
     from orchestrator.ledger import notes
@@ -131,7 +140,7 @@ def _written(grid: Sweep, places: Places, words: tuple[str, ...]) -> Note:
 
     *cell, text = words
     who = f"{user()}@{socket.gethostname()}"
-    if trace.by_words(grid, " ".join(words)):
+    if trace.by_words(grid, " ".join(words)) or (not cell and _is_id(text, grid, places)):
         raise UsageError(f"{' '.join(words)!r} is a cell, and no text follows; `orchestrate show` shows its notes")
     if not cell:
         return notes.add(places.ledger, "sweeps", grid.name, text, who)

@@ -7,11 +7,12 @@ import re
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from anytime_core.files import LocalFolder, plain_files
+from anytime_core.files import STALE, LocalFolder, plain_files
 from orchestrator.errors import ClusterError
 
 LONGEST_SOCKET = 107
@@ -78,7 +79,9 @@ def _is_ours(entry: os.DirEntry[str]) -> bool:
     with suppress(OSError):
         status = entry.stat(follow_symlinks=False)
         private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
-        return bool(private and status.st_uid == os.getuid() and MADE.fullmatch(entry.name) and _has_begun(entry.path))
+        old = status.st_mtime < time.time() - STALE  # Ray that has just begun is named by no process yet
+        own = status.st_uid == os.getuid() and MADE.fullmatch(entry.name)
+        return bool(private and old and own and _has_begun(entry.path))
     return False
 
 

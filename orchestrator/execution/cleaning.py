@@ -100,11 +100,13 @@ def _known(ledger: Ledger, forget: tuple[str, ...]) -> tuple[str, ...]:
 
 def _retired(ledger: Ledger, uri: str, planned: Cleaning) -> Iterator[str]:
     """Takes the runs of what goes from MLflow, and says what is in the way."""
-    from orchestrator.tracking.retired import retire  # a list needs none of it
+    from orchestrator.tracking.delivered import forget  # a list needs none of it
+    from orchestrator.tracking.retired import retire
 
     gone = {Path(item.name).name for item in planned.items if item.kind == "trials"}
     try:
         retire(uri, ledger.id, gone)
+        forget(ledger, gone)
     except TrackingError as error:
         yield f"{error}; it still lists the runs of {counted(len(gone), 'trial')} that are gone"
 

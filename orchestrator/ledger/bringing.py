@@ -18,6 +18,7 @@ from pathlib import Path
 from anytime_core.files import Folder, Guard
 from anytime_core.training import checkpoint
 from orchestrator.errors import StorageError, UsageError
+from orchestrator.ledger import last_run, needs
 from orchestrator.ledger.bundle import BundleStorage, check_all
 from orchestrator.ledger.ledger import ElsewhereError, Ledger, SupersededError
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
@@ -32,6 +33,7 @@ from orchestrator.ledger.whole import (
     record_in,
     whole,
 )
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import ID_LENGTH, TrialRecord, config_of, place_of
 
 ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
@@ -109,8 +111,8 @@ def bring(source: Storage, ledger: Ledger, ids: Iterable[str]) -> Iterator[Broug
 
 
 def bring_sweeps(source: Storage, ledger: Ledger) -> None:
-    """Brings what the sweeps of a storage were made of, where nothing is left of one of that name here. Raises
-    StorageError."""
+    """Brings what the sweeps of a storage were made of, where nothing is left of one of that name here, and has them
+    need their trials here, too. Raises StorageError."""
     theirs = Ledger(source.location)
     with _reading(source):
         names = source.names("sweeps")
@@ -118,6 +120,17 @@ def bring_sweeps(source: Storage, ledger: Ledger) -> None:
         if ledger.read_sweep(name) is None and (content := theirs.read_sweep(name)):
             with _writing(ledger):
                 ledger.write_sweep(name, content)
+        # Of a bundle, or of an earlier version's storage, all that it holds.
+        trials = theirs.read_trials(name) or (ids_in(source) if len(names) == 1 else needs.of(name, theirs).trials)
+        with _writing(ledger):
+            needs.add(name, set(trials), ledger)
+
+
+def keep(sweep: Sweep, ledger: Ledger) -> None:
+    """Has a sweep, of whose trials some were brought, need them. Raises StorageError."""
+    with _writing(ledger):
+        last_run.remember(sweep, ledger)
+        needs.add(sweep.name, needs.ids_of(sweep), ledger)
 
 
 @contextmanager

@@ -63,8 +63,8 @@ class _Member:
 
 
 def is_bundle(location: Location) -> bool:
-    """Whether it is a file, and so no other storage."""
-    return isinstance(location, Path) and os.path.isfile(location)
+    """Whether it is a file that is named as one."""
+    return isinstance(location, Path) and location.suffix == SUFFIX and os.path.isfile(location)
 
 
 def check_all(path: Path) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger import last_run, lock
-from orchestrator.ledger.ledger import Driver, Ledger, driver_of, now
+from orchestrator.ledger.ledger import OF_SWEEP, Driver, Ledger, driver_of, now
 from orchestrator.ledger.storage import reason, storage_at
 from orchestrator.sweep.grid import Sweep
 
@@ -48,14 +48,23 @@ def declare(sweep: Sweep, ledger: Ledger) -> None:
         ledger.write_trials(sweep.name, ids)
 
 
+def add(sweep: str, trial_ids: Collection[str], ledger: Ledger) -> None:
+    """Has a sweep need these trials, beside those that it needs already. Raises StorageError."""
+    there = of(sweep, ledger).trials
+    if trial_ids and not there.issuperset(trial_ids):
+        ledger.write_trials(sweep, sorted(there.union(trial_ids)))
+
+
 def of(sweep: str, ledger: Ledger) -> Need:
     """What a sweep of the storage needs, by what its last driver left. Raises StorageError where nothing can be read of
     that although it has run."""
     driver, declared = ledger.driver(sweep), ledger.read_trials(sweep)
     if declared is not None:
         return Need(sweep=sweep, trials=frozenset(declared), driver=driver)
-    known = last_run.recalled(sweep, Path(sweep), ledger)  # all that an earlier version left in a bucket
-    if known is None and (driver or set(storage_at(ledger.storage).names(f"sweeps/{sweep}")) - OF_STARTS):
+    files = set(storage_at(ledger.storage).names(f"sweeps/{sweep}"))
+    damaged = OF_SWEEP in files
+    known = None if damaged else last_run.recalled(sweep, Path(sweep), ledger)  # all that an earlier version left
+    if known is None and (driver or files - OF_STARTS):
         raise StorageError(
             f"which trials sweep {sweep} needs cannot be read in {ledger.storage}: give its file, or --forget {sweep}"
         )

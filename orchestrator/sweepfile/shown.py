@@ -31,6 +31,10 @@ def load_to_show(path: Path, ledger: Ledger, note: Callable[[str], object]) -> S
     last ran, ``note`` is told so, and why; nothing may be trained by it. Raises what ``load`` does, also where nothing
     is left of a last run, and StorageError."""
     if path.suffix == SUFFIX and path.exists():
+        if str(storage_at(ledger.storage)) != str(path.absolute()):
+            raise UsageError(
+                f"{path}: is a bundle, and holds its own results; give SWEEP.yaml to read {ledger.storage}"
+            )
         return _bundled(path, ledger, note)
     try:
         return chosen(load(path), ledger)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +130,24 @@ def _recorded(ledger: Ledger, sweep: str) -> tuple[str, Delivered]:
 
 
 def remember(ledger: Ledger, sweep: str, uri: str, delivered: Delivered) -> None:
+    _write(ledger, sweep, _name_of(uri, ledger), delivered)
+
+
+def forget(ledger: Ledger, trial_ids: Collection[str]) -> None:
+    """Has MLflow told anew of these trials, should they come back: it lists their runs no more."""
+    for sweep in ledger.sweeps():
+        recorded, delivered = _recorded(ledger, sweep)
+        if delivered.trials.keys() & set(trial_ids):
+            trials, runs = (
+                {name: told for name, told in part.items() if name not in trial_ids}
+                for part in (delivered.trials, delivered.runs)
+            )
+            _write(ledger, sweep, recorded, replace(delivered, trials=trials, runs=runs))
+
+
+def _write(ledger: Ledger, sweep: str, recorded: str, delivered: Delivered) -> None:
     content = asdict(delivered) | {"trials": dict(sorted(delivered.trials.items()))}
-    words = json.dumps({"uri": _name_of(uri, ledger), **content}, indent=1)
+    words = json.dumps({"uri": recorded, **content}, indent=1)
     ledger.sweep_files(sweep).write(TRACKED, words.encode())
 
 

@@ -76,7 +76,7 @@ def test_what_may_go_well_again_is_tried_again_and_the_rest_is_not(faulty: tuple
     assert (attempts[("aann", 1)], attempts[("aann", 2)], attempts[("opt", 1)]) == (0, 1, 2)
     assert (status[("aann", 2)]["kind"], status[("opt", 1)]["kind"]) == ("bug", "bug")
     assert done.stderr.count("it made no step; starts again from its last checkpoint") == 2
-    assert "storage failed; 2 trials tried again in 0:0" in done.stderr
+    assert "storage failed; 2 trials tried again in " in done.stderr
 
 
 def test_what_was_tried_again_has_the_bits_of_a_trial_that_nothing_disturbed(faulty: tuple[User, Finished]) -> None:

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from orchestrator.ledger import checksummed
+from orchestrator.ledger import checksummed, needs
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile.load import load
@@ -158,3 +158,39 @@ def test_trials_of_a_sweep_that_runs_are_told_by_it(orchestrate, runs: Ledger, t
     with Ledger(tmp_path / "here").drive("two"):
         held = orchestrate("import", "runs", "two.yaml", "--storage", "here")
     assert (held.code, held.err) == (0, "sweep two runs now, and tells MLflow at its end\n")
+
+
+def test_a_bundle_in_place_of_a_sweep_file_shows_its_own_results(orchestrate, runs: Ledger, tmp_path: Path) -> None:
+    """Also where a variable names another storage; one that the command line names is another matter."""
+    orchestrate("bundle", "two.yaml", "--output", "two.zip")
+    shown = orchestrate("status", "two.zip", ORCHESTRATE_STORAGE="elsewhere")
+    assert (shown.code, shown.out.splitlines()[0]) == (0, "two: 2 finished; no driver runs it")
+    for command in (
+        ["status", "two.zip", "--storage", "runs"],
+        ["note", "two.zip", "words"],
+        ["import", "two.zip", "two.zip"],
+    ):
+        refused = orchestrate(*command)
+        assert refused.code == 2, command
+        assert "two.zip: is a bundle, and holds its own results" in refused.err
+
+
+def test_a_bundle_takes_no_other_files_place(orchestrate, runs: Ledger) -> None:
+    refused = orchestrate("bundle", "two.yaml", "--output", "two.yaml")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--output two.yaml: must end in .zip" in refused.err
+
+
+def test_what_was_brought_is_needed(orchestrate, runs: Ledger, two: Sweep, tmp_path: Path) -> None:
+    """By the sweep that it was brought for, or as in the storage that it came from; `gc` leaves it."""
+    needs.declare(two, runs)
+    orchestrate("bundle", "two.yaml", "--output", "two.zip")
+    for index, words in enumerate((["two.zip"], ["two.zip", "two.yaml"], ["runs"], ["runs", "two.yaml"])):
+        new = f"new{index}"
+        assert orchestrate("import", *words, "--storage", new).code == 0
+        assert json.loads(orchestrate("gc", "--storage", new, "--format", "json").out) == [], words
+    fewer = TEXT.replace(", aann: {strategy: aann}", "")
+    (tmp_path / "two.yaml").write_text(fewer)  # the sweep ran here with fewer trials
+    assert orchestrate("import", "two.zip", "two.yaml", "--storage", "part").code == 0
+    assert orchestrate("import", "two.zip", "--storage", "part").code == 0
+    assert json.loads(orchestrate("gc", "--storage", "part", "--format", "json").out) == []

@@ -78,9 +78,11 @@ def test_what_cannot_be_meant_is_refused_in_a_line(orchestrate, ended, words, sa
 
 
 def test_without_a_storage_there_is_nothing_to_go(orchestrate) -> None:
-    done = orchestrate("gc", "--delete", "--storage", "elsewhere")
+    done = orchestrate("gc", "--storage", "elsewhere")
     assert done.code == 0
     assert "there is no folder elsewhere yet" in done.out
+    done = orchestrate("gc", "--delete", "--storage", "elsewhere")
+    assert (done.code, done.err) == (2, "error: --delete: there is no folder elsewhere yet\n")
     assert not Path("elsewhere").exists()
 
 

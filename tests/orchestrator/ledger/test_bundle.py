@@ -202,9 +202,9 @@ def test_a_forged_bundle_is_checked_as_a_storage_is(both: Sweep, path: Path, led
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"name: halves\n", b"PK\5\6" + bytes(18)])
 def test_another_file_is_no_bundle(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "file").write_bytes(content)
-    with pytest.raises(UsageError, match="file: is no whole bundle"):
-        Ledger(tmp_path / "file")
+    (tmp_path / "file.zip").write_bytes(content)
+    with pytest.raises(UsageError, match=r"file\.zip: is no whole bundle"):
+        Ledger(tmp_path / "file.zip")
 
 
 def test_it_is_only_read(both: Sweep, path: Path, make_record: Callable) -> None:

@@ -214,14 +214,8 @@ def shown(form: str) -> str:
 def test_people_see_all_of_it() -> None:
     text = shown("table")
     lines = [line.split() for line in text.splitlines()]
-    assert [
-        "aann",
-        "39",
-        *(number for p in ("66.67", "67.95", "76.92", "55.13", "65.38") for number in (p, p)),
-        "5",
-        "of",
-        "5",
-    ] in lines
+    assert ["aann", "39", *(number for p in ("66.67", "67.95", "76.92") for number in (p, p))] in lines
+    assert ["aann", *(number for p in ("55.13", "65.38") for number in (p, p)), "5", "of", "5"] in lines
     assert "39 pairs on 3 data sets with 1 seed share images and random draws" in text
     assert "hoeffding: 3 of 18 survive alone, 0 with Holm." in text
     assert text.endswith("\n33 of 33 numbers are those that the paper prints.\n")

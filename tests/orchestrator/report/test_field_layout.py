@@ -82,7 +82,9 @@ def test_times_of_another_device_are_not_compared(trained) -> None:
     found, table = lines(trained(elsewhere=True))
     assert found["adaloss"]["cost"].value is None
     assert found["aann"]["cost"].value == pytest.approx(1.2)
-    assert any(note.startswith("cost -: no trial of the method finished on the same device") for note in table.notes)
+    assert any(
+        note.startswith("cost -: no trial of the method, with times of its epochs, finished") for note in table.notes
+    )
 
 
 def test_machines_get_the_chosen_values_by_name_and_the_seconds(trained) -> None:

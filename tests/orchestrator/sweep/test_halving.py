@@ -262,3 +262,34 @@ def test_another_sweep_may_go_on_with_a_trial_that_paused(sweep, ledger) -> None
         assert ledger.state(trial.id) == "paused"
         ledger.begin(trial, "other")
     assert ledger.state(trial.id) == "interrupted"
+
+
+def test_a_trial_of_fewer_steps_than_the_others_counts_with_its_end(sweep) -> None:
+    short = Curve(errors={10: (5.0, 4.0, 3.0)}, finished=True)
+    assert (short.step(44), short.reached(44), short.error(44, min)) == (10, True, 3.0)
+    assert not replace(short, finished=False).reached(44)
+
+
+def test_where_the_finalists_diverge_the_best_that_got_furthest_before_is_taken(sweep, make_record) -> None:
+    """Errors fall with gamma; the last two diverge after the last rung."""
+    own = points(sweep)
+    curves = {trial.id: Curve(errors=dict.fromkeys((22, 44), (9.0 - gamma,) * 3)) for gamma, trial in own.items()}
+    diverged = {own[gamma].id: make_record(own[gamma], None) for gamma in (2, 4)}
+    curves |= {name: replace(curves[name], diverged=True) for name in diverged}
+    (tuning,) = sweep.chosen(diverged, curves).tuning
+    assert [point.name for point in tuning.points if point.error == math.inf] == ["gamma=2", "gamma=4"]
+    assert tuning.chosen
+    assert tuning.chosen.name == "gamma=1"
+
+
+def test_a_finished_trial_whose_metrics_are_lost_is_judged_by_its_checkpoint(sweep, ledger, train, monkeypatch) -> None:
+    train(points(sweep)[1], 4, 30.0)
+    trial_id = points(sweep)[1].id
+    kept = ledger.epochs(trial_id)
+    (ledger.folder(trial_id) / "metrics.parquet").unlink()
+    monkeypatch.setattr(Ledger, "epochs_of_checkpoint", lambda self, name: kept if name == trial_id else [])
+    for gamma, trial in points(sweep).items():
+        if gamma != 1:
+            train(trial, 1, 20.0)
+    (tuning,) = chosen(sweep, ledger).tuning
+    assert next(point for point in tuning.points if point.name == "gamma=1").stopped == EPOCH
