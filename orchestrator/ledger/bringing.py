@@ -20,7 +20,7 @@ from anytime_core.training import checkpoint
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import last_run, needs
 from orchestrator.ledger.bundle import BundleStorage, check_all
-from orchestrator.ledger.ledger import ElsewhereError, Ledger, SupersededError
+from orchestrator.ledger.ledger import LOG, ElsewhereError, Ledger, SupersededError
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
 from orchestrator.ledger.whole import (
     CHECKS,
@@ -214,8 +214,9 @@ def _beside(source: Storage, target: Storage, theirs: TrialRecord, ours: TrialRe
 
 
 def _files(storage: Storage, trial_id: str) -> set[str]:
-    """Which of a trial's files there are, besides its result and config; its network by the name of its folder."""
-    there = {*CHECKS} & {*storage.names(f"trials/{trial_id}")}
+    """Which of a trial's files there are that follow from its training, besides its result and config; its network by
+    the name of its folder. What it printed is of one training alone."""
+    there = {*CHECKS}.difference([LOG]).intersection(storage.names(f"trials/{trial_id}"))
     return there | ({NETWORK} if checkpoint.newest(storage.below(f"trials/{trial_id}/{NETWORK}")) else set())
 
 
