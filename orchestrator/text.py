@@ -87,6 +87,10 @@ class FromEnvironment(str):
         made.variable = variable
         return made
 
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        """A copy, and one that a worker is sent, has the variable, too."""
+        return str(self), self.variable
+
 
 def named(value: str, otherwise: str = "", shown: str | None = None) -> str:
     """Such as ``RAY_ADDRESS=auto`` for a value from the environment, else such as ``--address auto``. ``shown`` stands

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.text import shown, visible
+from orchestrator.text import FromEnvironment, shown, visible
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,9 @@ def test_no_control_character_is_left(text: str) -> None:
     assert left <= {"\n", "\t"}
     assert not set(visible(text)) & set(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
     assert visible(visible(text)) == visible(text)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_copy_of_what_the_environment_gave_names_its_variable(copied) -> None:
+    value = copied(FromEnvironment("ray://head:10001", "RAY_ADDRESS"))
+    assert (value, value.variable) == ("ray://head:10001", "RAY_ADDRESS")
