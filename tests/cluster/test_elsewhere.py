@@ -356,7 +356,7 @@ def program() -> Iterator[Program]:
         (["--tracking-uri", "http://"], 2, "tracking URI 'http://': must name a host"),
         (["--tracking-uri", "sqlite://"], 2, "tracking URI 'sqlite://': must name a file"),
         (["--address", "ray://127.0.0.1:1"], 1, "no Ray cluster at ray://127.0.0.1:1: Connection refused"),
-        (["--storage", "small.yaml"], 2, "'small.yaml' is a file"),
+        (["--storage", "small.yaml"], 2, "storage small.yaml: is a file, and this command writes to its storage"),
         (["--storage", "/proc/none"], 1, "/proc/none: storage cannot be written"),
         (["--cpus", "4096"], 1, "each of 6 trials asks for 4096 CPUs and 0 GPUs, and no node has that"),
         (["--gpus", "2"], 2, "2.0 is not in the range 0<=x<=1"),
