@@ -222,7 +222,7 @@ def test_another_shell_sees_what_runs_and_cannot_run_it_too_and_sigterm_to_all_s
     wait_until(lambda: not user.processes(), "nothing is left", 10)
     assert f"run by process {process.pid}" in shown.stdout
     assert re.search(r"^ \S+ 1 CPU: .* seed 0, step \d+/154$", shown.stdout, re.M)
-    assert re.search(r"its driver spoke \d:\d\d ago", shown.stdout)
+    assert re.search(r"its driver spoke \d+ s ago", shown.stdout)
     assert any(row["state"] == "running" and row["step"] % STEPS_PER_EPOCH == 0 for row in rows)
     assert second.code == 1
     assert f"small is already being run by process {process.pid}" in second.stderr
