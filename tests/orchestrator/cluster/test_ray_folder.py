@@ -86,6 +86,9 @@ def test_folders_that_commands_left_are_found_and_those_in_use_are_not(tmp_path,
         for path in made[:3]:
             (path / "r" / "session_2026" / "sockets").mkdir(parents=True)
         left, answering, named, _ = made
+        assert not set(made) & set(ray_folder.left()), "a Ray that begins is named by no process yet"
+        for path in made:
+            os.utime(path, (0, 0))
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(answering / "r" / "session_2026" / "sockets" / "raylet"))
             server.listen()
