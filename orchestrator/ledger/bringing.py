@@ -6,7 +6,6 @@ rules (``orchestrator.ledger.ledger``): so a sweep may run meanwhile, and what w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,13 +19,12 @@ from anytime_core.training import checkpoint
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import last_run, needs
 from orchestrator.ledger.bundle import BundleStorage, check_all
-from orchestrator.ledger.ledger import LOG, ElsewhereError, Ledger, SupersededError
+from orchestrator.ledger.ledger import LOG, RESULT, ElsewhereError, Ledger, SupersededError
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
 from orchestrator.ledger.whole import (
     CHECKS,
     CONFIG,
     NETWORK,
-    RESULT,
     DamagedError,
     WholeTrial,
     network_hash,
@@ -34,9 +32,8 @@ from orchestrator.ledger.whole import (
     whole,
 )
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.trial import ID_LENGTH, TrialRecord, config_of, place_of
+from orchestrator.sweep.trial import ID, TrialRecord, config_of, place_of
 
-ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 AT_ONCE = 8
 """So many trials are brought at once, with their networks in memory."""
 

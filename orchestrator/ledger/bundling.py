@@ -17,9 +17,9 @@ from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import checksummed, last_run
 from orchestrator.ledger.bundle import COMMENT, DIGITS, LONGEST_NAME, SUMS, digest_of, stamp
 from orchestrator.ledger.index import IndexEntry, pack
-from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.ledger import RESULT, Ledger
 from orchestrator.ledger.storage import Stamp, Storage, reason, storage_at
-from orchestrator.ledger.whole import NETWORK, RESULT, DamagedError, WholeTrial, whole
+from orchestrator.ledger.whole import NETWORK, DamagedError, WholeTrial, whole
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord
 

@@ -15,13 +15,12 @@ from typing import Any
 from anytime_core.files import STALE, UNFINISHED
 from anytime_core.training.checkpoint import NAME
 from orchestrator.errors import UsageError
-from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.ledger import RESULT, Ledger
 from orchestrator.ledger.needs import Need
 from orchestrator.ledger.reruns import RERUNS
 from orchestrator.ledger.storage import LocalStorage, Stamp, storage_at
-from orchestrator.sweep.trial import ID_LENGTH, config_in, place_of
+from orchestrator.sweep.trial import ID, config_in, place_of
 
-TRIAL = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 OF_ATTEMPTS = re.compile(r"failure\.json|pause\.json|result\.json\.damaged.*")
 """What attempts before the last one leave in the folder of a trial that has ended."""
 RAY_LOGS = "ray-logs"
@@ -83,12 +82,12 @@ class View:
     def ended(self) -> Iterator[tuple[str, Files]]:
         """Those that are needed and have ended, and are of no sweep that runs."""
         resting = self.needed - self.running
-        return ((name, files) for name, files in self.trials.items() if name in resting and "result.json" in files)
+        return ((name, files) for name, files in self.trials.items() if name in resting and RESULT in files)
 
 
 def _by_trial(ledger: Ledger, below: str) -> dict[str, dict[str, Stamp]]:
     storage = storage_at(ledger.storage)
-    found: dict[str, dict[str, Stamp]] = {name: {} for name in storage.names(below) if TRIAL.fullmatch(name)}
+    found: dict[str, dict[str, Stamp]] = {name: {} for name in storage.names(below) if ID.fullmatch(name)}
     for path, stamp in storage.walk(below).items():
         trial_id, _, name = path.removeprefix(f"{below}/").partition("/")
         if trial_id in found and name:
@@ -148,7 +147,7 @@ def _attempts(view: View) -> Iterator[Item]:
             yield Item.of("attempts", f"trials/{trial_id}", ", ".join(sorted(left)), left.values())
     needed, running = view.needed, view.running
     for trial_id, files in view.reruns.items():
-        adopted_next = trial_id in needed and "result.json" in files
+        adopted_next = trial_id in needed and RESULT in files
         if trial_id not in running and not adopted_next:
             yield Item.of("attempts", f"{RERUNS}/trials/{trial_id}", "a rerun that did not end", files.values())
 

@@ -62,10 +62,10 @@ log = logging.getLogger(__name__)
 ID_FILE, LONGEST_ID = "id", 64
 FEW = 256
 """So many files are read sooner than an index, whose import and reading take that long, too."""
-OUTCOMES, GUARANTEES, LOG = "outcomes.parquet", "guarantees.json", "log.txt"
+RESULT, OUTCOMES, GUARANTEES, LOG = "result.json", "outcomes.parquet", "guarantees.json", "log.txt"
 OF_SWEEP = "trials.json"
 """Which trials a sweep needs, in its folder."""
-FILES = ("config.json", "result.json", "metrics.parquet", OUTCOMES, GUARANTEES, "failure.json", LOG)
+FILES = ("config.json", RESULT, "metrics.parquet", OUTCOMES, GUARANTEES, "failure.json", LOG)
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
 MOST_STATUS = 1 << 25
@@ -225,7 +225,7 @@ class Ledger:
 
     def record(self, trial_id: str) -> TrialRecord | None:
         """How a trial ended; None if it has not. Raises StorageError where that cannot be read."""
-        content = self._read(trial_id, "result.json")
+        content = self._read(trial_id, RESULT)
         if content is None:
             return None
         try:
@@ -263,7 +263,7 @@ class Ledger:
     def _stamps(self, trial_ids: Iterable[str]) -> dict[str, Stamp]:
         """What tells one ``result.json`` from another, of all trials that have one."""
         begun = self.begun()
-        paths = {f"trials/{name}/result.json": name for name in trial_ids if name in begun}
+        paths = {f"trials/{name}/{RESULT}": name for name in trial_ids if name in begun}
         with self._reading("trials"):
             return {paths[path]: stamp for path, stamp in self._files.stamps(paths).items()}
 
@@ -487,7 +487,7 @@ class Ledger:
             driver=driver,
         )
         self._write(trial_id, "attempt.json", asdict(attempt))
-        result = f"trials/{trial_id}/result.json"
+        result = f"trials/{trial_id}/{RESULT}"
         if self._files.exists(result) and self.record(trial_id) is None:
             # Damaged, and `check` would take it for the end.
             kept = f"{result}.damaged"
@@ -498,7 +498,7 @@ class Ledger:
 
     def check(self, attempt: Attempt) -> None:
         """Raises SupersededError unless this is the last attempt that began and the trial has not ended."""
-        ended = self._files.exists(f"trials/{attempt.trial_id}/result.json")
+        ended = self._files.exists(f"trials/{attempt.trial_id}/{RESULT}")
         if ended or self.attempt(attempt.trial_id) != attempt:
             raise SupersededError(f"{attempt.trial_id}: attempt {attempt.number} came back after another had begun")
 
@@ -616,7 +616,7 @@ class Ledger:
     def finish(self, attempt: Attempt, record: TrialRecord) -> None:
         """Ends a trial. Of its checkpoints the newest stays: the trained network."""
         self.check(attempt)
-        self._write(attempt.trial_id, "result.json", asdict(record), self._guard(attempt))
+        self._write(attempt.trial_id, RESULT, asdict(record), self._guard(attempt))
         keep_newest(self.checkpoints(attempt.trial_id))
 
     def fail(self, attempt: Attempt, error: str, traceback: str = "", *, kind: str = "", signature: str = "") -> None:
@@ -643,7 +643,7 @@ class Ledger:
         """Takes away a trial. Its end goes first: what a kill leaves of the rest is a trial that has not ended, which
         goes on from its checkpoint. Raises OSError."""
         with self.alone(trial_id):
-            self._files.delete(f"trials/{trial_id}/result.json")
+            self._files.delete(f"trials/{trial_id}/{RESULT}")
             self._files.clear(f"trials/{trial_id}")
 
     def drop_checkpoints(self, trial_id: str) -> None:

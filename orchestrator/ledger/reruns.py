@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from anytime_core.training.checkpoint import MOST
-from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.ledger import RESULT, Ledger
 from orchestrator.ledger.storage import beneath, storage_at
 
 RERUNS = "reruns"
 """Below the storage."""
-RESULT = "result.json"
 STAYS = ("config.json", "lock")
 """What a trial's folder has whoever trains it."""
 

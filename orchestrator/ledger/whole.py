@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from anytime_core.files import MOST
 from anytime_core.training import checkpoint
 from orchestrator.ledger import checksummed, log_file
-from orchestrator.ledger.ledger import GUARANTEES, LOG, OUTCOMES
+from orchestrator.ledger.ledger import GUARANTEES, LOG, OUTCOMES, RESULT
 from orchestrator.ledger.records import record_of
 from orchestrator.ledger.storage import Storage, described
 from orchestrator.sweep.trial import TrialRecord, identity
 
-RESULT, CONFIG, NETWORK = "result.json", "config.json", "checkpoints"
+CONFIG, NETWORK = "config.json", "checkpoints"
 METRICS = "metrics.parquet"
 
 Read = Callable[[int], bytes]

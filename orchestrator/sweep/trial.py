@@ -33,6 +33,8 @@ from orchestrator.sweep.keep import Keep
 from orchestrator.text import counted
 
 ID_LENGTH = 16
+ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
+"""What the id of a trial looks like."""
 AUTO = "auto"
 MOST_UNITS = 256
 """In a block; the longest residual network on record, of 1,202 layers, has 200."""

@@ -10,12 +10,12 @@ from orchestrator.tracking.store import client, runs_of
 from orchestrator.tracking.uris import check_listening, database_file, safe_uri
 
 
-def retire(uri: str, ledger_id: str, trial_ids: Collection[str]) -> int:
-    """Deletes the runs of these trials in all experiments of a ledger, and returns how many these were. Raises
-    TrackingError where MLflow cannot be told."""
+def retire(uri: str, ledger_id: str, trial_ids: Collection[str]) -> None:
+    """Deletes the runs of these trials in all experiments of a ledger. Raises TrackingError where MLflow cannot be
+    told."""
     database = database_file(uri)
     if not trial_ids or not ledger_id or (database and not database.exists()):
-        return 0
+        return
     try:
         check_listening(uri)
         store = client(uri)
@@ -24,4 +24,3 @@ def retire(uri: str, ledger_id: str, trial_ids: Collection[str]) -> int:
             store.delete_run(run.info.run_id)
     except Exception as error:  # whatever MLflow raises
         raise TrackingError(f"MLflow at {safe_uri(uri)} cannot be told: {cause(error)}") from error
-    return len(runs)
