@@ -22,8 +22,9 @@ WORKDIR /srv/app
 
 # What this needs, with empty packages in place of its own code, which changes more often.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN mkdir -p anytime_core orchestrator/report orchestrator/paper/reference \
+RUN mkdir -p anytime_core orchestrator/report/pages orchestrator/paper/reference \
     && touch anytime_core/__init__.py orchestrator/__init__.py orchestrator/report/__init__.py \
+        orchestrator/report/pages/__init__.py \
         orchestrator/paper/__init__.py orchestrator/paper/reference/__init__.py \
     && pip install --constraint constraints.txt '.[server]' \
     && pip uninstall --yes anytime-orchestrator

@@ -57,8 +57,8 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
 from orchestrator.planning import plan as planning
-from orchestrator.report import render, status_view
 from orchestrator.report import status as report
+from orchestrator.report.views import render, status
 from orchestrator.sweep.devices import Device
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, config_of
@@ -179,7 +179,7 @@ def readers(folder: Path, sweep: Sweep) -> Iterator[tuple[str, Callable[[], obje
     )
     yield "plan", lambda: planning.summary(planning.make(sweep.trials, made))
     yield "speeds", lambda: [estimate.Speeds.of(made).step(trial.config, DEVICE) for trial in sweep.trials]
-    yield "status", lambda: status_view.status_text(report.status(sweep, made))
+    yield "status", lambda: status.status_text(report.status(sweep, made))
     yield "report", lambda: render.report_text(report.read_tables(sweep, made))
     yield "trace", lambda: trace.find(sweep, "ann 1,2")
     yield "cache", lambda: cache._opened(folder / "runs" / "cache")

@@ -18,8 +18,8 @@ BREACHES = {
     "no-cycles": ("orchestrator/ledger/storage.py", "from orchestrator.ledger import ledger"),
     "two-packages": ("anytime_core/cost.py", "from orchestrator import errors"),
     "trainer-libraries": ("anytime_core/training/step.py", "import pyarrow"),
-    "fast-start": ("orchestrator/report/layouts.py", "import torch"),
-    "ray-allow": ("orchestrator/report/layouts.py", "import ray"),
+    "fast-start": ("orchestrator/report/layouts/registry.py", "import torch"),
+    "ray-allow": ("orchestrator/report/layouts/registry.py", "import ray"),
     "mlflow-allow": ("orchestrator/execution/driver.py", "import mlflow"),
 }
 """For each contract a module and an import in it that the contract forbids."""

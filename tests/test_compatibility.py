@@ -22,8 +22,8 @@ from click.testing import CliRunner
 import anytime_core
 from orchestrator.cli import cli
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import render
 from orchestrator.report.status import read_tables
+from orchestrator.report.views import render
 from orchestrator.sweepfile.load import load
 
 HERE = Path(__file__).with_name("storage_0_1")

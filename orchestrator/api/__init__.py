@@ -13,6 +13,6 @@ only reads imports neither torch nor Ray nor MLflow, and pandas once a frame is 
 """
 
 from orchestrator.api.sweep import Sweep, load
-from orchestrator.report.notebook import View
+from orchestrator.report.views.notebook import View
 
 __all__ = ["Sweep", "View", "load"]

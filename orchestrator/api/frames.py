@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anytime_core.result import USAGE
-from orchestrator.report.notebook import frame_of
+from orchestrator.report.views.notebook import frame_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame

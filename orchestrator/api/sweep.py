@@ -17,9 +17,9 @@ from orchestrator.errors import GoneError, UsageError
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.places import NOTIFY, Places, expanded, from_environment, places_of, room_of
-from orchestrator.report import render
-from orchestrator.report.notebook import View
 from orchestrator.report.status import read_tables, status
+from orchestrator.report.views import render
+from orchestrator.report.views.notebook import View
 from orchestrator.sweep import grid, notify
 from orchestrator.sweepfile import load as loading
 from orchestrator.sweepfile import trust as trusting

@@ -9,20 +9,22 @@ from orchestrator.analysis.tables import Tables
 from orchestrator.execution.forecast import Forecast
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
-from orchestrator.report import plan_view, power, render, status_view, verdict, verdict_rows
 from orchestrator.report.layouts import arrange
-from orchestrator.report.notebook import View
 from orchestrator.report.status import SweepStatus
+from orchestrator.report.verdicts import power, rows, sentences
+from orchestrator.report.views import plan, render
+from orchestrator.report.views import status as status_view
+from orchestrator.report.views.notebook import View
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord
 
 
 def of_plan(sweep: Sweep, forecast: Forecast, ledger: Ledger) -> View:
     title = f"{sweep.name}: {planning.summary(forecast.plan)}"
-    listed = len(forecast.outlook.estimates) <= plan_view.LISTED
-    table = plan_view.plan_table(forecast.outlook, title, (*forecast.notes, *sweep.notes), listed=listed)
+    listed = len(forecast.outlook.estimates) <= plan.LISTED
+    table = plan.plan_table(forecast.outlook, title, (*forecast.notes, *sweep.notes), listed=listed)
     below = power.plan_text(sweep, ledger) if power.is_asked(sweep) else ""
-    return View(parts=(table, below), rows=partial(plan_view.plan_rows, forecast.outlook))
+    return View(parts=(table, below), rows=partial(plan.plan_rows, forecast.outlook))
 
 
 def of_status(status: SweepStatus) -> View:
@@ -34,9 +36,9 @@ def of_status(status: SweepStatus) -> View:
 
 def of_verdicts(tables: Tables, records: Sequence[TrialRecord]) -> View:
     return View(
-        parts=(verdict.document(tables, records),),
-        columns=verdict_rows.COLUMNS,
-        rows=partial(verdict_rows.rows, tables),
+        parts=(sentences.document(tables, records),),
+        columns=rows.COLUMNS,
+        rows=partial(rows.rows, tables),
     )
 
 
@@ -45,7 +47,7 @@ def of_report(tables: Tables, *below: str) -> View:
     errors = render.LONG["errors"]
     last = "\n".join([*tables.notes, *below])
     return View(
-        parts=(verdict.glance(tables), *arrange(tables), last),
+        parts=(sentences.glance(tables), *arrange(tables), last),
         columns=errors.columns,
         rows=partial(errors.rows, tables),
     )

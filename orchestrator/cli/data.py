@@ -68,7 +68,8 @@ def _check_published(name: str, root: Path, form: str) -> None:
 
 def _show_own(path: Path, size: int | None, form: str) -> None:
     from orchestrator.owndata import formats
-    from orchestrator.report import render, render_data
+    from orchestrator.report.views import data as render_data
+    from orchestrator.report.views import render
 
     found = [(source, formats.load(source)) for source in _sources(path, size)]
     match form:

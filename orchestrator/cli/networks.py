@@ -77,7 +77,7 @@ def predict(
     from orchestrator.inference import images as pictures
     from orchestrator.inference import predict as predicting
     from orchestrator.inference import profile as profiling
-    from orchestrator.report import render
+    from orchestrator.report.views import render
 
     paths = pictures.paths_of(words)
     limits = predicting.Limits.of(deadline, budget, confidence)
@@ -127,7 +127,7 @@ def calibrate(words: tuple[str, ...], places: Places, asked: Asked, split: Split
     NETWORK is as for `predict`. Its answers must be kept, as trials and `orchestrate outcomes` do.
     """
     from orchestrator.inference import guarantees
-    from orchestrator.report import render
+    from orchestrator.report.views import render
 
     trials = _find(words, places)
     if len(trials) > 1:
@@ -173,8 +173,8 @@ def profile(
     from orchestrator.inference import lookup
     from orchestrator.inference import profile as profiling
     from orchestrator.ledger.choices import chosen
-    from orchestrator.report import render
     from orchestrator.report.losses import Losses
+    from orchestrator.report.views import render
     from orchestrator.sweepfile.load import load
 
     if output:

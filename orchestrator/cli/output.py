@@ -38,7 +38,7 @@ def hand_over(text: str) -> None:
 
 def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") -> None:
     """Prints a table, JSON or CSV; only the table shows the title."""
-    from orchestrator.report import render
+    from orchestrator.report.views import render
 
     match form:
         case "json":
@@ -51,7 +51,7 @@ def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") ->
 
 def print_fitted(table: Table, *, wide: bool = False) -> None:
     """Prints a table for people, in the width of the terminal unless it may be ``wide``."""
-    from orchestrator.report import narrow, render
+    from orchestrator.report.views import narrow, render
 
     say(render.table_text(table if wide else narrow.fitted(table, narrow.terminal_width())))
 

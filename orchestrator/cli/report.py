@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _long_tables() -> Sequence[str]:
-    from orchestrator.report.render import long_names
+    from orchestrator.report.views.render import long_names
 
     return long_names()
 
@@ -111,24 +111,25 @@ def _write(sweep: Sweep, places: Places, *, folder: Path | None, page_file: Path
 
 def _said(sweep: Sweep, places: Places, form: str) -> str:
     """Says what the sweep decides, to people or as a row for each verdict."""
-    from orchestrator.report import render, verdict, verdict_rows
     from orchestrator.report.status import read_tables, statuses
+    from orchestrator.report.verdicts import rows, sentences
+    from orchestrator.report.views import render
 
     tables = read_tables(sweep, places.ledger)
     match form:
         case "json":
-            return render.as_json(verdict_rows.rows(tables))
+            return render.as_json(rows.rows(tables))
         case "csv":
-            return render.as_csv(verdict_rows.rows(tables), verdict_rows.COLUMNS)
+            return render.as_csv(rows.rows(tables), rows.COLUMNS)
         case _:
             records = [status.record for status in statuses(sweep, places.ledger) if status.record]
-            return verdict.document(tables, records, form)
+            return sentences.document(tables, records, form)
 
 
 def _compared(tables: Tables, form: str) -> str:
     """Shows the sweep's errors beside the paper's."""
     from orchestrator.paper import comparison
-    from orchestrator.report import render
+    from orchestrator.report.views import render
 
     compared = comparison.compare_tables(tables)
     match form:
@@ -142,14 +143,15 @@ def _compared(tables: Tables, form: str) -> str:
 
 def _power(tables: Tables, form: str) -> str:
     """Shows what would decide the sweep's comparisons with its baseline."""
-    from orchestrator.report import power, render
+    from orchestrator.report.verdicts import power
+    from orchestrator.report.views import render
 
     return render.show([power.table(tables)], form)
 
 
 def _shown(tables: Tables, form: str, table: str) -> str:
     """Shows all tables, or the one ``table`` as CSV, which holds but one."""
-    from orchestrator.report import render
+    from orchestrator.report.views import render
 
     match form:
         case "json":
@@ -171,7 +173,7 @@ def paper(wide: bool, form: str) -> None:
     Exit code 1 if a number is not the printed one.
     """
     from orchestrator.paper import replication
-    from orchestrator.report import narrow, render
+    from orchestrator.report.views import narrow, render
 
     computed = replication.build()
     if form != "table":

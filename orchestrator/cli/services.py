@@ -39,7 +39,7 @@ def doctor(sweep_file: Path | None, places: Places, address: str | None, form: s
     problem.
     """
     from orchestrator import doctor as examining
-    from orchestrator.report import render
+    from orchestrator.report.views import render
     from orchestrator.sweepfile.load import load
 
     settings = examining.settings_of(

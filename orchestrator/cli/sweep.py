@@ -69,8 +69,8 @@ def sweep(
     from orchestrator.execution import driver
     from orchestrator.execution.rerun import meant
     from orchestrator.ledger.choices import chosen
-    from orchestrator.report import render
     from orchestrator.report.status import read_tables
+    from orchestrator.report.views import render
     from orchestrator.sweepfile import trust
     from orchestrator.sweepfile.load import load
 
@@ -120,7 +120,8 @@ def plan(
     from orchestrator.execution import forecast as forecasting
     from orchestrator.ledger.choices import chosen
     from orchestrator.planning import plan as planning
-    from orchestrator.report import plan_view, power
+    from orchestrator.report.verdicts import power
+    from orchestrator.report.views import plan as plan_view
     from orchestrator.sweepfile.load import load
 
     ledger = places.ledger
@@ -143,8 +144,9 @@ def plan(
 @options.form(options.ROWS)
 def status(sweep_file: Path, places: Places, wide: bool, form: str) -> None:
     """Show where a sweep's trials stand, also while it runs."""
-    from orchestrator.report import narrow, status_view
     from orchestrator.report import status as reading
+    from orchestrator.report.views import narrow
+    from orchestrator.report.views import status as status_view
 
     grid, ledger = load_to_show(sweep_file, places), places.ledger
     standing = reading.status(grid, ledger)

@@ -30,7 +30,7 @@ def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> 
     may be any of the storage, also of another sweep, or of a method whose file has changed or is gone.
     """
     from orchestrator.analysis import trace
-    from orchestrator.report import render_trial
+    from orchestrator.report.views import trial as render_trial
 
     grid, ledger = load_to_show(sweep_file, places), places.ledger
     traced = trace.trace(grid, trace.find_stored(grid, " ".join(cell), ledger), ledger)
@@ -49,7 +49,7 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
     without secrets: the first 256 KiB and the last 768 KiB. A worker adds to it every few seconds.
     """
     from orchestrator.analysis import trace
-    from orchestrator.report import follow as following
+    from orchestrator.report.views import follow as following
     from orchestrator.sweep.trial import TrialState
 
     grid, ledger = load_to_show(sweep_file, places), places.ledger
@@ -82,7 +82,7 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
     from orchestrator.analysis import trace
     from orchestrator.execution import reproduce as reproducing
     from orchestrator.ledger.choices import chosen
-    from orchestrator.report import render_trial
+    from orchestrator.report.views import trial as render_trial
     from orchestrator.sweepfile.load import load
 
     grid = chosen(load(sweep_file), places.ledger)

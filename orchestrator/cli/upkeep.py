@@ -54,7 +54,7 @@ def gc(
     deleted there, too.
     """
     from orchestrator.execution import cleaning
-    from orchestrator.report import render_cleaning
+    from orchestrator.report.views import cleaning as render_cleaning
 
     settings = cleaning.CleaningSettings(
         tracking_uri=places.tracking_uri, given=_given(sweep_files, forget), forget=forget, keep=keep, newer=keep_newer
@@ -159,7 +159,8 @@ def _noted(notes: Sequence[Note], given: str) -> Note:
 
 
 def _print_notes(notes: Sequence[Note], grid: Sweep, form: str) -> None:
-    from orchestrator.report import narrow, render_notes
+    from orchestrator.report.views import narrow
+    from orchestrator.report.views import notes as render_notes
 
     if form == "table":
         say(render_notes.text(notes, grid, narrow.terminal_width()))

@@ -15,7 +15,7 @@ from orchestrator.ledger import reruns
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import reason
 from orchestrator.planning import plan as planning
-from orchestrator.report.render_trial import comparison_line
+from orchestrator.report.views.trial import comparison_line
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureTally
 from orchestrator.sweep.trial import Trial

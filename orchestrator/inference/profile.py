@@ -21,8 +21,9 @@ from orchestrator.errors import UsageError
 from orchestrator.inference import lookup
 from orchestrator.inference.lookup import TrainedTrial
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import drawing, render
+from orchestrator.report.figures import drawing
 from orchestrator.report.losses import Losses
+from orchestrator.report.views import render
 from orchestrator.stats import eann
 from orchestrator.sweep.grid import Sweep
 from orchestrator.system.hardware import cpu_model

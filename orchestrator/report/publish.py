@@ -19,12 +19,16 @@ from orchestrator.analysis.tables import Tables
 from orchestrator.ledger import notes
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
-from orchestrator.report import drawing, explorer, figures, layouts, render, render_notes, verdict
+from orchestrator.report import figures, layouts
 from orchestrator.report import status as report
-from orchestrator.report.figures import caption_of, kind_of
+from orchestrator.report.figures import caption_of, drawing, kind_of
 from orchestrator.report.losses import Losses
-from orchestrator.report.page import PageContent, TrialRow, page
+from orchestrator.report.pages import explorer
+from orchestrator.report.pages.page import PageContent, TrialRow, page
 from orchestrator.report.status import TrialStatus
+from orchestrator.report.verdicts import sentences
+from orchestrator.report.views import notes as render_notes
+from orchestrator.report.views import render
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord, TrialState
 from orchestrator.text import visible
@@ -171,12 +175,12 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
     statuses = report.statuses(sweep, ledger)
     arranged = layouts.arrange(tables)
     records = [status.record for status in statuses if status.record]
-    said = [*verdict.sentences(tables), verdict.methods(tables, records)]
+    said = [*sentences.sentences(tables), sentences.methods(tables, records)]
     return page(
         PageContent(
             title=sweep.name,
             description=sweep.description,
-            verdict=verdict.block(tables) if verdict.asked_for(tables) else [],
+            verdict=sentences.block(tables) if sentences.asked_for(tables) else [],
             said=said,
             written=[render_notes.table(noted, sweep)] if (noted := notes.of_sweep(sweep, ledger)) else [],
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],

@@ -10,8 +10,8 @@ from orchestrator.errors import OrchestratorError, UsageError
 from orchestrator.extensions.additions import ADDED, FIGURE, TABLE, WIN_TEST, Addition
 from orchestrator.extensions.importing import located
 from orchestrator.report.figures import FIGURES, FigureKind
+from orchestrator.report.figures.unsuited import UnsuitedError
 from orchestrator.report.layouts import LAYOUTS, Layout
-from orchestrator.report.unsuited import UnsuitedError
 from orchestrator.stats.significance import TESTS
 
 Made = Callable[[str, Addition], Any]

@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
-from orchestrator.report.page import PageContent, TrialRow, page
+from orchestrator.report.pages.page import PageContent, TrialRow, page
 from orchestrator.table import Column, Entry, Table
 
 PROGRAMS = ("chromium", "chromedriver")

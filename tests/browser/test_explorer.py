@@ -16,7 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from orchestrator.report.page import PageContent
+from orchestrator.report.pages.page import PageContent
 
 pytestmark = pytest.mark.browser
 

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from orchestrator.report.page import PageContent
+from orchestrator.report.pages.page import PageContent
 from orchestrator.table import Column, Entry, Table
 
 pytestmark = pytest.mark.browser

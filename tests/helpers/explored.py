@@ -12,7 +12,8 @@ from anytime_core.outcomes import Outcomes
 from orchestrator.analysis import tables as building
 from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.tables import Tables
-from orchestrator.report import explorer, layouts
+from orchestrator.report import layouts
+from orchestrator.report.pages import explorer
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
 from orchestrator.sweepfile.load import load

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-LIGHT = ("numpy", "pydantic", "orchestrator.report.render", "orchestrator.sweepfile.load")
+LIGHT = ("numpy", "pydantic", "orchestrator.report.views.render", "orchestrator.sweepfile.load")
 MLFLOW = (*LIGHT, "mlflow.store.tracking.sqlalchemy_store", "orchestrator.tracking.ui")
 TORCH = (*LIGHT, "torch")
 SECONDS = 60.0

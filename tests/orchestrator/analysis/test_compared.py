@@ -22,8 +22,8 @@ from orchestrator.analysis.verdicts import Verdict, verdicts
 from orchestrator.ledger.ledger import OUTCOMES, Ledger
 from orchestrator.report import publish
 from orchestrator.report.losses import Losses
-from orchestrator.report.power import plan_text
 from orchestrator.report.status import read_tables, status
+from orchestrator.report.verdicts.power import plan_text
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell

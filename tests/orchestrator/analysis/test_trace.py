@@ -28,7 +28,7 @@ from orchestrator.execution.reproduce import ReproduceSettings, reproduce
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed, epochs_file
 from orchestrator.ledger.ledger import Attempt, Ledger
-from orchestrator.report import render_trial
+from orchestrator.report.views import trial as render_trial
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState

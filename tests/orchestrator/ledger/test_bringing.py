@@ -18,8 +18,8 @@ from orchestrator.ledger import bundling, checksummed, last_run
 from orchestrator.ledger.bringing import Brought, Fate, bring, bring_sweeps, ids_in, source_at
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import LocalStorage, Location
-from orchestrator.report import render
 from orchestrator.report.status import read_tables
+from orchestrator.report.views import render
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
 

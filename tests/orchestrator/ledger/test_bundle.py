@@ -22,8 +22,8 @@ from orchestrator.ledger import bundle, bundling
 from orchestrator.ledger.bringing import bring, source_at
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import storage_at
-from orchestrator.report import render
 from orchestrator.report.status import read_tables
+from orchestrator.report.views import render
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile.load import load
 

@@ -11,7 +11,7 @@ from orchestrator.ledger import live_status
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.live_status import Running, StatusSnapshot, StatusWriter
 from orchestrator.report import status as report
-from orchestrator.report import status_view
+from orchestrator.report.views import status as status_view
 from orchestrator.sweep.grid import Sweep
 from orchestrator.system.hardware import this_machine
 

@@ -14,8 +14,9 @@ from orchestrator.extensions import importing
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import changes
 from orchestrator.planning import plan as planning
-from orchestrator.report import render, render_trial
 from orchestrator.report.status import read_tables
+from orchestrator.report.views import render
+from orchestrator.report.views import trial as render_trial
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile import reported, schema, trust
 from orchestrator.sweepfile.load import load

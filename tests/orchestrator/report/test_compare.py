@@ -19,7 +19,10 @@ from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.compared import taken
 from orchestrator.analysis.curves import Panel, Results
 from orchestrator.analysis.tables import Tables
-from orchestrator.report import layouts, power, publish, ranking_figures, render, verdict
+from orchestrator.report import layouts, publish
+from orchestrator.report.figures import ranking
+from orchestrator.report.verdicts import power, sentences
+from orchestrator.report.views import render
 from orchestrator.sweep.trial import TrialRecord, TrialState
 from orchestrator.table import Table
 
@@ -82,7 +85,7 @@ def lines(table: Table) -> dict[tuple[Any, ...], list[Any]]:
 
 
 def test_the_block_says_better_where_the_better_number_is(make) -> None:
-    said = verdict.block(make()[0])
+    said = sentences.block(make()[0])
     assert said[0].startswith("aann against ann, 6 networks, 6 cells, 1 seed, says something about: ")
     assert said[1] == "  at 1/2           equal      within 0.1 points (95 % 0.00 to 0.00)"
     assert said[2].startswith(
@@ -97,7 +100,7 @@ def test_the_block_says_better_where_the_better_number_is(make) -> None:
 
 
 def test_sentences_have_the_metrics_own_words(make) -> None:
-    said = verdict.sentences(make("rope: 0.5")[0])
+    said = sentences.sentences(make("rope: 0.5")[0])
     assert said[0].startswith(
         "On these 6 cells with 1 seed the error of aann at 1/2 of the cost is practically that of ann"
     )
@@ -113,7 +116,7 @@ def test_sentences_have_the_metrics_own_words(make) -> None:
 
 def test_the_methods_say_what_is_compared(make) -> None:
     built, records, _ = make("rope: 0.5")
-    said = verdict.methods(built, records)
+    said = sentences.methods(built, records)
     assert (
         "Methods are compared by these metrics. 1/2: error at 1/2 of the cost; in %, lower is better. auc: mean "
         in said
@@ -166,7 +169,7 @@ def test_machines_get_differences_of_the_metric_itself(make) -> None:
 @pytest.mark.parametrize("form", ["table", "markdown", "latex"])
 def test_a_report_of_metrics_goes_into_every_document(make, form) -> None:
     built, records, _ = make("tables: [errors, wins, ranking, matrix]")
-    text = render.report_text(built, form) + verdict.document(built, records, form)
+    text = render.report_text(built, form) + sentences.document(built, records, form)
     assert "auc" in text
     assert "2.0 points higher" in text
 
@@ -177,16 +180,16 @@ def test_figures_are_of_the_metrics(make) -> None:
     def panel(of: Callable[[Results], list[Panel]], title: str) -> Panel:
         return {each.title: each for each in of(results)}[title]
 
-    auc, nll = (panel(ranking_figures.matrix, title) for title in ("auc (higher is better)", "nll (lower is better)"))
+    auc, nll = (panel(ranking.matrix, title) for title in ("auc (higher is better)", "nll (lower is better)"))
     assert auc.curves[1].words[0].startswith("+2.00\n6/0/0")
     assert auc.curves[1].y[0] < 0, "one colour for what is better"
     assert auc.notes[0].startswith("row less column in points, wins/ties/losses")
     assert nll.curves[1].words[0].startswith("-0.6931\n6/0/0")
     assert nll.notes[0].startswith("row less column in nats, wins/ties/losses")
-    assert panel(ranking_figures.profiles, "auc (higher is better)").x_label == "100 - auc above that of ann (%)"
-    ranks = panel(ranking_figures.ranks, "auc (higher is better)")
+    assert panel(ranking.profiles, "auc (higher is better)").x_label == "100 - auc above that of ann (%)"
+    ranks = panel(ranking.ranks, "auc (higher is better)")
     assert {curve.label: curve.x[0] for curve in ranks.curves} == {"aann": 1, "ann": 2, "exp3": 3}
-    strengths = panel(ranking_figures.strengths, "error at 1/2 of the cost")
+    strengths = panel(ranking.strengths, "error at 1/2 of the cost")
     assert {curve.x[0] for curve in strengths.curves} == {50}
 
 

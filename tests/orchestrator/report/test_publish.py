@@ -13,7 +13,8 @@ from answered import drawn_outcomes
 
 from orchestrator.errors import StorageError
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report import drawing, publish, status
+from orchestrator.report import publish, status
+from orchestrator.report.figures import drawing
 from orchestrator.report.losses import Losses
 from orchestrator.sweep.grid import Sweep
 from orchestrator.tracking.delivered import is_current

@@ -14,7 +14,8 @@ from anytime_core.result import EpochMetrics
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
-from orchestrator.report import layouts, status, status_view
+from orchestrator.report import layouts, status
+from orchestrator.report.views import status as status_view
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.halving import Curve, Rung, halved, likely, rungs
 from orchestrator.sweep.trial import Trial, TrialRecord

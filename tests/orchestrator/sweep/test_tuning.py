@@ -13,7 +13,8 @@ import pytest
 
 from orchestrator.ledger import last_run
 from orchestrator.planning import plan as planning
-from orchestrator.report import layouts, status, status_view
+from orchestrator.report import layouts, status
+from orchestrator.report.views import status as status_view
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord
 from orchestrator.sweep.tuning import notes

@@ -17,7 +17,8 @@ from orchestrator.errors import SweepError, UsageError
 from orchestrator.extensions import importing
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import changes, plan
-from orchestrator.report import layouts, render
+from orchestrator.report import layouts
+from orchestrator.report.views import render
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState, config_of
 from orchestrator.sweepfile.load import load

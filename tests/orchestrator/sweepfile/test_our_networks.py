@@ -14,7 +14,8 @@ from anytime_core.networks import Feedback, MSDNet
 from orchestrator.analysis import tables
 from orchestrator.errors import SweepError
 from orchestrator.extensions import importing
-from orchestrator.report import layouts, render
+from orchestrator.report import layouts
+from orchestrator.report.views import render
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
 from orchestrator.sweepfile import schema, trust

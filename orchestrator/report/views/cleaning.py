@@ -1,0 +1,60 @@
+"""Shows what a storage holds that nobody needs, to people and to machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from orchestrator.ledger.garbage import Item
+from orchestrator.ledger.needs import Need
+from orchestrator.report.views.render import Row
+from orchestrator.table import Column, Entry, Table, duration
+from orchestrator.text import counted
+
+UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def rows(items: Iterable[Item]) -> list[Row]:
+    """Sizes in bytes, ages in seconds."""
+    return [
+        {"kind": it.kind, "name": it.name, "about": it.about, "bytes": it.size, "age": round(it.age)} for it in items
+    ]
+
+
+def table(items: tuple[Item, ...], needs: tuple[Need, ...], storage: str, *, deleted: bool) -> Table:
+    """For people, with who needs what stays."""
+    columns = ("kind", "name", "about", "size", "age")
+    return Table(
+        name="gc",
+        title=f"{storage}: {_summary(items, deleted=deleted)}",
+        columns=tuple(Column(name=name, numeric=name in columns[3:]) for name in columns if items),
+        rows=tuple(_row(it) for it in items),
+        notes=(*_stays(needs), *(["nothing was removed: --delete removes it"] if items and not deleted else [])),
+    )
+
+
+def _row(item: Item) -> tuple[Entry, ...]:
+    age = " ".join(duration(item.age).split()[:2])  # such as 40 d
+    return tuple(Entry(value=value) for value in (item.kind, item.name, item.about, size(item.size), age))
+
+
+def _summary(items: tuple[Item, ...], *, deleted: bool) -> str:
+    if not items:
+        return "there is nothing that nobody needs"
+    verb = "was removed" if deleted else "could go"
+    return f"{size(sum(it.size for it in items))} {verb}, {counted(len(items), 'item')}"
+
+
+def _stays(needs: tuple[Need, ...]) -> Iterator[str]:
+    for need in needs:
+        running = f", run by {need.driver}" if need.driver else ""
+        yield f"sweep {need.sweep} needs {counted(len(need.trials), 'trial')}{running}"
+
+
+def size(count: int) -> str:
+    """Such as ``3.4 MiB``."""
+    value, unit = float(count), "B"
+    for larger in UNITS:
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
