@@ -446,6 +446,9 @@ class TrainingConfig:
     With a ``precision`` of ``bfloat16`` images pass through convolutions and batch norms in numbers of 8 binary digits.
     Parameters and their updates, the statistics of batch norms, heads, losses and strategies are float32 in any case.
     Where it is ``compiled``, torch's compiler fuses what lies between a unit's convolutions, which rounds otherwise.
+
+    ``evaluations`` of the epochs, spread evenly, end with one on the test images, the last epoch always; without it all
+    do. The network is the same to the bit.
     """
 
     steps: int = 64_000
@@ -459,6 +462,7 @@ class TrainingConfig:
     head_decay: HeadDecay = field(default="uniform", metadata=ADDED)
     precision: Precision = field(default="float32", metadata=ADDED)
     compiled: bool = field(default=False, metadata=ADDED)
+    evaluations: int | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         rates = {_step(step): rate for step, rate in self.learning_rate.items()}
@@ -473,6 +477,7 @@ class TrainingConfig:
             one_of("head_decay", self.head_decay, get_args(HeadDecay)),
             one_of("precision", self.precision, get_args(Precision)),
             None if isinstance(self.compiled, bool) else f"compiled is {self.compiled!r}, must be true or false",
+            None if self.evaluations is None else whole("evaluations", self.evaluations, 1),
         )
         _as_floats(self, "momentum", "weight_decay")
         # In one order, and no longer the caller's own.

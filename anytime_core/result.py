@@ -23,7 +23,8 @@ class EpochMetrics:
     """One pass over the training images. All tuples have one entry a prediction, first to last.
 
     ``step`` counts the steps done at its end. ``probabilities`` are those with which the strategy amplified each loss
-    at its start; there are none where none is amplified. ``timestamp`` is in seconds since 1970. What follows is what
+    at its start; there are none where none is amplified. ``test_loss`` and ``test_error`` are empty where the epoch
+    ended without an evaluation. ``timestamp`` is in seconds since 1970. What follows is what
     the epoch took of its machine, as ``training.usage`` says; memory is in bytes. None is what nobody measured.
 
     ``data_seconds`` and ``evaluation_seconds`` are parts of ``seconds``; the rest are the steps. On a GPU the steps
@@ -55,6 +56,11 @@ class EpochMetrics:
     def of(cls, values: Mapping[str, Any]) -> EpochMetrics:
         """From the fields as JSON holds them: lists in place of tuples. Raises ValueError."""
         return typed(cls, values)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether it ended with an evaluation, as a trial's last epoch always does."""
+        return bool(self.test_error)
 
     @property
     def diverged(self) -> bool:

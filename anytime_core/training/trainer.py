@@ -34,6 +34,7 @@ from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics, TrialResult
 from anytime_core.training import checkpoint, regimes
 from anytime_core.training.checkpoint import Place
+from anytime_core.training.epochs import is_evaluated, number_of_epochs
 from anytime_core.training.evaluate import Evaluation
 from anytime_core.training.keeper import Keeper
 from anytime_core.training.objective import TrainingObjective
@@ -348,7 +349,7 @@ class Run:
         return self.diverged or self.steps_done >= self.config.steps
 
     def epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochMetrics:
-        """One pass over the training images, or what of it fits into the phase, and an evaluation."""
+        """One pass over the training images, or what of it fits into the phase, and an evaluation where one is due."""
         paused, meter = self.pause.seconds(), Meter(self.device)
         self.begin_epoch()
         drawn = meter.seconds()
@@ -358,7 +359,7 @@ class Run:
         if self.keeps and last == self.config.steps:
             self.keeper = self._keeper(self.test_data)
         trained = meter.seconds()
-        test_loss, test_error = self.evaluate(self.keeper)
+        test_loss, test_error = self._evaluated(self.evaluate(self.keeper)) if self._is_evaluated() else ((), ())
         seconds = meter.seconds()
         metrics = EpochMetrics(
             epoch=len(self.history) + 1,
@@ -366,8 +367,8 @@ class Run:
             learning_rate=self.rate_at(last - 1),
             train_loss=train_loss + self.guess_losses,
             train_error=train_error + self.guess_errors,
-            test_loss=test_loss + self.guess_losses,
-            test_error=test_error + self.guess_errors,
+            test_loss=test_loss,
+            test_error=test_error,
             probabilities=tuple(probabilities),
             seconds=seconds,
             timestamp=time.time(),
@@ -382,6 +383,16 @@ class Run:
         self.history.append(metrics)
         self.pause.begin()
         return metrics
+
+    def _is_evaluated(self) -> bool:
+        """Whether the epoch after those in ``history`` ends with an evaluation."""
+        epochs = number_of_epochs(self.config.phase_steps, self.train_data.steps_per_epoch)
+        return is_evaluated(len(self.history) + 1, epochs, self.config.training.evaluations)
+
+    def _evaluated(self, means: tuple[tuple[float, ...], tuple[float, ...]]) -> tuple[tuple[float, ...], ...]:
+        """Losses and errors of all predictions."""
+        losses, errors = means
+        return losses + self.guess_losses, errors + self.guess_errors
 
     def begin_epoch(self) -> None:
         """Prepares the epoch after those in ``history``, and its phase where that begins with it."""

@@ -89,8 +89,8 @@ def _predictions(config: TrialConfig, record: TrialRecord | None) -> tuple[Seque
 
 
 def _numbers(epoch: EpochMetrics, index: int) -> Row:
-    numbers: Row = {name: getattr(epoch, name)[index] for name in OF_PREDICTION[:-1]}
-    return numbers | {"probability": epoch.probabilities[index] if epoch.probabilities else None}
+    fields = {name: getattr(epoch, name) for name in OF_PREDICTION[:-1]} | {"probability": epoch.probabilities}
+    return {name: values[index] if values else None for name, values in fields.items()}
 
 
 def outcome_columns(

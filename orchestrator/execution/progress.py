@@ -97,7 +97,8 @@ class Progress:
         last = epochs[-1]
         if trial_id not in self._running:
             self.started(trial_id)
-        self._running[trial_id].error = last.test_error[-1]
+        if evaluated := [epoch for epoch in epochs if epoch.evaluated]:
+            self._running[trial_id].error = evaluated[-1].test_error[-1]
         self._advance(trial_id, last.step)
         if time.monotonic() - self._last_line > LINE_SECONDS:
             self._line("")

@@ -339,7 +339,7 @@ class _Epochs:
     def pause(self) -> None:
         """Raises _PausedError where its tuning has the trial go no further, now that this is saved and written down."""
         last = self._all[-1] if self._all else None
-        if last and not last.diverged and self._trial.until <= last.step < self._trial.config.steps:
+        if last and last.evaluated and not last.diverged and self._trial.until <= last.step < self._trial.config.steps:
             self.flush()
             self._ledger.pause(self._attempt, last.step)
             raise _PausedError(f"paused at step {last.step}")

@@ -24,7 +24,7 @@ def chosen(sweep: Sweep, ledger: Ledger) -> Sweep:
 
 def _curve(epochs: Sequence[EpochMetrics], record: TrialRecord | None) -> Curve:
     """A trial whose metrics and checkpoints are lost has the errors of its end, which it never runs for again."""
-    errors = {epoch.step: epoch.test_error for epoch in epochs if not epoch.diverged}
+    errors = {epoch.step: epoch.test_error for epoch in epochs if epoch.evaluated and not epoch.diverged}
     state = record.state if record else None
     if record and state is TrialState.FINISHED:
         errors[record.result.steps] = record.result.errors

@@ -38,6 +38,10 @@ OF_PREDICTION = {
     "test_error": pa.float64(),
     "probability": pa.float64(),
 }
+FIELDS = {name: name for name in OF_PREDICTION} | {"probability": "probabilities"}
+"""Each column of the predictions, and the field of an epoch that it holds."""
+LACKING = ("test_loss", "test_error", "probabilities")
+"""Fields that an epoch may be without."""
 SCHEMA = pa.schema(
     {
         "trial_id": pa.string(),
@@ -49,7 +53,8 @@ SCHEMA = pa.schema(
     }
 )
 """Errors are in percent, costs in multiply-adds of one image, seconds are those of the epoch, timestamps since 1970,
-memory is in bytes. ``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss."""
+memory is in bytes. ``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss,
+``test_loss`` and ``test_error`` where the epoch ended without an evaluation."""
 WITHOUT_TIMES = pa.schema([column for column in SCHEMA if column.name not in TIMES])
 WITHOUT_USAGE = pa.schema([column for column in WITHOUT_TIMES if column.name not in USAGE])
 """As older versions wrote it."""
@@ -80,8 +85,7 @@ def pack(
             "unit": unit,
             "cost": cost,
             **{name: getattr(epoch, name) for name in OF_EPOCH},
-            **{name: getattr(epoch, name)[index] for name in ("train_loss", "train_error", "test_loss", "test_error")},
-            "probability": epoch.probabilities[index] if epoch.probabilities else None,
+            **{name: getattr(epoch, field)[index] if getattr(epoch, field) else None for name, field in FIELDS.items()},
         }
         for epoch in epochs
         for index, (unit, cost) in enumerate(zip(units, costs, strict=True))
@@ -117,7 +121,7 @@ def unpack(content: bytes, predictions: int | None = None) -> list[EpochMetrics]
     epochs = [_epoch(list(group)) for _, group in groupby(rows, key=itemgetter("epoch"))]
     if any(later.epoch <= epoch.epoch or later.step <= epoch.step for epoch, later in pairwise(epochs)):
         raise ValueError("its epochs do not follow one another")
-    counts = {len(epoch.test_error) for epoch in epochs}
+    counts = {len(epoch.train_error) for epoch in epochs}
     if len(counts) > 1 or (predictions and counts - {predictions}):
         raise ValueError(f"its epochs have {' or '.join(map(str, sorted(counts)[:3]))} predictions")
     return epochs
@@ -148,12 +152,11 @@ def _table(content: bytes) -> pa.Table:
 
 
 def _epoch(rows: list[dict[str, Any]]) -> EpochMetrics:
-    columns = {name: [row[name] for row in rows] for name in OF_PREDICTION}
-    probabilities = columns.pop("probability")
+    columns = {field: [row[name] for row in rows] for name, field in FIELDS.items()}
     return EpochMetrics.of(
         {
             **{name: rows[0][name] for name in OF_EPOCH if name in rows[0]},
             **columns,
-            "probabilities": [] if probabilities[0] is None else probabilities,
+            **{field: [] for field in LACKING if columns[field][0] is None},
         }
     )

@@ -39,6 +39,7 @@ from anytime_core.extend import Surgery
 from anytime_core.files import plain_files
 from anytime_core.memory import is_known, parameter_count
 from anytime_core.outcomes import MOST_OF_UINT8
+from anytime_core.training.epochs import number_of_epochs
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, step_work
@@ -439,7 +440,7 @@ def disk_of(trial: Trial) -> int:
     config = trial.config
     spec = dataset_of(config.data)
     steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
-    epochs = sum(math.ceil(steps / max(steps_per_epoch, 1)) for steps in config.phase_steps)
+    epochs = number_of_epochs(config.phase_steps, steps_per_epoch)
     history = epochs * len(config.predicting_units) * OF_AN_EPOCH
     others = config.predicting_units[-1] * OF_A_UNIT + OF_A_TRIAL
     outcomes = size_of_outcomes(config) if trial.keep.outcomes else 0

@@ -83,10 +83,11 @@ def _write_network(trial_id: str, ledger: Ledger, folder: Path, largest: float) 
 
 
 def curves(title: str, costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> str:
-    """An SVG: errors of the last epoch by cost, and those at fractions of the cost by epoch."""
+    """An SVG: errors of the last epoch that was evaluated by cost, and those at fractions of the cost by epoch."""
+    evaluated = [epoch for epoch in epochs if epoch.evaluated]
     if len(costs) == 1:
-        return svg(title, [_alone(epochs)])
-    return svg(title, [_by_cost(costs, epochs[-1]), _by_epoch(costs, epochs)])
+        return svg(title, [_alone(evaluated)])
+    return svg(title, [_by_cost(costs, evaluated[-1]), _by_epoch(costs, evaluated)])
 
 
 def _by_cost(costs: Sequence[int], last: EpochMetrics) -> ChartPanel:

@@ -13,6 +13,7 @@ from anytime_core.config import TrialConfig, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
+from anytime_core.training.epochs import number_of_epochs
 from orchestrator.ledger.notes import Note
 from orchestrator.sweep.trial import Trial, TrialRecord
 
@@ -126,7 +127,7 @@ def note_tags(notes: Sequence[Note]) -> dict[str, str]:
 
 def epoch_metrics(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
     """What is shown of an epoch; what comes first, the UI compares runs by."""
-    shown = {f"error/{name}": value for name, value in _summary(config, epoch.test_error).items()}
+    shown = _tested(config, epoch) if epoch.evaluated else {}
     shown |= {f"train_error/{name}": value for name, value in _summary(config, epoch.train_error).items()}
     shown |= {
         EPOCH: float(epoch.epoch),
@@ -134,14 +135,17 @@ def epoch_metrics(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
         "progress/learning_rate": epoch.learning_rate,
         "progress/seconds": epoch.seconds,
         "loss/train_last": epoch.train_loss[-1],
-        "loss/test_last": epoch.test_loss[-1],
     }
     if epoch.seconds > 0:
         shown["system/images_per_second"] = _images(config, epoch) / epoch.seconds
     shown |= _usage(epoch)
-    if _is_detailed(config, epoch):
-        shown |= _each("test_error", epoch.test_error)
     return {name: value for name, value in shown.items() if math.isfinite(value)}  # databases take no others
+
+
+def _tested(config: TrialConfig, epoch: EpochMetrics) -> dict[str, float]:
+    shown = {f"error/{name}": value for name, value in _summary(config, epoch.test_error).items()}
+    each = _each("test_error", epoch.test_error) if _is_detailed(config, epoch) else {}
+    return shown | {"loss/test_last": epoch.test_loss[-1]} | each
 
 
 def _usage(epoch: EpochMetrics) -> dict[str, float]:
@@ -169,7 +173,7 @@ def _each(section: str, errors: Sequence[float]) -> dict[str, float]:
 
 def _is_detailed(config: TrialConfig, epoch: EpochMetrics) -> bool:
     """Depends on nothing but the epoch's number, so that an epoch is shown alike however often it is told."""
-    epochs = sum(math.ceil(steps / _steps_per_epoch(config)) for steps in config.phase_steps)
+    epochs = number_of_epochs(config.phase_steps, _steps_per_epoch(config))
     return epoch.epoch == epochs or epoch.epoch % math.ceil(epochs / PREDICTION_EPOCHS) == 0
 
 

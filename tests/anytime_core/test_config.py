@@ -179,6 +179,7 @@ TRAINING = st.builds(
     head_decay=st.sampled_from(["uniform", "loss_weight"]),
     precision=st.sampled_from(["float32", "bfloat16"]),
     compiled=st.booleans(),
+    evaluations=st.none() | st.integers(1, 1000),
 )
 
 
@@ -366,6 +367,7 @@ def test_the_other_defaults_are_the_papers() -> None:
         "head_decay": "uniform",
         "precision": "float32",
         "compiled": False,
+        "evaluations": None,
     }
     assert asdict(WeightingConfig()) == {"name": "sieve", "normalize": "sum_to_one", "values": ()}
     assert asdict(NetworkConfig(n=1, c=1)) == {"n": 1, "c": 1, "period": 1, "transition": "convolution"}
@@ -400,6 +402,7 @@ def test_fields_that_were_added_are_written_only_where_they_are_set() -> None:
         "head_decay": "uniform",
         "precision": "float32",
         "compiled": False,
+        "evaluations": None,
         "warm_up_epochs": 0,
         "mixing": 0.0,
         "values": (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +44,13 @@ def test_a_strategy_that_amplifies_nothing_has_no_probabilities(path, make_epoch
     epochs = make_epochs(2, 3, probabilities=())
     assert [epoch.probabilities for epoch in epochs_file.read(written(path, epochs))] == [(), ()]
     assert pd.read_parquet(path)["probability"].isna().all()
+
+
+def test_an_epoch_without_an_evaluation_has_no_test_errors(path, make_epochs) -> None:
+    first, last = make_epochs(2, 3)
+    epochs = [replace(first, test_loss=(), test_error=()), last]
+    assert epochs_file.read(written(path, epochs)) == epochs
+    assert pd.read_parquet(path)["test_error"].isna().tolist() == [True] * 3 + [False] * 3
 
 
 def test_what_diverged_comes_back_as_no_number(path, make_epochs) -> None:

@@ -1,0 +1,26 @@
+"""How a trial's steps are divided into epochs, and which of them end with an evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def number_of_epochs(phase_steps: Sequence[int], steps_per_epoch: int) -> int:
+    """Those of all phases; the last epoch of each may be a part of one."""
+    return sum(math.ceil(steps / max(steps_per_epoch, 1)) for steps in phase_steps)
+
+
+def is_evaluated(epoch: int, epochs: int, evaluations: int | None) -> bool:
+    """Whether epoch ``epoch`` of ``epochs``, from 1, ends with an evaluation where so many are spread evenly over them.
+
+    The last one always does, and all do without a number, or with one of at least ``epochs``:
+
+    >>> [epoch for epoch in range(1, 11) if is_evaluated(epoch, 10, 4)]
+    [3, 5, 8, 10]
+    """
+    return (
+        evaluations is None
+        or epoch * evaluations // epochs > (epoch - 1) * evaluations // epochs
+        or (evaluations >= epochs)
+    )
