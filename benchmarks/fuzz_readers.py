@@ -52,7 +52,7 @@ from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
 from orchestrator.analysis import trace
 from orchestrator.errors import OrchestratorError
-from orchestrator.ledger import checksummed, epochs_file, index, ledger, live_status, needs
+from orchestrator.ledger import checksummed, epochs_file, index, live_status, needs, trials
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
@@ -374,7 +374,7 @@ def work(link: Connection, original: Path, folder: Path, sweep: Sweep, seed: int
     """Runs the cases whose numbers come, with so much memory more than it has now."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20),) * 2)
-    ledger.FEW = 1  # so that the index is used
+    trials.FEW = 1  # so that the index is used
     logging.disable(logging.CRITICAL)
     while True:
         link.send(run_case(original, folder, sweep, seed, link.recv()))
@@ -416,11 +416,11 @@ class Reader:
 def fuzz(folder: Path, *, seed: int, minutes: float, seconds: float, megabytes: int) -> Iterator[Case]:
     original, copy = folder / "original", folder / "spoilt"
     original.mkdir()
-    ledger.FEW, before = 1, ledger.FEW
+    trials.FEW, before = 1, trials.FEW
     try:
         sweep = write_storage(original)
     finally:
-        ledger.FEW = before
+        trials.FEW = before
     for name, read in readers(original, sweep):
         if read() is None and name not in SILENT:
             raise AssertionError(f"{name} finds nothing in storage that nobody has spoilt")
@@ -452,7 +452,7 @@ def main(minutes: float, seed: int, seconds: float, megabytes: int, only: int | 
         folder = Path(name)
         if only is not None:
             (folder / "original").mkdir()
-            ledger.FEW = 1
+            trials.FEW = 1
             sweep = write_storage(folder / "original")
             click.echo(run_case(folder / "original", folder / "spoilt", sweep, seed, only))
             return

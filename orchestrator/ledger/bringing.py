@@ -18,9 +18,10 @@ from anytime_core.files import Folder, Guard
 from anytime_core.training import checkpoint
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import last_run, needs
-from orchestrator.ledger.bundle import BundleStorage, check_all
+from orchestrator.ledger.archive import check_all
+from orchestrator.ledger.bundle import BundleStorage
 from orchestrator.ledger.ledger import LOG, RESULT, ElsewhereError, Ledger, SupersededError
-from orchestrator.ledger.storage import Location, Storage, reason, storage_at
+from orchestrator.ledger.storage import Location, Storage, reading, reason, storage_at
 from orchestrator.ledger.whole import (
     CHECKS,
     CONFIG,
@@ -76,7 +77,7 @@ def source_at(location: Location, ledger: Ledger) -> Storage:
         check_all(Path(source.local))
     if str(source.location) == str(ledger.storage) or _same(source.local, ledger.local):
         raise UsageError(f"{location}: is the storage itself")
-    with _reading(source):
+    with reading(source):
         if not source.names("trials"):
             raise UsageError(
                 f"{location}: holds no trials; allowed: a storage folder, the address of one in a bucket, or a bundle"
@@ -92,7 +93,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def ids_in(source: Storage) -> list[str]:
     """The trials of a storage, in order. Raises StorageError."""
-    with _reading(source):
+    with reading(source):
         return sorted(filter(ID.fullmatch, source.names("trials")))
 
 
@@ -111,7 +112,7 @@ def bring_sweeps(source: Storage, ledger: Ledger) -> None:
     """Brings what the sweeps of a storage were made of, where nothing is left of one of that name here, and has them
     need their trials here, too. Raises StorageError."""
     theirs = Ledger(source.location)
-    with _reading(source):
+    with reading(source):
         names = source.names("sweeps")
     for name in names:
         if ledger.read_sweep(name) is None and (content := theirs.read_sweep(name)):
@@ -131,14 +132,6 @@ def keep(sweep: Sweep, ledger: Ledger) -> None:
 
 
 @contextmanager
-def _reading(source: Storage) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{source.address('')}: cannot be read: {reason(error)}") from error
-
-
-@contextmanager
 def _writing(ledger: Ledger) -> Iterator[None]:
     try:
         yield
@@ -148,7 +141,7 @@ def _writing(ledger: Ledger) -> Iterator[None]:
 
 def _one(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Brought:
     try:
-        with _reading(source):
+        with reading(source):
             theirs = record_in(source, trial_id)
             if theirs is None:
                 return Brought(trial_id=trial_id, fate=Fate.OPEN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -11,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import checksummed, last_run
-from orchestrator.ledger.bundle import COMMENT, DIGITS, LONGEST_NAME, SUMS, digest_of, stamp
+from orchestrator.ledger.archiving import ArchiveWriter
+from orchestrator.ledger.bundle import stamp
 from orchestrator.ledger.index import IndexEntry, pack
 from orchestrator.ledger.ledger import RESULT, Ledger
-from orchestrator.ledger.storage import Stamp, Storage, reason, storage_at
+from orchestrator.ledger.storage import Storage, reason, storage_at
 from orchestrator.ledger.whole import NETWORK, DamagedError, WholeTrial, whole
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord
@@ -28,9 +27,6 @@ RAN_ON = (
     *("python", "torch", "numpy", "cuda", "gpu_driver", "device_name", "environment"),
 )
 """Of a trial's provenance: which code it ran, and on what."""
-TIME = (1980, 1, 1, 0, 0, 0)
-LARGEST = 2_000_000_000
-"""Bytes of a file: a larger one has another header."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +45,7 @@ def write(sweep: Sweep, ledger: Ledger, output: Path, networks: Collection[str] 
     """
     ids, kept = sorted(sweep.ids), 0
     records: dict[str, TrialRecord] = {}
-    with _appearing(output) as file, _Archive(file) as archive:
+    with _appearing(output) as file, ArchiveWriter(file) as archive:
         for name, content in _sources(sweep).items():
             archive.add(f"sweep/{name}", content)
         archive.add(f"sweeps/{sweep.name}/sweep.json", checksummed.pack(last_run.content(sweep)))
@@ -62,7 +58,8 @@ def write(sweep: Sweep, ledger: Ledger, output: Path, networks: Collection[str] 
         if not records:
             raise UsageError(f"{sweep.path}: none of its trials has ended in {ledger.storage}: nothing to bundle")
         archive.add("environment.json", _environment(records.values()))
-        archive.add("index.bin", pack({name: IndexEntry(archive.stamp(name), it) for name, it in records.items()}))
+        stamps = {name: stamp(*archive.held(f"trials/{name}/{RESULT}")) for name in records}
+        archive.add("index.bin", pack({name: IndexEntry(stamps[name], it) for name, it in records.items()}))
         archive.end()
     return Bundled(trials=len(records), of=len(ids), networks=kept)
 
@@ -118,39 +115,3 @@ def _appearing(output: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-
-
-class _Archive:
-    """The zip file as ``bundle`` reads it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._zip = ZipFile(file, "w", ZIP_STORED)
-        self._sums: dict[str, tuple[int, str]] = {}
-
-    def __enter__(self) -> _Archive:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._zip.close()
-
-    def add(self, name: str, content: bytes) -> None:
-        """Raises UsageError for what a bundle cannot hold."""
-        if len(content) > LARGEST or len(name.encode()) > LONGEST_NAME:
-            raise UsageError(f"{name}: {len(content)} bytes are too many for a bundle, or its name is too long")
-        self._sums[name] = len(content), hashlib.sha256(content).hexdigest()
-        self._zip.writestr(ZipInfo(name, TIME), content)
-
-    def stamp(self, trial_id: str) -> Stamp:
-        """Of a trial's result, by which the index knows it."""
-        return stamp(*self._sums[f"trials/{trial_id}/{RESULT}"])
-
-    def end(self) -> None:
-        """Adds the checksums."""
-        lines = [f"{digest}  {name}\n" for name, (_, digest) in self._sums.items()]
-        self.add(SUMS, "".join(lines).encode())
-        self._zip.comment = COMMENT + b"0" * DIGITS
-        self._zip.close()
-        digest = digest_of(self._file)
-        self._file.seek(-DIGITS, os.SEEK_END)
-        self._file.write(digest)

@@ -154,6 +154,15 @@ def described(error: Exception) -> str:
     return str(error.strerror if isinstance(error, UnfitFileError) else error)
 
 
+@contextmanager
+def reading(storage: Storage, name: str = "") -> Iterator[None]:
+    """Raises StorageError where that cannot be read now."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{storage.address(name)}: cannot be read: {reason(error)}") from error
+
+
 class LocalStorage(LocalFolder):
     """A folder on this machine, or on one that it shares, such as one of NFS."""
 

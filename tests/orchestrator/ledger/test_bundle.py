@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from anytime_core.trained import load_network
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.extensions import importing
-from orchestrator.ledger import bundle, bundling
+from orchestrator.ledger import bundling
+from orchestrator.ledger.archive import COMMENT, SUMS, digest_of
 from orchestrator.ledger.bringing import bring, source_at
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import storage_at
@@ -42,13 +43,13 @@ def shown(sweep: Sweep, storage: Path) -> str:
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], None], **options: int) -> Path:
     """A bundle with other files, made by hand, as a forger would make it: its checksums are right."""
     with ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist() if name != bundle.SUMS}
+        files = {name: archive.read(name) for name in archive.namelist() if name != SUMS}
     change(files)
     with ZipFile(path, "w", **options) as archive:
         for name, content in files.items():
             archive.writestr(ZipInfo(name), content, options.get("compression"))
         sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
-        archive.writestr(ZipInfo(bundle.SUMS), sums)
+        archive.writestr(ZipInfo(SUMS), sums)
     return path
 
 
@@ -66,7 +67,7 @@ def test_it_reads_as_the_storage(both: Sweep, whole_run: Ledger, path: Path) -> 
 
 
 def test_many_results_are_read_by_the_index_in_it(both: Sweep, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.ledger import ledger as module
+    from orchestrator.ledger import trials as module
 
     monkeypatch.setattr(module, "FEW", 0)
     records = Ledger(path).all_records()
@@ -84,7 +85,7 @@ def test_other_programs_unpack_and_check_it(path: Path, both: Sweep, tmp_path: P
     with ZipFile(path) as archive:
         assert archive.testzip() is None
         archive.extractall(tmp_path / "unpacked")
-    subprocess.run(["sha256sum", "--quiet", "--strict", "-c", bundle.SUMS], cwd=tmp_path / "unpacked", check=True)
+    subprocess.run(["sha256sum", "--quiet", "--strict", "-c", SUMS], cwd=tmp_path / "unpacked", check=True)
     assert load(tmp_path / "unpacked" / "sweep" / both.path.name).ids == both.ids
     assert shown(both, tmp_path / "unpacked") == shown(both, path)
 
@@ -241,6 +242,6 @@ def test_a_file_that_becomes_another_is_read_anew(both: Sweep, first: Ledger, pa
 
 def test_the_comment_is_the_checksum_of_the_rest(path: Path) -> None:
     with ZipFile(path) as archive:
-        said = archive.comment.removeprefix(bundle.COMMENT)
-    assert bundle.digest_of(io.BytesIO(path.read_bytes())) == said
+        said = archive.comment.removeprefix(COMMENT)
+    assert digest_of(io.BytesIO(path.read_bytes())) == said
     assert path.read_bytes().endswith(said)

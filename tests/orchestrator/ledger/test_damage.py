@@ -194,8 +194,8 @@ def test_metrics_that_are_damaged_are_those_of_the_checkpoint(finished, trial, t
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_index_is_not_used(damage, ledger, make_trial, make_record, monkeypatch) -> None:
-    monkeypatch.setattr("orchestrator.ledger.ledger.FEW", 1)
-    monkeypatch.setattr("orchestrator.ledger.ledger.SETTLED", -(10**10))
+    monkeypatch.setattr("orchestrator.ledger.trials.FEW", 1)
+    monkeypatch.setattr("orchestrator.ledger.trials.SETTLED", -(10**10))
     trials = [make_trial(seed=seed) for seed in range(3)]
     records = {trial.id: make_record(trial, (3.0, 2.0, 1.0 + trial.config.seed)) for trial in trials}
     for trial in trials:

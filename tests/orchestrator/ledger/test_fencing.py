@@ -171,7 +171,7 @@ def test_an_attempt_of_an_earlier_driver_of_the_other_sweep_is_nobodys(make_tria
     trial = make_trial()
     monkeypatch.setattr(ledgers, "now", lambda: "2026-01-01T00:00:00+00:00")
     ledger.begin(trial, "other")
-    monkeypatch.setattr(ledgers, "now", lambda: "2026-01-01T00:00:01+00:00")
+    monkeypatch.setattr("orchestrator.ledger.sweeps.now", lambda: "2026-01-01T00:00:01+00:00")
     with ledger.drive("other"):
         assert ledger.elsewhere(trial.id, "mine") is None
 
@@ -191,7 +191,7 @@ def test_an_attempt_that_an_older_version_wrote_down_is_of_no_sweep(make_trial, 
 def test_the_clocks_of_a_driver_and_its_workers_are_not_compared(make_trial, ledger, monkeypatch, behind) -> None:
     """A worker's node may be minutes behind, and a clock may be set back."""
     trial, own = make_trial(), now()
-    monkeypatch.setattr(ledgers, "now", lambda: own)
+    monkeypatch.setattr("orchestrator.ledger.sweeps.now", lambda: own)
     with ledger.drive("other", "the driver"):
         worker = (datetime.fromisoformat(own) - timedelta(seconds=behind)).isoformat(timespec="seconds")
         monkeypatch.setattr(ledgers, "now", lambda: worker)

@@ -21,7 +21,8 @@ import pytest
 from anytime_core.files import LocalFolder
 from orchestrator.ledger import index
 from orchestrator.ledger.index import Index, IndexEntry
-from orchestrator.ledger.ledger import FEW, Ledger
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.trials import FEW
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
 COUNT = FEW + 50

@@ -211,7 +211,7 @@ NAMES = ["result.json", "attempt.json", "failure.json", "metrics.parquet"]
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(5))
 def test_a_file_cut_short_is_as_good_as_none(ledger, trial, record, make_epochs, caplog, name, seed) -> None:
-    caplog.set_level(logging.CRITICAL, "orchestrator.ledger.ledger")
+    caplog.set_level(logging.CRITICAL, "orchestrator.ledger")
     path, rng = full(ledger, trial, record, make_epochs(2, 3)) / name, random.Random(seed)
     whole = path.read_bytes()
     for length in (0, *(rng.randrange(len(whole)) for _ in range(20))):

@@ -310,8 +310,8 @@ def test_a_trial_goes_from_state_to_state(ledger, make_trial, make_record, make_
 
 
 def test_many_results_are_read_by_the_index(ledger, make_trial, make_record, monkeypatch) -> None:
-    monkeypatch.setattr("orchestrator.ledger.ledger.FEW", 2)
-    monkeypatch.setattr("orchestrator.ledger.ledger.SETTLED", -10_000_000_000)
+    monkeypatch.setattr("orchestrator.ledger.trials.FEW", 2)
+    monkeypatch.setattr("orchestrator.ledger.trials.SETTLED", -10_000_000_000)
     trials = [make_trial(seed=seed) for seed in range(4)]
     records = {trial.id: make_record(trial, (3.0, 2.0, 1.0 + trial.config.seed)) for trial in trials}
     for trial in trials:
@@ -407,8 +407,8 @@ def test_what_is_too_large_is_not_fetched(storage) -> None:
 
 
 def test_an_index_that_somebody_spoilt_is_not_used(location, make_trial, make_record, monkeypatch) -> None:
-    monkeypatch.setattr("orchestrator.ledger.ledger.FEW", 1)
-    monkeypatch.setattr("orchestrator.ledger.ledger.SETTLED", -(10**10))
+    monkeypatch.setattr("orchestrator.ledger.trials.FEW", 1)
+    monkeypatch.setattr("orchestrator.ledger.trials.SETTLED", -(10**10))
     ledger = Ledger(location)
     ledger.make()
     trials = [make_trial(seed=seed) for seed in range(3)]

@@ -312,8 +312,8 @@ def test_figures_are_neither_written_nor_deleted_behind_a_link(filled, sweep, se
 
 
 def test_an_index_behind_a_link_is_replaced(filled, trial, secret, monkeypatch) -> None:
-    monkeypatch.setattr("orchestrator.ledger.ledger.FEW", 0)
-    monkeypatch.setattr("orchestrator.ledger.ledger.SETTLED", -(10**10))
+    monkeypatch.setattr("orchestrator.ledger.trials.FEW", 0)
+    monkeypatch.setattr("orchestrator.ledger.trials.SETTLED", -(10**10))
     (filled.local / "index.bin").symlink_to(secret)
     assert list(filled.records([trial.id])) == [trial.id]
     assert secret.read_bytes() == SECRET
