@@ -13,12 +13,14 @@ sweep by the command line in a process of its own, with its tracking. For Linux.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
+import threading
 import time
-from datetime import datetime
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,24 +60,40 @@ def write_sweep(folder: Path, trials: int) -> Sweep:
 def measure_sweep(folder: Path, sweep: Sweep) -> dict[str, Any]:
     storage = folder / "runs"
     command = [str(BIN / "orchestrate"), "sweep", str(sweep.path), "--storage", str(storage)]
-    began = time.perf_counter()
+    began = time.time()
     with open(folder / "said", "w") as said:
-        driver = subprocess.Popen(command, stdout=said, stderr=said, env=_environment(folder), start_new_session=True)
+        driver = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=said, env=_environment(folder), start_new_session=True, text=True
+        )
+        shown = _Shown(driver)
         peak = _watch(driver)
+    ended = time.time()
     if driver.returncode:
         raise click.ClickException((folder / "said").read_text()[-2000:])
     log = storage / "sweeps" / sweep.name / "ray.log"
     return {
-        "seconds": time.perf_counter() - began,
+        "seconds": ended - began,
         "driver_peak_mib": peak / 2**20,
         "log_kib": log.stat().st_size / 2**10,
         "said_kib": (folder / "said").stat().st_size / 2**10,
         "status_seconds": _timed([str(BIN / "orchestrate"), "status", str(sweep.path), "--storage", str(storage)]),
-        **_costs(storage, sweep),
+        **_costs(storage, sweep, began, shown.at, ended),
     }
 
 
-def _watch(driver: subprocess.Popen[bytes]) -> int:
+class _Shown:
+    """When a command printed the first line of its tables: all of them come in one go."""
+
+    def __init__(self, driver: subprocess.Popen[str]) -> None:
+        self.at = math.nan
+        threading.Thread(target=self._read, args=[driver.stdout], daemon=True).start()
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for _ in lines:
+            self.at = time.time() if math.isnan(self.at) else self.at
+
+
+def _watch(driver: subprocess.Popen[str]) -> int:
     """Waits. The driver's largest resident memory in bytes."""
     process, peak = psutil.Process(driver.pid), 0
     while driver.poll() is None:
@@ -94,8 +112,9 @@ def _timed(command: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def _costs(storage: Path, sweep: Sweep) -> dict[str, float]:
-    """Seconds from one end of a trial to the next, early and late, by when the results were written."""
+def _costs(storage: Path, sweep: Sweep, began: float, shown: float, ended: float) -> dict[str, float]:
+    """Seconds from one end of a trial to the next, early and late, by when the results were written; and those before
+    the first end, and from the last one to the tables and to the prompt."""
     ledger = Ledger(storage)
     ends = sorted((ledger.folder(trial.id) / "result.json").stat().st_mtime for trial in sweep.trials)
     part = max(len(ends) // TENTH, 2)
@@ -103,17 +122,14 @@ def _costs(storage: Path, sweep: Sweep) -> dict[str, float]:
     early = (ends[skipped + part] - ends[skipped]) / part
     late = (ends[-1] - ends[-1 - part]) / part
     return {
-        "first_trial_after": ends[0] - _began(storage, sweep),
+        "first_trial_after": ends[0] - began,
+        "tables_after": shown - ends[-1],
+        "prompt_after": ended - ends[-1],
         "trial_seconds_early": early,
         "trial_seconds_late": late,
         "late_to_early": late / early,
         "trial_seconds": (ends[-1] - ends[skipped]) / (len(ends) - 1 - skipped),
     }
-
-
-def _began(storage: Path, sweep: Sweep) -> float:
-    driver = json.loads((storage / "sweeps" / sweep.name / "driver.json").read_text())
-    return datetime.fromisoformat(driver["since"]).timestamp()
 
 
 # The pool
@@ -192,6 +208,8 @@ WORDS = {
     "trials": "trials",
     "seconds": "s, the whole command",
     "first_trial_after": "s until the first trial has ended",
+    "tables_after": "s from the last one to the tables",
+    "prompt_after": "s from the last one to the prompt",
     "trial_seconds_early": "s a trial, early",
     "trial_seconds_late": "s a trial, late",
     "late_to_early": "late to early",

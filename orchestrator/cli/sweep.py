@@ -22,6 +22,7 @@ from orchestrator.cli.parameter_types import naming_its_variable
 from orchestrator.places import NOTIFY, Places, Room
 
 if TYPE_CHECKING:
+    from orchestrator.sweep.grid import Sweep
     from orchestrator.sweep.notify import Notify
 
 
@@ -88,8 +89,11 @@ def sweep(
         command=same_command(),
         notify=notify,
     )
-    ended = driver.run(grid, settings, Console(stderr=True))
-    say(f"{render.report_text(read_tables(chosen(grid, places.ledger), places.ledger))}\n")
+
+    def show(ended: Sweep) -> None:
+        say(f"{render.report_text(read_tables(ended, places.ledger))}\n")
+
+    ended = driver.run(grid, settings, Console(stderr=True), show)
     if ended.page:
         say(f"The whole report: {ended.page}")
     say(f"Browse the runs: {ui_command(sweep_file, places)}")

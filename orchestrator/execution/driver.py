@@ -15,6 +15,7 @@ from rich.console import Console
 
 from orchestrator.errors import RunError
 from orchestrator.execution.checks import check_data, check_resources
+from orchestrator.execution.closing import Closing, Show
 from orchestrator.execution.console import remark, tell
 from orchestrator.execution.rerun import rerun, settle
 from orchestrator.execution.retry_loop import RetryLoop
@@ -50,12 +51,22 @@ class Ended:
             raise RunError("\n".join(self.troubles))
 
 
-def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
-    """Runs what is left of a sweep; the ledger holds what it gave.
+def run(sweep: Sweep, settings: SweepSettings, console: Console, show: Show = lambda sweep: None) -> Ended:
+    """Runs what is left of a sweep; the ledger holds what it gave. ``show`` is handed the sweep to show its tables,
+    once, as soon as no trial is left: what follows takes seconds, and costs nobody the tables.
 
-    Raises StorageError, HeldError, UsageError, ClusterError.
+    Raises StorageError, HeldError, UsageError, ClusterError, and what ``show`` raises.
     """
-    ledger, say = Ledger(settings.storage), partial(remark, console)
+    ledger = Ledger(settings.storage)
+    closing = Closing(ledger, show, partial(remark, console))
+    ended = _run(sweep, settings, console, ledger, closing)
+    closing.show(chosen(sweep, ledger))
+    closing.check()
+    return ended
+
+
+def _run(sweep: Sweep, settings: SweepSettings, console: Console, ledger: Ledger, closing: Closing) -> Ended:
+    say = partial(remark, console)
     ledger.make()
     driver, notify = uuid4().hex, settings.notify or sweep.notify
     with ledger.drive(sweep.name, driver), Notifier(notify, sweep.name, say) as notifier:
@@ -82,11 +93,11 @@ def run(sweep: Sweep, settings: SweepSettings, console: Console) -> Ended:
         if not plan.to_run and _is_shown(sweep, settings, ledger):
             wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
             return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
-        stopped = _train(under_way, plan)
+        stopped = _train(under_way, plan, closing)
         while not stopped and (following := _following(under_way)):
             under_way, plan = following
-            stopped = _train(under_way, plan)
-        return _ended(replace(under_way, sweep=chosen(sweep, ledger)), stopped=stopped)
+            stopped = _train(under_way, plan, closing)
+        return _ended(replace(under_way, sweep=chosen(sweep, ledger)), closing, stopped=stopped)
 
 
 def _with(run: SweepRun, sweep: Sweep) -> SweepRun:
@@ -107,13 +118,13 @@ def _rerun(run: SweepRun) -> Ended | None:
     return Ended(troubles=wrong, page=None)
 
 
-def _train(run: SweepRun, plan: Plan) -> bool:
+def _train(run: SweepRun, plan: Plan, closing: Closing) -> bool:
     """Trains what is to run, and has MLflow told of all. Whether it was told to stop."""
     if plan.to_run:
         check_resources(plan, run.settings)
         check_data(plan, run.sweep.own_data, run.settings)
     with run.tracker:
-        return bool(plan.to_run) and RetryLoop(run).run(plan)
+        return bool(plan.to_run) and RetryLoop(run, then=partial(closing.begin, run.sweep)).run(plan)
 
 
 def _following(run: SweepRun) -> tuple[SweepRun, Plan] | None:
@@ -162,10 +173,12 @@ def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:
     return reported and is_current(ledger, sweep, settings.tracking_uri)
 
 
-def _ended(run: SweepRun, *, stopped: bool) -> Ended:
-    """Publishes what there is, and notifies."""
+def _ended(run: SweepRun, closing: Closing, *, stopped: bool) -> Ended:
+    """Shows and publishes what there is, and notifies."""
     wrong, losses = run.troubles(), Losses()
-    page = None if stopped else _publish(run, losses)  # whoever stops a sweep does not wait for figures
+    closing.show(run.sweep)
+    # Whoever stops a sweep does not wait for figures.
+    page = None if stopped else _publish(run, losses, closing.drawing)
     wrong += losses.lines + run.tracker.troubles()
     whole = [trial for trial in run.sweep.trials if not trial.pause]  # others were stopped by their tuning
     words = "\n".join(wrong) or f"all {len(whole)} trials have ended"
@@ -173,14 +186,14 @@ def _ended(run: SweepRun, *, stopped: bool) -> Ended:
     return Ended(troubles=wrong, page=page)
 
 
-def _publish(run: SweepRun, losses: Losses) -> Path | None:
+def _publish(run: SweepRun, losses: Losses, drawing: publish.Drawing | None) -> Path | None:
     """Leaves the report in the sweep's folder, in the storage and in MLflow. Returns the page, where there is one."""
     sweep, ledger = run.sweep, run.ledger
     folder, tables = report_folder(ledger, sweep), None
     with losses.counted("the report is not written"):
         links = run_links(ledger, sweep.name)
         place = ledger.sweep_files(sweep.name).below(folder.name)
-        tables = publish.write(sweep, ledger, place, links, run.say, losses=losses)
+        tables = publish.write(sweep, ledger, place, links, run.say, losses=losses, drawing=drawing)
     if tables is None:
         return None
     with losses.counted("the storage lacks the report"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -36,8 +36,10 @@ ELSEWHERE_SECONDS = 1.0
 class RetryLoop:
     """Runs trials, and those again that the sweep's policy says, until there is none of them left."""
 
-    def __init__(self, run: SweepRun) -> None:
-        self._run = run
+    def __init__(self, run: SweepRun, then: Callable[[], object] = lambda: None) -> None:
+        """``then`` is called once none is left, before Ray's cluster ends, which takes seconds; not where the command
+        was told to stop."""
+        self._run, self._then = run, then
         self._rng = random.Random()  # of pauses alone: commands that failed together must not come back together
 
     def run(self, plan: Plan) -> bool:
@@ -52,6 +54,8 @@ class RetryLoop:
             while plan.to_run and not shutdown.requested:
                 heard = self._round(plan, shutdown, Path(private) / "tune")
                 plan = self._next(plan, heard, shutdown)
+            if not shutdown.requested:
+                self._then()
         return shutdown.requested
 
     def _end_without_head(self) -> NoReturn:

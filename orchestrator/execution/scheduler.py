@@ -27,6 +27,7 @@ from uuid import uuid4
 
 import ray
 from ray import tune
+from ray.air._internal import usage
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
@@ -122,6 +123,7 @@ def run_round(
     trial is given, as far as there is a node that has them; it does not use more, but runs beside fewer.
     """
     _keep_credentials()
+    _spare_imports()
     tune_controller.RayActorManager = _ActorManager
     shutil.rmtree(folder, ignore_errors=True)
     asked = [(trial.resources, (shares or {}).get(trial.id, 1)) for trial in trials]
@@ -162,6 +164,12 @@ def _keep_credentials() -> None:
     users of a node can read. Nodes have keys of their own."""
     passed_on = class_cache.ENV_VARS_TO_PROPAGATE
     passed_on -= {name for name in passed_on if name.startswith("AWS_")}
+
+
+def _spare_imports() -> None:
+    """Tune counts callbacks of MLflow's and others, of which we have none, and imports all of MLflow for that before it
+    starts the first trial."""
+    usage.tag_callbacks = lambda callbacks: False
 
 
 class _ActorManager(RayActorManager):  # type: ignore[misc]

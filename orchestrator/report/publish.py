@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,8 @@ from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.redaction import redacted
 from orchestrator.report import figures, layouts
 from orchestrator.report import status as report
-from orchestrator.report.figures import caption_of, drawing, kind_of
+from orchestrator.report.figures import caption_of, kind_of
+from orchestrator.report.figures import drawing as figure_drawing
 from orchestrator.report.losses import Losses
 from orchestrator.report.pages import explorer
 from orchestrator.report.pages.page import PageContent, TrialRow, page
@@ -42,6 +44,26 @@ Figures = Mapping[str, Mapping[str, bytes]]
 """The content of the files of each figure, by the stem of their names and then by format."""
 
 
+class Drawing:
+    """The figures of a sweep, which a thread draws while the caller waits for something else."""
+
+    def __init__(self, sweep: Sweep, ledger: Ledger) -> None:
+        self._sweep, self._ledger = sweep, ledger
+        self._answers, self._losses = _answers(sweep, ledger), Losses()
+        self._drawn: Figures = {}
+        self._thread = threading.Thread(target=self._draw, name="figures", daemon=True)
+        self._thread.start()
+
+    def _draw(self) -> None:
+        self._drawn = draw(self._sweep, self._ledger, self._losses, self._answers)
+
+    def take(self, losses: Losses) -> tuple[Figures, Answers]:
+        """Waits for them. What could not be drawn is counted in ``losses``. The answers have what was read for them."""
+        self._thread.join()
+        losses.lines += self._losses.lines
+        return self._drawn, self._answers
+
+
 def write(
     sweep: Sweep,
     ledger: Ledger,
@@ -50,15 +72,16 @@ def write(
     say: Callable[[str], object] = str,
     *,
     losses: Losses,
+    drawing: Drawing | None = None,
 ) -> Tables:
     """Fills the folder, whose older tables and figures are gone then, and returns what it shows. ``links`` lead to
-    MLflow's runs, by trial id; ``say`` is told of each figure that the sweep cannot have.
+    MLflow's runs, by trial id; ``say`` is told of each figure that the sweep cannot have. ``drawing`` has begun to draw
+    the figures already.
 
     An error costs the figure, the explorer or the page that it concerns, and is counted in ``losses``. Raises OSError
     where the tables cannot be written.
     """
-    answers = _answers(sweep, ledger)
-    drawn = draw(sweep, ledger, losses, answers)
+    drawn, answers = (drawing or Drawing(sweep, ledger)).take(losses)
     tables = read_tables(sweep, ledger, drawn, say, losses, answers)
     place = folder if isinstance(folder, LocalFolder) else LocalFolder(folder)
     for name, content in _texts(tables).items():
@@ -75,7 +98,7 @@ def _save(drawn: Figures, folder: LocalFolder, losses: Losses) -> None:
     written: list[Path] = []
     for stem, contents in drawn.items():
         with losses.counted(f"figure {stem} is not written"):
-            written += drawing.write(stem, contents, folder)
+            written += figure_drawing.write(stem, contents, folder)
     with losses.counted(f"{folder}: older figures are still there"):
         _delete_others(folder, written)
 
@@ -143,27 +166,27 @@ def _undrawn(sweep: Sweep, ledger: Ledger, drawn: Collection[str], answers: Answ
     """A sentence for each figure that is asked for and not among those ``drawn``, which are stems of files."""
     kinds = {kind[0] for stem in drawn if (kind := kind_of(stem))}
     for name in sweep.report.figures:
-        if name not in kinds and (why := drawing.reason(name, sweep, ledger, answers)):
+        if name not in kinds and (why := figure_drawing.reason(name, sweep, ledger, answers)):
             yield f"Figure {name} is not drawn: {why}."
 
 
 def _delete_others(folder: LocalFolder, written: Collection[Path]) -> None:
     """Figures that are no longer drawn; what is no figure of ours is left alone."""
     for path in (folder.path / name for name in folder.names()):
-        ours = kind_of(path.stem) and path.suffix[1:] in drawing.FORMATS and not path.is_dir()
+        ours = kind_of(path.stem) and path.suffix[1:] in figure_drawing.FORMATS and not path.is_dir()
         if ours and path not in written:
             folder.delete(path.name)
 
 
 def draw(
-    sweep: Sweep, ledger: Ledger, losses: Losses, answers: Answers, formats: Sequence[str] = drawing.FORMATS
+    sweep: Sweep, ledger: Ledger, losses: Losses, answers: Answers, formats: Sequence[str] = figure_drawing.FORMATS
 ) -> Figures:
     """The figures that the sweep asks for, or those that suit it, as far as they can be drawn."""
     drawn: dict[str, dict[str, bytes]] = {}
-    for name in sweep.report.figures or drawing.suited(sweep):
+    for name in sweep.report.figures or figure_drawing.suited(sweep):
         with losses.counted(f"figure {name} is not drawn"):
-            pages = drawing.draw(name, sweep, ledger, answers)
-            drawn |= {stem: drawing.rendered(figure, formats) for stem, figure in pages.items()}
+            pages = figure_drawing.draw(name, sweep, ledger, answers)
+            drawn |= {stem: figure_drawing.rendered(figure, formats) for stem, figure in pages.items()}
     return drawn
 
 
@@ -186,7 +209,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
             explorer=explored,
-            figures={caption_of(stem): drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
+            figures={caption_of(stem): figure_drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
             provenance=tuple(_provenance(records)),
             trials=tuple(_trial_rows(statuses, links)),
             notes=tables.notes,

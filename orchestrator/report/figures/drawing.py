@@ -219,6 +219,7 @@ def _packed(panels: Sequence[Panel]) -> list[list[Panel]]:
 
 def _page(panels: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), MOST_COLUMNS.get(panels[0].kind, 3))
     rows = math.ceil(len(panels) / columns)
@@ -226,7 +227,6 @@ def _page(panels: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     legend = _Legend.of(panels, looks, width)
     figure = Figure(
         figsize=(width, min(rows * _height(panels, width / columns), HEIGHT) + LINE * legend.lines),
-        layout="constrained",
     )
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, panel in enumerate(panels):
@@ -240,9 +240,9 @@ def _page(panels: Sequence[Panel], looks: Mapping[str, Look]) -> Figure:
     legend.draw(figure, looks)
     if any(panel.kind == "stack" and panel.curves for panel in panels):
         _colour_bar(figure, places[: len(panels)], panels)
-    # Laid out once: each time would start from the last, and end a hair beside it.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    # Laid out once, and by no engine of the figure's own: that would lay it out again for each file, start from the
+    # last time, and end a hair beside it.
+    ConstrainedLayoutEngine().execute(figure)
     return figure
 
 
