@@ -142,9 +142,13 @@ class Sweep:
         notify: str | None = None,
         check_md5: bool = True,
         quiet: bool = False,
+        until: str | None = None,
+        at_most: Sequence[str] = (),
+        price: str | None = None,
     ) -> View:
         """Runs what is left, with the settings of ``orchestrate sweep``, and gives the report; the same call goes on
-        after anything. ``quiet`` shows no progress.
+        after anything. ``quiet`` shows no progress. ``until`` (``"07:00"``, ``"8h"``) and ``at_most``
+        (``["20 gpu-hours"]``) are the limits of the command; ``price`` is that of a device's hour (``"2.50 EUR"``).
 
         Stops once the running trials have saved their state where it is interrupted (ctrl-C, or the notebook's stop),
         and at once by KeyboardInterrupt the second time. Raises RunError where trials have not ended, with the reasons;
@@ -154,17 +158,20 @@ class Sweep:
 
         from orchestrator.api import views
         from orchestrator.execution import driver
+        from orchestrator.sweep.limits import limits_of
 
         self._refuse_gone()
         if threading.current_thread() is not threading.main_thread():
             raise UsageError("run: must be called in the main thread, which alone hears ctrl-C")
+        sweep = self._now()
         ended = driver.run(
-            self._now(),
+            sweep,
             driver.SweepSettings.of(
                 self._places,
                 room_of(address, cpus, gpus, slots),
                 tracking_uri=self._places.tracking_uri,
                 check_md5=check_md5,
+                limits=limits_of(until, at_most, price or sweep.price),
                 retry_failed=retry_failed,
                 notify=self._whom_to_notify(notify),
             ),

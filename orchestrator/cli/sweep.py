@@ -50,11 +50,22 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
     callback=_checked_notify,
     help="Webhook (http...) or command to tell when it ends, or a method stops; instead of the sweep's.",
 )
+@click.option("--until", metavar="TIME", help="Stop in time: 07:00, 2030-01-31T07:00, or 8h from now.")
+@click.option(
+    "--at-most",
+    multiple=True,
+    metavar="AMOUNT",
+    help='Use no more than "20 gpu-hours", "100 cpu-hours" or "50 EUR"; may be given again.',
+)
+@click.option("--price", metavar="AMOUNT", help='Of an hour of a device, such as "2.50 EUR"; instead of the sweep\'s.')
 @options.md5
 def sweep(
     sweep_file: Path,
     places: Places,
     room: Room,
+    until: str | None,
+    at_most: tuple[str, ...],
+    price: str | None,
     retry_failed: bool,
     rerun: tuple[str, ...],
     notify: Notify | None,
@@ -72,6 +83,7 @@ def sweep(
     from orchestrator.ledger.choices import chosen
     from orchestrator.report.status import read_tables
     from orchestrator.report.views import render
+    from orchestrator.sweep.limits import limits_of
     from orchestrator.sweepfile import trust
     from orchestrator.sweepfile.load import load
 
@@ -84,6 +96,7 @@ def sweep(
         room,
         tracking_uri=places.tracking_uri,
         check_md5=check_md5,
+        limits=limits_of(until, at_most, price or grid.price),
         retry_failed=retry_failed,
         rerun=meant(chosen(grid, places.ledger), rerun, places.ledger),
         command=same_command(),

@@ -5,6 +5,7 @@ The same command again is how a sweep goes on after anything: it starts from the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from uuid import uuid4
 from rich.console import Console
 
 from orchestrator.errors import RunError
+from orchestrator.execution import rest
 from orchestrator.execution.checks import check_data, check_resources
 from orchestrator.execution.closing import Closing, Show
 from orchestrator.execution.console import remark, tell
@@ -29,6 +31,7 @@ from orchestrator.report import publish
 from orchestrator.report.losses import Losses
 from orchestrator.sweep import tuning
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.limits import Spending
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
 from orchestrator.text import counted
@@ -83,6 +86,7 @@ def _run(sweep: Sweep, settings: SweepSettings, console: Console, ledger: Ledger
             console=console,
             notifier=notifier,
             driver=driver,
+            spending=Spending(settings.limits, time.time()),
         )
         if ended := _rerun(under_way):
             return ended
@@ -94,7 +98,7 @@ def _run(sweep: Sweep, settings: SweepSettings, console: Console, ledger: Ledger
             wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
             return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
         stopped = _train(under_way, plan, closing)
-        while not stopped and (following := _following(under_way)):
+        while not stopped and not under_way.is_spent and (following := _following(under_way)):
             under_way, plan = following
             stopped = _train(under_way, plan, closing)
         return _ended(replace(under_way, sweep=chosen(sweep, ledger)), closing, stopped=stopped)
@@ -175,7 +179,7 @@ def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:
 
 def _ended(run: SweepRun, closing: Closing, *, stopped: bool) -> Ended:
     """Shows and publishes what there is, and notifies."""
-    wrong, losses = run.troubles(), Losses()
+    wrong, losses = [*run.troubles(), *rest.words(run)], Losses()
     closing.show(run.sweep)
     # Whoever stops a sweep does not wait for figures.
     page = None if stopped else _publish(run, losses, closing.drawing)

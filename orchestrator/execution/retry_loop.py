@@ -16,6 +16,7 @@ from orchestrator.errors import StorageError
 from orchestrator.execution.console import tell
 from orchestrator.execution.placing import here, placed, worker_context
 from orchestrator.execution.progress import Progress
+from orchestrator.execution.rationing import Ration
 from orchestrator.execution.round_listener import RoundListener
 from orchestrator.execution.sweep_run import SweepRun
 from orchestrator.ledger.choices import chosen
@@ -89,13 +90,13 @@ class RetryLoop:
         failed = sum(trial_id in self._run.tally.failures for trial_id in left)
         kept = plan.actions["keep"] + plan.actions["stop"]
         counts = {"kept": kept, "failed": failed, "left": len(left) - failed}
+        step_seconds = self._step_seconds(plan)
         with (
-            Progress(
-                plan.to_run, console=self._run.console, **counts, step_seconds=self._step_seconds(plan)
-            ) as progress,
+            Progress(plan.to_run, console=self._run.console, **counts, step_seconds=step_seconds) as progress,
             StatusWriter(self._run.ledger, self._run.sweep.name, progress.snapshot),
         ):
-            heard = RoundListener(self._run, plan.to_run, progress, shutdown)
+            ration = Ration(self._run.spending, plan.to_run, step_seconds)
+            heard = RoundListener(self._run, plan.to_run, progress, shutdown, ration)
             scheduler.run_round(
                 trials,
                 where,

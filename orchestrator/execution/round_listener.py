@@ -8,6 +8,7 @@ from contextlib import suppress
 from anytime_core.result import EpochMetrics
 from orchestrator.errors import StorageError
 from orchestrator.execution.progress import Progress
+from orchestrator.execution.rationing import Ration
 from orchestrator.execution.sweep_run import SweepRun
 from orchestrator.execution.worker import Outcome
 from orchestrator.ledger.ledger import ElsewhereError, SupersededError
@@ -20,29 +21,40 @@ from orchestrator.system.shutdown import Shutdown
 class RoundListener:
     """Tells the terminal and MLflow what happens, counts what fails, and says what is not to be begun."""
 
-    def __init__(self, run: SweepRun, planned: Sequence[PlannedTrial], progress: Progress, shutdown: Shutdown) -> None:
+    def __init__(
+        self,
+        run: SweepRun,
+        planned: Sequence[PlannedTrial],
+        progress: Progress,
+        shutdown: Shutdown,
+        ration: Ration,
+    ) -> None:
         self.elsewhere: set[str] = set()
         """The trials that another sweep trains now."""
         self._trials = {entry.trial.id: entry.trial for entry in planned}
-        self._run, self._progress, self._shutdown = run, progress, shutdown
+        self._run, self._progress, self._shutdown, self._ration = run, progress, shutdown, ration
         self._waiting: set[str] = set()
 
     @property
     def holds(self) -> Holds:
         return Holds(
-            everything=self._shutdown.requested,
+            everything=self._shutdown.requested or self._ration.over,
             methods=frozenset(self._run.tally.stopped),
-            trials=frozenset(self._waiting),
+            trials=self._ration.held.union(self._waiting),
         )
 
     @property
     def overdue(self) -> bool:
-        return self._shutdown.overdue
+        return self._shutdown.overdue or self._ration.overdue
 
     def started(self, trial_id: str) -> None:
-        if not self.holds.cover(trial_id, self._trials[trial_id].cell.method):
+        if not self._is_held(trial_id):
+            self._ration.began(trial_id)
             self._progress.started(trial_id)
             self._run.tracker.started(trial_id)
+
+    def _is_held(self, trial_id: str) -> bool:
+        return self.holds.cover(trial_id, self._trials[trial_id].cell.method)
 
     def placed(self, trial_id: str) -> None:
         with suppress(StorageError):
@@ -50,10 +62,12 @@ class RoundListener:
                 self._progress.placed(trial_id, attempt.place)
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
+        self._ration.progressed(trial_id, epochs)
         self._progress.progressed(trial_id, epochs)
         self._run.tracker.progressed(trial_id, epochs)
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
+        self._ration.ended(trial_id)
         match outcome.state:
             case TrialState.RUNNING:
                 self.elsewhere.add(trial_id)
@@ -71,7 +85,7 @@ class RoundListener:
                 kind=outcome.kind or FailureKind.BUG, error=outcome.error or "", signature=outcome.signature
             )
             self._failed(trial_id, failed)
-        elif outcome.state is TrialState.INTERRUPTED and not self._shutdown.requested:  # another took it over
+        elif outcome.state is TrialState.INTERRUPTED and not self._is_held(trial_id):  # another took it over
             self._failed(trial_id, Failed(kind=FailureKind.LOST, error=outcome.error or "", signature="superseded"))
         elif outcome.state.ended or outcome.state is TrialState.PAUSED:
             self._run.tally.mended(trial_id)
@@ -90,6 +104,7 @@ class RoundListener:
         """A trial whose process died starts again at once, unless it needs more memory or does so again and again."""
         if trial_id in self._waiting:  # it died again before it could ask
             return
+        self._ration.ended(trial_id)
         if kind is FailureKind.LOST and self._run.tally.lost(trial_id, self._step(trial_id)):
             self._progress.lost(trial_id, reason)
             self._run.tracker.ended(trial_id, TrialState.INTERRUPTED)

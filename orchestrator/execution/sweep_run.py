@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from orchestrator.places import Places, Room
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan, PlannedTrial
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.limits import Limits, Spending
 from orchestrator.sweep.notify import Notifier, Notify
 from orchestrator.sweep.retries import FailureTally
 from orchestrator.tracking.tracker import Tracker
@@ -41,6 +43,7 @@ class SweepSettings(RunSettings):
     """The same of a command that trains, and tells MLflow and people."""
 
     tracking_uri: str
+    limits: Limits = field(default_factory=Limits)
     retry_failed: bool = False
     rerun: tuple[str, ...] = ()
     """The trials that are trained again first, by id."""
@@ -54,7 +57,8 @@ class SweepRun:
     """A sweep under way, and all that the driver's parts share.
 
     ``ledger`` holds its trials, and knows the attempts of this driver by the id ``driver``. ``tally`` counts what has
-    failed. ``tracker`` writes to MLflow, ``console`` and ``notifier`` tell people.
+    failed, ``spending`` what the command has used of its limits. ``tracker`` writes to MLflow, ``console`` and
+    ``notifier`` tell people.
     """
 
     sweep: Sweep
@@ -65,10 +69,16 @@ class SweepRun:
     console: Console
     notifier: Notifier
     driver: str
+    spending: Spending = field(default_factory=lambda: Spending(Limits(), 0.0))
 
     def say(self, text: str) -> None:
         """Prints a remark that is not one of the sweep's results."""
         remark(self.console, text)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a limit of the command has nothing left."""
+        return self.spending.left(time.time()) <= 0
 
     def troubles(self) -> list[str]:
         """What has not ended, and why, by the ledger as it is now. Raises StorageError."""

@@ -39,10 +39,10 @@ from anytime_core.extend import Surgery
 from anytime_core.files import plain_files
 from anytime_core.memory import is_known, parameter_count
 from anytime_core.outcomes import MOST_OF_UINT8
-from anytime_core.training.epochs import number_of_epochs
+from anytime_core.training.epochs import number_of_epochs, steps_of_epoch
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.planning.plan import Plan, PlannedTrial, step_work
+from orchestrator.planning.plan import Plan, PlannedTrial, place, step_work
 from orchestrator.sweep.devices import PARTS, Device, device_of
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord, config_of
 from orchestrator.system.hardware import Node, this_machine
@@ -63,9 +63,10 @@ OF_AN_EPOCH, OF_A_UNIT, OF_A_TRIAL = 120, 8_000, 30_000
 """Bytes of what is kept of a prediction in each epoch, of a unit's names, shapes and running means, and of the rest."""
 
 
-SCHEDULE = ("steps", "learning_rate", "momentum", "weight_decay", "head_decay")
+SCHEDULE = ("steps", "learning_rate", "momentum", "weight_decay", "head_decay", "evaluations")
 PER_STEP = tuple(field.name for field in fields(TrainingConfig) if field.name not in SCHEDULE)
-"""What of the training changes the time of a step: the batch, and whatever is no part of the schedule."""
+"""What of the training changes the time of a step: the batch, and whatever is no part of the schedule. Evaluations do
+by a few percent, and trials with and without all of them are taken for one shape."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +149,7 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
     device = {resources: device_for(resources, nodes) for resources in {it.trial.resources for it in plan.entries}}
     estimates = [_estimate(entry, speeds, disks, device[entry.trial.resources]) for entry in plan.entries]
     if all(it.seconds.value is not None for it in estimates):
-        estimates.sort(key=lambda it: (it.entry.action == "keep", -(it.seconds.value or 0)))
+        estimates.sort(key=lambda it: place(it.entry, it.seconds.value or 0))
     running = [it for it in estimates if it.entry.comes]
     ends = dict(zip((it.entry.trial.id for it in running), _ends(running, nodes), strict=True))
     return Outlook(
@@ -438,9 +439,7 @@ def disk_of(trial: Trial) -> int:
     """Bytes that a finished trial leaves: its newest checkpoint, which holds its history, its metrics, and its answers
     to each image where these are kept."""
     config = trial.config
-    spec = dataset_of(config.data)
-    steps_per_epoch = (spec.train_images - config.data.validation) // config.training.batch_size
-    epochs = number_of_epochs(config.phase_steps, steps_per_epoch)
+    epochs = number_of_epochs(config.phase_steps, steps_of_epoch(config))
     history = epochs * len(config.predicting_units) * OF_AN_EPOCH
     others = config.predicting_units[-1] * OF_A_UNIT + OF_A_TRIAL
     outcomes = size_of_outcomes(config) if trial.keep.outcomes else 0

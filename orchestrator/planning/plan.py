@@ -1,5 +1,5 @@
 """What would run, what would not, and why: the difference between a sweep and the ledger. Longest trials come first, so
-that no long one is left to the end."""
+that no long one is left to the end, unless a sweep has them take turns."""
 
 from __future__ import annotations
 
@@ -89,7 +89,12 @@ def of_standings(
     looks interrupted."""
     drivers = drivers or {}
     entries = [_planned(trial, standings[trial.id], drivers) for trial in trials]
-    return Plan(entries=tuple(sorted(entries, key=lambda entry: (entry.action == "keep", -entry.work))))
+    return Plan(entries=tuple(sorted(entries, key=lambda entry: place(entry, entry.work))))
+
+
+def place(entry: PlannedTrial, length: float) -> tuple[bool, int, float]:
+    """Sorts what is to run before what is kept, then by turn, and the longest first."""
+    return entry.action == "keep", entry.trial.turn, -length
 
 
 def sized(trials: Iterable[Trial], *, cpus: int | None = None, gpus: float | str | None = None) -> list[Trial]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from anytime_core.data.own.source import Source
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.halving import Curve, further
+from orchestrator.sweep.limits import Price
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.report import Report
 from orchestrator.sweep.retries import Retries
@@ -29,6 +30,8 @@ class Sweep:
     report: Report
     retries: Retries = field(default_factory=Retries)
     notify: Notify = field(default_factory=Notify)
+    price: Price | None = None
+    """Of an hour of a device."""
     extensions: tuple[Extension, ...] = ()
     own_data: Mapping[str, Source] = field(default_factory=dict)
     """Where the data sets of the user's own lie, by their names."""

@@ -194,7 +194,8 @@ class Pause:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """``id`` is ``trial_id(config)``. ``resources``, ``keep`` and ``pause`` are no part of that.
+    """``id`` is ``trial_id(config)``. ``resources``, ``keep``, ``pause`` and ``turn`` are no part of that. Trials of a
+    lower ``turn`` run first.
 
     One that ``awaits`` a choice, which this says in words, stands in for the trial that will be chosen: its config is
     that of one candidate, its id that of no trial, and it cannot run."""
@@ -206,6 +207,7 @@ class Trial:
     keep: Keep = field(default_factory=Keep)
     awaits: str = ""
     pause: Pause | None = None
+    turn: int = 0
 
     @property
     def until(self) -> int:

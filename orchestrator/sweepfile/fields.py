@@ -23,6 +23,7 @@ from anytime_core.config import (
     known_parts,
 )
 from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
+from orchestrator.sweep.limits import Price
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS
 from orchestrator.sweepfile.document import given
 from orchestrator.sweepfile.parts import OneOf, OursOr, named
@@ -116,6 +117,10 @@ def distinct(values: list[T]) -> list[T]:
     return values
 
 
+def _price(value: Any) -> Price:
+    return Price.of(value if isinstance(value, str) else str(value))
+
+
 def named_in(registry: Mapping[str, object]) -> BeforeValidator:
     """A name that the registry has when the file is read."""
 
@@ -147,4 +152,5 @@ else:
 CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
+HourlyPrice = Annotated[Price, BeforeValidator(_price)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]

@@ -54,10 +54,12 @@ def _sweep_of(document: Document) -> Sweep:
     trials: dict[str, Trial] = {}
     cells: dict[Cell, str] = {}
     identities = Identities()
+    turns = {seed: turn for turn, seed in enumerate(file.seeds)} if file.order == "coverage" else {}
 
     def made(cell: Cell, config: TrialConfig) -> Trial:
         identity = identities.of(config)
-        return Trial(id=identity, config=config, cell=cell, resources=file.resources, keep=file.keep)
+        turn = turns.get(config.seed, 0)
+        return Trial(id=identity, config=config, cell=cell, resources=file.resources, keep=file.keep, turn=turn)
 
     for cell, config in _grid(file):
         trial = made(cell, config)
@@ -72,6 +74,7 @@ def _sweep_of(document: Document) -> Sweep:
         report=file.report,
         retries=file.retries,
         notify=file.notify,
+        price=file.price,
         extensions=extensions,
         own_data=own.sources,
         remarks=tuple(own.notes),

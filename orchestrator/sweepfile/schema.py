@@ -6,7 +6,7 @@ Unknown keys are refused, and every fault of a file is listed at once, with its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -22,7 +22,18 @@ from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import Resources
 from orchestrator.sweepfile.document import Document
-from orchestrator.sweepfile.fields import TEXT, Dataset, Name, Network, Seed, Training, Weights, distinct, named_in
+from orchestrator.sweepfile.fields import (
+    TEXT,
+    Dataset,
+    HourlyPrice,
+    Name,
+    Network,
+    Seed,
+    Training,
+    Weights,
+    distinct,
+    named_in,
+)
 from orchestrator.sweepfile.methods import AnyMethod, JointMethod, Method
 
 
@@ -51,6 +62,8 @@ class SweepFile(BaseModel):
     resources: Resources = Resources()
     keep: Keep = Keep()
     retries: Retries = Retries()
+    order: Literal["longest", "coverage"] = "longest"
+    price: HourlyPrice | None = None
     notify: Notify = Notify()
     report: CheckedReport = CheckedReport()
 

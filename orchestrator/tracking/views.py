@@ -13,7 +13,7 @@ from anytime_core.config import TrialConfig, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
-from anytime_core.training.epochs import number_of_epochs
+from anytime_core.training.epochs import number_of_epochs, steps_of_epoch
 from orchestrator.ledger.notes import Note
 from orchestrator.sweep.trial import Trial, TrialRecord
 
@@ -173,12 +173,8 @@ def _each(section: str, errors: Sequence[float]) -> dict[str, float]:
 
 def _is_detailed(config: TrialConfig, epoch: EpochMetrics) -> bool:
     """Depends on nothing but the epoch's number, so that an epoch is shown alike however often it is told."""
-    epochs = number_of_epochs(config.phase_steps, _steps_per_epoch(config))
+    epochs = number_of_epochs(config.phase_steps, steps_of_epoch(config))
     return epoch.epoch == epochs or epoch.epoch % math.ceil(epochs / PREDICTION_EPOCHS) == 0
-
-
-def _steps_per_epoch(config: TrialConfig) -> int:
-    return max(1, train_images(config) // config.training.batch_size)
 
 
 def train_images(config: TrialConfig) -> int:
@@ -187,7 +183,7 @@ def train_images(config: TrialConfig) -> int:
 
 def _images(config: TrialConfig, epoch: EpochMetrics) -> int:
     """How many were trained on; the last epoch of a phase may be a part of one."""
-    whole = _steps_per_epoch(config)
+    whole = steps_of_epoch(config)
     _, before = config.place_at(epoch.step - 1)
     steps = (before + 1) % whole or whole
     return steps * config.training.batch_size

@@ -119,6 +119,17 @@ def test_the_same_command_again_runs_nothing_and_prints_the_same(finished: tuple
     assert tables_of(done.stdout).strip() == user.run("report").stdout.strip()
 
 
+def test_a_limit_stops_a_sweep_and_the_next_command_goes_on(finished: tuple[User, Finished], tmp_path: Path) -> None:
+    user, undisturbed = finished
+    limited = User(tmp_path)
+    stopped = limited.run("sweep", "--at-most", "0.0001 cpu-hours")
+    assert stopped.code == 1
+    assert f"--at-most 0.0001 cpu-hours left {TRIALS - len(limited.results())} trials" in stopped.stderr
+    assert "this command used" in stopped.stderr
+    assert len(limited.results()) < TRIALS
+    assert_same(limited, limited.run("sweep"), user, undisturbed)
+
+
 def test_a_growing_grid_runs_just_what_is_new(finished: tuple[User, Finished], tmp_path: Path) -> None:
     user, _ = finished
     grown = User(

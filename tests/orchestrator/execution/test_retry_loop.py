@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StorageError
+from orchestrator.execution.rationing import Ration
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.round_listener import RoundListener
 from orchestrator.execution.sweep_run import SweepRun, SweepSettings
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
+from orchestrator.sweep.limits import Limits, Spending
 from orchestrator.sweep.retries import FailureKind, FailureTally, Retries
 from orchestrator.sweep.trial import Trial, TrialState
 
+UNLIMITED = Ration(Spending(Limits(), 0.0), [], {})
 DOWN = "s3://bucket/runs/trials: cannot be read: no answer"
 
 
@@ -101,7 +104,7 @@ def test_a_trial_that_is_lost_while_the_storage_is_down_starts_again(
     progress: Any = SimpleNamespace(lost=lambda trial_id, reason: told.append(reason))
     tracker: Any = SimpleNamespace(ended=lambda *words: None)
     nobody: Any = SimpleNamespace(requested=False)
-    heard = RoundListener(under_way(ledger, Retries(), [], tracker=tracker), plan.to_run, progress, nobody)
+    heard = RoundListener(under_way(ledger, Retries(), [], tracker=tracker), plan.to_run, progress, nobody, UNLIMITED)
     outage.left = 1
     heard.lost(trial.id, "its process died", FailureKind.LOST)
     assert told == ["its process died"]
@@ -118,7 +121,9 @@ def test_a_process_that_dies_before_it_begins_an_attempt_leaves_a_failure(
         ledger.begin(trial, "small", driver="an earlier one")
     plan = planning.make([trial], ledger)
     nobody: Any = SimpleNamespace(requested=False, lost=print, ended=lambda *words: None)
-    heard = RoundListener(under_way(ledger, Retries(lost=0), [], tracker=nobody), plan.to_run, nobody, nobody)
+    heard = RoundListener(
+        under_way(ledger, Retries(lost=0), [], tracker=nobody), plan.to_run, nobody, nobody, UNLIMITED
+    )
     heard.lost(trial.id, "its process died", FailureKind.LOST)
     standing = ledger.standing(trial.id)
     assert standing.state is TrialState.FAILED

@@ -81,6 +81,22 @@ def test_the_longest_comes_first_and_what_is_kept_last(make_trial, make_record, 
     assert plan.entries[-1].work == 0
 
 
+def test_coverage_shows_each_cell_once_before_any_has_a_second_seed(load_text, ledger) -> None:
+    text = TEXT.replace("[{n: 1, c: 2}]", "[{n: 1, c: 2}, {n: 2, c: 2}]") + "seeds: [7, 3, 5]\n"
+    longest, covering = load_text(text), load_text(f"{text}order: coverage\n")
+    assert covering.ids == longest.ids
+    plan = planning.make(covering.trials, ledger)
+    cells = [(entry.trial.cell.network, entry.trial.cell.method, entry.trial.cell.unit) for entry in plan.entries]
+    seeds = [entry.trial.cell.seed for entry in plan.entries]
+    whole = len(set(cells))
+    assert seeds == [7] * whole + [3] * whole + [5] * whole
+    assert set(cells[:whole]) == set(cells)
+    works = [entry.work for entry in plan.entries[:whole]]
+    assert works == sorted(works, reverse=True)
+    by_seed = [entry.trial.cell.seed for entry in planning.make(longest.trials, ledger).entries]
+    assert by_seed != seeds
+
+
 def test_equal_trials_keep_the_order_of_the_sweep(make_trial, ledger) -> None:
     trials = [make_trial(seed=seed) for seed in (5, 3, 4, 1)]
     assert [entry.trial for entry in planning.make(trials, ledger).entries] == trials

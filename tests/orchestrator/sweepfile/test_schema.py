@@ -132,7 +132,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
             "steps: 44",
             "step: 44",
             "line 13: training.step: unknown key; allowed: steps, batch_size, learning_rate, momentum, weight_decay, "
-            "head_decay, precision, compiled (did you mean steps?)",
+            "head_decay, precision, compiled, evaluations (did you mean steps?)",
         ),
         (
             "cpus: 1",
