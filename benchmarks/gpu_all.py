@@ -4,11 +4,14 @@
 
     PYTHONPATH=. python benchmarks/gpu_all.py --output FOLDER                       # CUDA: under 25 minutes
     PYTHONPATH=. python benchmarks/gpu_all.py --output FOLDER --images-from IMAGES  # with CIFAR-10 made from there
+    PYTHONPATH=. python benchmarks/gpu_all.py --output FOLDER --minutes 9           # CUDA: what matters most
+    PYTHONPATH=. python benchmarks/gpu_all.py --output FOLDER --only learning --minutes 4      # after that
     PYTHONPATH=. python benchmarks/gpu_all.py --output FOLDER --device cpu          # all of it, small: 3 minutes
 
 Needs torch and numpy alone, no installation; what else is missing is named where it is left out. Each part is a process
 of its own, so none can spoil another: one that fails or takes too long is reported, and the rest goes on. FOLDER gets
-`measurements.md`, a section for docs/measurements.md, `results.json`, each part's log, and checkpoints. A part that is
+`measurements.md`, a section for docs/measurements.md, `results.json`, each part's log, and checkpoints; each part's
+table is printed as it ends, and what was cut off is named as not measured. A part that is
 there already, without a fault, is not done again, so the same command goes on with what is left. Exit code 1 if any
 part failed.
 """
@@ -35,6 +38,8 @@ import harness
 HERE = Path(__file__).parent
 LEARNING = 1 / 6
 """Of the time, kept for the last part at most."""
+BRIEF = 15.0
+"""Minutes below which only what matters most is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,30 @@ def on_cuda(options: argparse.Namespace) -> list[Part]:
         _part("packing", "Several trials at once, by time slices", f"packing.py {packed}", 6),
         *(_beside(size, ", reduce-overhead", "b2", 4) for size in sizes),
         _learning(options.output, minutes / 3 if options.data_root else 2, "--network 7,16"),
+    ]
+
+
+def briefly_on_cuda(options: argparse.Namespace) -> list[Part]:
+    """What a machine lent for minutes must answer, one question after the other. Learning is a call of its own."""
+    minute = options.minutes / 9
+    near = "limits.py --network 7,16 --network 9,32 --network 9,128 --repeats 3"
+    hours = f"grid.py --minutes {0.6 * minute:.2f}"
+    return [
+        _part("parity", "The numbers are right: graph and eager", "parity.py --network 7,16 --graph", 1.2 * minute),
+        _part("grid", "Hours of Table 6", hours, 1.2 * minute),
+        _part("grid-compiled", "Hours of Table 6, units compiled", f"{hours} --compiled", 2 * minute),
+        _part("limits", "Steps beside the floor", near, minute),
+        *(
+            _beside(size, ", deterministic and free cuDNN", "ours-fastest a --repeats 3", minute)
+            for size in ("7,16", "9,32", "9,128")
+        ),
+        _part(
+            "packing-mps",
+            "Several trials at once, with NVIDIA's MPS",
+            "packing.py --network 7,16 -k 1 -k 3 --repeats 1 --mps",
+            2 * minute,
+        ),
+        *([_learning(options.output, options.minutes, "--network 7,16")] if "learning" in (options.only or ()) else []),
     ]
 
 
@@ -240,7 +269,7 @@ def written(results: dict[str, Any], parts: Sequence[Part], options: argparse.Na
 def _section(part: Part, result: dict[str, Any] | None) -> list[str]:
     lines = [f"### {part.title}", "", f"`benchmarks/{part.command[0]}`"]
     if result is None:
-        return [*lines, "", "Not done: there was no time left.", ""]
+        return [*lines, "", "Not measured: there was no time left.", ""]
     if result["fault"] and not result["found"]:
         lines += ["", f"**Failed:** {result['fault']}"]
     return [*lines, "", *([harness.as_markdown(result["found"])] if result["found"] else []), ""]
@@ -280,6 +309,12 @@ def earlier(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def planned(options: argparse.Namespace) -> list[Part]:
+    brief = briefly_on_cuda if options.minutes < BRIEF else on_cuda
+    parts = (brief if options.device.type == "cuda" else on_cpu)(options)
+    return [part for part in parts if not options.only or part.name.partition("-")[0] in options.only]
+
+
 def main() -> int:
     options = parsed()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -288,9 +323,8 @@ def main() -> int:
     if options.images_from and (fault := prepared(options)):
         faults.append(fault)
         harness.say(fault)
-    parts = (on_cuda if options.device.type == "cuda" else on_cpu)(options)
-    reserved = 60 * min(parts[-1].minutes, options.minutes * LEARNING)
-    parts = [part for part in parts if not options.only or part.name.partition("-")[0] in options.only]
+    parts = planned(options)
+    reserved = 60 * min(sum(part.minutes for part in parts if part.name == "learning"), options.minutes * LEARNING)
     results = earlier(options)
     ended = {name for name, result in results.items() if not result["fault"] and name != "learning"}
     for part in parts:
@@ -303,11 +337,11 @@ def main() -> int:
         if result["found"] or part.name not in results:
             results[part.name] = result
         harness.say(f"{part.name}: {result['fault'] or 'done'}, {result['seconds']:.0f} s")
+        print("\n".join(_section(part, results.get(part.name))), flush=True)
         written(results, parts, options)
     written(results, parts, options)
     faults += [f"{name}: {result['fault']}" for name, result in results.items() if result["fault"]]
-    faults += [f"{part.name}: not done" for part in parts if part.name not in results]
-    print((options.output / "measurements.md").read_text())
+    faults += [f"{part.name}: not measured" for part in parts if part.name not in results]
     if options.device.type == "cuda":  # once more, where a tail of the output has them
         print(harness.as_text(judged(results)))
     print("\n".join(["nothing failed"] if not faults else ["FAILED", *faults]))

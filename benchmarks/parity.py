@@ -5,6 +5,7 @@
     python benchmarks/parity.py                    # what a CPU can show: about a minute
     python benchmarks/parity.py --network 7,16     # on CUDA: all of it but compiled units, which take minutes
     python benchmarks/parity.py --network 7,16 --compiled
+    python benchmarks/parity.py --network 7,16 --graph      # that a CUDA graph and eager steps agree, alone
 
 In float64 the tolerance is rounding; bfloat16 has 8 binary digits. `the same bits` means all parameters and statistics.
 """
@@ -266,17 +267,24 @@ def checks(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
     if setting.options.compiled:
         yield from checks_of_compiled(setting)
         return
+    if setting.options.graph:
+        yield from checks_of_graphs(setting)
+        return
     yield "the usual network and ours, float64", partial(usual_network, setting)
     yield "CUDA and CPU, float64", partial(cuda_float64, setting)
     yield "float32 and float64 on the CPU", partial(float32, setting)
     yield "bfloat16 and float32, losses of 3 steps", partial(bfloat16, setting)
-    for name, regime in regimes(setting.config):
-        yield f"graph and eager, {name}", partial(graph_and_eager, setting, regime)
+    yield from checks_of_graphs(setting)
     for name, regime in regimes(setting.config):
         for mode in MODES:
             yield f"no wait in a step, {name}, {mode}", partial(never_waits, setting, regime, mode)
     yield "stopped and resumed", partial(resumed, setting)
     yield "two at once and alone", partial(packed, setting)
+
+
+def checks_of_graphs(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
+    for name, regime in regimes(setting.config):
+        yield f"graph and eager, {name}", partial(graph_and_eager, setting, regime)
 
 
 def checks_of_compiled(setting: Setting) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -312,6 +320,7 @@ def benchmark(options: argparse.Namespace) -> Found:
 def options() -> argparse.ArgumentParser:
     parser = harness.parser(__doc__ or "", repeats=1, batch=128 if torch.cuda.is_available() else 16)
     parser.add_argument("--compiled", action="store_true", help="what is said of compiled units, on CUDA, and no more")
+    parser.add_argument("--graph", action="store_true", help="that graphs and eager steps agree, and no more")
     parser.set_defaults(images=1024 if torch.cuda.is_available() else 64)
     parser.add_argument("--network", type=harness.size, default=(1, 4), metavar="N,C", help="default: 1,4")
     return parser

@@ -257,7 +257,7 @@ def test_all_in_one_goes_on_past_a_part_that_fails(tmp_path: Path) -> None:
     options = ["--output", str(tmp_path), "--device", "cpu", "--minutes", "0"]
     done = run("gpu_all.py", *options, "--only", "limits", "kernels", "packing")
     assert done.returncode == 1
-    assert done.stdout.rstrip().endswith("FAILED\nkernels: one of two\npacking: not done")
+    assert done.stdout.rstrip().endswith("FAILED\nkernels: one of two\npacking: not measured")
     told = (tmp_path / "measurements.md").read_text()
     assert all(words in told for words in ("(1,8)", "(1,4)", "one is not the other"))
 
