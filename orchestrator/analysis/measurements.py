@@ -146,7 +146,11 @@ def experiment_of(cell: Cell) -> Experiment:
 
 def errors_of(cell: Cell, record: TrialRecord) -> dict[str, float]:
     """The errors in percent that a finished trial has by itself, by metric; those it does not reach are left out."""
-    costs, errors = record.result.costs, record.result.errors
+    return errors_at(cell, record.result.costs, record.result.errors)
+
+
+def errors_at(cell: Cell, costs: tuple[int, ...], errors: Sequence[float]) -> dict[str, float]:
+    """The same of the errors of all predictions, as after any epoch; ``costs`` are those of the predictions."""
     if cell.unit is not None:  # an optimum stands for each fraction of the cost that rounds to its depth
         return dict.fromkeys(cell.fractions, errors[-1])
     return {metric: errors[index] for metric, index in _milestones(costs)} | {AVERAGE: average_error(errors)}

@@ -54,6 +54,8 @@ EXPLAINING = (
 """What of a trial's provenance may be why its bits are others than those of its rerun."""
 OF_EPOCH = ("step", "learning_rate")
 OF_PREDICTION = ("train_loss", "train_error", "test_loss", "test_error", "probabilities")
+OF_TRAINING = ("train_loss", "train_error", "probabilities")
+"""The same of an epoch that one of the two has not evaluated."""
 
 
 # Finding
@@ -337,8 +339,8 @@ def compare(trial: Trial, recorded: TrainingRecord, rerun: TrainingRecord) -> Re
     """What two trainings of a trial differ in. Times, and who trained it, are no differences."""
     firsts = (
         next(_config_differences(trial, recorded), None),
-        next(_epoch_differences(recorded.epochs, rerun.epochs), None) if recorded.epochs else None,
-        next(_result_differences(recorded.record, rerun.record), None),
+        next(epoch_differences(recorded.epochs, rerun.epochs), None) if recorded.epochs else None,
+        next(result_differences(recorded.record, rerun.record), None),
         _network_difference(recorded, rerun),
     )
     lacking = {"metrics of epochs": not recorded.epochs, "bits of the network": not recorded.network_hash}
@@ -347,7 +349,7 @@ def compare(trial: Trial, recorded: TrainingRecord, rerun: TrainingRecord) -> Re
         recorded=recorded,
         rerun=rerun,
         differences=tuple(first for first in firsts if first),
-        provenance=tuple(_provenance_differences(recorded.record, rerun.record)),
+        provenance=tuple(provenance_differences(recorded.record, rerun.record)),
         lacking=tuple(name for name, absent in lacking.items() if absent),
     )
 
@@ -359,19 +361,20 @@ def _config_differences(trial: Trial, recorded: TrainingRecord) -> Iterator[Diff
             yield Difference(what=f"config: {name}", recorded=kept.get(name), rerun=own.get(name))
 
 
-def _epoch_differences(recorded: Sequence[EpochMetrics], rerun: Sequence[EpochMetrics]) -> Iterator[Difference]:
+def epoch_differences(recorded: Sequence[EpochMetrics], rerun: Sequence[EpochMetrics]) -> Iterator[Difference]:
+    """In the order in which a training makes its numbers, to the bit."""
     for before, now in zip(recorded, rerun, strict=False):
         for name in OF_EPOCH:
             if not _same(getattr(before, name), getattr(now, name)):
                 what = f"{name} of epoch {now.epoch}"
                 yield Difference(what=what, recorded=getattr(before, name), rerun=getattr(now, name))
-        for name in OF_PREDICTION:
+        for name in OF_PREDICTION if before.evaluated and now.evaluated else OF_TRAINING:
             yield from _differences(name, f" in epoch {now.epoch}", getattr(before, name), getattr(now, name))
     if len(recorded) != len(rerun):
         yield Difference(what="number of epochs", recorded=len(recorded), rerun=len(rerun))
 
 
-def _result_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
+def result_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
     if recorded.state != rerun.state:
         yield Difference(what="state", recorded=str(recorded.state), rerun=str(rerun.state))
     yield from _differences("final error", "", recorded.result.errors, rerun.result.errors)
@@ -387,7 +390,8 @@ def _network_difference(recorded: TrainingRecord, rerun: TrainingRecord) -> Diff
     return Difference(what="network_hash", recorded=recorded.network_hash, rerun=rerun.network_hash)
 
 
-def _provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
+def provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterator[Difference]:
+    """What may be why their bits differ, by the names of EXPLAINING."""
     pair = (recorded.provenance, rerun.provenance)
     hashed = all(provenance.get("sources") for provenance in pair)
     needless = {"code_version"} if hashed and code_of(recorded) == code_of(rerun) else set() if hashed else {"sources"}

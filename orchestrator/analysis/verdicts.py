@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -83,13 +83,17 @@ def verdicts(tables: Tables) -> tuple[Verdict, ...]:
 @lru_cache(maxsize=1)
 def _verdicts(measured: Measurements, baseline: str, scope: str, scale: str, rope: float) -> tuple[Verdict, ...]:
     """What is shown in several forms is worked out once."""
-    grouping = Grouping.of(scope, triples(measured.experiments))
-    places = [(method, metric) for method in compared_methods(measured, baseline) for metric in measured.metrics]
-    found = [
-        each
-        for method, metric in places
-        if (each := _verdict(measured, grouping, (method, baseline, metric), (scope, scale, rope)))
-    ]
+    return between(measured, [(name, baseline) for name in compared_methods(measured, baseline)], (scope, scale, rope))
+
+
+def between(
+    measured: Measurements, pairs: Iterable[tuple[str, str]], wishes: tuple[str, str, float]
+) -> tuple[Verdict, ...]:
+    """Of each method and its baseline, which are ``pairs``, at each metric, corrected for being several. ``wishes`` are
+    scope, scale and rope, as a sweep's report has them; metrics without a pair are left out."""
+    grouping = Grouping.of(wishes[0], triples(measured.experiments))
+    places = [(*pair, metric) for pair in pairs for metric in measured.metrics]
+    found = [each for place in places if (each := _verdict(measured, grouping, place, wishes))]
     adjusted = significance.holm([each.p for each in found])
     return tuple(replace(each, adjusted=p) for each, p in zip(found, adjusted, strict=True))
 
