@@ -1,7 +1,7 @@
 """The commands of ``orchestrate``: each parses, calls and prints."""
 
 # Whatever is slow to import is imported inside the commands: ``orchestrate --help`` answers at once.
-from orchestrator.cli import data, exchange, extensions, networks, report, services, sweep, trials, upkeep
+from orchestrator.cli import data, difference, exchange, extensions, networks, report, services, sweep, trials, upkeep
 from orchestrator.cli.main import cli, main
 
 __all__ = ["cli", "main"]
@@ -15,6 +15,7 @@ COMMANDS = (
     trials.show,
     trials.logs,
     trials.reproduce,
+    difference.diff,
     trials.outcomes,
     upkeep.note,
     upkeep.gc,

@@ -139,6 +139,11 @@ def _storage(*, read_only: bool) -> Decorator:
     )
 
 
+other_storage = click.option(
+    "--other-storage",
+    type=StorageType(bundle=True),
+    help="Where the other one's results are, as --storage.  [default: the same storage]",
+)
 tracking_uri = click.option(
     "--tracking-uri",
     envvar=TRACKING_URI,
@@ -240,6 +245,18 @@ def _own_storage(sweep_file: Path | None, storage: Location) -> Location:
 
     given = click.get_current_context().get_parameter_source("storage") is ParameterSource.COMMANDLINE
     return sweep_file if sweep_file and sweep_file.suffix == SUFFIX and not given else storage
+
+
+def places_at(sweep_file: Path, storage: Location) -> Places:
+    """Of one sweep of two: a bundle in place of its file is its storage, too, whatever that of the other is."""
+    from orchestrator.ledger.bundle import is_bundle
+
+    return Places(storage=sweep_file if is_bundle(sweep_file) else storage)
+
+
+def other_places(sweep_file: Path, other_storage: Location | None) -> Places:
+    """Of the other sweep of a command with ``--other-storage``."""
+    return places_at(sweep_file, other_storage or click.get_current_context().params["storage"])
 
 
 def on_a_sweep(*others: Decorator, read_only: bool = False) -> Decorator:

@@ -14,13 +14,16 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import load_to_show, print_written, say
-from orchestrator.cli.parameter_types import FileOrFolder, Names
+from orchestrator.cli.parameter_types import FileOrFolder, NameOrPath, Names
 from orchestrator.errors import UsageError
 from orchestrator.places import Places
 
 if TYPE_CHECKING:
     from orchestrator.analysis.tables import Tables
+    from orchestrator.ledger.storage import Location
     from orchestrator.sweep.grid import Sweep
+
+PAPER = "paper"
 
 
 def _long_tables() -> Sequence[str]:
@@ -33,7 +36,13 @@ def _long_tables() -> Sequence[str]:
 @options.on_a_sweep(options.tracking_uri, read_only=True)
 @options.form(options.DOCUMENTS)
 @click.option("--table", type=Names(_long_tables), default="errors", show_default=True, help="Which, for csv.")
-@click.option("--compare", type=click.Choice(["paper"]), help="Show the errors beside the paper's.")
+@click.option(
+    "--compare",
+    type=NameOrPath(lambda: [PAPER]),
+    metavar="paper|OTHER.yaml",
+    help="Show the errors beside the paper's, or another sweep's.",
+)
+@options.other_storage
 @click.option("--verdict", is_flag=True, help="Say in words which method is better, how surely, and where.")
 @click.option("--power", is_flag=True, help="Show how many more seeds the open comparisons need.")
 @click.option("--html", type=FileOrFolder(folder=False), help="Write one page with everything.")
@@ -43,7 +52,8 @@ def report(
     places: Places,
     form: str,
     table: str,
-    compare: str | None,
+    compare: str | Path | None,
+    other_storage: Location | None,
     verdict: bool,
     power: bool,
     html: Path | None,
@@ -58,6 +68,8 @@ def report(
         _write(grid, places, folder=output, page_file=html)
     elif verdict:
         say(_said(grid, places, form), form)
+    elif isinstance(compare, Path):
+        say(_beside(grid, places, compare, other_storage, form), form)
     elif compare:
         say(_compared(read_tables(grid, places.ledger), form), form)
     elif power:
@@ -81,6 +93,8 @@ def _refuse_contradictions() -> None:
     if files and shown:
         words = [" and ".join(sorted(names)) for names in (files, shown)]
         raise UsageError(f"{words[0]}: all there is goes there; not to be given with {words[1]}")
+    if context.params["other_storage"] and not isinstance(context.params["compare"], Path):
+        raise UsageError("--other-storage is that of another sweep: to be given with --compare OTHER.yaml")
     if "--table" in given and context.params["form"] != "csv" and not given & {"--compare", "--verdict", "--power"}:
         raise UsageError("--table is one table for --format csv; the other forms have all of them")
     if {"--compare", "--table"} <= given:
@@ -139,6 +153,18 @@ def _compared(tables: Tables, form: str) -> str:
             return render.as_csv(comparison.comparison_rows(compared), comparison.COLUMNS)
         case _:
             return render.show([comparison.comparison_table(compared)], form)
+
+
+def _beside(sweep: Sweep, places: Places, other_file: Path, other_storage: Location | None, form: str) -> str:
+    """Shows the sweep's errors beside another's."""
+    from orchestrator.analysis import beside, sweep_difference
+    from orchestrator.report.views import beside as view
+
+    ours = sweep_difference.read(sweep, places.ledger)
+    where = options.other_places(other_file, other_storage)
+    other = sweep_difference.read(load_to_show(other_file, where), where.ledger)
+    pairs = sweep_difference.pair_up(ours, other, sweep_difference.places_of_both(ours, other))
+    return view.shown(beside.beside(pairs), form, other.storage if other.sweep.name == sweep.name else other.sweep.name)
 
 
 def _power(tables: Tables, form: str) -> str:

@@ -20,10 +20,11 @@ def rows(tables: Tables) -> list[dict[str, str | int | float | None]]:
     """A row for each verdict: differences of the metric in its unit, points where that is percent, and in percent of
     the baseline's, or of what that lacks of 100 % where higher is better; p-values two-sided. ``lower`` counts the
     units whose number is lower, be that better or worse."""
-    return [_row(each) for each in verdicts(tables)]
+    return [row(each) for each in verdicts(tables)]
 
 
-def _row(verdict: Verdict) -> dict[str, str | int | float | None]:
+def row(verdict: Verdict) -> dict[str, str | int | float | None]:
+    """One of them, for machines."""
     found, chances = verdict.effect, verdict.posterior
     values: dict[str, str | int | float | None] = {
         "method": verdict.method,

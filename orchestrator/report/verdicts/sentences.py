@@ -34,21 +34,25 @@ ALONE = "*"
 
 def block(tables: Tables) -> list[str]:
     """The verdicts at a glance, a line for each metric of a method; nothing where there is nothing to compare."""
-    found = verdicts(tables)
-    lines: list[str] = []
-    what = "errors, " if metric_words.all_errors(tables.metrics) else ""
-    width = max([NARROWEST, *(len(_place(metric)) for metric in tables.metrics)])
+    return lines(verdicts(tables), tables.metrics)
+
+
+def lines(found: tuple[Verdict, ...], metrics: Sequence[str]) -> list[str]:
+    """The same of verdicts by these metrics, which Holm's method has corrected together."""
+    said: list[str] = []
+    what = "errors, " if metric_words.all_errors(metrics) else ""
+    width = max([NARROWEST, *(len(_place(metric)) for metric in metrics)])
     for method, of_method in by_method(found):
         most = max(of_method, key=lambda each: each.units)
         about = f"says something about: {most.of.about}"
-        lines += ["", f"{method} against {most.baseline}, {what}{_extent(most)}, {about}"]
-        lines += [_line(each, width) for each in of_method]
+        said += ["", f"{method} against {most.baseline}, {what}{_extent(most)}, {about}"]
+        said += [_line(each, width) for each in of_method]
     shown = dict.fromkeys(each.metric for each in found)
     if raised := ", ".join(metric for metric in shown if not QUANTITIES[metric].lower_is_better):
-        lines.append(f"{raised}: higher is better.")
+        said.append(f"{raised}: higher is better.")
     if any(_marked(each) for each in found):
-        lines.append(f"{ALONE}: alone; not with Holm's correction for all {len(found)} verdicts.")
-    return lines[1:]
+        said.append(f"{ALONE}: alone; not with Holm's correction for all {len(found)} verdicts.")
+    return said[1:]
 
 
 def _line(verdict: Verdict, width: int) -> str:

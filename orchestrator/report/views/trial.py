@@ -201,11 +201,11 @@ def comparison_json(comparison: RerunComparison) -> str:
 
 
 def _difference(difference: Difference) -> dict[str, Any]:
-    recorded, rerun = _json(difference.recorded), _json(difference.rerun)
+    recorded, rerun = jsonable(difference.recorded), jsonable(difference.rerun)
     return {"what": difference.what, "recorded": recorded, "rerun": rerun}
 
 
-def _json(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """Numbers that JSON has no word for, as Python writes them."""
     return repr(value) if value in (float("inf"), float("-inf")) or value != value else value
 

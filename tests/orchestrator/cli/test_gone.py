@@ -90,6 +90,7 @@ def test_a_sweep_is_shown_as_it_last_ran(orchestrate, folder: Path, run: Run) ->
         ["status", "g.yaml"],
         ["show", "g.yaml", "ramp pair", "--format", "json"],
         ["show", "g.yaml", ended],
+        ["diff", "g.yaml", "ramp pair", ended],
     ]
     before = [orchestrate(*command) for command in commands]
     assert [(done.code, done.err) for done in before] == [(0, "")] * len(commands)
