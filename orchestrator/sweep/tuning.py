@@ -17,7 +17,7 @@ from statistics import fmean
 
 from anytime_core.result import average_error
 from orchestrator.sweep.halving import Curve, Rung, Standing, halved, likely
-from orchestrator.sweep.trial import ID_LENGTH, Cell, Pause, Trial, TrialRecord, TrialState
+from orchestrator.sweep.trial import ID_LENGTH, Cell, Pause, Trial, TrialRecord, TrialState, steps_of
 from orchestrator.text import counted
 
 KIND = "tuning"
@@ -74,13 +74,15 @@ class Point:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tuning:
     """One choice among the points of a ``method``, in the order of its grid. ``where`` are the network and the data
-    set, or one of them, that it is for; nothing where it is for all. ``choose`` is a name in CRITERIA; ``left`` are the
+    set, or one of them, that it is for; nothing where it is for all. ``choose`` is a name in CRITERIA; ``steps`` are
+    those of a trial of the first stage, at most: a regime's parameter may change how many it takes. ``left`` are the
     trials of the first stage that have not ended, less those of points that were stopped at one of the ``rungs``."""
 
     method: str
     where: str
     choose: str
     points: tuple[Point, ...]
+    steps: int
     rungs: tuple[Rung, ...] = ()
     left: tuple[Trial, ...] = ()
 
@@ -88,11 +90,6 @@ class Tuning:
     def trials(self) -> tuple[Trial, ...]:
         """Of the first stage."""
         return tuple(trial for point in self.points for trial in point.trials)
-
-    @property
-    def steps(self) -> int:
-        """Of a trial of the first stage, at most: a regime's parameter may change how many it takes."""
-        return max(trial.config.steps for trial in self.trials)
 
     @property
     def still_in(self) -> tuple[Trial, ...]:
@@ -150,7 +147,7 @@ class Tuning:
         def paused(trial: Trial) -> Trial:
             there = curves.get(trial.id, Curve()).reached(rung)
             words = f"waits at step {rung}: {late} of {counted(len(others), 'trial')} have yet to get there"
-            steps = likely(standing.left.index(place), to_come, trial.config.steps)
+            steps = likely(standing.left.index(place), to_come, steps_of(trial.config) or self.steps)
             return replace(trial, pause=Pause(step=rung, likely=steps, rests=words if there else ""))
 
         point = self.points[place]

@@ -44,7 +44,7 @@ def load_to_show(path: Path, ledger: Ledger, note: Callable[[str], object]) -> S
         if name is None or (sweep := last_run.recalled(name, path, ledger)) is None:
             raise
         note("\n  ".join([str(error), "shown is the sweep as it was last run", *_lacking(sweep.report)]))
-        return replace(sweep, report=_known(sweep.report))
+        return chosen(replace(sweep, report=_known(sweep.report)), ledger)
 
 
 def _bundled(path: Path, ledger: Ledger, note: Callable[[str], object]) -> Sweep:
@@ -53,7 +53,7 @@ def _bundled(path: Path, ledger: Ledger, note: Callable[[str], object]) -> Sweep
         if sweep := last_run.recalled(name, path, ledger):
             if lacking := [*_lacking(sweep.report)]:
                 note("\n  ".join([f"{path}: the sweep is shown without code of its own", *lacking]))
-            return replace(sweep, report=_known(sweep.report))
+            return chosen(replace(sweep, report=_known(sweep.report)), ledger)
     raise UsageError(f"{path}: is a bundle of no sweep that this version can show; give SWEEP.yaml --storage {path}")
 
 

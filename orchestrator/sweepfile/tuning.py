@@ -97,7 +97,7 @@ def tunings(file: SweepFile, made: Make) -> Iterator[Tuning]:
                 points = tuple(_points(file, name, tried[where], results, made))
                 steps = max(trial.config.steps for point in points for trial in point.trials)
                 rungs = halving.rungs(len(points), steps) if tune.halving else ()
-                yield Tuning(method=name, where=where, choose=tune.choose, points=points, rungs=rungs)
+                yield Tuning(method=name, where=where, choose=tune.choose, points=points, steps=steps, rungs=rungs)
 
 
 def _points(

@@ -11,7 +11,7 @@ from statistics import fmean
 
 import pytest
 
-from orchestrator.ledger import last_run
+from orchestrator.ledger import choices, last_run
 from orchestrator.planning import plan as planning
 from orchestrator.report import layouts, status
 from orchestrator.report.views import status as status_view
@@ -195,15 +195,39 @@ def test_a_status_says_what_was_chosen(tuned, ended, ledger) -> None:
     assert "aann: not chosen yet on (1,2) digits, (1,4) digits: 16 of 16 trials that tune it have not ended." in text
 
 
-def test_what_a_sweep_leaves_of_itself_holds_no_trial_that_is_not_chosen(tuned, ended, ledger) -> None:
-    last_run.remember(tuned, ledger)
-    recalled = last_run.recalled("tuned", tuned.path, ledger)
-    assert recalled
-    assert {cell.method for cell in recalled.cells} == {"ann"}
-    last_run.remember(ended, ledger)
-    recalled = last_run.recalled("tuned", tuned.path, ledger)
-    assert recalled
-    assert recalled.cells == ended.cells
+def test_what_a_sweep_leaves_of_itself_is_tuned_as_its_file_is(tuned, ended, ledger) -> None:
+    """Before and after anything is chosen: the places wait, or have the trials of the point that was taken."""
+    for now in (tuned, ended):
+        last_run.remember(now, ledger)
+        recalled = last_run.recalled("tuned", tuned.path, ledger)
+        assert recalled
+        assert recalled.cells == tuned.cells
+        assert list(recalled.cells) == list(tuned.cells)
+        assert (recalled.ids, recalled.candidates) == (tuned.ids, tuned.candidates)
+        again = choices.chosen(recalled, ledger)
+        assert again.cells == ended.cells
+        assert [trial.id for trial in again.trials] == [trial.id for trial in ended.trials]
+        assert notes(again.tuning) == notes(ended.tuning)
+
+
+@pytest.mark.parametrize("spoilt", ["steps", "choose", "name", "points", "results", "keeps"])
+def test_what_was_left_of_a_tuning_that_can_choose_nothing_is_no_sweep(ended, ledger, spoilt) -> None:
+    """Whoever shares the storage can write there."""
+    content = last_run.content(ended)
+    (first, *_), one = content["tuning"], content["tuning"][0]["points"][0]
+    match spoilt:
+        case "steps" | "choose":
+            first[spoilt] = None
+        case "points":
+            first["points"] = []
+        case "keeps":
+            first["rungs"] = [{"step": 22, "keeps": 0}]
+        case "name":
+            one["name"] = "gamma"
+        case "results":
+            del one["results"][0]
+    ledger.write_sweep("tuned", content)
+    assert last_run.recalled("tuned", ended.path, ledger) is None
 
 
 def test_sets_of_points_are_ordered_by_the_grid(load_text) -> None:
