@@ -18,9 +18,11 @@ from orchestrator.cli.output import check_writable, load_to_show, print_rows, pr
 from orchestrator.cli.parameter_types import FileOrFolder, StorageType
 from orchestrator.errors import UsageError
 from orchestrator.places import Places
+from orchestrator.text import counted
 
 if TYPE_CHECKING:
     from orchestrator.ledger.bringing import Brought
+    from orchestrator.ledger.bundling import Bundled
     from orchestrator.ledger.storage import Location
     from orchestrator.sweep.grid import Sweep
 
@@ -33,11 +35,13 @@ ALL = "all"
 @click.option(
     "--networks", multiple=True, metavar="CELL", help="With the networks of these trials, as for `show`; or all."
 )
-def bundle(sweep_file: Path, places: Places, output: Path, networks: tuple[str, ...]) -> None:
+@options.form(options.ROWS)
+def bundle(sweep_file: Path, places: Places, output: Path, networks: tuple[str, ...], form: str) -> None:
     """Write what has ended of a sweep as one file, to be given away.
 
-    It holds the sweep file with its extensions, results, metrics, outcomes, what the trials ran on, and checksums. Data
-    are not in it. `status`, `show`, `report` and `plan` read it as --storage, and `import` brings it into a storage.
+    It holds the sweep file with its extensions, results, metrics, outcomes, notes, what the trials ran on, and
+    checksums. Data are not in it. `status`, `show`, `report` and `plan` read it as --storage, and `import` brings it
+    into a storage.
     """
     from orchestrator.ledger import bundling
     from orchestrator.ledger.bundle import SUFFIX
@@ -47,12 +51,23 @@ def bundle(sweep_file: Path, places: Places, output: Path, networks: tuple[str, 
     check_writable("--output", output.parent)
     sweep, ledger = load_to_show(sweep_file, places), places.ledger
     written = bundling.write(sweep, ledger, output, _named(sweep, networks))
-    print_written(output)
-    say(f"{written.trials} of {written.of} trials have ended and are in it, {written.networks} with their networks")
-    if any(trial.pause for trial in sweep.trials):
-        say("note: points that halving has paused are not in it; what was chosen by them is shown as pending", err=True)
+    if form == "table":
+        print_written(output)
+        say(_contents(written))
+    else:
+        print_rows([{"path": str(output), "bytes": output.stat().st_size, **asdict(written)}], form)
     if sweep.notify.command or sweep.notify.webhook:
         say(f"note: {sweep_file} says whom to notify, and is in the bundle as it is", err=True)
+
+
+def _contents(written: Bundled) -> str:
+    """What a bundle holds, in a sentence."""
+    ended = f"{written.trials} of {written.of} trials have ended and are in it, {written.networks} with their networks"
+    points = (
+        f"; so is where {counted(written.points, 'point')} of its tuning stopped or waits" if written.points else ""
+    )
+    notes = f"; {counted(written.notes, 'note')} can be read by whoever has it" if written.notes else ""
+    return ended + points + notes
 
 
 def _named(sweep: Sweep, networks: Sequence[str]) -> set[str]:
@@ -99,7 +114,10 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
         bringing.bring_sweeps(storage, ledger)
     else:
         bringing.keep(sweep, ledger)
+    noted = bringing.bring_notes(storage, ledger, sweep)
     _print(found, form, f"{source} into {ledger.storage}")
+    if noted:
+        say(f"{counted(noted, 'note')} came along", err=True)
     if sweep and (troubles := _tell(chosen(sweep, ledger), places)):
         end("\n".join(troubles), 1)
     if any(each.fate.wrong for each in found):

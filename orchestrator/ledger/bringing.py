@@ -1,4 +1,5 @@
-"""Brings the trials of another storage, or of a bundle, into a ledger: what ended there and not here.
+"""Brings the trials of another storage, or of a bundle, into a ledger: what ended there and not here, and what paused
+there, further than it got here.
 
 Nothing that ended here is changed. A trial arrives as a worker would write it, its result last, and under the same
 rules (``orchestrator.ledger.ledger``): so a sweep may run meanwhile, and what was cut short is brought again.
@@ -13,15 +14,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from anytime_core.files import Folder, Guard
+from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
 from orchestrator.errors import StorageError, UsageError
-from orchestrator.ledger import last_run, needs
+from orchestrator.ledger import last_run, needs, notes
 from orchestrator.ledger.archive import check_all
 from orchestrator.ledger.bundle import BundleStorage
 from orchestrator.ledger.ledger import LOG, RESULT, ElsewhereError, Ledger, SupersededError
 from orchestrator.ledger.storage import Location, Storage, reading, reason, storage_at
+from orchestrator.ledger.trials import ATTEMPT, PAUSE
+from orchestrator.ledger.unended import UnendedTrial, unended
 from orchestrator.ledger.whole import (
     CHECKS,
     CONFIG,
@@ -33,7 +38,7 @@ from orchestrator.ledger.whole import (
     whole,
 )
 from orchestrator.sweep.grid import Sweep
-from orchestrator.sweep.trial import ID, TrialRecord, config_of, place_of
+from orchestrator.sweep.trial import ID, TrialRecord, config_in, place_of
 
 AT_ONCE = 8
 """So many trials are brought at once, with their networks in memory."""
@@ -43,6 +48,8 @@ class Fate(StrEnum):
     """What became of a trial that was to be brought."""
 
     COPIED = "copied"
+    PAUSED = "copied, paused"
+    """A point that halving stopped, or that waits for others."""
     COMPLETED = "completed"
     """Its end was here, and some of its files were not."""
     THERE = "there already"
@@ -124,6 +131,16 @@ def bring_sweeps(source: Storage, ledger: Ledger) -> None:
             needs.add(name, set(trials), ledger)
 
 
+def bring_notes(source: Storage, ledger: Ledger, sweep: Sweep | None = None) -> int:
+    """Adds the notes of a storage, or those on one sweep and its trials, to those here. Returns how many are new.
+    Raises StorageError."""
+    with reading(source):
+        sweeps = [sweep.name] if sweep else source.names("notes/sweeps")
+        trials = needs.ids_of(sweep) if sweep else filter(ID.fullmatch, source.names("notes/trials"))
+    found = notes.files(source, "sweeps", sweeps) | notes.files(source, "trials", sorted(trials))
+    return notes.bring(found, ledger)
+
+
 def keep(sweep: Sweep, ledger: Ledger) -> None:
     """Has a sweep, of whose trials some were brought, need them. Raises StorageError."""
     with _writing(ledger):
@@ -144,7 +161,7 @@ def _one(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Bro
         with reading(source):
             theirs = record_in(source, trial_id)
             if theirs is None:
-                return Brought(trial_id=trial_id, fate=Fate.OPEN)
+                return _unended(source, ledger, target, trial_id)
             if ours := ledger.record(trial_id):
                 return _beside(source, target, theirs, ours)
             trial = whole(source, trial_id)
@@ -152,6 +169,12 @@ def _one(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Bro
         return Brought(trial_id=trial_id, fate=Fate.DAMAGED, what=str(error))
     if trial is None:  # it was deleted just now
         return Brought(trial_id=trial_id, fate=Fate.OPEN)
+    return _taken(trial, ledger, target)
+
+
+def _taken(trial: WholeTrial | UnendedTrial, ledger: Ledger, target: Storage) -> Brought:
+    """Writes a trial, unless it is trained here meanwhile."""
+    trial_id = trial.trial_id
     try:
         with _writing(ledger):
             _write(trial, ledger, target)
@@ -159,27 +182,61 @@ def _one(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Bro
         return Brought(trial_id=trial_id, fate=Fate.RUNNING, what=f"by sweep {error.sweep}")
     except SupersededError:
         return Brought(trial_id=trial_id, fate=Fate.RUNNING, what="another attempt began, or ended, meanwhile")
-    return Brought(trial_id=trial_id, fate=Fate.COPIED)
+    return Brought(trial_id=trial_id, fate=Fate.PAUSED if isinstance(trial, UnendedTrial) else Fate.COPIED)
 
 
-def _write(trial: WholeTrial, ledger: Ledger, target: Storage) -> None:
-    """As an attempt does that has trained it. What an attempt before left of its network goes: it is of another
-    training. Raises ElsewhereError, SupersededError, OSError."""
-    trial_id = trial.record.trial_id
-    folder = f"trials/{trial_id}"
-    guard = partial(ledger.fenced, ledger.take(trial_id, trial.record.config))
+def _write(trial: WholeTrial | UnendedTrial, ledger: Ledger, target: Storage) -> None:
+    """As an attempt does that has trained it. What an attempt before left goes: it is of another training. Raises
+    ElsewhereError, SupersededError, OSError."""
+    folder = f"trials/{trial.trial_id}"
+    attempt = ledger.take(trial.trial_id, trial.config)
+    guard = partial(ledger.fenced, attempt)
     for name, content in trial.files.items():
-        if name == RESULT:
-            _drop_others(target.below(f"{folder}/{NETWORK}"), trial, guard)
-        if name != CONFIG:
+        if name not in (CONFIG, ATTEMPT, PAUSE, RESULT):
             target.write(f"{folder}/{name}", content, guard)
+    _drop_others(target.below(folder), trial, guard)
+    if isinstance(trial, UnendedTrial):
+        ledger.pause(attempt, trial.step)
+    else:
+        target.write(f"{folder}/{RESULT}", trial.files[RESULT], guard)
 
 
-def _drop_others(checkpoints: Folder, trial: WholeTrial, guard: Guard) -> None:
+def _drop_others(folder: Folder, trial: WholeTrial | UnendedTrial, guard: Guard) -> None:
+    """What an attempt here left of its network, what follows from that, and what it printed."""
+    checkpoints = folder.below(NETWORK)
     with guard():
         for name in checkpoints.names():
             if f"{NETWORK}/{name}" not in trial.files:
                 checkpoints.delete(name)
+        for name in {*CHECKS}.intersection(folder.names()).difference(trial.files):
+            folder.delete(name)
+
+
+def _unended(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Brought:
+    """One that has not ended there. Where it has paused and got further than here, it is brought. Raises DamagedError,
+    StorageError."""
+    theirs = unended(source, trial_id)
+    if theirs is None or not theirs.paused:
+        return Brought(trial_id=trial_id, fate=Fate.OPEN)
+    ours = ledger.epochs(trial_id)
+    both = [epoch for epoch in ours if epoch.step <= theirs.step]
+    if parts := [pair for pair in zip(theirs.epochs, both, strict=False) if not _same_errors(*pair)]:
+        there, here = parts[0]
+        return Brought(
+            trial_id=trial_id,
+            fate=Fate.DIFFERS,
+            label=_label(theirs.config),
+            what=f"errors at step {there.step}",
+            theirs=f"{there.test_error[-1]:.6g} % error at step {there.step}",
+            ours=f"{here.test_error[-1]:.6g} % error at step {here.step}",
+        )
+    if ledger.record(trial_id) or (ours and ours[-1].step >= theirs.step):
+        return Brought(trial_id=trial_id, fate=Fate.THERE)
+    return _taken(theirs, ledger, target)
+
+
+def _same_errors(one: EpochMetrics, other: EpochMetrics) -> bool:
+    return (one.step, one.test_error) == (other.step, other.test_error)
 
 
 def _beside(source: Storage, target: Storage, theirs: TrialRecord, ours: TrialRecord) -> Brought:
@@ -189,7 +246,7 @@ def _beside(source: Storage, target: Storage, theirs: TrialRecord, ours: TrialRe
         return Brought(
             trial_id=trial_id,
             fate=Fate.DIFFERS,
-            label=_label(ours),
+            label=_label(ours.config),
             what=what,
             theirs=_side(theirs),
             ours=_side(ours),
@@ -223,9 +280,9 @@ def _differences(theirs: TrialRecord, ours: TrialRecord) -> str:
     return ", ".join(name for name, (one, other) in known.items() if one != other)
 
 
-def _label(record: TrialRecord) -> str:
+def _label(config: dict[str, Any]) -> str:
     with suppress(UsageError):
-        return place_of(config_of(record)).label
+        return place_of(config_in(config, "a trial")).label
     return ""
 
 

@@ -5,7 +5,8 @@ Its files lie in it (``archive``) as in a storage::
     sweep/...                  the sweep file, and the files of its extensions, for people
     environment.json           what its trials ran on
     sweeps/NAME/sweep.json     what the sweep is made of
-    trials/ID/...              those of its trials that ended
+    trials/ID/...              those of its trials that ended, and what halving decides by
+    notes/...                  what people noted of it and of its trials
     index.bin                  a copy of their results
     SHA256SUMS                 the checksum of each of these, as sha256sum writes it
 

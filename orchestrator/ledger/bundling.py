@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.errors import StorageError, UsageError
-from orchestrator.ledger import checksummed, last_run
+from orchestrator.ledger import checksummed, last_run, notes
 from orchestrator.ledger.archiving import ArchiveWriter
 from orchestrator.ledger.bundle import stamp
 from orchestrator.ledger.index import IndexEntry, pack
 from orchestrator.ledger.ledger import RESULT, Ledger
 from orchestrator.ledger.storage import Storage, reason, storage_at
+from orchestrator.ledger.unended import UnendedTrial, unended
 from orchestrator.ledger.whole import NETWORK, DamagedError, WholeTrial, whole
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord
@@ -31,44 +32,62 @@ RAN_ON = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundled:
-    """How many trials a bundle holds, of how many, and how many networks."""
+    """How many trials that ended a bundle holds, of how many, how many points of a halving that have not, and how many
+    networks and notes."""
 
     trials: int
     of: int
+    points: int
     networks: int
+    notes: int
 
 
 def write(sweep: Sweep, ledger: Ledger, output: Path, networks: Collection[str] = ()) -> Bundled:
-    """Bundles the trials of a sweep that ended, and the ``networks`` of those that are named. ``output`` appears whole.
+    """Bundles the trials of a sweep that ended, what halving knows of the others, the ``networks`` of those that are
+    named, and the notes. ``output`` appears whole.
 
     Raises UsageError where none has ended, StorageError for one that is damaged.
     """
-    ids, kept = sorted(sweep.ids), 0
+    ids, kept, points, storage = sorted(sweep.ids), 0, 0, storage_at(ledger.storage)
     records: dict[str, TrialRecord] = {}
     with _appearing(output) as file, ArchiveWriter(file) as archive:
         for name, content in _sources(sweep).items():
             archive.add(f"sweep/{name}", content)
         archive.add(f"sweeps/{sweep.name}/sweep.json", checksummed.pack(last_run.content(sweep)))
-        for trial in _ended(ids, storage_at(ledger.storage), networks):
-            trial_id = trial.record.trial_id
+        for trial in _stored(ids, _halved(sweep), storage, networks):
             for name, content in trial.files.items():
-                archive.add(f"trials/{trial_id}/{name}", content)
-            records[trial_id] = trial.record
-            kept += any(name.startswith(NETWORK) for name in trial.files)
+                archive.add(f"trials/{trial.trial_id}/{name}", content)
+            if isinstance(trial, WholeTrial):
+                records[trial.trial_id] = trial.record
+                kept += any(name.startswith(NETWORK) for name in trial.files)
+            else:
+                points += 1
         if not records:
             raise UsageError(f"{sweep.path}: none of its trials has ended in {ledger.storage}: nothing to bundle")
+        noted = notes.files(storage, "sweeps", [sweep.name]) | notes.files(storage, "trials", ids)
+        for name, content in noted.items():
+            archive.add(name, content)
         archive.add("environment.json", _environment(records.values()))
         stamps = {name: stamp(*archive.held(f"trials/{name}/{RESULT}")) for name in records}
         archive.add("index.bin", pack({name: IndexEntry(stamps[name], it) for name, it in records.items()}))
         archive.end()
-    return Bundled(trials=len(records), of=len(ids), networks=kept)
+    return Bundled(trials=len(records), of=len(ids), points=points, networks=kept, notes=len(noted))
 
 
-def _ended(ids: Iterable[str], storage: Storage, networks: Collection[str]) -> Iterator[WholeTrial]:
+def _halved(sweep: Sweep) -> frozenset[str]:
+    """The trials whose rungs decide which others go on, ended or not."""
+    return frozenset(trial.id for one in sweep.tuning if one.rungs for trial in one.trials)
+
+
+def _stored(
+    ids: Iterable[str], halved: Collection[str], storage: Storage, networks: Collection[str]
+) -> Iterator[WholeTrial | UnendedTrial]:
     for trial_id in ids:
-        where = storage.address(f"trials/{trial_id}")
+        where, network = storage.address(f"trials/{trial_id}"), trial_id in networks
         try:
-            trial = whole(storage, trial_id, network=trial_id in networks)
+            trial: WholeTrial | UnendedTrial | None = whole(storage, trial_id, network=network)
+            if trial is None and trial_id in halved:
+                trial = unended(storage, trial_id, network=network)
         except DamagedError as error:
             raise StorageError(f"{where}: cannot be bundled, as it is damaged: {error}") from error
         except OSError as error:

@@ -43,7 +43,6 @@ from anytime_core.files import Guard
 from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics
 from anytime_core.training.checkpoint import is_whole, keep_newest, newest
-from orchestrator.errors import StorageError
 from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.standings import (
     Attempt,
@@ -54,9 +53,9 @@ from orchestrator.ledger.standings import (
     SupersededError,
     now,
 )
-from orchestrator.ledger.storage import reason
+from orchestrator.ledger.storage import writing
 from orchestrator.ledger.sweeps import OF_SWEEP, driver_of
-from orchestrator.ledger.trials import GUARANTEES, LOG, OUTCOMES, RESULT, Trials
+from orchestrator.ledger.trials import ATTEMPT, GUARANTEES, LOG, OUTCOMES, PAUSE, RESULT, Trials
 from orchestrator.redaction import redacted
 from orchestrator.sweep.trial import Trial, TrialRecord
 
@@ -124,7 +123,7 @@ class Ledger(Trials):
             device=device,
             driver=driver,
         )
-        self._write(trial_id, "attempt.json", asdict(attempt))
+        self._write(trial_id, ATTEMPT, asdict(attempt))
         result = f"trials/{trial_id}/{RESULT}"
         if self._files.exists(result) and self.record(trial_id) is None:
             # Damaged, and `check` would take it for the end.
@@ -196,15 +195,11 @@ class Ledger(Trials):
         a damaged file, go. Raises StorageError."""
         from orchestrator.ledger.guarantees_file import Guarantees
 
-        try:
-            with self.alone(trial_id):
-                before = self.guarantees(trial_id)
-                if before is None or before.network_hash != network_hash:
-                    before = Guarantees(network_hash=network_hash, calibrations=())
-                self._write(trial_id, GUARANTEES, asdict(before.with_one(calibration)))
-        except OSError as error:
-            where = self._files.address(f"trials/{trial_id}/{GUARANTEES}")
-            raise StorageError(f"{where}: cannot be written: {reason(error)}") from error
+        with writing(self._files, f"trials/{trial_id}/{GUARANTEES}"), self.alone(trial_id):
+            before = self.guarantees(trial_id)
+            if before is None or before.network_hash != network_hash:
+                before = Guarantees(network_hash=network_hash, calibrations=())
+            self._write(trial_id, GUARANTEES, asdict(before.with_one(calibration)))
 
     def finish(self, attempt: Attempt, record: TrialRecord) -> None:
         """Ends a trial. Of its checkpoints the newest stays: the trained network."""
@@ -228,7 +223,7 @@ class Ledger(Trials):
     def pause(self, attempt: Attempt, step: int) -> None:
         """Ends an attempt at a step that a checkpoint and the metrics hold; the trial can go on from there."""
         self.check(attempt)
-        self._write(attempt.trial_id, "pause.json", {"token": attempt.token, "step": step}, self._guard(attempt))
+        self._write(attempt.trial_id, PAUSE, {"token": attempt.token, "step": step}, self._guard(attempt))
 
     # Taking away
 

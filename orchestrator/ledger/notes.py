@@ -6,24 +6,25 @@
                   trials/ID/TIME-ID.json
 
 Whoever shares the storage may write there, so a note is text of bounded length, and there are so many and no more.
-Notes are never changed, and each has a name of its own: nobody's overwrites another's, in a bucket either.
+Notes are never changed, and are named by what they hold: nobody's overwrites another's, in a bucket either, and those
+of two storages together are the notes of both.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
-from uuid import uuid4
 
 from anytime_core.documents import known, typed
-from orchestrator.errors import StorageError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.ledger import checksummed
 from orchestrator.ledger.ledger import Ledger, now
-from orchestrator.ledger.storage import described, reason, storage_at
+from orchestrator.ledger.storage import Storage, described, reading, storage_at, writing
 from orchestrator.redaction import redacted
 from orchestrator.sweep.grid import Sweep
 from orchestrator.text import visible
@@ -70,47 +71,101 @@ def add(ledger: Ledger, kind: Of, of: str, text: str, who: str = "") -> Note:
     if len(read(ledger, kind, [of]).get(of, ())) >= MOST_NOTES:
         raise UsageError(f"{of} has {MOST_NOTES} notes already; `orchestrate note --remove ID` removes one")
     content = _Content(time=now(), text=text, who=who[:LONGEST_NAME])
-    name = uuid4().hex[:8]
-    storage = storage_at(ledger.storage)
-    path = f"notes/{kind}/{of}/{datetime.fromisoformat(content.time):%Y%m%dT%H%M%S}-{name}.json"
-    try:
-        storage.write(path, checksummed.pack(asdict(content)))
-    except OSError as error:
-        raise StorageError(f"{storage.address(path)}: cannot be written: {reason(error)}") from error
-    return Note(id=name, kind=kind, of=of, **asdict(content))
+    packed, storage = checksummed.pack(asdict(content)), storage_at(ledger.storage)
+    name = _named(f"{datetime.fromisoformat(content.time):%Y%m%dT%H%M%S}", packed)
+    path = f"notes/{kind}/{of}/{name}"
+    with writing(storage, path):
+        storage.write(path, packed)
+    return Note(id=_id_in(name), kind=kind, of=of, **asdict(content))
+
+
+def _named(moment: str, packed: bytes) -> str:
+    """The file of a note: when it was written, and what it holds."""
+    return f"{moment}-{hashlib.sha256(packed).hexdigest()[:8]}.json"
+
+
+def _id_in(name: str) -> str:
+    return name[-13:-5]
 
 
 def read(ledger: Ledger, kind: Of, names: Iterable[str]) -> dict[str, list[Note]]:
     """The notes of these sweeps or trials, oldest first, by what they are of; damaged ones the log names. Raises
     StorageError."""
     storage = storage_at(ledger.storage)
-    try:
+    with reading(storage, "notes"):
         noted = set(storage.names(f"notes/{kind}"))
         found = {of: _of(ledger, kind, of) for of in dict.fromkeys(names) if of in noted}
-    except OSError as error:
-        raise StorageError(f"{storage.address('notes')}: cannot be read: {reason(error)}") from error
     return {of: notes for of, notes in found.items() if notes}
 
 
 def _of(ledger: Ledger, kind: Of, of: str) -> list[Note]:
-    storage, folder = storage_at(ledger.storage), f"notes/{kind}/{of}"
+    names = _names(storage_at(ledger.storage), f"notes/{kind}/{of}")
+    return [note for name in names if (note := _note(ledger, kind, of, name))]
+
+
+def _names(storage: Storage, folder: str) -> list[str]:
+    """The files of the notes on one sweep or trial, oldest first, so many as are read."""
     names = sorted(name for name in storage.names(folder) if FILE.fullmatch(name))
     if len(names) > MOST_NOTES:
         log.warning("%s: of %d notes the %d newest are read", storage.address(folder), len(names), MOST_NOTES)
-    return [note for name in names[-MOST_NOTES:] if (note := _note(ledger, kind, of, name))]
+    return names[-MOST_NOTES:]
+
+
+def files(storage: Storage, kind: Of, names: Iterable[str]) -> dict[str, bytes]:
+    """The notes of these sweeps or trials as they were written, by their paths; damaged ones the log names. Raises
+    StorageError."""
+    with reading(storage, "notes"):
+        noted = set(storage.names(f"notes/{kind}"))
+        folders = [f"notes/{kind}/{of}" for of in dict.fromkeys(names) if of in noted]
+        paths = [f"{folder}/{name}" for folder in folders for name in _names(storage, folder)]
+        return {path: packed for path in paths if (packed := _packed(storage, path)) is not None}
+
+
+def bring(notes: Mapping[str, bytes], ledger: Ledger) -> int:
+    """Adds notes of another storage, by their paths, to those here, of which none is changed. Returns how many were not
+    here; where there are too many of one sweep or trial, the log says which were left. Raises StorageError."""
+    target, brought = storage_at(ledger.storage), 0
+    for path, packed in notes.items():
+        folder, _, name = path.rpartition("/")
+        with reading(target, folder):
+            there = {_id_in(own): own for own in target.names(folder) if FILE.fullmatch(own)}
+        if there.get(_id_in(name)) == name and _packed(target, path) != packed:
+            name = _named(name.partition("-")[0], packed)  # another note has its name
+        if name in there.values():
+            continue
+        if len(there) >= MOST_NOTES:
+            log.warning("%s: has %d notes already; %s is left", target.address(folder), MOST_NOTES, name)
+            continue
+        with writing(target, folder):
+            target.write(f"{folder}/{name}", packed)
+        brought += 1
+    return brought
 
 
 def _note(ledger: Ledger, kind: Of, of: str, name: str) -> Note | None:
-    storage, path = storage_at(ledger.storage), f"notes/{kind}/{of}/{name}"
+    packed = _packed(storage_at(ledger.storage), f"notes/{kind}/{of}/{name}")
+    if packed is None:
+        return None
+    content = _unpacked(packed)
+    text, who = (_bounded(value, most) for value, most in ((content.text, LONGEST), (content.who, LONGEST_NAME)))
+    return Note(id=_id_in(name), kind=kind, of=of, time=_bounded(content.time, 32), text=text, who=who)
+
+
+def _packed(storage: Storage, path: str) -> bytes | None:
+    """A note as it was written; None of one that is damaged, which the log says, or was removed just now."""
     try:
-        content = typed(_Content, known(_Content, checksummed.unpack(storage.read(path, MOST_BYTES))))
-    except FileNotFoundError:  # removed just now
+        packed = storage.read(path, MOST_BYTES)
+        _unpacked(packed)
+    except FileNotFoundError:
         return None
     except ValueError as error:
         log.warning("%s is damaged: %s", storage.address(path), described(error))
         return None
-    text, who = (_bounded(value, most) for value, most in ((content.text, LONGEST), (content.who, LONGEST_NAME)))
-    return Note(id=name[-13:-5], kind=kind, of=of, time=_bounded(content.time, 32), text=text, who=who)
+    return packed
+
+
+def _unpacked(packed: bytes) -> _Content:
+    return typed(_Content, known(_Content, checksummed.unpack(packed)))
 
 
 def _bounded(text: str, most: int) -> str:
@@ -121,12 +176,10 @@ def _bounded(text: str, most: int) -> str:
 def remove(ledger: Ledger, note: Note) -> None:
     """Raises StorageError."""
     storage, folder = storage_at(ledger.storage), f"notes/{note.kind}/{note.of}"
-    try:
+    with writing(storage, folder):
         for name in storage.names(folder):
-            if FILE.fullmatch(name) and name[-13:-5] == note.id:
+            if FILE.fullmatch(name) and _id_in(name) == note.id:
                 storage.delete(f"{folder}/{name}")
-    except OSError as error:
-        raise StorageError(f"{storage.address(folder)}: cannot be written: {reason(error)}") from error
 
 
 def mark(notes: Iterable[Note]) -> str:

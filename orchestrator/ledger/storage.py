@@ -163,6 +163,15 @@ def reading(storage: Storage, name: str = "") -> Iterator[None]:
         raise StorageError(f"{storage.address(name)}: cannot be read: {reason(error)}") from error
 
 
+@contextmanager
+def writing(storage: Storage, name: str = "") -> Iterator[None]:
+    """Raises StorageError where that cannot be written now."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{storage.address(name)}: cannot be written: {reason(error)}") from error
+
+
 class LocalStorage(LocalFolder):
     """A folder on this machine, or on one that it shares, such as one of NFS."""
 

@@ -17,7 +17,7 @@ from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.root import Root
 from orchestrator.ledger.standings import Driver, now
-from orchestrator.ledger.storage import LocalStorage, described, reading, reason
+from orchestrator.ledger.storage import LocalStorage, described, reading, reason, writing
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,9 @@ class Sweeps(Root):
         name = folder.relative_to(self.local).as_posix()
         if isinstance(self._files, LocalStorage):
             return str(folder)
-        try:
+        with writing(self._files, name):
             for path in plain_files(folder):
                 self._files.write(path.relative_to(self.local).as_posix(), path.read_bytes())
-        except OSError as error:
-            raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
         return self._files.address(name)
 
     def write_status(self, sweep: str, content: dict[str, Any] | None) -> None:
@@ -83,10 +81,8 @@ class Sweeps(Root):
     def write_trials(self, sweep: str, ids: Sequence[str]) -> None:
         """Leaves which trials a sweep needs. Raises StorageError."""
         name = f"sweeps/{sweep}/{OF_SWEEP}"
-        try:
+        with writing(self._files, name):
             self._files.write(name, checksummed.pack({"trials": list(ids)}))
-        except OSError as error:
-            raise StorageError(f"{self._files.address(name)}: cannot be written: {reason(error)}") from error
 
     def read_trials(self, sweep: str) -> list[str] | None:
         """The same as its last driver left it; None where none did, or it is damaged, which the log says. Earlier

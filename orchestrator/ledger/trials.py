@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FEW = 256
 """So many files are read sooner than an index, whose import and reading take that long, too."""
 RESULT, OUTCOMES, GUARANTEES, LOG = "result.json", "outcomes.parquet", "guarantees.json", "log.txt"
+ATTEMPT, PAUSE = "attempt.json", "pause.json"
 FILES = ("config.json", RESULT, "metrics.parquet", OUTCOMES, GUARANTEES, "failure.json", LOG)
 SETTLED = 2_000_000_000
 """In nanoseconds: a file that was changed less long ago could change again and bear the same time."""
@@ -172,7 +173,7 @@ class Trials(Sweeps):
         )
 
     def _is_paused(self, attempt: Attempt) -> bool:
-        content = self._read(attempt.trial_id, "pause.json") or {}
+        content = self._read(attempt.trial_id, PAUSE) or {}
         return content.get("token") == attempt.token
 
     def state(self, trial_id: str) -> TrialState:
@@ -180,7 +181,7 @@ class Trials(Sweeps):
 
     def attempt(self, trial_id: str) -> Attempt | None:
         """The last attempt that began."""
-        content = self._read(trial_id, "attempt.json")
+        content = self._read(trial_id, ATTEMPT)
         try:
             return typed(Attempt, content) if content else None
         except ValueError as error:

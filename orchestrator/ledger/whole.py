@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from anytime_core.files import MOST
 from anytime_core.training import checkpoint
@@ -31,6 +32,14 @@ class WholeTrial:
 
     record: TrialRecord
     files: Mapping[str, bytes]
+
+    @property
+    def trial_id(self) -> str:
+        return self.record.trial_id
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.record.config
 
 
 def config_file(record: TrialRecord) -> bytes:

@@ -231,7 +231,7 @@ def test_a_bundle_appears_whole_or_not_at_all(both: Sweep, first: Ledger, ledger
 
 def test_what_has_not_ended_is_counted(both: Sweep, first: Ledger, tmp_path: Path) -> None:
     written = bundling.write(both, first, tmp_path / "half.zip", both.ids)
-    assert written == bundling.Bundled(trials=2, of=4, networks=2)
+    assert written == bundling.Bundled(trials=2, of=4, points=0, networks=2, notes=0)
 
 
 def test_a_file_that_becomes_another_is_read_anew(both: Sweep, first: Ledger, path: Path) -> None:
