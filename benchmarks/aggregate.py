@@ -110,7 +110,7 @@ def write_ledger(folder: Path, sweep: Sweep, predictions: int) -> None:
 
 
 def write_mlflow(folder: Path, sweep: Sweep, predictions: int) -> None:
-    store = mlflow_store.Store(default_uri(folder), sweep, Ledger(folder).id)
+    store = mlflow_store.Store(default_uri(folder), sweep, Ledger(folder))
     for trial, record in made_up(sweep, predictions):
         store.write(trial, TrialState.FINISHED, [_epoch(record.result)], {"state": "finished", "attempts": "1"})
 

@@ -136,7 +136,7 @@ def silent(sweep: Sweep, storage: Path) -> Iterator[Silent]:
 @contextmanager
 def ours(sweep: Sweep, storage: Path) -> Iterator[Silent]:
     uri = default_uri(storage)
-    Store(uri, sweep, Ledger(storage).id)
+    Store(uri, sweep, Ledger(storage))
     with Tracker(uri, sweep, Ledger(storage), print) as tracker:
         yield Ours(tracker)
     if tracker.outage or tracker.behind:
@@ -148,7 +148,7 @@ def stock(sweep: Sweep, storage: Path) -> Iterator[Silent]:
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     uri = default_uri(storage)
-    Store(uri, sweep, Ledger(storage).id)
+    Store(uri, sweep, Ledger(storage))
     callback = MLflowLoggerCallback(tracking_uri=uri, experiment_name=sweep.name)
     callback.setup()
     yield Stock(callback, sweep)

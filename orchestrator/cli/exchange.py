@@ -149,7 +149,7 @@ def _tell(sweep: Sweep, places: Places) -> list[str]:
         with ledger.drive(sweep.name):
             if is_current(ledger, sweep, places.tracking_uri):
                 return []
-            with Tracker(places.tracking_uri, sweep, ledger, note) as tracker:
+            with Tracker(places.tracking_uri, sweep, ledger, note, meanwhile="the trials are here") as tracker:
                 pass
             return tracker.troubles()
     except HeldError:

@@ -49,9 +49,9 @@ def gc(
     """List what no sweep needs any more, and with --delete remove it.
 
     That is: trials that no sweep of the storage names, earlier checkpoints and failed attempts of trials that have
-    ended, and what Ray has left on this machine. A SWEEP that is given needs what its file names now; every other sweep
-    needs what it had when it last ran. What belongs to a sweep that runs stays. MLflow's runs of trials that go are
-    deleted there, too.
+    ended, checkpoints of points that halving stopped, and what Ray has left on this machine. A SWEEP that is given
+    needs what its file names now; every other sweep needs what it had when it last ran. What belongs to a sweep that
+    runs stays. MLflow's runs of trials that go are deleted there, too.
     """
     from orchestrator.execution import cleaning
     from orchestrator.report.views import cleaning as render_cleaning
@@ -64,20 +64,22 @@ def gc(
     cleaned = cleaning.clean(places.ledger, settings) if delete else cleaning.plan(places.ledger, settings)
     title = f"{places.storage}{missing_storage(places)}"
     if form == "table":
-        print_fitted(render_cleaning.table(cleaned.items, cleaned.needs, title, deleted=delete), wide=wide)
+        table = render_cleaning.table(cleaned.items, cleaned.needs, title, deleted=delete, left=cleaned.left)
+        print_fitted(table, wide=wide)
     else:
         print_rows(render_cleaning.rows(cleaned.items), form)
+    for line in cleaned.notes:
+        say(line, err=True)
     if cleaned.troubles:
         end("\n".join(cleaned.troubles), 1)
 
 
-def _given(sweep_files: Sequence[Path], forget: Sequence[str]) -> dict[str, frozenset[str]]:
-    """What the sweeps of these files need now. One that names what is gone needs what it had when it last ran. Raises
-    SweepError with the faults of all files, UsageError for a sweep that is given twice."""
-    from orchestrator.ledger import needs
+def _given(sweep_files: Sequence[Path], forget: Sequence[str]) -> tuple[Sweep, ...]:
+    """The sweeps of these files. One that names what is gone needs what it had when it last ran. Raises UsageError with
+    the faults of all files."""
     from orchestrator.sweepfile.load import load
 
-    given: dict[str, frozenset[str]] = {}
+    given: list[Sweep] = []
     faults = []
     for path in sweep_files:
         try:
@@ -90,16 +92,16 @@ def _given(sweep_files: Sequence[Path], forget: Sequence[str]) -> dict[str, froz
             continue
         if sweep.name in forget:
             faults.append(f"{path}: its sweep {sweep.name} is to be forgotten; leave out the file, or --forget")
-        given[sweep.name] = given.get(sweep.name, frozenset()) | needs.ids_of(sweep)
+        given.append(sweep)
     if faults:
         raise UsageError("\n".join(faults))
-    return given
+    return tuple(given)
 
 
 @click.command()
 @options.sweep_file()
 @click.argument("words", metavar="[CELL] [TEXT]", nargs=-1)
-@options.with_places()
+@options.with_places(read_only=True)
 @click.option("--remove", metavar="ID", help="Remove the note with this id, or its first digits.")
 @options.form(options.ROWS)
 def note(sweep_file: Path, places: Places, words: tuple[str, ...], remove: str | None, form: str) -> None:
@@ -109,7 +111,10 @@ def note(sweep_file: Path, places: Places, words: tuple[str, ...], remove: str |
     `show`. `show`, the report and MLflow have it, too, and whoever shares the storage can read it.
     """
     from orchestrator.ledger import notes
+    from orchestrator.ledger.bundle import is_bundle
 
+    if (words or remove) and is_bundle(places.storage):
+        raise UsageError(f"{places.storage}: is a bundle, which is only read")
     grid, ledger = load_to_show(sweep_file, places), places.ledger
     if words and remove:
         raise UsageError("--remove removes a note: not to be given with a new one")

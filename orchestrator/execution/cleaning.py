@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anytime_core.files import plain_files
 from orchestrator.cluster import ray_folder
 from orchestrator.errors import HeldError, StorageError, TrackingError, UsageError
-from orchestrator.ledger import garbage, needs
+from orchestrator.ledger import choices, garbage, last_run, needs
 from orchestrator.ledger.garbage import Item, Kind, View
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.needs import Need
 from orchestrator.ledger.storage import described
+from orchestrator.report.views.cleaning import size
+from orchestrator.sweep.grid import Sweep
 from orchestrator.text import counted
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.retired import Retired
 
 RAY = "ray"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CleaningSettings:
-    """``given`` are the trials of sweeps by their files as they are now, by name; all other sweeps of the storage need
-    what they had when they last ran, but for those to ``forget``. Kinds to ``keep`` stay, and whatever has changed in
-    the last ``newer`` seconds."""
+    """``given`` are sweeps by their files as they are now; all other sweeps of the storage need what they had when they
+    last ran, but for those to ``forget``. Kinds to ``keep`` stay, and whatever has changed in the last ``newer``
+    seconds."""
 
     tracking_uri: str
-    given: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    given: tuple[Sweep, ...] = ()
     forget: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     newer: float = 0.0
@@ -37,10 +43,13 @@ class CleaningSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cleaning:
-    """What goes, or went, and what the sweeps need. ``troubles`` say what could not be done, a line each."""
+    """What goes, or went, and what the sweeps need. ``left`` items could not be removed; ``troubles`` say why, and what
+    else could not be done, a line each, and ``notes`` what became of MLflow's runs."""
 
     needs: tuple[Need, ...]
     items: tuple[Item, ...]
+    left: int = 0
+    notes: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
 
 
@@ -64,7 +73,7 @@ def clean(ledger: Ledger, settings: CleaningSettings) -> Cleaning:
         stack.enter_context(needs.held_still(ledger))
         planned = plan(ledger, settings)
         # First, as trials that are there still are found by the next command, where this one is killed.
-        troubles = [*_retired(ledger, settings.tracking_uri, planned)]
+        retired, troubles = _retired(ledger, settings.tracking_uri, planned)
         gone = []
         for item in planned.items:
             try:
@@ -72,18 +81,37 @@ def clean(ledger: Ledger, settings: CleaningSettings) -> Cleaning:
                 gone.append(item)
             except (OSError, StorageError) as error:
                 troubles.append(f"{item.name} is not removed: {described(error)}")
-        return Cleaning(needs=planned.needs, items=tuple(gone), troubles=tuple(troubles))
+        left = len(planned.items) - len(gone)
+        return Cleaning(needs=planned.needs, items=tuple(gone), left=left, notes=retired, troubles=tuple(troubles))
 
 
 def _needs(ledger: Ledger, settings: CleaningSettings) -> Iterator[Need]:
-    for sweep in sorted({*ledger.sweeps(), *settings.given}.difference(_known(ledger, settings.forget))):
-        driver, given = ledger.driver(sweep), settings.given.get(sweep)
-        if given is None:
-            yield needs.of(sweep, ledger)
-        elif driver:  # which may run by an earlier file
-            yield Need(sweep=sweep, trials=given | needs.of(sweep, ledger).trials, driver=driver)
-        else:
-            yield Need(sweep=sweep, trials=given)
+    given: dict[str, list[Sweep]] = {}
+    for sweep in settings.given:
+        given.setdefault(sweep.name, []).append(sweep)
+    for name in sorted({*ledger.sweeps(), *given}.difference(_known(ledger, settings.forget))):
+        own, driver = given.get(name, []), ledger.driver(name)
+        # One that runs may do so by an earlier file.
+        before = needs.of(name, ledger).trials if driver or not own else frozenset[str]()
+        yield Need(
+            sweep=name,
+            trials=before.union(*map(needs.ids_of, own)),
+            stopped=frozenset() if driver else _stopped(own or _last(name, ledger), ledger),
+            driver=driver,
+        )
+
+
+def _last(name: str, ledger: Ledger) -> list[Sweep]:
+    """A sweep as it last ran, where that is known."""
+    sweep = last_run.recalled(name, Path(name), ledger)
+    return [sweep] if sweep else []
+
+
+def _stopped(sweeps: Sequence[Sweep], ledger: Ledger) -> frozenset[str]:
+    """The trials that halving has stopped in all of these that have them."""
+    stopped = {index: choices.stopped(sweep, ledger) for index, sweep in enumerate(sweeps)}
+    others = (needs.ids_of(sweep) - stopped[index] for index, sweep in enumerate(sweeps))
+    return frozenset[str]().union(*stopped.values()).difference(*others)
 
 
 def _known(ledger: Ledger, forget: tuple[str, ...]) -> tuple[str, ...]:
@@ -98,17 +126,30 @@ def _known(ledger: Ledger, forget: tuple[str, ...]) -> tuple[str, ...]:
     return forget
 
 
-def _retired(ledger: Ledger, uri: str, planned: Cleaning) -> Iterator[str]:
-    """Takes the runs of what goes from MLflow, and says what is in the way."""
+def _retired(ledger: Ledger, uri: str, planned: Cleaning) -> tuple[tuple[str, ...], list[str]]:
+    """Takes the runs of what goes from MLflow. What became of them, and what is in the way."""
     from orchestrator.tracking.delivered import forget  # a list needs none of it
     from orchestrator.tracking.retired import retire
 
     gone = {Path(item.name).name for item in planned.items if item.kind == "trials"}
     try:
-        retire(uri, ledger.id, gone)
+        retired = retire(uri, ledger, gone)
         forget(ledger, gone)
     except TrackingError as error:
-        yield f"{error}; it still lists the runs of {counted(len(gone), 'trial')} that are gone"
+        return (), [f"{error}; it still lists the runs of {counted(len(gone), 'trial')} that are gone"]
+    return tuple(in_words(retired)), []
+
+
+def in_words(retired: Retired) -> Iterator[str]:
+    """What became of MLflow's runs, a line each."""
+    files = "it keeps their files until `mlflow gc`" if retired.size is None else f"{size(retired.size)} of their files"
+    if retired.runs:
+        yield f"MLflow: {counted(retired.runs, 'run')} deleted; {files}"
+    if retired.others:
+        yield (
+            f"MLflow: {counted(retired.others, 'run')} left: another copy of this storage made them, or an earlier "
+            "version that did not say which"
+        )
 
 
 # Ray on this machine

@@ -22,6 +22,15 @@ def chosen(sweep: Sweep, ledger: Ledger) -> Sweep:
     return sweep.chosen(records, {name: _curve(own, records.get(name)) for name, own in (epochs | lost).items()})
 
 
+def stopped(sweep: Sweep, ledger: Ledger) -> frozenset[str]:
+    """The trials of points that halving has stopped for good, by their ids. Raises StorageError."""
+    if not any(one.rungs for one in sweep.tuning):
+        return frozenset()
+    now = chosen(sweep, ledger)
+    lost = {trial.id for trial in now.trials if trial.pause and trial.pause.lost}
+    return frozenset(lost.difference(now.candidates, now.cells.values()))
+
+
 def _curve(epochs: Sequence[EpochMetrics], record: TrialRecord | None) -> Curve:
     """A trial whose metrics and checkpoints are lost has the errors of its end, which it never runs for again."""
     errors = {epoch.step: epoch.test_error for epoch in epochs if epoch.evaluated and not epoch.diverged}

@@ -54,20 +54,23 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """A storage as it is now. ``trials`` and ``reruns`` hold the files of each trial, by id. ``forgotten`` are sweeps
-    whose needs do not count any more."""
+    """A storage as it is now. ``trials`` and ``reruns`` hold the files of each trial, by id, and ``noted`` the notes on
+    it. ``forgotten`` are sweeps whose needs do not count any more."""
 
     ledger: Ledger
     needs: tuple[Need, ...]
     forgotten: tuple[str, ...] = ()
     trials: Mapping[str, Files] = field(default_factory=dict)
     reruns: Mapping[str, Files] = field(default_factory=dict)
+    noted: Mapping[str, Files] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ledger: Ledger, needs: Iterable[Need], forgotten: Iterable[str] = ()) -> View:
         """Reads the storage. Raises OSError."""
-        trials, reruns = (_by_trial(ledger, below) for below in ("trials", f"{RERUNS}/trials"))
-        return cls(ledger=ledger, needs=tuple(needs), forgotten=tuple(forgotten), trials=trials, reruns=reruns)
+        trials, reruns, noted = (_by_trial(ledger, below) for below in ("trials", f"{RERUNS}/trials", "notes/trials"))
+        return cls(
+            ledger=ledger, needs=tuple(needs), forgotten=tuple(forgotten), trials=trials, reruns=reruns, noted=noted
+        )
 
     @property
     def needed(self) -> frozenset[str]:
@@ -77,6 +80,12 @@ class View:
     def running(self) -> frozenset[str]:
         """All trials of the sweeps that run."""
         return frozenset[str]().union(*(need.trials for need in self.needs if need.driver))
+
+    @property
+    def stopped(self) -> frozenset[str]:
+        """The trials that halving has stopped for good, in all sweeps that have them."""
+        stopped = frozenset[str]().union(*(need.stopped for need in self.needs))
+        return stopped.difference(*(need.trials - need.stopped for need in self.needs))
 
     @property
     def ended(self) -> Iterator[tuple[str, Files]]:
@@ -100,11 +109,14 @@ def _by_trial(ledger: Ledger, below: str) -> dict[str, dict[str, Stamp]]:
 
 def _trials(view: View) -> Iterator[Item]:
     needed = view.needed
-    unnamed = [trial_id for trial_id in view.trials if trial_id not in needed]
+    unnamed = [trial_id for trial_id in {**view.trials, **view.noted} if trial_id not in needed]
     if any(need.driver for need in view.needs):
         unnamed = [trial_id for trial_id in unnamed if not view.ledger.elsewhere(trial_id, "")]
     for trial_id, label in _labels(view.ledger, unnamed).items():
-        yield Item.of("trials", f"trials/{trial_id}", label, view.trials[trial_id].values())
+        if trial_id not in view.trials:  # a removal that was cut short
+            label = "notes on a trial that is gone"
+        files = view.trials.get(trial_id) or view.noted[trial_id]
+        yield Item.of("trials", f"trials/{trial_id}", label, files.values())
 
 
 def _labels(ledger: Ledger, ids: list[str]) -> dict[str, str]:
@@ -139,6 +151,18 @@ def _checkpoints(view: View) -> Iterator[Item]:
 
 def _remove_checkpoints(ledger: Ledger, item: Item) -> None:
     ledger.drop_checkpoints(item.name.split("/")[1])
+
+
+def _stopped(view: View) -> Iterator[Item]:
+    for trial_id in view.stopped - view.running:
+        files = view.trials.get(trial_id, {})
+        saved = [stamp for name, stamp in files.items() if NAME.fullmatch(name.removeprefix("checkpoints/"))]
+        if saved and RESULT not in files:
+            yield Item.of("stopped", f"trials/{trial_id}/checkpoints", "of a point that halving stopped", saved)
+
+
+def _remove_stopped(ledger: Ledger, item: Item) -> None:
+    ledger.drop_unended(item.name.split("/")[1])
 
 
 def _attempts(view: View) -> Iterator[Item]:
@@ -183,8 +207,8 @@ def _sweeps(view: View) -> Iterator[Item]:
 
 def _remove_sweep(ledger: Ledger, item: Item) -> None:
     for storage in (storage_at(ledger.storage), LocalStorage(ledger.local)):
+        storage.clear(f"notes/{item.name}")  # first: a sweep whose folder is there still is known
         storage.clear(item.name)
-        storage.clear(f"notes/{item.name}")
 
 
 def _ray_logs(view: View) -> Iterator[Item]:
@@ -210,6 +234,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "trials": Kind(_trials, _remove_trial),
     "checkpoints": Kind(_checkpoints, _remove_checkpoints),
+    "stopped": Kind(_stopped, _remove_stopped),
     "attempts": Kind(_attempts, _remove_attempts),
     "ray": Kind(_ray_logs, _remove_ray_logs),
     "sweeps": Kind(_sweeps, _remove_sweep),

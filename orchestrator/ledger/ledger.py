@@ -42,7 +42,7 @@ from anytime_core.config import to_dict
 from anytime_core.files import Guard
 from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics
-from anytime_core.training.checkpoint import is_whole, keep_newest, newest
+from anytime_core.training.checkpoint import NAME, is_whole, keep_newest, newest
 from orchestrator.ledger import checksummed, lock
 from orchestrator.ledger.standings import (
     Attempt,
@@ -241,6 +241,15 @@ class Ledger(Trials):
         with self.alone(trial_id):
             if self.record(trial_id) and (saved := newest(checkpoints)) and is_whole(checkpoints, saved):
                 keep_newest(checkpoints)
+
+    def drop_unended(self, trial_id: str) -> None:
+        """Of a trial that has not ended, and that nobody trains now, all checkpoints; what it had at each epoch stays.
+        Raises OSError, StorageError."""
+        with self.alone(trial_id):
+            if self.record(trial_id) is None and not self.elsewhere(trial_id, ""):
+                folder = self._files.below(f"trials/{trial_id}/checkpoints")
+                for name in filter(NAME.fullmatch, folder.names()):
+                    folder.delete(name)
 
     def _write(self, trial_id: str, name: str, content: dict[str, Any], guard: Guard = nullcontext) -> None:
         self._files.write(f"trials/{trial_id}/{name}", checksummed.pack(content), guard)

@@ -29,10 +29,12 @@ OF_STARTS = {"driver.json", "progress.json", "ray.log", "ray-logs"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
-    """The trials that one sweep needs. ``driver`` runs it now."""
+    """The trials that one sweep needs. Those of points that halving has ``stopped`` for good it needs for what they had
+    by then, and not to go on. ``driver`` runs it now."""
 
     sweep: str
     trials: frozenset[str]
+    stopped: frozenset[str] = frozenset()
     driver: Driver | None = None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from anytime_core.training.checkpoint import MOST
-from orchestrator.ledger.ledger import RESULT, Ledger
+from orchestrator.ledger.ledger import GUARANTEES, OUTCOMES, RESULT, Ledger
 from orchestrator.ledger.storage import beneath, storage_at
 
 RERUNS = "reruns"
@@ -43,10 +43,17 @@ def adopt(trial_id: str, ledger: Ledger) -> None:
             return
         for name in sorted(names, key=lambda name: (name == RESULT, name)):
             storage.write(f"{old}/{name}", storage.read(f"{new}/{name}", MOST))
-        for name in _names(ledger, old) - names:
+        for name in _names(ledger, old) - names - _still_true(ledger, trial_id):
             storage.delete(f"{old}/{name}")
     storage.delete(f"{new}/{RESULT}")  # first
     storage.clear(new)
+
+
+def _still_true(ledger: Ledger, trial_id: str) -> set[str]:
+    """What was found out of the earlier network after its training, where the one that is there now is the same."""
+    own, guarantees = ledger.network_hash(trial_id), ledger.guarantees(trial_id)
+    true = {OUTCOMES: bool(ledger.outcomes(trial_id)), GUARANTEES: guarantees and guarantees.network_hash == own}
+    return {name for name, is_true in true.items() if own and is_true}
 
 
 def _names(ledger: Ledger, folder: str) -> set[str]:

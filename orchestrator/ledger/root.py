@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Any
 from uuid import uuid4
@@ -50,6 +51,13 @@ class Root:
         except (OSError, ValueError):
             return ""
         return text if len(text) <= LONGEST_ID and text.isalnum() else ""
+
+    @property
+    def copy(self) -> str:
+        """Tells this storage from its copies, which have the same id: the same wherever it is moved to on its disk, and
+        another on another disk, or where it is restored. Empty before ``make``."""
+        stamp = self._files.stamps([ID_FILE]).get(ID_FILE)
+        return hashlib.sha256(f"{self.id} {stamp}".encode()).hexdigest()[:16] if stamp else ""
 
     def _content(self, name: str, most: int = MOST, parts: int = PARTS) -> dict[str, Any] | None:
         """A JSON object; None if there is none, or it is damaged, which the log says."""

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from orchestrator.errors import SweepError, UsageError
+from orchestrator.ledger.bundle import is_bundle
 from orchestrator.text import counted
 
 Key = tuple[str, ...]
@@ -84,6 +85,11 @@ class Document:
 
 def read(path: Path) -> Document:
     """Reads a file of one YAML document. Raises UsageError if it cannot be read, SweepError if it is not sound YAML."""
+    if is_bundle(path):
+        raise UsageError(
+            f"{path}: is a bundle, which `report`, `status` and `show` read. This command takes a sweep file: that of "
+            f"the bundle lies in it below sweep/, and `orchestrate import {path}` brings its results into a storage"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

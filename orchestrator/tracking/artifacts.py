@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from anytime_core.files import plain_files
+from orchestrator.ledger.storage import LocalStorage
+from orchestrator.tracking import run_files
 from orchestrator.tracking.refusals import TOO_LARGE, Refusal, cause, passes, status
 from orchestrator.tracking.uris import artifact_root, database_file, is_server, safe_uri
 
@@ -56,6 +58,19 @@ def check_place(place: str, uri: str) -> None:
         raise ForeignPlaceError(
             "a database server may not name this place; allowed: a bucket, or a folder that MLflow made below mlruns"
         )
+
+
+def delete_beside(place: str, uri: str) -> int:
+    """Deletes the files of a trial's run that we know we wrote, in a folder beside a SQLite database. Returns their
+    bytes. Raises ForeignPlaceError, OSError."""
+    check_place(place, uri)
+    folder = Path(unquote(urlsplit(place).path))
+    files, size = LocalStorage(folder.parent), 0
+    for name, (_, bytes_, _) in files.walk(folder.name).items():
+        if name.removeprefix(f"{folder.name}/").partition("/")[0] in run_files.NAMES:
+            files.delete(name)
+            size += bytes_
+    return size
 
 
 def repository(place: str, uri: str) -> ArtifactRepository:

@@ -23,6 +23,8 @@ from orchestrator.tracking.line_chart import ChartLine, ChartPanel, svg
 log = logging.getLogger(__name__)
 
 CURVES, METRICS, MODEL, SAID = "curves.svg", "metrics.parquet", "model", "log.txt"
+NAMES = (CURVES, METRICS, MODEL, SAID)
+"""At the top of a run."""
 BYTES = 4
 """Of a weight."""
 NETWORK = "network"

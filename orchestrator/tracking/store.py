@@ -60,6 +60,8 @@ ENTITIES_PER_REQUEST = 1000
 SUMMARY = "summary"
 """The name of the run that holds the tables and figures of a sweep."""
 VIEW_TAG = "mlflow.sharedViewState."
+STORAGE_TAG = "storage"
+"""Of a run: which copy of the ledger's storage made it."""
 LEDGER_TAG, SWEEP_TAG = "ledger", "sweep"
 """Of an experiment: whose it is, and of which sweep. Its name is the user's to change."""
 
@@ -86,16 +88,16 @@ STATUS = {
 class Store:
     """One experiment of an MLflow server or database. Whatever it raises is an outage, but for RefusedError."""
 
-    def __init__(self, uri: str, sweep: Sweep, ledger_id: str, say: Callable[[str], object] = str) -> None:
+    def __init__(self, uri: str, sweep: Sweep, ledger: Ledger, say: Callable[[str], object] = str) -> None:
         """``say`` is told where the storage was moved, and the database with it."""
         check_listening(uri)
-        self._client, self._uri, self._source = client(uri), uri, str(sweep.path)
+        self._client, self._uri, self._source, self._copy = client(uri), uri, str(sweep.path), ledger.copy
         if database := database_file(uri):
             sqlite_file.share(database)
             sqlite_file.check_writable(database)
             if moved := sqlite_file.adopt(database):
                 say(moved)
-        experiment = self._open_experiment(sweep, ledger_id)
+        experiment = self._open_experiment(sweep, ledger.id)
         self.experiment = str(experiment.experiment_id)
         """Its number."""
         self.created = str(experiment.creation_time)
@@ -257,7 +259,7 @@ class Store:
             self._client.set_terminated(run.run_id, "KILLED")
 
     def _create(self, trial: Trial, epochs: Sequence[EpochMetrics], tags: Mapping[str, str]) -> TrackedRun:
-        tags = {"trial_id": trial.id, **browsing.place_tags(trial), **self._origin(), **tags}
+        tags = {"trial_id": trial.id, STORAGE_TAG: self._copy, **browsing.place_tags(trial), **self._origin(), **tags}
         name, start = browsing.run_name(trial), start_of(epochs)
         made = self._client.create_run(self.experiment, start_time=start, run_name=name, tags=tags)
         self._runs[trial.id] = _tracked(made, has_files=False)

@@ -54,17 +54,25 @@ class Tracker:
     """Projects a sweep into MLflow, from a thread of its own.
 
     A context manager: on leaving, everything that the ledger holds is delivered, or ``behind`` says how many trials are
-    not, and ``outage`` why. ``say`` is told, from the thread, when an outage begins and ends. What MLflow refuses while
-    it answers harms nothing else: see ``refusals``.
+    not, and ``outage`` why. ``say`` is told, from the thread, when an outage begins and ends, and what happens
+    ``meanwhile``. What MLflow refuses while it answers harms nothing else: see ``refusals``.
     """
 
-    def __init__(self, uri: str, sweep: Sweep, ledger: Ledger, say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        sweep: Sweep,
+        ledger: Ledger,
+        say: Callable[[str], object],
+        *,
+        meanwhile: str = "training goes on without it",
+    ) -> None:
         self.outage: str | None = None
         self.behind: list[str] = []
         self._uri, self._sweep, self._ledger = uri, sweep, ledger
         self._largest_model = largest_model()
         self._trials = {trial.id: trial for trial in sweep.trials}
-        self._say = say
+        self._say, self._meanwhile = say, meanwhile
         self._news: dict[str, _News] = {}
         self._live: set[str] = set()
         self._lock = threading.Lock()
@@ -84,7 +92,7 @@ class Tracker:
             check_version(self._uri)
         except TrackingError as error:
             self.outage = self._unfit = str(error)
-            self._say(f"MLflow at {safe_uri(self._uri)} cannot be used: {error}; training goes on without it")
+            self._say(f"MLflow at {safe_uri(self._uri)} cannot be used: {error}; {self._meanwhile}")
         self._thread.start()
         return self
 
@@ -181,7 +189,7 @@ class Tracker:
             if not before:
                 uri, of_storage = safe_uri(self._uri), isinstance(error, StorageError)
                 what = self.outage if of_storage else f"MLflow at {uri} cannot be reached: {self.outage}"
-                self._say(f"{what}; {'MLflow is told later' if of_storage else 'training goes on without it'}")
+                self._say(f"{what}; {'MLflow is told later' if of_storage else self._meanwhile}")
         if before and not self.outage and not self._unfit:
             self._say("MLflow can be reached again")
 
@@ -189,7 +197,7 @@ class Tracker:
         if self._unfit:
             raise TrackingError(self._unfit)
         if self._store is None:
-            self._store = Store(self._uri, self._sweep, self._ledger.id, self._say)
+            self._store = Store(self._uri, self._sweep, self._ledger, self._say)
         return self._store
 
     def _flush(self) -> None:

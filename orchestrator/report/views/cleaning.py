@@ -20,12 +20,12 @@ def rows(items: Iterable[Item]) -> list[Row]:
     ]
 
 
-def table(items: tuple[Item, ...], needs: tuple[Need, ...], storage: str, *, deleted: bool) -> Table:
-    """For people, with who needs what stays."""
+def table(items: tuple[Item, ...], needs: tuple[Need, ...], storage: str, *, deleted: bool, left: int = 0) -> Table:
+    """For people, with who needs what stays; ``left`` items could not be removed."""
     columns = ("kind", "name", "about", "size", "age")
     return Table(
         name="gc",
-        title=f"{storage}: {_summary(items, deleted=deleted)}",
+        title=f"{storage}: {_summary(items, deleted=deleted, left=left)}",
         columns=tuple(Column(name=name, numeric=name in columns[3:]) for name in columns if items),
         rows=tuple(_row(it) for it in items),
         notes=(*_stays(needs), *(["nothing was removed: --delete removes it"] if items and not deleted else [])),
@@ -37,11 +37,11 @@ def _row(item: Item) -> tuple[Entry, ...]:
     return tuple(Entry(value=value) for value in (item.kind, item.name, item.about, size(item.size), age))
 
 
-def _summary(items: tuple[Item, ...], *, deleted: bool) -> str:
-    if not items:
+def _summary(items: tuple[Item, ...], *, deleted: bool, left: int) -> str:
+    if not items and not left:
         return "there is nothing that nobody needs"
-    verb = "was removed" if deleted else "could go"
-    return f"{size(sum(it.size for it in items))} {verb}, {counted(len(items), 'item')}"
+    verb, rest = "was removed" if deleted else "could go", f"; {counted(left, 'item')} could not" if left else ""
+    return f"{size(sum(it.size for it in items))} {verb}, {counted(len(items), 'item')}{rest}"
 
 
 def _stays(needs: tuple[Need, ...]) -> Iterator[str]:

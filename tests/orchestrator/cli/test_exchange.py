@@ -78,6 +78,37 @@ def test_commands_that_read_take_a_bundle_for_a_storage(orchestrate, runs: Ledge
     assert orchestrate("report", "two.yaml", "--storage", "two.zip", "--html", "page.html").code == 0
 
 
+def test_a_bundle_tells_machines_what_it_holds_and_commands_that_train_what_it_is(
+    orchestrate, runs: Ledger, two: Sweep, tmp_path: Path
+) -> None:
+    orchestrate("note", "two.yaml", "a pilot")
+    done = orchestrate("bundle", "two.yaml", "--output", "two.zip", "--format", "json")
+    size = (tmp_path / "two.zip").stat().st_size
+    assert json.loads(done.out) == [
+        {"path": "two.zip", "bytes": size, "trials": 2, "of": 2, "points": 0, "networks": 0, "notes": 1}
+    ]
+    assert "; 1 note can be read by whoever has it" in orchestrate("bundle", "two.yaml", "--output", "two.zip").out
+    assert "1 note; " in orchestrate("status", "two.zip").out
+    assert "a pilot" in orchestrate("note", "two.zip").out
+    for command in (["plan", "two.zip"], ["sweep", "two.zip"]):
+        refused = orchestrate(*command, "--storage", "here")
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err.startswith("error: two.zip: is a bundle, which `report`, `status` and `show` read. This ")
+        assert "`orchestrate import two.zip`" in refused.err
+    done = orchestrate("import", "two.zip", "--storage", "here")
+    assert (done.code, done.err) == (0, "1 note came along\n")
+    assert "a pilot" in orchestrate("note", "two.yaml", "--storage", "here").out
+
+
+def test_an_import_without_mlflow_says_that_the_trials_are_here(orchestrate, runs: Ledger) -> None:
+    options = ("--storage", "here", "--tracking-uri", "http://127.0.0.1:1")
+    done = orchestrate("import", "runs", "two.yaml", *options)
+    assert done.code == 1
+    assert "; the trials are here\n" in done.err
+    assert "MLflow at http://127.0.0.1:1 lacks 2 trials: " in done.err
+    assert "training" not in done.err
+
+
 @pytest.mark.parametrize("command", ["sweep", "outcomes", "bundle", "import", "doctor", "ui"])
 def test_commands_that_write_refuse_one(orchestrate, runs: Ledger, command: str) -> None:
     orchestrate("bundle", "two.yaml", "--output", "two.zip")
@@ -167,12 +198,14 @@ def test_a_bundle_in_place_of_a_sweep_file_shows_its_own_results(orchestrate, ru
     assert (shown.code, shown.out.splitlines()[0]) == (0, "two: 2 finished; no driver runs it")
     for command in (
         ["status", "two.zip", "--storage", "runs"],
-        ["note", "two.zip", "words"],
         ["import", "two.zip", "two.zip"],
     ):
         refused = orchestrate(*command)
         assert refused.code == 2, command
         assert "two.zip: is a bundle, and holds its own results" in refused.err
+    for words in (["words"], ["--remove", "0"]):
+        refused = orchestrate("note", "two.zip", *words)
+        assert (refused.code, refused.err) == (2, "error: two.zip: is a bundle, which is only read\n")
 
 
 def test_a_bundle_takes_no_other_files_place(orchestrate, runs: Ledger) -> None:

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from halving import TUNED, Run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -27,7 +28,9 @@ from orchestrator.ledger import last_run, needs, notes
 from orchestrator.ledger import storage as storages
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import LocalStorage
+from orchestrator.report.views import cleaning as view
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.tuning import notes as notes_of
 
 SWEEP = """
 name: small
@@ -68,7 +71,7 @@ def part(sweep: Sweep, method: str) -> Sweep:
 
 
 def settings_of(*given: Sweep, **more) -> CleaningSettings:
-    return CleaningSettings(tracking_uri=URI, given={it.name: needs.ids_of(it) for it in given}, **more)
+    return CleaningSettings(tracking_uri=URI, given=given, **more)
 
 
 def names(cleaned: cleaning.Cleaning, kind: str) -> set[str]:
@@ -196,6 +199,90 @@ def test_what_has_no_name_of_ours_and_what_lies_behind_a_link_stays(ledger, swee
     assert (elsewhere / "mine").exists()
     assert (trials / "my notes" / "mine").exists()
     assert len(ledger.begun()) == 4  # two trials, the folder and the link
+
+
+@pytest.mark.parametrize("stuck", ["trials/", "notes/trials/"])
+def test_what_cannot_be_removed_is_said_and_goes_with_the_next_command(ledger, sweep, end, monkeypatch, stuck) -> None:
+    end(ledger, sweep)
+    now, dropped = settings_of(part(sweep, "ann")), [trial.id for trial in part(sweep, "aann").trials]
+    for trial_id in dropped:
+        notes.add(ledger, "trials", trial_id, "odd")
+
+    def clear(folder: LocalStorage, name: str, clear=LocalStorage.clear) -> None:
+        if name.startswith(stuck):
+            raise PermissionError(13, "Permission denied", name)
+        clear(folder, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "clear", clear)
+        first = cleaning.clean(ledger, now)
+    assert (first.items, first.left, len(first.troubles)) == ((), 2, 2)
+    title = view.table(first.items, first.needs, "runs", deleted=True, left=first.left).title
+    assert title == "runs: 0 B was removed, 0 items; 2 items could not"
+    assert names(cleaning.plan(ledger, now), "trials") == {f"trials/{trial_id}" for trial_id in dropped}
+    second = cleaning.clean(ledger, now)
+    assert (len(second.items), second.left, second.troubles) == (2, 0, ())
+    assert not any(trial_id in path for trial_id in dropped for path in contents(ledger.local))
+    assert cleaning.plan(ledger, now).items == ()
+
+
+# Points that halving stopped
+
+
+@pytest.fixture
+def make_run(load_text, make_epochs, make_record, tmp_path_factory) -> Callable[[int], Run]:
+    tuned = load_text(TUNED)
+
+    def made(seed: int) -> Run:
+        run = Run(tuned, Ledger(tmp_path_factory.mktemp("run") / "runs"), make_epochs, make_record, seed)
+        run.begin()
+        return run
+
+    return made
+
+
+def saved(run: Run) -> set[str]:
+    """The trials with a checkpoint."""
+    return {trial_id for trial_id in run.ledger.begun() if run.ledger.step(trial_id)}
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.lists(st.one_of(st.integers(0, 100), st.sampled_from(["gc", "gc FILE"])), min_size=8, max_size=30),
+    seed=st.integers(0, 5),
+)
+def test_no_order_of_training_and_cleaning_up_takes_a_point_that_may_go_on(make_run, order, seed) -> None:
+    alone, run = make_run(seed), make_run(seed)
+    alone.finish()
+    for turn in order:
+        if isinstance(turn, int):
+            run.go_on(turn)
+            continue
+        stopped = {trial.id for trial in run.now.trials if trial.pause and trial.pause.lost}
+        before = saved(run)
+        cleaned = cleaning.clean(run.ledger, settings_of(*([run.sweep] if turn == "gc FILE" else [])))
+        assert {item.kind for item in cleaned.items} <= {"stopped", "attempts"}
+        assert saved(run) == before - stopped
+    assert notes_of(run.finish().tuning) == notes_of(alone.now.tuning)
+    assert run.steps == alone.steps, "nothing is trained twice"
+
+
+def test_a_point_that_another_sweep_trains_on_stays_and_one_of_a_sweep_that_runs(make_run) -> None:
+    run = make_run(0)
+    lost = [trial for trial in run.finish().trials if trial.pause and trial.pause.lost]
+    listed = {f"trials/{trial.id}/checkpoints" for trial in lost}
+    assert names(cleaning.plan(run.ledger, settings_of()), "stopped") == listed
+    with run.ledger.drive("tuned", "a driver"):
+        assert names(cleaning.plan(run.ledger, settings_of()), "stopped") == set()
+    other = replace(run.sweep, name="other", trials=(replace(lost[0], pause=None),), tuning=())
+    other = replace(other, cells={lost[0].cell: lost[0].id})
+    needs.declare(other, run.ledger)
+    last_run.remember(other, run.ledger)
+    fewer = listed - {f"trials/{lost[0].id}/checkpoints"}
+    assert names(cleaning.plan(run.ledger, settings_of()), "stopped") == fewer
+    assert names(cleaning.plan(run.ledger, settings_of(run.sweep, other)), "stopped") == fewer
+    (run.ledger.sweep_folder("tuned") / "sweep.json").write_bytes(b"{")
+    assert names(cleaning.plan(run.ledger, settings_of()), "stopped") == set(), "nobody knows which were stopped"
 
 
 # Killed

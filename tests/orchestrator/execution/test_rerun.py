@@ -80,6 +80,25 @@ def test_a_new_result_takes_the_place_of_the_old_one_and_the_same_bits_are_said(
     assert rerun.settle(run) == []
 
 
+@pytest.mark.parametrize("network", ["the same", "another"])
+def test_what_was_found_out_later_of_a_network_stays_with_the_same_bits_alone(run, network) -> None:
+    """Guarantees, and outcomes where the sweep keeps none any more."""
+    trial, again = run.sweep.trials[0], reruns.beside(run.ledger)
+    train(run, again)
+    (again.folder(trial.id) / "outcomes.parquet").unlink()
+    own = run.ledger.network_hash(trial.id)
+    found = {"network_hash": own if network == "the same" else "0" * 16, "calibrations": []}
+    (run.ledger.folder(trial.id) / "guarantees.json").write_bytes(checksummed.pack(found))
+    if network == "another":
+        path = again.folder(trial.id) / "result.json"
+        content = checksummed.unpack(path.read_bytes())
+        provenance = content["provenance"] | {"network_hash": "1" * 16}
+        path.write_bytes(checksummed.pack(content | {"provenance": provenance}))
+    rerun.settle(run)
+    assert bool(run.ledger.guarantees(trial.id)) == (network == "the same")
+    assert bool(run.ledger.outcomes(trial.id)) == (network == "the same")
+
+
 def test_other_bits_are_said_with_what_may_explain_them(run) -> None:
     trial = run.sweep.trials[0]
     result = run.ledger.folder(trial.id) / "result.json"

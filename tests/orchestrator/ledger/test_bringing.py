@@ -14,8 +14,8 @@ from halves import changed, contents
 
 from anytime_core.trained import load_network
 from orchestrator.errors import StorageError, UsageError
-from orchestrator.ledger import bundling, checksummed, last_run
-from orchestrator.ledger.bringing import Brought, Fate, bring, bring_sweeps, ids_in, source_at
+from orchestrator.ledger import bundling, checksummed, last_run, notes
+from orchestrator.ledger.bringing import Brought, Fate, bring, bring_notes, bring_sweeps, ids_in, source_at
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import LocalStorage, Location
 from orchestrator.report.status import read_tables
@@ -208,6 +208,56 @@ def test_the_end_takes_the_place_of_what_was_under_way(both: Sweep, first: Ledge
     assert fates(first.storage, ledger) == {Fate.COPIED: 2}
     assert list((ledger.folder(trial_id) / "checkpoints").iterdir()) == []
     assert ledger.state(trial_id) is TrialState.FINISHED
+
+
+def test_nothing_of_a_training_that_failed_here_stays_beside_a_result_from_there(
+    both: Sweep, first: Ledger, ledger: Ledger
+) -> None:
+    trial_id, folder = some(first)
+    attempt = ledger.begin(next(it for it in both.trials if it.id == trial_id))
+    ledger.write_log(attempt, b"what went wrong here")
+    ledger.fail(attempt, "no memory")
+    (ledger.folder(trial_id) / "guarantees.json").write_bytes(
+        checksummed.pack({"network_hash": "0", "calibrations": []})
+    )
+    (folder / "log.txt").unlink(missing_ok=True)
+    assert fates(first.storage, ledger) == {Fate.COPIED: 2}
+    assert (ledger.log(trial_id), ledger.guarantees(trial_id)) == ("", None)
+    assert ledger.outcomes(trial_id).keys() == {"test"}
+
+
+def texts(ledger: Ledger, trial_id: str) -> tuple[list[str], list[str]]:
+    """The notes on the sweep, and on a trial."""
+    found = notes.read(ledger, "sweeps", ["halves"]), notes.read(ledger, "trials", [trial_id])
+    of_sweep, of_trial = ([note.text for those in each.values() for note in those] for each in found)
+    return sorted(of_sweep), sorted(of_trial)
+
+
+def test_the_notes_of_two_storages_are_those_of_both(
+    both: Sweep, first: Ledger, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial_id, _ = some(first)
+    notes.add(first, "sweeps", "halves", "there")
+    notes.add(first, "trials", trial_id, "odd")
+    notes.add(ledger, "sweeps", "halves", "here")
+    bundling.write(both, first, tmp_path / "first.zip")
+    assert texts(Ledger(tmp_path / "first.zip"), trial_id) == texts(first, trial_id)
+    for source in (first.storage, tmp_path / "first.zip"):
+        new = bring_notes(source_at(source, ledger), ledger)
+        assert new == (2 if source == first.storage else 0)
+        assert texts(ledger, trial_id) == (["here", "there"], ["odd"])
+    before = contents(ledger.local / "notes")
+    (path,) = (first.local / "notes" / "trials" / trial_id).iterdir()
+    rewrite(path, text="another note of the same name")
+    assert bring_notes(source_at(first.storage, ledger), ledger, both) == 1
+    assert bring_notes(source_at(first.storage, ledger), ledger, both) == 0
+    assert texts(ledger, trial_id)[1] == ["another note of the same name", "odd"]
+    assert before.items() <= contents(ledger.local / "notes").items()
+    monkeypatch.setattr(notes, "MOST_NOTES", 2)
+    notes.add(first, "trials", trial_id, "a third")
+    assert bring_notes(source_at(first.storage, ledger), ledger) == 0
+    path.write_bytes(b"{")
+    assert bring_notes(source_at(first.storage, ledger), ledger) == 0
 
 
 def test_what_a_bundle_left_out_comes_later(both: Sweep, first: Ledger, ledger: Ledger, tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_an_experiment_that_somebody_else_made_is_not_taken_for_ours(
     told.client.delete_experiment_tag(ours, SWEEP_TAG)  # as a sweep of another name
     told.client.rename_experiment(ours, "old name")
     told.client.rename_experiment(theirs, "small")
-    store = Store(told.uri, told.sweep, told.ledger.id)
+    store = Store(told.uri, told.sweep, told.ledger)
     assert store.experiment != theirs
     assert told.client.get_experiment(store.experiment).name == f"small ({getpass.getuser()})"
     assert told.client.get_experiment(theirs).tags == tags

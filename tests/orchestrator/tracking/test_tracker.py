@@ -315,7 +315,7 @@ def test_other_experiments_stay_as_they_are(tmp_path: Path, empty: Path) -> None
 def test_epochs_after_a_gap_wait_for_those_before(told: Told, make_epochs: Callable[..., list[EpochMetrics]]) -> None:
     """As where a server was emptied while a trial was being trained."""
     told.forget()
-    store, trial = mlflow_store.Store(told.uri, told.sweep, told.ledger.id), told.sweep.trials[0]
+    store, trial = mlflow_store.Store(told.uri, told.sweep, told.ledger), told.sweep.trials[0]
     epochs = make_epochs(2, len(trial.config.predicting_units))
     store.write(trial, TrialState.RUNNING, epochs[1:], {})
     assert not history(told)
@@ -375,7 +375,7 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
 def test_an_experiment_that_a_user_renamed_is_still_the_sweeps(told: Told) -> None:
     experiment = told.experiment
     told.client.rename_experiment(experiment, "chosen by a user")
-    store = mlflow_store.Store(told.uri, told.sweep, told.ledger.id)
+    store = mlflow_store.Store(told.uri, told.sweep, told.ledger)
     assert store.experiment == experiment
     assert store.run_ids.keys() == {trial.id for trial in told.sweep.trials}
     assert told.client.get_experiment(experiment).name == "chosen by a user"
@@ -387,14 +387,14 @@ def test_an_experiment_that_a_user_renamed_is_still_the_sweeps(told: Told) -> No
 def test_an_experiment_of_an_earlier_version_is_known_by_its_name_and_marked(told: Told) -> None:
     experiment = told.experiment
     told.client.delete_experiment_tag(experiment, "sweep")
-    assert mlflow_store.Store(told.uri, told.sweep, told.ledger.id).experiment == experiment
+    assert mlflow_store.Store(told.uri, told.sweep, told.ledger).experiment == experiment
     assert told.client.get_experiment(experiment).tags["sweep"] == "small"
 
 
 def test_another_ledgers_sweep_of_the_same_name_has_an_experiment_of_its_own(told: Told, tmp_path: Path) -> None:
     other = Ledger(tmp_path / "other")
     other.make()
-    stores = [mlflow_store.Store(told.uri, told.sweep, ledger.id) for ledger in (other, told.ledger, other)]
+    stores = [mlflow_store.Store(told.uri, told.sweep, ledger) for ledger in (other, told.ledger, other)]
     assert stores[0].experiment == stores[2].experiment != stores[1].experiment == told.experiment
     assert not stores[0].run_ids
     names = [told.client.get_experiment(store.experiment).name for store in stores[:2]]
