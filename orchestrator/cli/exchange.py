@@ -63,9 +63,7 @@ def bundle(sweep_file: Path, places: Places, output: Path, networks: tuple[str, 
 def _contents(written: Bundled) -> str:
     """What a bundle holds, in a sentence."""
     ended = f"{written.trials} of {written.of} trials have ended and are in it, {written.networks} with their networks"
-    points = (
-        f"; so is where {counted(written.points, 'point')} of its tuning stopped or waits" if written.points else ""
-    )
+    points = f"; {counted(written.points, 'trial')} of its halving are in it, too" if written.points else ""
     notes = f"; {counted(written.notes, 'note')} can be read by whoever has it" if written.notes else ""
     return ended + points + notes
 

@@ -213,8 +213,8 @@ def _drop_others(folder: Folder, trial: WholeTrial | UnendedTrial, guard: Guard)
 
 
 def _unended(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Brought:
-    """One that has not ended there. Where it has paused and got further than here, it is brought. Raises DamagedError,
-    StorageError."""
+    """One that has not ended there. Where it has paused, further than it got here, or as far and with the checkpoint
+    that is missing here, it is brought. Raises DamagedError, StorageError."""
     theirs = unended(source, trial_id)
     if theirs is None or not theirs.paused:
         return Brought(trial_id=trial_id, fate=Fate.OPEN)
@@ -230,7 +230,9 @@ def _unended(source: Storage, ledger: Ledger, target: Storage, trial_id: str) ->
             theirs=f"{there.test_error[-1]:.6g} % error at step {there.step}",
             ours=f"{here.test_error[-1]:.6g} % error at step {here.step}",
         )
-    if ledger.record(trial_id) or (ours and ours[-1].step >= theirs.step):
+    step = ours[-1].step if ours else 0
+    goes_on = any(name.startswith(NETWORK) for name in theirs.files) and ledger.step(trial_id) < step
+    if ledger.record(trial_id) or step > theirs.step or (step == theirs.step and not goes_on):
         return Brought(trial_id=trial_id, fate=Fate.THERE)
     return _taken(theirs, ledger, target)
 

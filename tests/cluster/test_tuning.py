@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cluster_user import ONE_FIGURE, SECONDS, Finished, User, wait_until
@@ -14,6 +15,8 @@ from trials import digits_trial
 from anytime_core.config import Aann, DataConfig, Joint
 from anytime_core.result import EpochMetrics
 from anytime_core.training.trainer import train
+from orchestrator.ledger.bringing import Fate, bring, ids_in, source_at
+from orchestrator.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.cluster
 
@@ -217,6 +220,25 @@ def test_halving_trains_nothing_twice(halved: tuple[User, Finished]) -> None:
     cut_off = sum([epoch.first for epoch in begun[name]].count(40) == 2 for name in own)
     assert cut_off in (1, 2), "there are two CPUs"
     assert steps == HALVED_STEPS + 20 * cut_off
+
+
+def test_what_was_halved_is_trained_no_more_where_a_bundle_of_it_is_brought(
+    halved: tuple[User, Finished], tmp_path: Path
+) -> None:
+    user, _ = halved
+    bundled = user.run("bundle", "--output", str(tmp_path / "halved.zip"))
+    assert (bundled.code, bundled.stderr) == (0, "")
+    assert "4 of 7 trials have ended and are in it, 0 with their networks; 3 trials of its halving" in bundled.stdout
+    other = Ledger(tmp_path / "other")
+    storage = source_at(tmp_path / "halved.zip", other)
+    assert {each.fate for each in bring(storage, other, ids_in(storage))} == {Fate.COPIED, Fate.PAUSED}
+    before = {path: path.stat().st_mtime_ns for path in other.local.glob("trials/**/*")}
+    again = user.run("sweep", "--storage", str(other.storage))
+    assert again.code == 0, again.stderr
+    assert "7 trials: 4 finished, 3 stopped early" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in other.local.glob("trials/**/*")} == before
+    there = json.loads(user.run("show", "aann", "--format", "json", "--storage", str(other.storage)).stdout)
+    assert there["tuning"] == shown(user, "aann")["tuning"]
 
 
 def test_a_point_that_was_stopped_is_paused_and_goes_on_where_the_file_asks_for_it(
