@@ -113,9 +113,9 @@ def _trials(view: View) -> Iterator[Item]:
     if any(need.driver for need in view.needs):
         unnamed = [trial_id for trial_id in unnamed if not view.ledger.elsewhere(trial_id, "")]
     for trial_id, label in _labels(view.ledger, unnamed).items():
-        if trial_id not in view.trials:  # a removal that was cut short
-            label = "notes on a trial that is gone"
-        files = view.trials.get(trial_id) or view.noted[trial_id]
+        files = view.trials.get(trial_id)
+        if files is None:  # a removal that was cut short
+            label, files = "notes on a trial that is gone", view.noted[trial_id]
         yield Item.of("trials", f"trials/{trial_id}", label, files.values())
 
 
