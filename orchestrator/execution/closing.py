@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
@@ -20,6 +22,7 @@ class Closing:
     def __init__(self, ledger: Ledger, show: Show, say: Callable[[str], object]) -> None:
         self._ledger, self._show, self._say = ledger, show, say
         self._shown = False
+        self._output = sys.stdout  # while Ray's cluster is there, what is printed goes into its log
         self._error: Exception | None = None
         self.drawing: Drawing | None = None
 
@@ -40,7 +43,8 @@ class Closing:
             return
         self._shown = True
         try:
-            self._show(sweep)
+            with redirect_stdout(self._output):
+                self._show(sweep)
         except Exception as error:
             self._error = error
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
+
 import pytest
 
 from orchestrator.execution.closing import Closing
@@ -47,6 +50,15 @@ def test_tables_are_shown_once_and_the_files_are_those_of_a_report(ended, ledger
     assert names
     for name in names:
         assert (tmp_path / "ahead/figures" / name).read_bytes() == (tmp_path / "plain/figures" / name).read_bytes()
+
+
+def test_tables_reach_the_output_also_while_that_is_turned_away(ended, ledger, capsys) -> None:
+    """As it is while Ray's cluster is there."""
+    closing = Closing(ledger, lambda sweep: print("the tables"), lambda text: None)
+    with redirect_stdout(io.StringIO()):
+        closing.begin(ended)
+        print("what Ray says")
+    assert capsys.readouterr().out == "the tables\n"
 
 
 def test_an_error_in_showing_is_raised_when_all_else_is_done(ended, ledger) -> None:
