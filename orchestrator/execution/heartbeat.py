@@ -18,14 +18,16 @@ REMIND = 30.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
-    """Says where an attempt runs and how far it is. ``created`` is when its process began, by that machine's own count:
-    another process may have its number later."""
+    """Says where an attempt runs and how far it is: the ``steps`` that it has made, and the ``step`` of the trial which
+    it has reached by them. ``created`` is when its process began, by that machine's own count: another process may have
+    its number later."""
 
     node: str
     pid: int
     created: float
     token: str
     steps: int
+    step: int = 0
 
     def pack(self) -> bytes:
         return json.dumps(asdict(self)).encode()

@@ -39,6 +39,8 @@ NARROW = 60
 
 @dataclass(slots=True)
 class _Running:
+    """``step`` is the last one that was heard of: a process that dies loses those since its checkpoint."""
+
     step: int
     place: str = ""
     error: float | None = None
@@ -93,6 +95,13 @@ class Progress:
             running.place = place
             self._time.began(trial_id, time.monotonic())
 
+    def reached(self, trial_id: str, step: int) -> None:
+        """Shown, and not counted as done: that is what a checkpoint holds."""
+        if running := self._running.get(trial_id):
+            trial = self._trials[trial_id]
+            running.step = max(running.step, min(step, trial.config.steps))
+            self._line_at_times(f"{trial.cell.label}: step {running.step}/{trial.config.steps}")
+
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         last = epochs[-1]
         if trial_id not in self._running:
@@ -100,8 +109,7 @@ class Progress:
         if evaluated := [epoch for epoch in epochs if epoch.evaluated]:
             self._running[trial_id].error = evaluated[-1].test_error[-1]
         self._advance(trial_id, last.step)
-        if time.monotonic() - self._last_line > LINE_SECONDS:
-            self._line("")
+        self._line_at_times()
 
     def ended(self, trial_id: str, outcome: Outcome) -> None:
         trial = self._trials[trial_id]
@@ -142,7 +150,7 @@ class Progress:
             self._time.advanced(trial_id, step - before, time.monotonic())
             self._steps[trial_id] = step
             if running := self._running.get(trial_id):
-                running.step = step
+                running.step = max(running.step, step)
 
     # Views
 
@@ -167,6 +175,11 @@ class Progress:
         ]
         left, errors = self.seconds_left(), tuple(map(redacted, self._errors))
         return StatusSnapshot(time=time.time(), seconds_left=left, running=tuple(running), errors=errors)
+
+    def _line_at_times(self, event: str = "") -> None:
+        """Where the view does not show it."""
+        if not self._live.can_show and time.monotonic() - self._last_line > LINE_SECONDS:
+            self._line(event)
 
     def _line(self, event: str) -> None:
         self._last_line, event = time.monotonic(), one_line(event)

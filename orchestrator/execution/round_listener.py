@@ -61,6 +61,9 @@ class RoundListener:
             if attempt := self._run.ledger.attempt(trial_id):
                 self._progress.placed(trial_id, attempt.place)
 
+    def reached(self, trial_id: str, step: int) -> None:
+        self._progress.reached(trial_id, step)
+
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         self._ration.progressed(trial_id, epochs)
         self._progress.progressed(trial_id, epochs)

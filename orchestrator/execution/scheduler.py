@@ -68,6 +68,9 @@ class Listener(Protocol):
     def placed(self, trial_id: str) -> None:
         """Its attempt is in the ledger."""
 
+    def reached(self, trial_id: str, step: int) -> None:
+        """It has made this step, which no checkpoint may hold yet."""
+
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None: ...
 
     def ended(self, trial_id: str, outcome: Outcome) -> None: ...
@@ -151,6 +154,7 @@ def run_round(
                 callbacks=[relay],
                 stop=_Stopper(relay),
                 failure_config=tune.FailureConfig(max_failures=-1),
+                progress_reporter=_Silent(),
                 verbose=0,
             ),
         ).fit()
@@ -263,11 +267,11 @@ class _RayLink(DriverLink):
             log.warning("the driver's word cannot be read", exc_info=True)
             return False
 
-    def beat(self, attempt: Attempt, steps: int) -> None:
+    def beat(self, attempt: Attempt, steps: int, step: int) -> None:
         now = time.monotonic()
         if now >= self._next or steps <= 1:
             self._next = now + self._interval
-            self._beats.put((attempt.trial_id, replace(self._beat, token=attempt.token, steps=steps)))
+            self._beats.put((attempt.trial_id, replace(self._beat, token=attempt.token, steps=steps, step=step)))
 
     def _send(self) -> None:
         for trial_id, beat in iter(self._beats.get, None):
@@ -414,11 +418,13 @@ class _Relay(tune.Callback):  # type: ignore[misc]
             self._listener.waits(reason)
 
     def _look_at(self, trial_id: str, now: float) -> None:
-        beat = self._board.beat(trial_id)
-        if beat and trial_id not in self._placed:
+        if not (beat := self._board.beat(trial_id)):
+            return
+        if trial_id not in self._placed:
             self._placed.add(trial_id)
             self._listener.placed(trial_id)
-        if beat and self._watch.stalled(trial_id, beat, now):
+        self._listener.reached(trial_id, beat.step)
+        if self._watch.stalled(trial_id, beat, now):
             log.warning("%s: no step; ending process %s on node %s", trial_id, beat.pid, beat.node)
             self._stalled.add(trial_id)
             _end_there(beat)
@@ -437,6 +443,13 @@ class _LostFirst(tune.schedulers.FIFOScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         self._lost = [trial for trial in self._lost if trial.status == trial.PENDING]
         return self._lost[0] if self._lost else super().choose_trial_to_run(tune_controller)
+
+
+class _Silent(tune.ProgressReporter):  # type: ignore[misc]
+    """In the place of Tune's own, which in a notebook clears the cell first, whatever stands there."""
+
+    def should_report(self, trials: Any, done: bool = False) -> bool:
+        return False
 
 
 class _Stopper(tune.Stopper):  # type: ignore[misc]

@@ -112,8 +112,9 @@ class DriverLink:
         """Whether the trial is not to be begun, or not to go on after its next checkpoint."""
         return False
 
-    def beat(self, attempt: Attempt, steps: int) -> None:
-        """Says that the attempt goes on: it has made so many training steps. Must be cheap."""
+    def beat(self, attempt: Attempt, steps: int, step: int) -> None:
+        """Says that the attempt goes on: it has made so many training steps, and the trial is at this one. Must be
+        cheap."""
 
 
 Work = Callable[[Trial, WorkerContext, OnEpochs, DriverLink], Outcome]
@@ -293,7 +294,8 @@ class _Epochs:
         self._all: list[EpochMetrics] = []
         self._unreported: list[EpochMetrics] = []
         self._written = -math.inf
-        self._steps = 0
+        self._before = self._steps = 0
+        """Steps that the attempt has found done, and those that it has made."""
 
     def step(self) -> None:
         self._steps += 1
@@ -305,7 +307,7 @@ class _Epochs:
         return self._all[-1].timestamp
 
     def beat(self) -> None:
-        self._line.beat(self._attempt, self._steps)
+        self._line.beat(self._attempt, self._steps, self._before + self._steps)
 
     def due(self, step: int) -> bool:
         """Whether the epoch that has ended is to be saved. Where it is in any case, the driver is asked after that: it
@@ -322,6 +324,8 @@ class _Epochs:
         self._ledger.check(self._attempt)
 
     def add(self, epoch: EpochMetrics) -> None:
+        if not self._steps:  # it is from a checkpoint
+            self._before = epoch.step
         self._all.append(epoch)
         self._unreported.append(epoch)
 

@@ -206,10 +206,12 @@ def test_a_sweep_goes_on_when_nobody_reads_what_it_says_and_ctrl_c_still_stops_i
 
 def test_another_shell_sees_what_runs_and_cannot_run_it_too_and_sigterm_to_all_stops_it(user: User) -> None:
     """SIGTERM goes to the whole group, as a batch system sends it, and twice, as `timeout` does."""
-    user.faults({"method": "aann", "n": 2, "step": 30, "do": "wait"})
+    slow = {"method": "aann", "n": 2}
+    user.faults({**slow, "step": 29, "do": "rest"}, {**slow, "step": 30, "do": "wait"})
     process = user.start("sweep")
     try:
         wait_until(lambda: len(user.steps()) >= 1, "a trial has a checkpoint")
+        wait_until(lambda: ", step 30/154\n" in user.run("status").stdout, "a step within an epoch is told")
         shown = user.run("status")
         rows = json.loads(user.run("status", "--format", "json").stdout)
         second = user.run("sweep")
@@ -234,7 +236,7 @@ def test_another_shell_sees_what_runs_and_cannot_run_it_too_and_sigterm_to_all_s
     assert f"run by process {process.pid}" in shown.stdout
     assert re.search(r"^ \S+ 1 CPU: .* seed 0, step \d+/154$", shown.stdout, re.M)
     assert re.search(r"its driver spoke \d+ s ago", shown.stdout)
-    assert any(row["state"] == "running" and row["step"] % STEPS_PER_EPOCH == 0 for row in rows)
+    assert any(row["state"] == "running" and row["step"] == 30 for row in rows)
     assert second.code == 1
     assert f"small is already being run by process {process.pid}" in second.stderr
     assert "no driver runs it" in user.run("status").stdout

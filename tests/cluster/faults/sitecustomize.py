@@ -52,6 +52,11 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def rest() -> None:
+    """For longer than a trial goes without a beat."""
+    time.sleep(2.5)
+
+
 def wait() -> None:
     """Until there is a file ``go``, or one for this process; then says that it went on."""
     while not ((_folder() / "go").exists() or (_folder() / f"go-{os.getpid()}").exists()):
@@ -59,7 +64,7 @@ def wait() -> None:
     (_folder() / f"went-{os.getpid()}").touch()
 
 
-DO: dict[str, Callable[[], None]] = {f.__name__: f for f in (bug, memory, storage, loop, stop, die, wait)}
+DO: dict[str, Callable[[], None]] = {f.__name__: f for f in (bug, memory, storage, loop, stop, die, rest, wait)}
 
 
 def _folder() -> Path:

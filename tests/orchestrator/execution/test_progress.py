@@ -141,6 +141,27 @@ def test_off_a_terminal_it_speaks_now_and_then_though_nothing_ends(some, plain, 
     assert "\x1b" not in output.getvalue()
 
 
+def test_steps_within_an_epoch_are_shown_and_told_but_not_counted_until_they_are_saved(
+    some, plain, output, clock, make_epochs
+) -> None:
+    trial_id = some[0].trial.id
+    with Progress(some, 0, plain) as progress:
+        progress.started(trial_id)
+        for step in (1, 9, 17):
+            clock.now += 20
+            progress.reached(trial_id, step)
+        assert [running.step for running in progress.snapshot().running] == [17]
+        progress.progressed(trial_id, at_step(11, 9.5, make_epochs))  # a word that comes late takes nothing back
+        assert [running.step for running in progress.snapshot().running] == [17]
+        progress.lost(trial_id, "its process died")
+        progress.reached(trial_id, 20)  # of the process that died
+        progress.started(trial_id)
+        assert [running.step for running in progress.snapshot().running] == [11]
+    said = output.getvalue().splitlines()
+    assert said[0] == "[0/4 done, 1 running, 0 failed] ann (1,2) digits seed 0: step 9/44"
+    assert len(said) == 2  # and that it was lost
+
+
 def test_on_a_terminal_the_view_names_each_running_trial(some, output, clock, make_epochs) -> None:
     terminal = Console(file=output, force_terminal=True, width=120, color_system=None)
     with Progress(some, 0, terminal) as progress:

@@ -18,7 +18,7 @@ from anytime_core.trained import load_network
 from anytime_core.training.trainer import train
 from orchestrator.execution import pace, worker
 from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, run_trial
-from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.ledger import Attempt, Ledger
 from orchestrator.sweep.retries import FailureKind
 from orchestrator.sweep.trial import Pause, Trial, TrialState
 from orchestrator.system.provenance import imported_from, sources
@@ -211,6 +211,22 @@ def test_a_trial_that_is_told_to_stop_is_saved_first_however_long_ago_that_was(t
     assert [[epoch.epoch for epoch in epochs] for epochs in reports] == [[1], [2]]
     assert ledger.step(trial.id) == 44
     assert len(ledger.epochs(trial.id)) == 2
+
+
+def test_beats_say_how_far_the_trial_is_within_its_epochs_and_after_a_checkpoint(trial, where) -> None:
+    class Hearing(DriverLink):
+        def __init__(self) -> None:
+            self.heard: list[tuple[int, int]] = []
+
+        def beat(self, attempt: Attempt, steps: int, step: int) -> None:
+            self.heard.append((steps, step))
+
+    first, second = Hearing(), Hearing()
+    run_trial(trial, where, raising(RuntimeError("gone"), 2, []), first)
+    assert run_trial(trial, where, lambda epochs: None, second) == FINISHED
+    assert list(dict.fromkeys(first.heard)) == [(step, step) for step in range(45)]
+    made = list(dict.fromkeys(said for said in second.heard if said[0]))
+    assert made == [(steps, 44 + steps) for steps in range(1, 23)]
 
 
 @pytest.mark.parametrize("share", [0.01, 0.02, 0.3, 1.0])
