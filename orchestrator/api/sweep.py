@@ -139,6 +139,7 @@ class Sweep:
         gpus: float | str | None = None,
         slots: int | None = None,
         retry_failed: bool = False,
+        rerun: str | Iterable[str] = (),
         notify: str | None = None,
         check_md5: bool = True,
         quiet: bool = False,
@@ -147,8 +148,10 @@ class Sweep:
         price: str | None = None,
     ) -> View:
         """Runs what is left, with the settings of ``orchestrate sweep``, and gives the report; the same call goes on
-        after anything. ``quiet`` shows no progress. ``until`` (``"07:00"``, ``"8h"``) and ``at_most``
-        (``["20 gpu-hours"]``) are the limits of the command; ``price`` is that of a device's hour (``"2.50 EUR"``).
+        after anything. ``rerun`` names trials that are trained again first, such as ``"aann (2,8) seed 1"``; the result
+        of each stays until the new one is there. ``quiet`` shows no progress. ``until`` (``"07:00"``, ``"8h"``) and
+        ``at_most`` (``["20 gpu-hours"]``) are the limits of the command; ``price`` is that of a device's hour
+        (``"2.50 EUR"``).
 
         Stops once the running trials have saved their state where it is interrupted (ctrl-C, or the notebook's stop),
         and at once by KeyboardInterrupt the second time. Raises RunError where trials have not ended, with the reasons;
@@ -158,12 +161,13 @@ class Sweep:
 
         from orchestrator.api import views
         from orchestrator.execution import driver
+        from orchestrator.execution.rerun import meant
         from orchestrator.sweep.limits import limits_of
 
         self._refuse_gone()
         if threading.current_thread() is not threading.main_thread():
             raise UsageError("run: must be called in the main thread, which alone hears ctrl-C")
-        sweep = self._now()
+        sweep, again = self._now(), [rerun] if isinstance(rerun, str) else rerun
         ended = driver.run(
             sweep,
             driver.SweepSettings.of(
@@ -173,6 +177,7 @@ class Sweep:
                 check_md5=check_md5,
                 limits=limits_of(until, at_most, price or sweep.price),
                 retry_failed=retry_failed,
+                rerun=meant(sweep, again, self._ledger),
                 notify=self._whom_to_notify(notify),
             ),
             Console(stderr=True, quiet=quiet),
@@ -209,6 +214,32 @@ class Sweep:
 
         tables = self._tables()
         return views.of_verdicts(tables, list(tables.records.values()))
+
+    def log(self, *words: str, seed: int | None = None, tail: int | None = None) -> str:
+        """What one trial printed and logged so far, attempt by attempt, as ``orchestrate logs``; of ``tail`` lines the
+        last ones. Empty where it said nothing."""
+        from orchestrator.analysis.trace import find_stored
+        from orchestrator.report.views import follow
+
+        return follow.so_far(self._ledger, find_stored(self._now(), _joined(words, seed), self._ledger), tail)
+
+    # What people say of it
+
+    def note(self, text: str, *words: str, seed: int | None = None) -> str:
+        """Writes down a note on the trial that the words mean, or without words on the sweep, as ``orchestrate note``.
+        Gives its id."""
+        from orchestrator.execution import noting
+
+        return noting.note(self._now(), self._ledger, _joined(words, seed), text).id
+
+    def notes(self) -> DataFrame:
+        """A row for each note on the sweep and its trials, oldest first: its id, time, who wrote it, what it is about,
+        the id of that trial, and the note."""
+        from orchestrator.ledger import notes
+        from orchestrator.report.views import notes as render_notes
+
+        sweep = self._now()
+        return frames.of_rows(render_notes.rows(notes.of_sweep(sweep, self._ledger), sweep), render_notes.COLUMNS)
 
     # Its numbers
 
@@ -315,12 +346,15 @@ class Sweep:
 
     def _cells(self, words: Sequence[str], seed: int | None) -> tuple[grid.Sweep, tidy.Cells]:
         sweep = self._now()
-        given = [*words, *([] if seed is None else [f"seed {seed}"])]
-        return sweep, trace.cells_by_words(sweep, " ".join(given))
+        return sweep, trace.cells_by_words(sweep, _joined(words, seed))
 
     def _refuse_gone(self) -> None:
         if self._gone:
             raise GoneError(self._gone)
+
+
+def _joined(words: Sequence[str], seed: int | None) -> str:
+    return " ".join([*words, *([] if seed is None else [f"seed {seed}"])])
 
 
 def load(

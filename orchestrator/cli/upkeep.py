@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,19 +139,12 @@ def _is_id(text: str, grid: Sweep, places: Places) -> bool:
 
 def _written(grid: Sweep, places: Places, words: tuple[str, ...]) -> Note:
     from orchestrator.analysis import trace
-    from orchestrator.ledger import notes
-    from orchestrator.system.provenance import user
+    from orchestrator.execution import noting
 
     *cell, text = words
-    who = f"{user()}@{socket.gethostname()}"
     if trace.by_words(grid, " ".join(words)) or (not cell and _is_id(text, grid, places)):
         raise UsageError(f"{' '.join(words)!r} is a cell, and no text follows; `orchestrate show` shows its notes")
-    if not cell:
-        return notes.add(places.ledger, "sweeps", grid.name, text, who)
-    trial = trace.find_stored(grid, " ".join(cell), places.ledger)
-    if trial.awaits:
-        raise UsageError(f"{trial.cell.label}: {trial.awaits}; a note is about a trial")
-    return notes.add(places.ledger, "trials", trial.id, text, who)
+    return noting.note(grid, places.ledger, " ".join(cell), text)
 
 
 def _noted(notes: Sequence[Note], given: str) -> Note:

@@ -92,7 +92,9 @@ class _Shown:
     """What a notebook is given: text, and the same as HTML."""
 
     def __init__(self, renderable: RenderableType, console: Console) -> None:
-        paper = Console(file=io.StringIO(), record=True, width=console.width, height=console.height)
+        paper = Console(
+            file=io.StringIO(), record=True, width=console.width, height=console.height, force_jupyter=False
+        )
         paper.print(renderable)
         self._text = paper.export_text(clear=False).rstrip()
         self._html = paper.export_html(inline_styles=True, code_format=HTML)

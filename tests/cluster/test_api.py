@@ -1,4 +1,4 @@
-"""The page on Python, run as a script from top to bottom: a sweep begins there, and a shell and later calls go on."""
+"""The page on Python, run as a script from top to bottom; a shell, later calls and a notebook go on with its sweep."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_user import ORCHESTRATE, SECONDS, User
@@ -93,3 +94,61 @@ def test_a_run_that_fails_raises_with_the_reasons_and_what_ended_can_be_read(ran
     assert found["failed"].startswith("1 of 2 trials have not ended; the same command goes on with them\n")
     assert "ann (1,4) digits seed 7" in found["failed"]
     assert found["states"] == ["finished", "failed"]
+
+
+# In a notebook
+
+RUN = """
+import sys
+from nbclient.cli import main
+main()
+"""
+CELLS = (
+    "sweep.plan()",
+    "report",
+    "errors.head(2)",
+    "sweep.run(rerun='ann (1,4) seed 2')",
+    "sweep.note('looks right', 'ann (1,4)', seed=2)\nsweep.notes()",
+)
+
+
+def ran_in_notebook(user: User, cells: list[str]) -> list[list[dict[str, Any]]]:
+    """What a kernel of Jupyter puts below each cell."""
+    code = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    numbered = [{**code, "id": f"cell-{number}", "source": cell} for number, cell in enumerate(cells)]
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": numbered}
+    (user.folder / "page.ipynb").write_text(json.dumps(notebook))
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        RUN,
+        "page.ipynb",
+        "--output",
+        "ran",
+        "--timeout",
+        f"{SECONDS:.0f}",
+    ]
+    done = subprocess.run(command, cwd=user.folder, env=user.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [cell["outputs"] for cell in json.loads((user.folder / "ran.ipynb").read_text())["cells"]]
+
+
+def test_a_notebook_shows_progress_in_its_cell_and_tables_as_tables(ran) -> None:
+    """With a seed more than the script had: what that has trained is there."""
+    user, _ = ran
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.replace("seeds=range(2)", "seeds=range(3)"), re.S)
+    outputs = ran_in_notebook(user, [*blocks, *CELLS])
+    below = dict(zip([*blocks, *CELLS], outputs, strict=True))
+    (training,) = (found for cell, found in below.items() if "sweep.run()" in cell)
+    shown = [found["data"] for found in training if found["output_type"] == "display_data"]
+    (progress,) = (it for it in shown if re.search(r"^\d+/18 done, ", "".join(it["text/plain"]), re.M))  # one, updated
+    assert "".join(progress["text/plain"]).startswith("18/18 done, 0 running, 0 failed")
+    assert "".join(progress["text/html"]).startswith("<pre")
+    for cell in ("sweep.plan()", "report", "errors.head(2)"):
+        (result,) = below[cell]
+        assert "<table" in "".join(result["data"]["text/html"])
+    assert "ann (1,4) digits seed 2 was trained again: same bits" in str(below["sweep.run(rerun='ann (1,4) seed 2')"])
+    assert "looks right" in str(below[CELLS[4]][-1]["data"]["text/plain"])
+    assert not [found for outputs in below.values() for found in outputs if found["output_type"] == "error"]

@@ -12,6 +12,7 @@ from orchestrator.table import Column, Entry, Table
 from orchestrator.text import one_line
 
 INDENT = "    "
+COLUMNS = ("id", "time", "who", "about", "trial", "note")
 
 
 def rows(notes: Iterable[Note], sweep: Sweep) -> list[Row]:

@@ -8,6 +8,7 @@ import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -202,6 +203,35 @@ def test_a_sweep_whose_extension_is_gone_is_read_and_not_run(ramp, tmp_path) -> 
             refused()
 
 
+# What people say of it
+
+
+def test_notes_are_written_and_listed_and_a_log_is_read(ended, tmp_path, monkeypatch) -> None:
+    copytree(ended.path.parent, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    sweep, trial = api.load("small.yaml"), next(it for it in ended.sweep.trials if "aann (1,2)" in it.cell.label)
+    assert sweep.notes().columns.tolist() == ["id", "time", "who", "about", "trial", "note"]
+    ids = [sweep.note("of the sweep"), sweep.note("of a trial", "aann (1,2)", seed=trial.config.seed)]
+    noted = sweep.notes().set_index("id").loc[ids]
+    assert noted["about"].tolist() == ["sweep small", trial.cell.label]
+    assert noted["note"].tolist() == ["of the sweep", "of a trial"]
+    assert noted["trial"].tolist()[1] == trial.id
+    assert sweep.log("aann (1,2)", seed=trial.config.seed) == ""
+    Path("runs", "trials", trial.id, "log.txt").write_text("a\nb\nc\n")
+    assert sweep.log(trial.id, tail=2) == "b\nc\n"
+    for call in (lambda: sweep.note("x", "nobody"), lambda: sweep.log("ann"), lambda: sweep.note(" ")):
+        with pytest.raises(UsageError):
+            call()
+
+
+def test_only_what_has_ended_is_trained_again(ended) -> None:
+    sweep = api.load("small.yaml")
+    with pytest.raises(UsageError) as refused:
+        sweep.run(rerun=["aann (2,2)/2 seed 1", "nobody"])
+    assert "aann (2,2)/2 digits seed 1 has not ended" in str(refused.value)
+    assert "nobody" in str(refused.value)
+
+
 # What is imported
 
 READS = """
@@ -211,6 +241,7 @@ sweep = api.load("small.yaml")
 sweep.plan(), sweep.status(), sweep.report()._repr_html_(), sweep.verdicts()
 assert "pandas" not in sys.modules
 sweep.errors(), sweep.epochs(), sweep.outcomes("aann", "(1,2)"), sweep.table("wins")
+sweep.notes(), sweep.log("aann (1,2) seed 0")
 print(sorted({"torch", "ray", "mlflow", "IPython", "matplotlib"} & set(sys.modules)))
 """
 
