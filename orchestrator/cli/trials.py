@@ -12,6 +12,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import load_to_show, print_rows, say
+from orchestrator.errors import UsageError
 from orchestrator.places import Places, Room
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ def show(sweep_file: Path, places: Places, cell: tuple[str, ...], form: str) -> 
 @options.cell
 @click.option("-f", "--follow", is_flag=True, help="Go on with what it says until it ends.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
-def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, tail: int | None) -> None:
+@options.form(options.ROWS)
+def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, tail: int | None, form: str) -> None:
     """Show what a trial printed and logged, attempt by attempt.
 
     CELL is as for `show`. The log holds what the worker's process wrote to its standard streams while it trained,
-    without secrets: the first 256 KiB and the last 768 KiB. A worker adds to it every few seconds.
+    without secrets: the first 256 KiB and the last 768 KiB. A worker adds to it every few seconds. While a trial is
+    trained again, the log of that comes last. JSON and CSV have a row for each line, with the attempt that said it.
     """
     from orchestrator.analysis import trace
     from orchestrator.report.views import follow as following
@@ -54,13 +57,18 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
 
     grid, ledger = load_to_show(sweep_file, places), places.ledger
     trial = trace.find_stored(grid, " ".join(cell), ledger)
-    if follow:
-        pieces: Iterable[str] = following.follow(ledger, trial, grid.name, tail)
+    if follow and form != "table":
+        raise UsageError(f"--follow prints lines as they come, and --format {form} all at once: leave out one of them")
+    if form != "table":
+        print_rows(following.rows(ledger, trial, tail), form)
+        pieces: Iterable[str] = ()
+    elif follow:
+        pieces = following.follow(ledger, trial, grid.name, tail)
     else:
         pieces = [following.so_far(ledger, trial, tail)]
     for piece in filter(None, pieces):
         say(piece.removesuffix("\n"))
-    if ledger.log_size(trial.id) is None:
+    if not following.has_log(ledger, trial):
         begun = ledger.state(trial.id) is not TrialState.PENDING
         why = "it printed nothing, or ran under a version that kept none" if begun else "not begun"
         say(f"note: {trial.cell.label} ({trial.id}) has no log: {why}", err=True)

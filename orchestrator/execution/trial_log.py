@@ -22,7 +22,7 @@ from typing import IO
 from orchestrator.errors import StorageError
 from orchestrator.execution.pace import Pace
 from orchestrator.ledger.ledger import Attempt, Ledger, SupersededError
-from orchestrator.ledger.log_file import FIRST, LAST, LONGEST_LINE, BoundedLog
+from orchestrator.ledger.log_file import ATTEMPT, FIRST, LAST, LONGEST_LINE, BoundedLog
 from orchestrator.ledger.storage import reason
 from orchestrator.redaction import redacted
 
@@ -34,6 +34,8 @@ SHARE = 0.02
 """Of the time, for all that is done with it: what is said without end is looked at less often."""
 LARGE = 1 << 26
 """Bytes of the file without a name that are given back to the disk once they were taken."""
+PUNCH_HOLE = 0x03
+"""Linux's word for giving back a part of a file whose length stays."""
 
 
 @contextmanager
@@ -128,7 +130,7 @@ class _Said:
 
     def __init__(self, ledger: Ledger, attempt: Attempt, file: int) -> None:
         self._ledger, self._attempt, self._file = ledger, attempt, file
-        self._taken = 0
+        self._taken = self._given_back = 0
         self._line = b""
         self._log: BoundedLog | None = None
         self._unwritten = self._over = False
@@ -178,17 +180,25 @@ class _Said:
             self._line, self._taken = b"", size - LAST
         self._add(os.pread(self._file, size - self._taken, self._taken))
         self._taken = size
-        if size > LARGE:
-            os.ftruncate(self._file, 0)
-            self._taken = 0
+        if size - self._given_back > LARGE:
+            self._give_back()
         return True
+
+    def _give_back(self) -> None:
+        """Of the file what was taken, and not what has come since; where a file system cannot do that, all of it."""
+        if _punched(self._file, self._taken):
+            self._given_back = self._taken
+        else:
+            os.ftruncate(self._file, 0)
+            self._taken = self._given_back = 0
 
     def _begun(self) -> BoundedLog:
         """With what the attempts before have said, and who speaks from here on."""
         it, before = self._attempt, self._ledger.log(self._attempt.trial_id)
         end = "" if before.endswith("\n") or not before else "\n"
         made = BoundedLog(f"{before}{end}".encode())
-        made.add(f"== attempt {it.number} on {it.place}, process {it.pid}, since {it.began} ==\n".encode())
+        head = ATTEMPT.format(number=it.number, place=it.place, pid=it.pid, began=it.began)
+        made.add(f"{head}\n".encode())
         return made
 
     def _add(self, words: bytes) -> None:
@@ -201,6 +211,15 @@ class _Said:
         if end:
             shown = b"\n".join(_last_written(line).rstrip(b"\r") for line in lines.split(b"\n"))
             self._log.add(_redacted(shown + end))
+
+
+def _punched(file: int, size: int) -> bool:
+    """Whether the disk has its first bytes back, which read as zeros from now on."""
+    with suppress(OSError, AttributeError):  # systems other than Linux have no such call
+        call = ctypes.CDLL(None).fallocate
+        call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        return bool(call(file, PUNCH_HOLE, 0, size) == 0)
+    return False
 
 
 def _last_written(line: bytes) -> bytes:

@@ -8,6 +8,8 @@ the words of each attempt that said something.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 FIRST, LAST = 1 << 18, 3 << 18
 """Bytes that are kept of the beginning and of the end."""
@@ -16,10 +18,24 @@ LONGEST_LINE = 1 << 16
 MOST = FIRST + LAST + 4 * LONGEST_LINE
 """Bytes of a file: with the line between the two, and one that has not ended yet, whose bytes may be no text and take
 three each."""
+ATTEMPT = "== attempt {number} on {place}, process {pid}, since {began} =="
+_ATTEMPT = re.compile(r"== attempt (\d{1,9}) on (.{1,500}), process (\d{1,9}), since (\S{1,40}) ==")
 DROPPED = "== {} bytes are dropped here =="
 _DROPPED = re.compile(rb"^== (\d{1,18}) bytes are dropped here ==\n", re.M)
 OVERLAP = 4096
 """Bytes of what was read before by which the place is found where a text goes on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A line of a log, and the attempt that said it: its number, where it ran, and since when. A log that begins in the
+    midst of an attempt does not tell."""
+
+    attempt: int | None = None
+    place: str | None = None
+    process: int | None = None
+    began: str | None = None
+    line: str
 
 
 class BoundedLog:
@@ -62,6 +78,16 @@ class BoundedLog:
     def content(self) -> bytes:
         note = DROPPED.format(self._dropped).encode() + b"\n" if self._dropped else b""
         return bytes(self._first) + note + bytes(self._last)
+
+
+def lines(text: str) -> Iterator[Line]:
+    """The lines of a log, but for those that say whose words follow."""
+    whose = Line(line="")
+    for line in text.splitlines():
+        if head := _ATTEMPT.fullmatch(line):
+            whose = Line(attempt=int(head[1]), place=head[2], process=int(head[3]), began=head[4], line="")
+        else:
+            yield replace(whose, line=line)
 
 
 def last_lines(text: str, count: int) -> str:

@@ -14,6 +14,7 @@ from anytime_core.files import write_atomically
 from anytime_core.result import EpochMetrics, milestone_errors
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
+from orchestrator.errors import StorageError
 from orchestrator.ledger import epochs_file
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.redaction import redacted
@@ -45,11 +46,21 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
         packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs, about)
         write_atomically(folder / METRICS, packed)
         write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
-    if said := ledger.log(trial.id):
-        write_atomically(folder / SAID, redacted(said).encode())
+    write_log(trial, ledger, folder)
     size = size_of(trial.config)
     if state is TrialState.FINISHED and (size is None or size <= largest):
         _write_network(trial.id, ledger, folder / MODEL / NETWORK, math.inf if size else largest)
+
+
+def write_log(trial: Trial, ledger: Ledger, folder: Path) -> None:
+    """Puts what a trial said there, if it said anything; one that cannot be read costs nothing else. Raises OSError."""
+    try:
+        said = ledger.log(trial.id)
+    except StorageError as error:
+        log.warning("MLflow lacks what %s said: %s", trial.cell.label, error)
+        return
+    if said:
+        write_atomically(folder / SAID, redacted(said).encode())
 
 
 def size_of(config: TrialConfig) -> int | None:

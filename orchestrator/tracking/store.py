@@ -314,6 +314,15 @@ class Store:
             run.has_files = True
         return refused
 
+    def write_log(self, trial: Trial, fill: Fill) -> list[Refusal]:
+        """Puts the log of a trial that failed in the place of an earlier one. Returns what was refused."""
+        run = self._runs[trial.id]
+        with TemporaryDirectory() as name:
+            fill(Path(name))
+            path = Path(name) / run_files.SAID
+            files = Artifacts(run.place, self._uri, self._answers)
+            return files.put(path, f"{run_files.SAID} of {_run_of(trial)}") if path.exists() else []
+
     def _log_files(
         self, run: TrackedRun, files: Artifacts, trial: Trial, folder: Path, there: Collection[str]
     ) -> list[Refusal]:

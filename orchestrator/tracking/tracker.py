@@ -108,7 +108,7 @@ class Tracker:
 
     def _summarise(self, folder: Path, metrics: Mapping[str, float], whole: bool) -> None:
         """Files of an older report, such as its figures, are deleted: those that we know we wrote, and where we did."""
-        noted = notes.read(self._ledger, "sweeps", [self._sweep.name]).get(self._sweep.name, [])
+        noted = notes.seen(self._ledger, "sweeps", [self._sweep.name]).get(self._sweep.name, [])
         tags = {"sweep_file": str(self._sweep.path), **views.note_tags(noted)}
         files = self._connected().summary(metrics, tags)
         told = known.read(self._ledger, self._sweep.name, self._uri)
@@ -221,7 +221,7 @@ class Tracker:
     def _write(
         self, store: Store, trial_id: str, state: TrialState, epochs: Sequence[EpochMetrics], standing: Standing
     ) -> None:
-        noted = notes.read(self._ledger, "trials", [trial_id]).get(trial_id, [])
+        noted = notes.seen(self._ledger, "trials", [trial_id]).get(trial_id, [])
         trial, tags = self._trials[trial_id], _tags(state, standing) | views.note_tags(noted)
         history, outcomes = partial(self._ledger.epochs, trial_id), partial(self._outcomes, trial)
         try:
@@ -237,15 +237,21 @@ class Tracker:
         return {name: value for name, value in values.items() if value is not None}
 
     def _write_files(self, store: Store, trial_id: str, state: TrialState) -> None:
-        """What was refused is not tried again by this command, nor the others once their place refuses one."""
-        if not state.ended or self._is_refused(trial_id):
+        """Of a trial that failed its log alone. What was refused is not tried again by this command, nor the others
+        once their place refuses one."""
+        failed = state is TrialState.FAILED
+        if not (state.ended or failed) or self._is_refused(trial_id):
             return
         trial = self._trials[trial_id]
         if self._closed:
             self._refused[trial_id] = [replace(self._closed, what=f"files of {trial.cell.label} ({trial.id})", size=0)]
             return
-        fill = partial(run_files.write, trial, state, self._ledger, largest=self._largest_model)
-        if refused := store.write_files(trial, fill):
+        if failed:
+            refused = store.write_log(trial, partial(run_files.write_log, trial, self._ledger))
+        else:
+            fill = partial(run_files.write, trial, state, self._ledger, largest=self._largest_model)
+            refused = store.write_files(trial, fill)
+        if refused:
             self._refused[trial_id] = refused
             self._closed = next((refusal for refusal in refused if not refusal.too_large), None)
 

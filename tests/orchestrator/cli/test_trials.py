@@ -13,6 +13,7 @@ from orchestrator.cli import cli
 from orchestrator.execution.worker import WorkerContext, run_trial
 from orchestrator.ledger import checksummed as sealed
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.reruns import beside
 from orchestrator.sweepfile.load import load
 
 ORCHESTRATE = str(Path(sys.executable).with_name("orchestrate"))
@@ -49,6 +50,31 @@ def test_what_a_trial_said_is_shown_as_it_may_be_and_its_end_alone(orchestrate, 
     assert orchestrate("logs", "one.yaml", "ann", "--tail", "1", "--follow").out == "last\n"
     assert orchestrate("logs", "one.yaml", "ann", "--tail", "-1").code == 2
     assert orchestrate("logs", "one.yaml", "nobody").code == 2
+
+
+def test_a_rerun_is_shown_below_the_log_that_it_is_to_replace_and_machines_are_told_who_said_what(
+    orchestrate, tmp_path, one
+) -> None:
+    (trial,) = load(one).trials
+    ledger = Ledger(tmp_path / "runs")
+    again = beside(ledger)
+    first, later = ledger.begin(trial), again.begin(trial)
+    head = f"== attempt 1 on {first.host}, process {first.pid}, since {first.began} =="
+    ledger.write_log(first, f"== 7 bytes are dropped here ==\n{head}\nold".encode())
+    assert "again" not in orchestrate("logs", "one.yaml", "ann").out
+    again.write_log(later, f"{head}\nnew\n".encode())
+    assert orchestrate("logs", "one.yaml", "ann").out.splitlines()[1:] == [
+        head, "old", "== trained again ==", head, "new"
+    ]  # fmt: skip
+    assert orchestrate("logs", "one.yaml", "ann", "--tail", "1", "-f").out == "new\n"  # no driver runs
+    rows = json.loads(orchestrate("logs", "one.yaml", "ann", "--tail", "2", "--format", "json").out)
+    whose = {"attempt": 1, "place": first.host, "process": first.pid, "began": first.began}
+    assert rows == [{"rerun": False, **whose, "line": "old"}, {"rerun": True, **whose, "line": "new"}]
+    table = orchestrate("logs", "one.yaml", "ann", "--format", "csv").out.splitlines()
+    assert table[:2] == ["rerun,attempt,place,process,began,line", "False,,,,,'== 7 bytes are dropped here =="]
+    refused = orchestrate("logs", "one.yaml", "ann", "--format", "json", "-f")
+    assert (refused.code, refused.out) == (2, "")
+    assert "leave out one of them" in refused.err
 
 
 def test_a_trial_that_runs_is_followed_until_it_ends(tmp_path, one) -> None:

@@ -87,6 +87,33 @@ print("unfinished", end="")
     assert any("UserWarning: careful" in line for line in lines)
 
 
+def test_what_is_said_while_the_disk_gets_back_what_was_taken_is_not_lost(tmp_path) -> None:
+    """Twice somebody speaks when the keeper has just read."""
+    words = """
+trial_log.LARGE = 10
+add, late = trial_log._Said._add, [b"late, the second\\n", b"late, the first\\n"]
+trial_log._Said._add = lambda self, words: (add(self, words), os.write(1, late.pop() if late else b""))
+print("long enough to be given back", flush=True)
+while late: time.sleep(0.01)
+print("last")
+"""
+    _, *lines = said(tmp_path, words)
+    assert lines == ["long enough to be given back", "late, the first", "late, the second", "last"]
+
+
+def test_where_no_hole_can_be_made_in_a_file_it_is_emptied(tmp_path) -> None:
+    words = """
+trial_log.LARGE, trial_log._punched = 10, lambda file, size: False
+print("long enough to be given back")
+time.sleep(0.5)
+print("and this, too, is longer than that")
+time.sleep(0.5)
+print("last")
+"""
+    _, *lines = said(tmp_path, words)
+    assert lines == ["long enough to be given back", "and this, too, is longer than that", "last"]
+
+
 def test_logging_that_is_set_up_already_is_left_as_it_is(tmp_path) -> None:
     words = """
 print(logging.getLogger().level == logging.INFO, file=sys.stderr)

@@ -182,6 +182,27 @@ def test_what_a_trial_printed_is_an_artifact_without_secrets(
     assert not (made.artifacts(silent.id) / "log.txt").exists()
 
 
+def test_what_a_trial_said_that_failed_is_an_artifact_and_makes_room_for_all_once_it_has_ended(
+    tmp_path: Path, empty: Path, make_record: Callable, make_epochs: Callable
+) -> None:
+    made = made_in(tmp_path, empty)
+    trial, silent = made.sweep.trials
+    for said in (b"it broke\n", b"it broke\nagain, password=hunter22\n"):
+        attempt = made.ledger.begin(trial)
+        made.ledger.write_log(attempt, said)
+        made.ledger.fail(attempt, "bug")
+        made.ledger.fail(made.ledger.begin(silent), "bug")
+        made.tell()
+        assert [path.name for path in made.artifacts(trial.id).iterdir()] == ["log.txt"]
+        assert not made.artifacts(silent.id).exists()
+    assert (made.artifacts(trial.id) / "log.txt").read_text() == "it broke\nagain, password=***\n"
+    made.ledger.write_log(made.ledger.begin(trial), b"at last\n")
+    made.train(make_record, lambda count: make_epochs(2, count))
+    made.tell()
+    assert (made.artifacts(trial.id) / "log.txt").read_text() == "at last\n"
+    assert (made.artifacts(trial.id) / "metrics.parquet").exists()
+
+
 def test_what_answers_come_to_is_said_once_and_nothing_that_one_prediction_has_none_of(trained: Told) -> None:
     runs = trained.runs()
     for trial in trained.sweep.trials:
