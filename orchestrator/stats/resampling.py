@@ -6,13 +6,16 @@ Both are of *units*, independent of each other: see ``scopes``. A difference is 
 from __future__ import annotations
 
 import math
+import pickle
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from anytime_core.seeds import named_seed
 from orchestrator.stats.paired import ROUNDING, Floats, Labels, grouped_means
 
+Counts = np.ndarray[Any, np.dtype[np.integer[Any]]]
 EXACT_UNITS = 14
 """Up to so many units all subsets are looked at; of more units, ``SUBSETS`` random ones."""
 SUBSETS = 19_999
@@ -21,6 +24,8 @@ EQUAL = 3 * 10.0**-ROUNDING
 """What rounding may make of a mean of 0."""
 MOST_DRAWN = 4_000_000
 """Members of random subsets to draw: of very many units there are fewer subsets."""
+KEPT_VALUES, KEPT = 32, 256
+"""Resamples of up to so many values are kept, and so many draws of them, in 80 MB at most."""
 FEWEST_SUBSETS = 999
 
 
@@ -91,6 +96,29 @@ def bootstrap_means(
 def _resampled(values: Floats, rng: np.random.Generator, resamples: int) -> Floats:
     """Means of resamples of these values."""
     n, centre = len(values), values.mean()
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    drawn = _drawn(n, rng, resamples)
     stretch = math.sqrt(n / (n - 1)) if n > 1 else 1.0
     return np.asarray(centre + drawn @ (values - centre) / n * stretch)
+
+
+def _drawn(n: int, rng: np.random.Generator, resamples: int) -> Counts:
+    """``[resample, value]``, how often each of n values is in a resample.
+
+    Verdicts on as many pairs draw alike, from generators in the same state, and drawing is nearly all of the work: so
+    what few values gave is kept, and the generator left as if it had drawn.
+    """
+    if n > KEPT_VALUES:
+        return rng.multinomial(n, np.full(n, 1 / n), size=resamples)
+    bits = rng.bit_generator
+    drawn, after = _kept(n, resamples, type(bits), pickle.dumps(bits.state))
+    bits.state = pickle.loads(after)
+    return drawn
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(n: int, resamples: int, kind: type[np.random.BitGenerator], state: bytes) -> tuple[Counts, bytes]:
+    """What a generator in this state draws, and its state after that."""
+    bits = kind()
+    bits.state = pickle.loads(state)
+    drawn = np.random.Generator(bits).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return drawn.astype(np.uint8), pickle.dumps(bits.state)

@@ -36,17 +36,20 @@ def fitted(table: Table, width: int = USUAL) -> Table:
     """The table without columns that are empty throughout, and in so many columns of letters if that can be: ids are
     shortened first, then texts, and the last columns left out if that does not suffice. A note names these."""
     table = _only(table, [index for index in range(len(table.columns)) if not _empty(table, index)])
-    if _line(column_widths(table)) <= width:
+    widths = column_widths(table)
+    if _line(widths) <= width:
         return table
-    table = _changed(table, {index: _short_id for index, name in enumerate(headings(table)) if name == "id"})
+    ids = [index for index, name in enumerate(headings(table)) if name == "id"]
+    table = _changed(table, dict.fromkeys(ids, _short_id))
+    widths = [min(width, SHORT_ID) if index in ids else width for index, width in enumerate(widths)]
     least = [
         width if index < FIRST or table.columns[index].numeric else min(width, SHORTEST)
-        for index, width in enumerate(column_widths(table))
+        for index, width in enumerate(widths)
     ]
     shown = len(least)
     while shown > FIRST and _line(least[:shown]) > width:
         shown -= 1
-    kept = _shortened(_only(table, range(shown)), width)
+    kept = _shortened(_only(table, range(shown)), widths[:shown], width)
     if not (names := headings(table)[shown:]):
         return kept
     note = f"Left out to fit {width} columns: {', '.join(names)}; --wide shows all."
@@ -101,11 +104,12 @@ def _only(table: Table, kept: Sequence[int]) -> Table:
     )
 
 
-def _shortened(table: Table, width: int) -> Table:
-    """Texts of the FIRST columns lose only once the others have no more to give."""
+def _shortened(table: Table, widths: Sequence[int], width: int) -> Table:
+    """In a line of ``width``; ``widths`` are those of the columns. Texts of the FIRST columns lose only once the others
+    have no more to give."""
     texts = [index for index, column in enumerate(table.columns) if not column.numeric and column.name != "id"]
     ranks = [[index for index in texts if index >= FIRST], [index for index in texts if index < FIRST]]
-    limits = _limits(column_widths(table), width, ranks)
+    limits = _limits(widths, width, ranks)
     return _changed(table, {index: partial(_cut, most=limits[index]) for index in texts})
 
 

@@ -17,7 +17,7 @@ from orchestrator.stats.intervals import (
     mean_interval,
     median_interval,
 )
-from orchestrator.stats.resampling import FEWEST_SUBSETS, sign_flip, subset_means
+from orchestrator.stats.resampling import FEWEST_SUBSETS, bootstrap_means, sign_flip, subset_means
 
 
 def at_least(wins: int, n: int, chance: float) -> float:
@@ -141,6 +141,17 @@ def test_very_many_units_take_little_memory() -> None:
 
 
 # The bootstrap
+
+
+@pytest.mark.parametrize("n", [2, 32, 33])
+def test_draws_that_are_kept_are_those_of_the_generator_which_goes_on_after_them(n) -> None:
+    values = np.random.default_rng(1).normal(size=n)
+    for seed in (5, 6, 5):
+        plain, rng = np.random.default_rng(seed), np.random.default_rng(seed)
+        drawn = plain.multinomial(n, np.full(n, 1 / n), size=100)
+        expected = values.mean() + drawn @ (values - values.mean()) / n * math.sqrt(n / (n - 1))
+        assert np.array_equal(bootstrap_means(values, np.zeros(n), None, rng, 100), expected)
+        assert rng.random() == plain.random()
 
 
 def test_seeds_alone_are_drawn_where_the_cells_are_given() -> None:
