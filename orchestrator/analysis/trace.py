@@ -262,7 +262,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         seconds=time_spent.seconds_by_part(epochs, standing.record.provenance if standing.record else {}),
         load=time_spent.load(epochs),
         log_size=ledger.log_size(trial.id),
-        notes=tuple(notes.read(ledger, "trials", [trial.id]).get(trial.id, ())),
+        notes=tuple(notes.seen(ledger, "trials", [trial.id]).get(trial.id, ())),
     )
 
 

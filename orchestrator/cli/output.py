@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MACHINES = ("json", "csv")
-"""The forms that ``report.render`` makes for programs; neither holds a character that a terminal obeys."""
+"""The forms that ``report.views.render`` makes for programs; neither holds a character that a terminal obeys."""
 
 
 def say(text: str, form: str = "table", *, err: bool = False) -> None:

@@ -49,10 +49,13 @@ class StatusSnapshot:
 
 
 def last_snapshot(ledger: Ledger, sweep: str) -> StatusSnapshot | None:
-    """The last word of the sweep's driver; None if there is none, or it cannot be read."""
-    content = ledger.read_status(sweep)
+    """The last word of the sweep's driver; None if there is none, or it cannot be read, which the log says."""
     try:
+        content = ledger.read_status(sweep)
         return typed(StatusSnapshot, content) if content else None
+    except StorageError as error:
+        log.warning("sweep %s: what its driver said last is left out: %s", sweep, error)
+        return None
     except ValueError as error:
         log.warning("sweep %s: what its driver said last is damaged: %s", sweep, error)
         return None

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
@@ -96,6 +96,15 @@ def read(ledger: Ledger, kind: Of, names: Iterable[str]) -> dict[str, list[Note]
         noted = set(storage.names(f"notes/{kind}"))
         found = {of: _of(ledger, kind, of) for of in dict.fromkeys(names) if of in noted}
     return {of: notes for of, notes in found.items() if notes}
+
+
+def seen(ledger: Ledger, kind: Of, names: Iterable[str]) -> dict[str, list[Note]]:
+    """The same for who shows them beside results: where notes cannot be read there are none, and the log says why."""
+    try:
+        return read(ledger, kind, names)
+    except StorageError as error:
+        log.warning("notes are left out: %s", error)
+        return {}
 
 
 def _of(ledger: Ledger, kind: Of, of: str) -> list[Note]:
@@ -189,5 +198,13 @@ def mark(notes: Iterable[Note]) -> str:
 
 def of_sweep(sweep: Sweep, ledger: Ledger) -> list[Note]:
     """Those of a sweep and of its trials, oldest first. Raises StorageError."""
-    found = [*read(ledger, "sweeps", [sweep.name]).values(), *read(ledger, "trials", sweep.ids).values()]
-    return sorted((note for notes in found for note in notes), key=lambda note: (note.time, note.id))
+    return _sorted(read(ledger, "sweeps", [sweep.name]) | read(ledger, "trials", sweep.ids))
+
+
+def seen_of_sweep(sweep: Sweep, ledger: Ledger) -> list[Note]:
+    """The same as far as it can be read, as of ``seen``."""
+    return _sorted(seen(ledger, "sweeps", [sweep.name]) | seen(ledger, "trials", sweep.ids))
+
+
+def _sorted(found: Mapping[str, Sequence[Note]]) -> list[Note]:
+    return sorted((note for notes in found.values() for note in notes), key=lambda note: (note.time, note.id))

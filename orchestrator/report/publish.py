@@ -205,7 +205,7 @@ def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Ma
             description=sweep.description,
             verdict=sentences.block(tables) if sentences.asked_for(tables) else [],
             said=said,
-            written=[render_notes.table(noted, sweep)] if (noted := notes.of_sweep(sweep, ledger)) else [],
+            written=[render_notes.table(noted, sweep)] if (noted := notes.seen_of_sweep(sweep, ledger)) else [],
             tables=[table for table in arranged if not layouts.LAYOUTS[table.name].compares],
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
             explorer=explored,
@@ -247,7 +247,7 @@ def _trial_rows(statuses: Iterable[TrialStatus], links: Mapping[str, str]) -> It
         yield TrialRow(
             id=trial.id,
             cell=trial.cell.label,
-            state=str(status.state),
+            state=status.standing,
             errors=errors_of(trial.cell, record) if record and status.state is TrialState.FINISHED else {},
             code=str(ended.get("code_version", "")),
             device=str(ended.get("device_name") or (record.result.device if record else "")),

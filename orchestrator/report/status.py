@@ -16,6 +16,8 @@ from orchestrator.report import layouts
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
+STOPPED = "stopped"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialStatus:
@@ -28,6 +30,16 @@ class TrialStatus:
     record: TrialRecord | None = None
     place: str | None = None
     """Where it runs: node and device."""
+
+    @property
+    def rests(self) -> str | None:
+        """Why its tuning has it stand still: for good, or until others are as far."""
+        return (self.trial.pause.rests or None) if self.trial.pause and not self.state.ended else None
+
+    @property
+    def standing(self) -> str:
+        """The state in a word, which tells a trial that its tuning has stopped for good from one that waits."""
+        return STOPPED if self.rests and self.trial.pause and self.trial.pause.lost else str(self.state)
 
 
 def read_tables(sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> tables.Tables:
@@ -74,7 +86,7 @@ def status(sweep: Sweep, ledger: Ledger) -> SweepStatus:
         driver=driver,
         told=said,
         seconds_left=left,
-        notes=len(notes.of_sweep(sweep, ledger)),
+        notes=len(notes.seen_of_sweep(sweep, ledger)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
 from itertools import combinations, product
@@ -158,10 +158,9 @@ class JointMethod(GridMethod):
 
     def parameters(self) -> dict[str, list[str]]:
         """By their names, and those of several parts also one by one: ``share`` and ``objective.share``."""
-        owned = [(field.name, kind) for kind, part in self._parts().items() for field in fields(part)]
         found: dict[str, list[str]] = {}
-        for name, kind in owned:
-            if name != "name":
+        for kind, part in self._parts().items():
+            for name in parts.numbers(type(part)):
                 found.setdefault(name, []).append(f"{kind}.{name}")
         return found | {one: [one] for several in found.values() if len(several) > 1 for one in several}
 

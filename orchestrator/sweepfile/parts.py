@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -106,6 +106,14 @@ def _hashable(part: Any) -> Any:
     return part
 
 
+def numbers(part: type[Any]) -> list[str]:
+    """The fields of a part that a grid may vary: those that hold a number, or a yes or no."""
+    hints = get_type_hints(part)
+    return [
+        it.name for it in fields(part) if {int, float, bool}.intersection([hints[it.name], *get_args(hints[it.name])])
+    ]
+
+
 def regime_methods(plain: type[Any], with_grid: type[Any]) -> dict[str, type[Any]]:
     """What a sweep file may say of each regime that is a part: the fields of the regime, beside its name; and a grid of
     them, where there are any and none has a name that the grid has."""
@@ -139,7 +147,7 @@ def _method(name: str, part: type[Part], base: type[Any]) -> type[Any]:
         return point
 
     def parameters(self: Any) -> dict[str, list[str]]:
-        return {key: [key] for key in own}
+        return {key: [key] for key in numbers(part)}
 
     own_fields = own | {"regime": (Literal[name], ...)}
     validators: Any = {"sound": model_validator(mode="after")(sound)}

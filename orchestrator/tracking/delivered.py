@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anytime_core.documents import known, parse, typed
+from orchestrator.errors import StorageError
 from orchestrator.ledger import notes
 from orchestrator.ledger.ledger import Ledger, Standing
 from orchestrator.ledger.notes import Note
@@ -47,8 +48,12 @@ class Delivered:
 
 def last_trials(ledger: Ledger, sweep: str) -> list[str]:
     """The trials of the last sweep of that name, by id, with those that its tuning could choose; of one by an earlier
-    version, those that MLflow was told of."""
-    names = ledger.read_trials(sweep)
+    version, those that MLflow was told of. None where that cannot be read, which the log says."""
+    try:
+        names = ledger.read_trials(sweep)
+    except StorageError as error:
+        log.warning("sweep %s: which trials it last had is not known: %s", sweep, error)
+        return []
     return list(_recorded(ledger, sweep)[1].trials) if names is None else names
 
 
@@ -67,7 +72,7 @@ def _read(ledger: Ledger, sweep: str, name: str) -> Any:
 def marks_of(ledger: Ledger, sweep: Sweep) -> dict[str, str]:
     """What the ledger knows of each trial that began, in a word: it changes when there is something to tell."""
     standings = ledger.standings(trial.id for trial in sweep.trials)
-    noted = notes.read(ledger, "trials", standings)
+    noted = notes.seen(ledger, "trials", standings)
     return {
         trial.id: f"{_progress(standing)}, {trial.cell.label}" + _noted(noted.get(trial.id, []))
         for trial in sweep.trials
@@ -98,7 +103,7 @@ def missing(delivered: Delivered, marks: Mapping[str, str]) -> list[str]:
 def summary_mark(sweep: Sweep, marks: Mapping[str, str], ledger: Ledger) -> str:
     """Of all that a report is made of: the trials, the places and the report section of the sweep, what was noted of
     it, and the code."""
-    noted = notes.read(ledger, "sweeps", [sweep.name]).get(sweep.name, [])
+    noted = notes.seen(ledger, "sweeps", [sweep.name]).get(sweep.name, [])
     parts = {
         "trials": marks,
         "cells": {cell.label: trial_id for cell, trial_id in sweep.cells.items()},

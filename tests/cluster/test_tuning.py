@@ -246,7 +246,7 @@ def test_a_point_that_was_stopped_is_paused_and_goes_on_where_the_file_asks_for_
 ) -> None:
     user, _ = halved
     states = [row["state"] for row in json.loads(user.run("status", "--format", "json").stdout)]
-    assert sorted(states) == ["finished"] * 4 + ["paused"] * 3
+    assert sorted(states) == ["finished"] * 4 + ["stopped"] * 3
     plan = json.loads(user.run("plan", "--format", "json").stdout)
     assert sorted(row["action"] for row in plan) == ["keep"] * 4 + ["stop"] * 3
     assert "stopped at step 40 of 120: 3 points did better" in {row["reason"] for row in plan}

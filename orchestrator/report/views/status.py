@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.ledger.ledger import Driver
-from orchestrator.report.status import SweepStatus, TrialStatus
+from orchestrator.report.status import STOPPED, SweepStatus, TrialStatus
 from orchestrator.report.views.narrow import fitted
 from orchestrator.report.views.render import ABSENT, Row, table_of, table_text
 from orchestrator.report.views.trial_rows import cell_row
@@ -20,11 +20,12 @@ def status_rows(statuses: Iterable[TrialStatus]) -> list[Row]:
     return [
         {
             **cell_row(status.trial),
-            "state": str(status.state),
+            "state": status.standing,
             "step": status.step,
             "steps": steps_of(status.trial.config, status.record),
             "attempts": status.attempts,
             "where": status.place,
+            "pause": status.rests,
             "kind": status.kind,
             "failure": status.failure,
         }
@@ -59,10 +60,11 @@ def trial_table(statuses: Iterable[TrialStatus]) -> Table:
         {
             "id": status.trial.id,
             "trial": status.trial.cell.label,
-            "state": str(status.state),
+            "state": status.standing,
             "step": f"{status.step}/{steps_of(status.trial.config, status.record) or ABSENT}",
             "failure": status.failure,
             "kind": status.kind,
+            "pause": status.rests,
             "attempts": status.attempts,
             "where": status.place,
         }
@@ -85,6 +87,6 @@ def time_left(status: SweepStatus) -> Iterator[str]:
 
 
 def status_title(sweep: str, statuses: Sequence[TrialStatus], driver: Driver | None) -> str:
-    counts = Counter(status.state for status in statuses)
-    states = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
+    counts = Counter(status.standing for status in statuses)
+    states = ", ".join(f"{counts[word]} {word}" for word in (*map(str, TrialState), STOPPED) if counts[word])
     return f"{sweep}: {states}; " + (f"run by {driver}" if driver else "no driver runs it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -11,13 +12,18 @@ from pathlib import Path
 import pytest
 from answered import drawn_outcomes
 
+from anytime_core.files import LocalFolder
+from orchestrator.analysis import trace
 from orchestrator.errors import StorageError
+from orchestrator.execution.forecast import forecast
+from orchestrator.ledger import needs, notes
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.places import Room
 from orchestrator.report import publish, status
 from orchestrator.report.figures import drawing
 from orchestrator.report.losses import Losses
 from orchestrator.sweep.grid import Sweep
-from orchestrator.tracking.delivered import is_current
+from orchestrator.tracking.delivered import is_current, marks_of
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.uris import default_uri
 
@@ -204,3 +210,37 @@ def test_a_figure_or_a_page_that_cannot_be_written_costs_no_table(load_text, fil
     ]
     assert (folder / "report.txt").exists()
     assert not (folder / publish.PAGE).exists()  # the one of before
+
+
+@pytest.mark.parametrize("below", ["notes", "sweeps/small/progress.json", "sweeps/small/trials.json", "reruns"])
+def test_what_lies_beside_results_and_cannot_be_read_costs_a_warning_and_no_result(
+    load_text, fill, tmp_path, monkeypatch, caplog, below
+) -> None:
+    """As in a folder of another user's."""
+    sweep = asking(load_text(TEXT), figures=["cost"])
+    ledger, losses = fill(sweep), Losses()
+    notes.add(ledger, "sweeps", sweep.name, "a note")
+    publish.write(sweep, ledger, tmp_path / "report", {}, losses=losses)
+    ledger.write_status(sweep.name, {"time": 1.0, "seconds_left": None})
+    needs.declare(sweep, ledger)
+
+    def refusing(call):
+        def called(self, name="", *more):
+            if self._name(name).startswith(below):
+                raise PermissionError(errno.EACCES, "Permission denied", name)
+            return call(self, name, *more)
+
+        return called
+
+    for name in ("read", "names"):
+        monkeypatch.setattr(LocalFolder, name, refusing(getattr(LocalFolder, name)))
+    kept = (tmp_path / "report" / "report.txt").read_text()
+    publish.write(sweep, ledger, tmp_path / "report", {}, losses=losses)
+    assert not losses
+    assert (tmp_path / "report" / "report.txt").read_text() == kept
+    assert (tmp_path / "report" / publish.PAGE).exists()
+    assert {it.state for it in status.status(sweep, ledger).trials} == {"finished"}
+    assert forecast(sweep, ledger, Room()).plan.actions == {"keep": len(sweep.trials)}
+    assert trace.trace(sweep, sweep.trials[0], ledger).record
+    assert marks_of(ledger, sweep).keys() == {*sweep.ids}
+    assert below == "reruns" or f"{below}: cannot be read: Permission denied" in caplog.text

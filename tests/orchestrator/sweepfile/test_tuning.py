@@ -194,8 +194,9 @@ def test_both_can_be_tuned(with_method, line) -> None:
     [
         (
             OF_A_REGIME % "tune: {grid: {shre: [1]}}",
-            "methods.mixed: tune.grid: mixed has no shre; allowed: share, weights, normalize",
+            "methods.mixed: tune.grid: mixed has no shre; allowed: share",
         ),
+        (OF_A_REGIME % "grid: {normalize: [1]}", "methods.mixed: grid: mixed has no normalize; allowed: share"),
         (OF_A_REGIME % "grid: {share: [0.5, 2]}", "methods.mixed: share is 2, must be between 0 and 1"),
         (
             OF_A_REGIME % "tune: {grid: {share: [1]}, point: 1}",

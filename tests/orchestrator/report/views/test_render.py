@@ -23,7 +23,7 @@ from orchestrator.report.status import TrialStatus
 from orchestrator.report.views import plan as plan_view
 from orchestrator.report.views import render
 from orchestrator.report.views import status as status_view
-from orchestrator.sweep.trial import TrialState
+from orchestrator.sweep.trial import Pause, TrialState
 from orchestrator.table import Column, Entry, Table
 
 TEXT = """
@@ -367,6 +367,7 @@ def test_rows_of_a_plan_and_of_a_status_name_the_trial(make_trial, ledger) -> No
             "steps": 44,
             "attempts": 2,
             "where": None,
+            "pause": None,
             "kind": "memory",
             "failure": "no memory",
         }
@@ -381,6 +382,21 @@ def test_the_title_of_a_status_counts_states_and_names_the_driver(make_trial) ->
     assert status_view.status_title("small", statuses, driver).endswith(
         "; run by process 7 on here since 2026-01-01T00:00:00+00:00"
     )
+
+
+def test_a_status_tells_what_its_tuning_has_stopped_for_good_from_what_waits_at_a_rung(make_trial) -> None:
+    stopped = Pause(step=22, likely=22, rests="stopped at step 22 of 44: 3 points did better", lost=True)
+    waits = Pause(step=22, likely=44, rests="waits at step 22: 1 of 3 trials have yet to get there")
+    cases = ((stopped, "PAUSED"), (stopped, "INTERRUPTED"), (waits, "PAUSED"), (stopped, "FINISHED"), (None, "PAUSED"))
+    statuses = [
+        TrialStatus(trial=replace(make_trial(), pause=it), state=TrialState[state], step=22, attempts=1, failure=None)
+        for it, state in cases
+    ]
+    rows = status_view.status_rows(statuses)
+    assert [row["state"] for row in rows] == ["stopped", "stopped", "paused", "finished", "paused"]
+    assert [row["pause"] for row in rows] == [stopped.rests, stopped.rests, waits.rests, None, None]
+    assert status_view.status_title("tuned", statuses, None).startswith("tuned: 2 paused, 1 finished, 2 stopped; ")
+    assert "waits at step 22: 1 of 3" in render.table_text(status_view.trial_table(statuses))
 
 
 # What stands below, and headings of nothing
