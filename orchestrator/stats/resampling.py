@@ -53,10 +53,17 @@ def subset_means(units: Floats) -> Floats:
 
     The centre of symmetric differences lies between any two of the sorted means with the same chance (Hartigan 1969).
     """
-    if not len(units):
-        return units
+    return _means_of_subsets(np.asarray(units, np.float64).tobytes()) if len(units) else units
+
+
+@lru_cache(maxsize=32)
+def _means_of_subsets(values: bytes) -> Floats:
+    """A test and its interval ask for those of the same units, one after the other. Not to be changed."""
+    units = np.frombuffer(values)
     chosen, sizes = _subsets(len(units))
-    return (chosen @ units) / sizes
+    means: Floats = (chosen @ units) / sizes
+    means.flags.writeable = False
+    return means
 
 
 @lru_cache(maxsize=2)
