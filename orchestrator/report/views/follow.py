@@ -13,6 +13,7 @@ from dataclasses import asdict
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.log_file import last_lines, lines, news
 from orchestrator.ledger.reruns import beside
+from orchestrator.redaction import redacted
 from orchestrator.report.views.render import Row
 from orchestrator.sweep.trial import Trial, TrialState
 
@@ -23,15 +24,16 @@ AGAIN = "== trained again =="
 
 
 def so_far(ledger: Ledger, trial: Trial, tail: int | None = None) -> str:
-    """All that a trial has said, or the last lines of it. Raises StorageError."""
-    text = _said(ledger, trial.id)
+    """All that a trial has said, or the last lines of it, without secrets that this process knows. Raises
+    StorageError."""
+    text = redacted(_said(ledger, trial.id))
     return text if tail is None else last_lines(text, tail)
 
 
 def rows(ledger: Ledger, trial: Trial, tail: int | None = None) -> list[Row]:
     """The same for machines: a row for each line, with the attempt that said it. Raises StorageError."""
     trainings = ((False, ledger), (True, beside(ledger)))
-    said = [{"rerun": again, **asdict(line)} for again, it in trainings for line in lines(it.log(trial.id))]
+    said = [{"rerun": again, **asdict(line)} for again, it in trainings for line in lines(redacted(it.log(trial.id)))]
     return said if tail is None else said[max(len(said) - tail, 0) :]
 
 

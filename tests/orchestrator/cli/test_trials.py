@@ -60,16 +60,17 @@ def test_a_rerun_is_shown_below_the_log_that_it_is_to_replace_and_machines_are_t
     again = beside(ledger)
     first, later = ledger.begin(trial), again.begin(trial)
     head = f"== attempt 1 on {first.host}, process {first.pid}, since {first.began} =="
-    ledger.write_log(first, f"== 7 bytes are dropped here ==\n{head}\nold".encode())
+    ledger.write_log(first, f"== 7 bytes are dropped here ==\n{head}\nold s3cr3t-of-mine".encode())
     assert "again" not in orchestrate("logs", "one.yaml", "ann").out
     again.write_log(later, f"{head}\nnew\n".encode())
     assert orchestrate("logs", "one.yaml", "ann").out.splitlines()[1:] == [
-        head, "old", "== trained again ==", head, "new"
+        head, "old s3cr3t-of-mine", "== trained again ==", head, "new"
     ]  # fmt: skip
     assert orchestrate("logs", "one.yaml", "ann", "--tail", "1", "-f").out == "new\n"  # no driver runs
-    rows = json.loads(orchestrate("logs", "one.yaml", "ann", "--tail", "2", "--format", "json").out)
+    key = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-of-mine"}
+    rows = json.loads(orchestrate("logs", "one.yaml", "ann", "--tail", "2", "--format", "json", **key).out)
     whose = {"attempt": 1, "place": first.host, "process": first.pid, "began": first.began}
-    assert rows == [{"rerun": False, **whose, "line": "old"}, {"rerun": True, **whose, "line": "new"}]
+    assert rows == [{"rerun": False, **whose, "line": "old ***"}, {"rerun": True, **whose, "line": "new"}]
     table = orchestrate("logs", "one.yaml", "ann", "--format", "csv").out.splitlines()
     assert table[:2] == ["rerun,attempt,place,process,began,line", "False,,,,,'== 7 bytes are dropped here =="]
     refused = orchestrate("logs", "one.yaml", "ann", "--format", "json", "-f")
