@@ -223,6 +223,22 @@ class Sweep:
 
         return follow.so_far(self._ledger, find_stored(self._now(), _joined(words, seed), self._ledger), tail)
 
+    def bundle(self, path: AnyPath, *, networks: bool = False) -> Path:
+        """Writes what has ended as one file, to be given away, as ``orchestrate bundle``; with the trained networks or
+        without. Raises UsageError, also for a sweep without a file, which ``save`` writes."""
+        from orchestrator.ledger import bundling
+        from orchestrator.ledger.bundle import SUFFIX
+
+        output, sweep = Path(expanded(os.fspath(path))), self._now()
+        if self._content is not None:
+            raise UsageError(
+                f"{self.name}: a bundle holds the sweep's file, and this one has none; save it, and load that"
+            )
+        if output.suffix != SUFFIX:
+            raise UsageError(f"{output}: must end in {SUFFIX}, by which commands know a bundle")
+        bundling.write(sweep, self._ledger, output, sweep.ids if networks else ())
+        return output
+
     # What people say of it
 
     def note(self, text: str, *words: str, seed: int | None = None) -> str:

@@ -224,6 +224,18 @@ def test_notes_are_written_and_listed_and_a_log_is_read(ended, tmp_path, monkeyp
             call()
 
 
+def test_a_bundle_is_that_of_the_command_and_needs_a_file_of_the_sweep(ended, tmp_path) -> None:
+    sweep = api.load("small.yaml")
+    made = sweep.bundle(tmp_path / "mine.zip")
+    done = CliRunner().invoke(cli, ["bundle", "small.yaml", "--output", str(tmp_path / "theirs.zip")])
+    assert done.exit_code == 0
+    assert made.read_bytes() == (tmp_path / "theirs.zip").read_bytes()
+    for path, of in ((tmp_path / "mine.tar", sweep), (tmp_path / "none.zip", api.Sweep(**LEAST))):
+        with pytest.raises(UsageError):
+            of.bundle(path)
+        assert not path.exists()
+
+
 def test_only_what_has_ended_is_trained_again(ended) -> None:
     sweep = api.load("small.yaml")
     with pytest.raises(UsageError) as refused:
