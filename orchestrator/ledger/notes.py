@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Literal
 
 from anytime_core.documents import known, typed
-from orchestrator.errors import UsageError
+from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger import checksummed
 from orchestrator.ledger.ledger import Ledger, now
 from orchestrator.ledger.storage import Storage, described, reading, storage_at, writing

@@ -31,8 +31,8 @@ def test_a_note_without_text_or_with_too_much_is_refused(ledger, text) -> None:
 
 
 def test_there_are_so_many_notes_and_no_more(ledger, caplog) -> None:
-    for _ in range(MOST_NOTES):
-        notes.add(ledger, "sweeps", "small", "again")
+    for number in range(MOST_NOTES):
+        notes.add(ledger, "sweeps", "small", f"note {number}")
     with pytest.raises(UsageError, match=f"small has {MOST_NOTES} notes already"):
         notes.add(ledger, "sweeps", "small", "again")
     put(ledger, {"time": "2026", "text": "somebody's"}, "19990101T000000-00000000.json")
