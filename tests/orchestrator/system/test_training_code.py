@@ -1,0 +1,256 @@
+"""The hash of the code that trains a trial: moved by a constant that the trial's training comes to, and by no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import anytime_core
+from anytime_core.config import (
+    KINDS,
+    OURS,
+    REGIMES,
+    STRATEGIES,
+    WEIGHTS,
+    DataConfig,
+    Joint,
+    NetworkConfig,
+    Opt,
+    TrainingConfig,
+    TrialConfig,
+    WeightingConfig,
+    our_parts,
+)
+from anytime_core.data import cache
+from anytime_core.data.dataset import Images
+from anytime_core.training.trainer import train
+from orchestrator.system import training_code as code
+
+FOLDER = Path(anytime_core.__file__).parent
+TEXTS = {code._module(path.relative_to(FOLDER).as_posix()): path.read_text() for path in FOLDER.rglob("*.py")}
+GRAPH = code.graph()
+SHORT = TrainingConfig(steps=2, batch_size=16, learning_rate={0: 0.1})
+SMALL = NetworkConfig(n=1, c=2)
+DIGITS = cache.load("digits", None)
+PARTS_OF_IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
+FEW = Images(**{name: getattr(DIGITS, name)[:32] for name in PARTS_OF_IMAGES})
+
+
+def trial(**given: object) -> TrialConfig:
+    values = {"network": SMALL, "data": DataConfig(name="digits", pad=1), "training": SHORT} | given
+    return TrialConfig(**values)  # type: ignore[arg-type]
+
+
+def _everything() -> dict[str, TrialConfig]:
+    """A trial for each strategy, regime, kind of weights, network and data set, by its name."""
+    found = {f"strategy {name}": trial(regime=Joint(strategy=kind())) for name, kind in STRATEGIES.items()}
+    found |= {f"regime {name}": trial(regime=kind()) for name, kind in REGIMES.items() if name not in ("opt", "joint")}
+    found |= {f"weights {name}": trial(regime=Joint(weights=WeightingConfig(name=name))) for name in WEIGHTS}
+    found |= {f"data {name}": trial(data=DataConfig(name=name)) for name in ("cifar10", "svhn")}
+    found["regime opt"] = trial(regime=Opt(unit=2))
+    found["transition pooling"] = trial(network=NetworkConfig(n=1, c=2, transition="pooling"))
+    for kind in KINDS:
+        for name, part in our_parts(kind).items():
+            if kind == "network":
+                found[f"network {name}"] = trial(network=part())
+            elif kind == "regime":
+                found[f"regime {name}"] = trial(regime=part())
+            else:
+                found[f"{kind} {name}"] = trial(regime=Joint(**{kind: part()}))
+    return found
+
+
+TRIALS = _everything()
+HASHES = {name: code.training_code(config) for name, config in TRIALS.items()}
+
+
+def moved(module: str, text: str) -> set[str]:
+    """The trials whose code is another once a module reads so."""
+    assert text != TEXTS[module]
+    others = {name: it for name, it in GRAPH.items() if name.partition(":")[0] != module}
+    graph = others | dict(code._parsed({module: text}, TEXTS))
+    return {name for name, config in TRIALS.items() if code.code_in(graph, config) != HASHES[name]}
+
+
+def with_another_constant(module: str, name: str) -> str:
+    """The module's text after the first number of a definition was made another."""
+    text = TEXTS[module]
+    (node,) = (it for it in ast.parse(text).body if getattr(it, "name", None) == name)
+    checks = [part for part in ast.walk(node) if isinstance(part, ast.Call) and ast.unparse(part.func) == "refuse"]
+    limits = {part for check in checks for part in ast.walk(check)}
+    for part in ast.walk(node):
+        if part not in limits and isinstance(part, ast.Constant) and type(part.value) in (int, float):
+            lines = text.splitlines(keepends=True)
+            line = lines[part.lineno - 1].encode()
+            lines[part.lineno - 1] = (line[: part.col_offset] + b"77" + line[part.end_col_offset :]).decode()
+            return "".join(lines)
+    first = node.body[-1].lineno - 1  # type: ignore[attr-defined]
+    lines = text.splitlines(keepends=True)
+    indent = re.match(" *", lines[first])[0]  # type: ignore[index]
+    return "".join([*lines[:first], f"{indent}print(77)\n", *lines[first:]])
+
+
+def of(*kinds: type) -> set[str]:
+    """The trials that have a part of one of these classes."""
+    places = {place for kind in kinds for place in [*code._places(kind)][:1]}
+    return {name for name, config in TRIALS.items() if places & code.chosen_by(config)}
+
+
+PARTS = [*STRATEGIES.values(), *REGIMES.values(), *(part for kind in OURS for part in our_parts(kind).values())]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_a_constant_of_a_method_moves_the_code_of_exactly_its_trials(part: type) -> None:
+    module = part.__module__.removeprefix("anytime_core.")
+    expected = of(part)
+    assert expected
+    assert moved(module, with_another_constant(module, part.__name__)) == expected
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("training.selection:proportional", {"strategy aann"}),
+        ("training.selection:halves", {"strategy milestone"}),
+        ("training.selection:exp3", {"strategy exp3"}),
+        ("training.selection:mixed", {"strategy exp3", "strategy rwm"}),
+        ("training.selection:rewards", {"strategy exp3", "strategy rwm", "strategy avgl"}),
+        ("training.regimes:midfeat", {"regime midfeat"}),
+        ("training.weighting:linear", {"weights linear"}),
+        ("training.weighting:half_end", {"weights half_end"}),
+        ("methods.losses:cross_entropies", {"objective boosting", "objective famo"}),
+        ("networks.fields:share", {"network msdnet"}),
+        ("model.msdnet:DenseLayer", {"network msdnet"}),
+        ("model.network:Unit", {*TRIALS} - {"network msdnet", "network feedback"}),
+        ("training.surgery:Surgeon", {"strategy pcgrad", "strategy cagrad"}),
+        ("data.formats:svhn", {"data svhn"}),
+        ("training.optim:decays", {*TRIALS}),
+        ("randomness:generator", {*TRIALS}),
+        ("memory:parameter_count", set()),
+        ("predictor:AnytimePredictor", set()),
+        ("files:write_atomically", set()),
+    ],
+)
+def test_a_constant_moves_the_code_of_the_trials_that_come_to_it(place: str, expected: set[str]) -> None:
+    module, _, name = place.partition(":")
+    assert moved(module, with_another_constant(module, name)) == expected
+
+
+def test_comments_documentation_formatting_and_annotations_move_nothing() -> None:
+    for write in (_rewritten, _commented):
+        graph = code._parsed({module: write(text) for module, text in TEXTS.items()})
+        assert {name: code.code_in(graph, config) for name, config in TRIALS.items()} == HASHES
+
+
+def _rewritten(text: str) -> str:
+    """As Python writes the same tree: without comments, all on lines of their own, in other quotes; with another text
+    in place of each that documents."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                node.value.value = "something else"
+            case ast.FunctionDef():
+                node.returns = ast.Name(id="object")
+    return ast.unparse(tree)
+
+
+def _commented(text: str) -> str:
+    """With a comment, and empty lines, before each statement of the module."""
+    lines = text.splitlines()
+    for node in reversed(ast.parse(text).body):
+        first = min([node.lineno, *(it.lineno for it in getattr(node, "decorator_list", ()))])
+        lines[first - 1 : first - 1] = ["", f"# {first}", ""]
+    return "\n".join(lines)
+
+
+def test_the_words_of_an_error_and_the_limits_of_a_value_move_nothing() -> None:
+    assert not moved("model.network", TEXTS["model.network"].replace("must be ascending units", "must ascend"))
+    assert not moved("training.weighting", TEXTS["training.weighting"].replace("must be at least 1", "must be more"))
+    assert not moved(
+        "methods.adaloss", TEXTS["methods.adaloss"].replace('within("momentum", self.momentum, 0, 1)', "None")
+    )
+
+
+def test_a_function_that_moves_to_another_module_and_one_that_nobody_uses_move_nothing() -> None:
+    moving = "def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:"
+    text = TEXTS["methods.losses"].replace(moving, moving.replace("cross_entropies", "unused"))
+    here = TEXTS["methods.losses"]
+    elsewhere = {
+        **TEXTS,
+        "methods.elsewhere": here,
+        "methods.losses": "from anytime_core.methods.elsewhere import nothing\n",
+    }
+    users = [module for module, text in TEXTS.items() if "anytime_core.methods.losses" in text]
+    elsewhere |= {module: TEXTS[module].replace("methods.losses", "methods.elsewhere") for module in users}
+    graph = code._parsed(elsewhere)
+    assert {name: code.code_in(graph, config) for name, config in TRIALS.items()} == HASHES
+    assert not moved("methods.losses", f"{here}\n\n{text[text.index('def unused') : text.index('def of_log')]}")
+
+
+def test_another_function_of_another_package_under_the_same_name_moves_its_users() -> None:
+    text = TEXTS["model.network"]
+    assert moved(
+        "model.network",
+        text.replace("avg_pool2d, batch_norm, pad", "avg_pool2d, pad").replace(
+            "import Tensor, nn\n", "import Tensor, nn\nfrom torch.nn import batch_norm\n"
+        ),
+    ) == {*TRIALS}
+
+
+def test_a_copy_without_a_repository_has_the_same_code_with_a_cache_and_without(tmp_path: Path, monkeypatch) -> None:
+    """As of a wheel, where the packages are folders."""
+    shutil.copytree(FOLDER, tmp_path / "anytime_core", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for _ in range(2):
+        graph = code.graph_of(tmp_path / "anytime_core")
+        assert {name: code.code_in(graph, config) for name, config in TRIALS.items()} == HASHES
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    kept.write_text("[")
+    assert code.graph_of(tmp_path / "anytime_core") == graph
+    (tmp_path / "anytime_core" / "seeds.py").write_text("")
+    assert code.graph_of(tmp_path / "anytime_core") != graph
+
+
+def test_what_is_said_of_special_definitions_names_some_that_exist() -> None:
+    named = {
+        code.ENTRY,
+        *code.CHOICES,
+        *code.SERVING,
+        *code.BY_NAME,
+        *(it for it in code.SERVING.values() if ":" in it),
+    }
+    assert named <= {*GRAPH}
+    assert {*code.APART} <= {*TEXTS}
+
+
+@pytest.mark.parametrize("name", [name for name in TRIALS if not name.startswith("data ")])
+def test_a_training_runs_nothing_that_its_code_lacks(name: str) -> None:
+    ran = _ran(TRIALS[name])
+    assert ("training.trainer:train") in ran
+    assert sorted(ran - code.reached(GRAPH, code.chosen_by(TRIALS[name]))) == []
+
+
+def _ran(config: TrialConfig) -> set[str]:
+    """The definitions of the package that a training runs, but for those of modules that stand apart."""
+    found: set[str] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        name, function = frame.f_code.co_filename, frame.f_code.co_qualname.partition(".")[0]
+        if name.startswith(f"{FOLDER}/") and not function.startswith("<"):
+            module = code._module(Path(name).relative_to(FOLDER).as_posix())
+            if module not in code.APART:
+                found.add(f"{module}:{function}")
+
+    sys.setprofile(note)
+    try:
+        train(config, images=FEW if config.network is SMALL else None, threads=1)
+    finally:
+        sys.setprofile(None)
+    return found
