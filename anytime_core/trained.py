@@ -134,10 +134,19 @@ def network_hash(folder: Place) -> str:
 
 def trained_on(folder: Place) -> list[str]:
     """What the network was trained on, first to last: more than one if it went on elsewhere. Raises CheckpointError."""
-    places = _newest(folder).meta.get("trained_on", [])
-    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
-        raise CheckpointError(f"{folder} holds a checkpoint that says it was trained on {str(places)[:80]}")
-    return list(places)
+    return _texts(folder, "trained_on")
+
+
+def trained_by(folder: Place) -> list[str]:
+    """Which code it was trained by, likewise; nothing where nobody said so."""
+    return _texts(folder, "trained_by")
+
+
+def _texts(folder: Place, name: str) -> list[str]:
+    texts = _newest(folder).meta.get(name, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise CheckpointError(f"{folder} holds a checkpoint that says it was {name} {str(texts)[:80]}")
+    return list(texts)
 
 
 def _names(folder: Folder) -> list[str]:

@@ -49,6 +49,8 @@ from anytime_core.training.weighting import base_weights
 
 OnEpoch = Callable[[EpochMetrics], None]
 OnOutcomes = Callable[[Mapping[str, Outcomes]], None]
+UNKNOWN = "unknown"
+"""Code of an earlier version, whose checkpoints do not say so."""
 _DETERMINISTIC: Any = torch.utils.deterministic  # a module that makes its attribute as it is imported
 
 
@@ -60,6 +62,7 @@ class Checkpoints:
     is called before each, and forbids it by raising; ``guard`` is entered at the very moment that the file takes its
     place, and can forbid it too. ``after_save`` is called once the epochs that the checkpoint holds are reported, and
     ``after_restore`` likewise for those of the one that it begins from; either can end the training here, by raising.
+    Each says which ``code`` it was trained by, if that is given, and by which those that it goes on from were.
     """
 
     folder: Place
@@ -68,6 +71,7 @@ class Checkpoints:
     before_save: Callable[[], None] = lambda: None
     after_save: Callable[[], None] = lambda: None
     guard: Guard = nullcontext
+    code: str = ""
 
 
 def train(
@@ -111,6 +115,7 @@ def train(
         run.pause = pause
         run.keeps = on_outcomes is not None
         if kept:
+            run.trained_by = [kept.code] if kept.code else []
             run.restore(kept.folder)
         for metrics in run.history:
             report(metrics)
@@ -220,8 +225,8 @@ def build_selection(config: TrialConfig, costs: list[int], weights: Sequence[flo
 @dataclass(slots=True)
 class Run:
     """A trial between two steps. ``phase`` is the one under way, with an optimiser and a strategy of its own;
-    ``trained_on`` says what it was trained on so far, without repetitions; the newest checkpoint holds the first
-    ``saved`` epochs of ``history``.
+    ``trained_on`` says what it was trained on so far, without repetitions, and ``trained_by`` by which code, where that
+    is known; the newest checkpoint holds the first ``saved`` epochs of ``history``.
 
     ``epoch`` is one of ``train``. To time its parts: ``begin_epoch`` prepares the next epoch, ``step`` is a step of it
     (up to ``steps_ahead`` of them), ``read`` waits for the device and gives their mean losses and errors, and
@@ -247,6 +252,7 @@ class Run:
     objective: TrainingObjective = field(init=False)
     training: TrainingStep = field(init=False)
     evaluate: Evaluation = field(init=False)
+    trained_by: list[str] = field(init=False, default_factory=list)
     saved: int = field(init=False, default=0)
     steps_ahead: int = field(init=False, default=0)
     steps_begun: int = field(init=False, default=0)
@@ -468,6 +474,7 @@ class Run:
             "history": [asdict(metrics) for metrics in self.history],
             "data": self.data_hash,
             "trained_on": self.trained_on,
+            "trained_by": self.trained_by,
         }
         content = checkpoint.Checkpoint({name: _to_numpy(value) for name, value in arrays.items()}, meta)
         checkpoint.save(folder, self.steps_done, content, guard)
@@ -495,6 +502,9 @@ class Run:
 
     def _go_on_from(self, saved: checkpoint.Checkpoint) -> None:
         self.trained_on = list(dict.fromkeys([*saved.meta.get("trained_on", []), *self.trained_on]))
+        if self.trained_by:
+            before = saved.meta.get("trained_by") or [UNKNOWN]
+            self.trained_by = list(dict.fromkeys([*before, *self.trained_by]))
         self.history = [EpochMetrics.of(values) for values in saved.meta["history"]]
         self.saved = len(self.history)
         self.enter(self.config.place_at(self.steps_done - 1)[0])  # the phase of the last step that was done

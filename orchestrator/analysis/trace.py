@@ -19,6 +19,7 @@ from orchestrator.ledger import notes
 from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
 from orchestrator.ledger.notes import Note
+from orchestrator.sweep.by_code import one_code
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import (
     ID_LENGTH,
@@ -41,6 +42,7 @@ MOST_CANDIDATES = 20
 EXPLAINING = (
     "code_version",
     "sources",
+    "code",
     "data_hash",
     "threads",
     "device_name",
@@ -395,6 +397,7 @@ def provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterato
     pair = (recorded.provenance, rerun.provenance)
     hashed = all(provenance.get("sources") for provenance in pair)
     needless = {"code_version"} if hashed and code_of(recorded) == code_of(rerun) else set() if hashed else {"sources"}
+    needless |= set() if all(provenance.get("code") for provenance in pair) else {"code"}
     for name in EXPLAINING:
         before, now = (provenance.get(name) for provenance in pair)
         if before != now and name not in needless:
@@ -450,7 +453,10 @@ def code_of(record: TrialRecord) -> str:
 
 
 def _codes(records: Sequence[TrialRecord]) -> Iterator[str]:
-    """The code of each record by its version, as people know it, and by the sources where two have one version."""
+    """The code of each record by its version, as people know it, and by the sources where two have one version. They
+    are all alike where one code trains each of them as it was."""
+    if one_code(records):
+        return
     versions: dict[str, str] = {}
     for record in records:
         versions.setdefault(code_of(record), str(record.provenance.get("code_version") or "unknown"))

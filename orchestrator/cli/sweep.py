@@ -41,7 +41,8 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
     "--rerun",
     multiple=True,
     metavar="CELL",
-    help='Train this trial again first, such as "aann 2,8 seed 1"; its result stays until then. May be given again.',
+    help='Train this trial again first, such as "aann 2,8 seed 1"; its result stays until then. May be given again. '
+    "other-code means all that were trained by code that could matter, unknown-code those whose code left no hash.",
 )
 @click.option(
     "--notify",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.cluster import capacity
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.places import Room
-from orchestrator.planning import changed_data, changes, estimate, packing
+from orchestrator.planning import changed_data, changes, estimate, other_code, packing
 from orchestrator.planning import plan as planning
 from orchestrator.planning.estimate import Outlook
 from orchestrator.planning.plan import Plan
@@ -28,7 +28,7 @@ def forecast(sweep: Sweep, ledger: Ledger, room: Room) -> Forecast:
     """Starts nothing. Raises StorageError, ClusterError."""
     plan = planning.make(planning.sized(sweep.trials, cpus=room.cpus, gpus=room.gpus), ledger, with_running=True)
     before = last_trials(ledger, sweep.name)
-    plan = changes.explained(plan, ledger, before, sweep.extensions)
+    plan = other_code.explained(changes.explained(plan, ledger, before, sweep.extensions))
     trials = [entry.trial for entry in plan.to_come]
     nodes, speeds = capacity.machines_for(trials, room.address, room.slots), estimate.Speeds.of(ledger)
     packed = packing.pack(plan, nodes, speeds)
@@ -36,5 +36,5 @@ def forecast(sweep: Sweep, ledger: Ledger, room: Room) -> Forecast:
     return Forecast(
         plan=plan,
         outlook=estimate.outlook(packed.plan, ledger, nodes, speeds),
-        notes=(*changed_data.notes(sweep, before, ledger), *notes),
+        notes=(*changed_data.notes(sweep, before, ledger), *other_code.notes(plan), *notes),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.analysis.trace import compare, find
@@ -15,6 +15,7 @@ from orchestrator.ledger import reruns
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import reason
 from orchestrator.planning import plan as planning
+from orchestrator.planning.other_code import AGAIN
 from orchestrator.report.views.trial import comparison_line
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureTally
@@ -24,10 +25,14 @@ from orchestrator.tracking.tracker import Tracker
 
 
 def meant(sweep: Sweep, cells: Iterable[str], ledger: Ledger) -> tuple[str, ...]:
-    """The ids of the trials that these words mean, as for ``show``. Raises UsageError with all that cannot be trained
-    again: what is no trial of the sweep, or has not ended. StorageError."""
+    """The ids of the trials that these words mean, as for ``show``, or all that certain code trained: see
+    ``planning.other_code.AGAIN``. Raises UsageError with all that cannot be trained again: what is no trial of the
+    sweep, or has not ended. StorageError."""
     found, faults = {}, []
     for given in cells:
+        if given in AGAIN.values():
+            found |= {trial.id: trial for trial in _by_other_code(sweep, given, ledger)}
+            continue
         try:
             trial = find(sweep, given)
         except UsageError as error:
@@ -42,6 +47,13 @@ def meant(sweep: Sweep, cells: Iterable[str], ledger: Ledger) -> tuple[str, ...]
     if faults:
         raise UsageError("\n".join(faults))
     return tuple(found)
+
+
+def _by_other_code(sweep: Sweep, word: str, ledger: Ledger) -> Iterator[Trial]:
+    """Those that have ended, by code that the word stands for; none where all were trained by today's."""
+    for entry in planning.make(sweep.trials, ledger).entries:
+        if entry.code and AGAIN.get(entry.code) == word:
+            yield entry.trial
 
 
 def rerun(run: SweepRun, trial_ids: Collection[str]) -> tuple[bool, list[str]]:

@@ -38,6 +38,7 @@ from orchestrator.sweep.retries import FailureKind, classify, signature, without
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, place_words
 from orchestrator.system.environment import prepare_torch
 from orchestrator.system.provenance import imported_from, machine, sources
+from orchestrator.system.training_code import training_code
 from orchestrator.text import counted
 
 METRICS_INTERVAL = 1.0
@@ -241,10 +242,10 @@ def _train_aloud(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: At
 def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt, epochs: _Epochs) -> TrialRecord:
     began = time.time()
     from anytime_core.data.cache import content_hash
-    from anytime_core.trained import network_hash, trained_on
+    from anytime_core.trained import network_hash, trained_by, trained_on
     from anytime_core.training.trainer import Checkpoints, train
 
-    checkpoints = ledger.checkpoints(trial.id)
+    code, checkpoints = training_code(trial.config) or "", ledger.checkpoints(trial.id)
     trained = cache(partial(network_hash, checkpoints))  # first called once the last checkpoint is there
 
     def keep(outcomes: Mapping[str, Outcomes]) -> None:
@@ -264,6 +265,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
             before_save=epochs.before_save,
             after_save=epochs.after_save,
             guard=partial(ledger.fenced, attempt),
+            code=code,
         ),
         images=images,
         device="cuda" if trial.resources.gpus else "cpu",
@@ -272,7 +274,8 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
         on_outcomes=keep if trial.keep.outcomes else None,
     )
     epochs.flush()
-    provenance: dict[str, Any] = {"data_hash": content_hash(images), "network_hash": trained()}
+    provenance: dict[str, Any] = {"code": "; ".join(trained_by(checkpoints))}
+    provenance |= {"data_hash": content_hash(images), "network_hash": trained()}
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
         provenance["resumed_elsewhere"] = "; ".join(places)
     provenance[PREPARATION] = round(max(prepared - began, 0.0), 3)

@@ -13,8 +13,9 @@ from anytime_core.config import Joint, Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
 from anytime_core.extend import Surgery
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
+from orchestrator.sweep.by_code import ByCode, by_code
 from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
-from orchestrator.sweep.trial import Trial, TrialState
+from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.text import counted
 
 Action = Literal["keep", "stop", "run", "resume", "retry", "running", "wait", "leave"]
@@ -29,7 +30,7 @@ TRAINING_PASSES = 3
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
     """``step`` counts the steps done at the newest checkpoint, ``work`` the multiply-adds still to do. ``failure`` is
-    that of the last attempt."""
+    that of the last attempt, ``record`` what is known of a trial that has ended."""
 
     trial: Trial
     action: Action
@@ -37,6 +38,12 @@ class PlannedTrial:
     step: int
     work: int
     failure: Failed | None = None
+    record: TrialRecord | None = None
+
+    @property
+    def code(self) -> ByCode | None:
+        """What trained it, if it has ended and that is in the plan."""
+        return by_code(self.record, self.trial.config) if self.record and self.action == "keep" else None
 
     @property
     def runs(self) -> bool:
@@ -167,7 +174,13 @@ def _planned(trial: Trial, standing: Standing, drivers: Mapping[str, Driver | No
     action, reason = _decision(state, standing.sweep, failure, step, trial)
     left = max(trial.likely - step, 0)
     return PlannedTrial(
-        trial=trial, action=action, reason=reason, step=step, work=training_work(trial, left), failure=failure
+        trial=trial,
+        action=action,
+        reason=reason,
+        step=step,
+        work=training_work(trial, left),
+        failure=failure,
+        record=standing.record,
     )
 
 

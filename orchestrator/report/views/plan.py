@@ -21,6 +21,7 @@ def plan_rows(outlook: Outlook) -> list[Row]:
             **cell_row(entry.trial),
             "action": entry.action,
             "reason": entry.reason,
+            "code": None if entry.code is None else str(entry.code),
             "step": entry.step,
             "steps": entry.trial.config.steps,
             "multiply_adds": entry.work,

@@ -15,16 +15,18 @@ from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import LOG
 from orchestrator.report.views.render import ABSENT, as_json, as_text
 from orchestrator.stats.outcomes.metrics import METRICS
+from orchestrator.sweep.by_code import by_code
 from orchestrator.sweep.trial import steps_of
 from orchestrator.sweep.tuning import Point, Tuning, notes
 from orchestrator.text import counted
 
 PROVENANCE = (
-    *("code_version", "sources", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
+    *("code_version", "sources", "code", "code_is", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
     *("python", "torch", "numpy", "environment"),
 )
 """What is shown of every trial that ended, ``-`` where an older version did not write it down. Of ``environment``, the
-variables that change bits, ``-`` also says that none was set."""
+variables that change bits, ``-`` also says that none was set. ``code`` is of what the trial comes to of the sources;
+``code_is`` says how it differs from that of today: see ``ByCode``."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
 AROUND = (PREPARATION, ENDING)
 """Shown with where the time went."""
@@ -183,7 +185,8 @@ def _provenance(trace: Trace) -> dict[str, Any]:
     if trace.record is None:
         return {}
     known = {name: value for name, value in trace.record.provenance.items() if name not in (*TIMES, *AROUND)}
-    return {**dict.fromkeys(PROVENANCE), "device": trace.record.result.device, **known}
+    own = {"device": trace.record.result.device, "code_is": str(by_code(trace.record))}
+    return {**dict.fromkeys(PROVENANCE), **own, **known}
 
 
 def comparison_json(comparison: RerunComparison) -> str:

@@ -1,0 +1,38 @@
+"""Says of trials that have ended whether other code than today's trained them, and whether that could matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from orchestrator.planning.plan import Plan, PlannedTrial
+from orchestrator.sweep.by_code import ByCode
+from orchestrator.text import counted
+
+SAID = {
+    ByCode.SAME: "",
+    ByCode.ALIKE: ", by other code that is the same for it",
+    ByCode.OTHER: ", by other code that could matter",
+    ByCode.UNKNOWN: ", by other code; whether it matters is unknown",
+}
+AGAIN = {ByCode.OTHER: "other-code", ByCode.UNKNOWN: "unknown-code"}
+"""What ``--rerun`` calls those whose code could matter."""
+
+
+def explained(plan: Plan) -> Plan:
+    """The same plan with that in the reasons."""
+    return Plan(entries=tuple(map(_explained, plan.entries)))
+
+
+def _explained(entry: PlannedTrial) -> PlannedTrial:
+    return replace(entry, reason=f"{entry.reason}{SAID[entry.code]}") if entry.code else entry
+
+
+def notes(plan: Plan) -> Iterator[str]:
+    """A line for each kind of code that could matter, with what trains such trials again."""
+    counts = Counter(entry.code for entry in plan.entries)
+    for code, word in AGAIN.items():
+        if counts[code]:
+            number = counted(counts[code], "trial")
+            yield f"{number} ended{SAID[code]}; sweep --rerun {word} trains {'them' if counts[code] > 1 else 'it'} again"
