@@ -30,7 +30,7 @@ from orchestrator.extensions.finding import Extension, installed_fault, is_insta
 from orchestrator.ledger.storage import Location, Storage, reason, storage_at
 from orchestrator.owndata import formats
 from orchestrator.system.hardware import Gpu, this_machine
-from orchestrator.system.provenance import code_version
+from orchestrator.system.sources import code_version
 
 SAME = ("ray", "torch", "numpy")
 """Packages that must be the same on all nodes, for the numbers or for Ray."""

@@ -15,7 +15,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import AUTO
 from orchestrator.system.environment import prepare_ray
 from orchestrator.system.hardware import Node
-from orchestrator.system.provenance import code_version, imported_from, sources
+from orchestrator.system.sources import code_version, imported_from, sources
 
 
 @contextmanager

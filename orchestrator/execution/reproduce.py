@@ -22,7 +22,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.owndata.formats import images_of
 from orchestrator.planning import plan
 from orchestrator.sweep.trial import Resources, Trial, TrialRecord
-from orchestrator.system.provenance import code_version
+from orchestrator.system.sources import code_version
 from orchestrator.text import counted
 
 

@@ -28,7 +28,8 @@ def meant(sweep: Sweep, cells: Iterable[str], ledger: Ledger) -> tuple[str, ...]
     """The ids of the trials that these words mean, as for ``show``, or all that certain code trained: see
     ``planning.other_code.AGAIN``. Raises UsageError with all that cannot be trained again: what is no trial of the
     sweep, or has not ended. StorageError."""
-    found, faults = {}, []
+    found: dict[str, Trial] = {}
+    faults: list[str] = []
     for given in cells:
         if given in AGAIN.values():
             found |= {trial.id: trial for trial in _by_other_code(sweep, given, ledger)}

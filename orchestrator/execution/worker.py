@@ -37,7 +37,8 @@ from orchestrator.redaction import redacted
 from orchestrator.sweep.retries import FailureKind, classify, signature, without_numbers
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, place_words
 from orchestrator.system.environment import prepare_torch
-from orchestrator.system.provenance import imported_from, machine, sources
+from orchestrator.system.provenance import machine
+from orchestrator.system.sources import imported_from, sources
 from orchestrator.system.training_code import training_code
 from orchestrator.text import counted
 

@@ -34,5 +34,5 @@ def notes(plan: Plan) -> Iterator[str]:
     counts = Counter(entry.code for entry in plan.entries)
     for code, word in AGAIN.items():
         if counts[code]:
-            number = counted(counts[code], "trial")
-            yield f"{number} ended{SAID[code]}; sweep --rerun {word} trains {'them' if counts[code] > 1 else 'it'} again"
+            those = f"{counted(counts[code], 'trial')} ended{SAID[code]}"
+            yield f"{those}; sweep --rerun {word} trains {'them' if counts[code] > 1 else 'it'} again"

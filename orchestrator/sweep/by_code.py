@@ -8,7 +8,7 @@ from enum import StrEnum
 from anytime_core.config import TrialConfig
 from orchestrator.errors import UsageError
 from orchestrator.sweep.trial import TrialRecord, config_of
-from orchestrator.system.provenance import code_version, sources
+from orchestrator.system.sources import code_version, sources
 from orchestrator.system.training_code import training_code
 
 

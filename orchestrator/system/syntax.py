@@ -45,9 +45,10 @@ class _Reader:
     own: set[str] = field(default_factory=set)
 
     def imports(self, tree: ast.Module) -> None:
+        node: ast.AST
         for node in tree.body:
             if isinstance(node, ast.Assign | ast.AnnAssign):
-                self.texts |= {name: it.value for name, it in _assigned(node) if isinstance(it, ast.Constant)}
+                self.texts |= {name: str(it.value) for name, it in _assigned(node) if isinstance(it, ast.Constant)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for given in node.names:

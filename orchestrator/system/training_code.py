@@ -78,7 +78,8 @@ def _module(name: str) -> str:
 
 def _parsed(texts: Mapping[str, str], among: Iterable[str] = ()) -> Graph:
     """Of these modules, ``among`` others."""
-    modules, found = frozenset([*texts, *among]), {}
+    modules = frozenset([*texts, *among])
+    found: dict[str, Definition] = {}
     for module, text in texts.items():
         if module not in APART:
             found |= definitions(PACKAGE, module, text, modules)

@@ -19,7 +19,7 @@ from orchestrator.ledger.notes import Note
 from orchestrator.ledger.storage import described
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialState
-from orchestrator.system.provenance import code_version
+from orchestrator.system.sources import code_version
 from orchestrator.tracking.uris import FOLDER, database_file, default_uri, is_server, public_address, safe_uri
 from orchestrator.tracking.views import IDENTITY
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cluster_user import User, free_port
 
-from orchestrator.system.provenance import sources
+from orchestrator.system.sources import sources
 
 pytestmark = pytest.mark.cluster
 

@@ -21,7 +21,18 @@ from orchestrator.sweep.tuning import Point, Tuning, notes
 from orchestrator.text import counted
 
 PROVENANCE = (
-    *("code_version", "sources", "code", "code_is", "data_hash", "network_hash", "host", "device", "device_name", "threads"),
+    *(
+        "code_version",
+        "sources",
+        "code",
+        "code_is",
+        "data_hash",
+        "network_hash",
+        "host",
+        "device",
+        "device_name",
+        "threads",
+    ),
     *("python", "torch", "numpy", "environment"),
 )
 """What is shown of every trial that ended, ``-`` where an older version did not write it down. Of ``environment``, the

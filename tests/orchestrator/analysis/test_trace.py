@@ -32,8 +32,9 @@ from orchestrator.report.views import trial as render_trial
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
-from orchestrator.system import provenance
-from orchestrator.system.provenance import code_version, cpu_model
+from orchestrator.system import sources as system_sources
+from orchestrator.system.provenance import cpu_model
+from orchestrator.system.sources import code_version
 
 TINY = """
 name: tiny
@@ -375,7 +376,7 @@ def test_without_a_repository_of_its_own_the_code_has_the_packages_version_and_t
     repository, tmp_path, monkeypatch
 ) -> None:
     """As in a wheel, or where git does not trust the folder's owner."""
-    monkeypatch.setattr(provenance, "_git", lambda *words: _refused())
+    monkeypatch.setattr(system_sources, "_git", lambda *words: _refused())
     before = code_version(repository)
     assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{12}", before)
     (repository / "README.md").write_text("another text\n")
@@ -389,8 +390,9 @@ def _refused() -> str:
 
 
 def test_sources_are_those_of_the_packages_that_are_imported() -> None:
-    root = Path(provenance.__file__).parents[2]
-    assert provenance.sources() == provenance._sources_in({name: root / name for name in provenance.CODE})
+    root = Path(system_sources.__file__).parents[2]
+    packages = {name: root / name for name in system_sources.CODE}
+    assert system_sources.sources() == system_sources.sources_in(packages)
 
 
 # Reproducing

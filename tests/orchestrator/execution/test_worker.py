@@ -21,7 +21,7 @@ from orchestrator.execution.worker import DriverLink, Outcome, WorkerContext, ru
 from orchestrator.ledger.ledger import Attempt, Ledger
 from orchestrator.sweep.retries import FailureKind
 from orchestrator.sweep.trial import Pause, Trial, TrialState
-from orchestrator.system.provenance import imported_from, sources
+from orchestrator.system.sources import imported_from, sources
 
 EPOCHS = 3
 STEPS = 22 * EPOCHS
