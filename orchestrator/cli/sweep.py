@@ -45,6 +45,11 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
     "other-code means all that were trained by code that could matter, unknown-code those whose code left no hash.",
 )
 @click.option(
+    "--snapshot",
+    is_flag=True,
+    help="Keep the exact sources, and which versions are installed, in the storage, for `reproduce --as-then`.",
+)
+@click.option(
     "--notify",
     envvar=NOTIFY,
     show_envvar=True,
@@ -69,6 +74,7 @@ def sweep(
     price: str | None,
     retry_failed: bool,
     rerun: tuple[str, ...],
+    snapshot: bool,
     notify: Notify | None,
     check_md5: bool,
 ) -> None:
@@ -79,7 +85,7 @@ def sweep(
     """
     from rich.console import Console
 
-    from orchestrator.execution import driver
+    from orchestrator.execution import driver, snapshots
     from orchestrator.execution.rerun import meant
     from orchestrator.ledger.choices import chosen
     from orchestrator.report.status import read_tables
@@ -99,6 +105,7 @@ def sweep(
         check_md5=check_md5,
         limits=limits_of(until, at_most, price or grid.price),
         retry_failed=retry_failed,
+        snapshot=snapshots.kept(places.ledger) if snapshot else "",
         rerun=meant(chosen(grid, places.ledger), rerun, places.ledger),
         command=same_command(),
         notify=notify,

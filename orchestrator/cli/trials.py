@@ -18,6 +18,7 @@ from orchestrator.places import Places, Room
 if TYPE_CHECKING:
     from orchestrator.execution.reproduce import ReproduceSettings
     from orchestrator.sweep.grid import Sweep
+    from orchestrator.sweep.trial import Trial
 
 
 @click.command()
@@ -77,9 +78,16 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
 @click.command()
 @options.on_a_sweep(options.data_root, read_only=True)
 @options.cell
+@click.option(
+    "--as-then",
+    is_flag=True,
+    help="With the sources and versions of then, which `sweep --snapshot` has kept; what cannot be had is said.",
+)
 @options.md5
 @options.form(options.TABLE_OR_JSON)
-def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5: bool, form: str) -> None:
+def reproduce(
+    sweep_file: Path, places: Places, cell: tuple[str, ...], as_then: bool, check_md5: bool, form: str
+) -> None:
     """Train one trial again: does it give the same bits?
 
     CELL is as for `show`, in this sweep. The results in the storage folder stay as they are. Exit code 1 if the bits
@@ -94,6 +102,9 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
     from orchestrator.sweepfile.load import load
 
     grid = chosen(load(sweep_file), places.ledger)
+    if as_then:
+        trial = trace.find_stored(grid, " ".join(cell), places.ledger)
+        sys.exit(_as_then(trial, places, ["--md5" if check_md5 else "--no-md5", "--format", form], sweep_file))
     trial = trace.find(grid, " ".join(cell))
     settings = _settings(grid, places, check_md5)
     try:
@@ -104,6 +115,18 @@ def reproduce(sweep_file: Path, places: Places, cell: tuple[str, ...], check_md5
     say(compared(comparison), form)
     if not comparison.same_bits:
         sys.exit(1)
+
+
+def _as_then(trial: Trial, places: Places, more: list[str], sweep_file: Path) -> int:
+    """The same command, given to the program of then."""
+    from functools import partial
+
+    from orchestrator.execution import as_then
+
+    where = ["--storage", str(places.storage), "--data-root", str(places.data_root)]
+    return as_then.run(
+        trial, places.ledger, ["reproduce", str(sweep_file), trial.id, *where, *more], partial(say, err=True)
+    )
 
 
 @click.command()

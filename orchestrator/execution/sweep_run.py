@@ -47,6 +47,8 @@ class SweepSettings(RunSettings):
     retry_failed: bool = False
     rerun: tuple[str, ...] = ()
     """The trials that are trained again first, by id."""
+    snapshot: str = ""
+    """The name of what the storage keeps of the sources, if it does."""
     notify: Notify | None = None
     command: str = ""
     """How the user called it, to be said where it is to be given again."""

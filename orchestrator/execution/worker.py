@@ -61,6 +61,8 @@ class WorkerContext:
     sources: str = ""
     """Of the code that the driver imports, with ``imports`` the place; the worker refuses to train with other code."""
     imports: str = ""
+    snapshot: str = ""
+    """The name of what the storage keeps of these sources, if it does."""
     sweep: str = ""
     driver: str = ""
     """The id of the driver that has trials of the sweep run."""
@@ -391,6 +393,7 @@ def _record(
         provenance={
             "code_version": where.code_version,
             "sources": sources(),
+            **({"snapshot": where.snapshot} if where.snapshot else {}),
             **_extensions(trial, where),
             **found,
             "host": attempt.host,

@@ -12,12 +12,17 @@ from orchestrator.text import counted
 
 SAID = {
     ByCode.SAME: "",
-    ByCode.ALIKE: ", by other code that is the same for it",
-    ByCode.OTHER: ", by other code that could matter",
-    ByCode.UNKNOWN: ", by other code; whether it matters is unknown",
+    ByCode.ALIKE: ", other code: the same for it",
+    ByCode.OTHER: ", other code: may matter",
+    ByCode.UNKNOWN: ", other code: unknown",
 }
+"""Short enough for a column of a table."""
 AGAIN = {ByCode.OTHER: "other-code", ByCode.UNKNOWN: "unknown-code"}
 """What ``--rerun`` calls those whose code could matter."""
+WORDS = {
+    ByCode.OTHER: "ended by other code that could matter",
+    ByCode.UNKNOWN: "ended by other code, of which nobody knows whether it matters",
+}
 
 
 def explained(plan: Plan) -> Plan:
@@ -34,5 +39,5 @@ def notes(plan: Plan) -> Iterator[str]:
     counts = Counter(entry.code for entry in plan.entries)
     for code, word in AGAIN.items():
         if counts[code]:
-            those = f"{counted(counts[code], 'trial')} ended{SAID[code]}"
+            those = f"{counted(counts[code], 'trial')} {WORDS[code]}"
             yield f"{those}; sweep --rerun {word} trains {'them' if counts[code] > 1 else 'it'} again"

@@ -69,10 +69,26 @@ def check_extensions(path: Path, extensions: Sequence[Extension]) -> None:
     for extension in extensions:
         if extension.shipped:
             content = {name: module.text for name, module in extension.modules.items()}
-            mark = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            mark = _digest(json.dumps(content, sort_keys=True).encode())
             files = ", ".join(module.file for module in extension.modules.values())
             way_out = f"or set {FOLDERS} to folders whose files you trust"
             _check(path, mark, f"{path} would import {files}, which is new here", way_out)
+
+
+def check_snapshot(name: str, content: bytes) -> None:
+    """The same of sources that a storage has kept: whoever writes there could have put others in their place."""
+    would = f"{name} of the storage holds the code that would run; its content is new here"
+    _check(Path(name), _digest(content), would, "if you made the snapshot elsewhere")
+
+
+def trust_snapshot(name: str, content: bytes) -> None:
+    """Of one that this user has just made. Raises OSError."""
+    if _digest(content) not in _trusted():
+        _remember(_digest(content), Path(name))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _check(path: Path, mark: str, would: str, way_out: str) -> None:
@@ -93,7 +109,7 @@ def _in_trusted_folder(path: Path) -> bool:
 def _mark(sweep: Sweep, wanted: Sequence[str]) -> str:
     """Stands for what would be done. Words that are files, such as scripts, count by their content too."""
     scripts = [_content(word) for word in sweep.notify.command]
-    return hashlib.sha256(json.dumps([*wanted, *scripts]).encode()).hexdigest()
+    return _digest(json.dumps([*wanted, *scripts]).encode())
 
 
 def _content(path: str) -> str:

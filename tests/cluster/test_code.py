@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from cluster_user import User, free_port
 
-from orchestrator.system.sources import sources
+from orchestrator.system.sources import CODE, imported_from, sources
 
 pytestmark = pytest.mark.cluster
 
@@ -42,10 +43,11 @@ def user(tmp_path: Path) -> User:
 def test_a_sweep_a_doctor_and_a_ui_import_nothing_of_the_folder_that_they_are_started_in(
     user: User, tmp_path: Path
 ) -> None:
-    done = user.run("sweep")
+    done = user.run("sweep", "--snapshot")
     assert done.code == 0, done.stderr
     (result,) = user.results().values()
     assert result["provenance"]["sources"] == sources()
+    _goes_on_after_the_code_has_changed(user, tmp_path)
     doctor = user.run("doctor")
     assert doctor.code == 0, doctor.stdout
     port = free_port()
@@ -56,6 +58,27 @@ def test_a_sweep_a_doctor_and_a_ui_import_nothing_of_the_folder_that_they_are_st
         server.terminate()
         server.communicate(timeout=60)
     assert not (tmp_path / "harm.txt").exists()
+
+
+def _goes_on_after_the_code_has_changed(user: User, tmp_path: Path) -> None:
+    """By a copy of the packages with another constant: the old result is known to be of other code, today's gives other
+    bits, and that of then the same ones."""
+    (trial_id,) = user.results()
+    assert "other code" not in user.run("plan").stdout
+    for package in CODE:
+        shutil.copytree(imported_from(package), tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    optimiser = tmp_path / "anytime_core" / "training" / "optim.py"
+    optimiser.write_text(optimiser.read_text().replace("dampening=0.0", "dampening=0.1"))
+    of_now, user.environment = user.environment, user.environment | {"PYTHONPATH": str(tmp_path)}
+    planned = user.run("plan")
+    assert "finished, other code: may matter" in planned.stdout
+    assert "1 trial ended by other code that could matter; sweep --rerun other-code trains it again" in planned.stdout
+    assert user.run("reproduce", trial_id).code == 1
+    as_then = user.run("reproduce", trial_id, "--as-then")
+    assert as_then.code == 0, as_then.stderr
+    assert as_then.stdout.startswith(f"same bits: ann (1,2) digits seed 0 ({trial_id})")
+    assert "the versions that are installed here are those of then" in as_then.stderr
+    user.environment = of_now
 
 
 def _wait_for(url: str) -> None:
