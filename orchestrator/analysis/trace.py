@@ -19,7 +19,7 @@ from orchestrator.ledger import notes
 from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import Attempt, Failure, Ledger
 from orchestrator.ledger.notes import Note
-from orchestrator.sweep.by_code import one_code
+from orchestrator.sweep.by_code import one_code, went_on
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import (
     ID_LENGTH,
@@ -463,7 +463,8 @@ def _codes(records: Sequence[TrialRecord]) -> Iterator[str]:
     shared = Counter(versions.values())
     for record in records:
         code, known = code_of(record), versions[code_of(record)]
-        yield known if shared[known] == 1 else f"{known} (sources {code})"
+        begun = ", begun by other code" if went_on(record) else ""
+        yield (known if shared[known] == 1 else f"{known} (sources {code})") + begun
 
 
 def _values(records: Iterable[TrialRecord], name: str, absent: str = "unknown") -> Iterator[str]:

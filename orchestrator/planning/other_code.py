@@ -21,7 +21,7 @@ AGAIN = {ByCode.OTHER: "other-code", ByCode.UNKNOWN: "unknown-code"}
 """What ``--rerun`` calls those whose code could matter."""
 WORDS = {
     ByCode.OTHER: "ended by other code that could matter",
-    ByCode.UNKNOWN: "ended by other code, of which nobody knows whether it matters",
+    ByCode.UNKNOWN: "ended by other code that left no hash of what matters",
 }
 
 

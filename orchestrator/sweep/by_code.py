@@ -34,6 +34,11 @@ def by_code(record: TrialRecord, config: TrialConfig | None = None) -> ByCode:
     return ByCode.SAME if same else ByCode.UNKNOWN
 
 
+def went_on(record: TrialRecord) -> bool:
+    """Whether other code than that which ended it had begun it."""
+    return ";" in str(record.provenance.get("code") or "")
+
+
 def _today(record: TrialRecord, config: TrialConfig | None) -> str | None:
     """The hash of the code that would train it now; None where this version cannot."""
     try:
@@ -47,7 +52,7 @@ def one_code(records: Iterable[TrialRecord]) -> bool:
     one of them."""
     records = list(records)
     codes = {str(record.provenance.get("code") or "") for record in records}
-    if "" in codes:
+    if "" in codes or any(map(went_on, records)):
         return False
     by: dict[str, set[str]] = {}
     for record in records:

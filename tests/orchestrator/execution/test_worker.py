@@ -22,6 +22,7 @@ from orchestrator.ledger.ledger import Attempt, Ledger
 from orchestrator.sweep.retries import FailureKind
 from orchestrator.sweep.trial import Pause, Trial, TrialState
 from orchestrator.system.sources import imported_from, sources
+from orchestrator.system.training_code import training_code
 
 EPOCHS = 3
 STEPS = 22 * EPOCHS
@@ -88,10 +89,29 @@ def test_a_trial_finishes_with_the_numbers_of_the_trainer(trial, direct, where, 
     assert (record.result.units, record.result.steps, record.result.device) == ((1, 2, 3), STEPS, "cpu")
     assert (record.trial_id, record.attempts, record.state) == (trial.id, 1, TrialState.FINISHED)
     assert record.provenance["code_version"] == "v1"
+    assert record.provenance["code"] == training_code(trial.config)
+    assert "snapshot" not in record.provenance
     assert record.provenance["threads"] == 1
     assert {"data_hash", "host", "ended", "python", "torch", "numpy"} <= record.provenance.keys()
     assert load_network(ledger.checkpoints(trial.id)).training is False
     assert len(list((ledger.folder(trial.id) / "checkpoints").iterdir())) == 1
+
+
+def test_a_trial_that_goes_on_by_other_code_was_trained_by_both(trial, where, ledger, monkeypatch) -> None:
+    def interrupt(epochs: object) -> None:
+        raise KeyboardInterrupt
+
+    codes = iter(["one", "one", "two"])
+    monkeypatch.setattr(worker, "training_code", lambda config: next(codes))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_trial(trial, where, interrupt)
+    run_trial(trial, replace(where, snapshot="a name"), lambda epochs: None)
+    record = ledger.record(trial.id)
+    assert record is not None
+    assert record.attempts == 3
+    assert record.provenance["code"] == "one; two"
+    assert record.provenance["snapshot"] == "a name"
 
 
 def test_a_trial_that_ended_is_not_run_again(trial, where, ledger, monkeypatch) -> None:
