@@ -15,7 +15,7 @@ from orchestrator.ledger import reruns
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import reason
 from orchestrator.planning import plan as planning
-from orchestrator.planning.other_code import AGAIN
+from orchestrator.planning.other_code import AGAIN, explained
 from orchestrator.report.views.trial import comparison_line
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.retries import FailureTally
@@ -52,7 +52,7 @@ def meant(sweep: Sweep, cells: Iterable[str], ledger: Ledger) -> tuple[str, ...]
 
 def _by_other_code(sweep: Sweep, word: str, ledger: Ledger) -> Iterator[Trial]:
     """Those that have ended, by code that the word stands for; none where all were trained by today's."""
-    for entry in planning.make(sweep.trials, ledger).entries:
+    for entry in explained(planning.make(sweep.trials, ledger)).entries:
         if entry.code and AGAIN.get(entry.code) == word:
             yield entry.trial
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from orchestrator.planning.plan import Plan, PlannedTrial
-from orchestrator.sweep.by_code import ByCode
+from orchestrator.sweep.by_code import ByCode, by_code
 from orchestrator.text import counted
 
 SAID = {
@@ -26,16 +26,19 @@ WORDS = {
 
 
 def explained(plan: Plan) -> Plan:
-    """The same plan with that in the reasons."""
+    """The same plan with that, also in the reasons."""
     return Plan(entries=tuple(map(_explained, plan.entries)))
 
 
 def _explained(entry: PlannedTrial) -> PlannedTrial:
-    return replace(entry, reason=f"{entry.reason}{SAID[entry.code]}") if entry.code else entry
+    if not entry.record or entry.action != "keep":
+        return entry
+    code = by_code(entry.record, entry.trial.config)
+    return replace(entry, code=code, reason=f"{entry.reason}{SAID[code]}")
 
 
 def notes(plan: Plan) -> Iterator[str]:
-    """A line for each kind of code that could matter, with what trains such trials again."""
+    """Of a plan that is explained: a line for each kind of code that could matter, with what trains those again."""
     counts = Counter(entry.code for entry in plan.entries)
     for code, word in AGAIN.items():
         if counts[code]:

@@ -13,7 +13,7 @@ from anytime_core.config import Joint, Midfeat, NoGrad, TrialConfig
 from anytime_core.cost import trial_costs
 from anytime_core.extend import Surgery
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
-from orchestrator.sweep.by_code import ByCode, by_code
+from orchestrator.sweep.by_code import ByCode
 from orchestrator.sweep.retries import Failed, FailureKind, without_numbers
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.text import counted
@@ -30,7 +30,8 @@ TRAINING_PASSES = 3
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
     """``step`` counts the steps done at the newest checkpoint, ``work`` the multiply-adds still to do. ``failure`` is
-    that of the last attempt, ``record`` what is known of a trial that has ended."""
+    that of the last attempt, ``record`` what is known of a trial that has ended. ``code`` says what trained it, once
+    ``other_code.explained`` has looked."""
 
     trial: Trial
     action: Action
@@ -39,11 +40,7 @@ class PlannedTrial:
     work: int
     failure: Failed | None = None
     record: TrialRecord | None = None
-
-    @property
-    def code(self) -> ByCode | None:
-        """What trained it, if it has ended and that is in the plan."""
-        return by_code(self.record, self.trial.config) if self.record and self.action == "keep" else None
+    code: ByCode | None = None
 
     @property
     def runs(self) -> bool:

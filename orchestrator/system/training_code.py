@@ -105,24 +105,30 @@ def _hash(graph: Graph, chosen: frozenset[str]) -> str:
 def chosen_by(config: TrialConfig) -> frozenset[str]:
     """What a trial names: the classes of its values, by their places, and texts."""
     compiled = ["compiled"] if config.training.compiled else []
-    plain = [] if isinstance(config.regime, Joint) else _places(Ann)  # which other regimes train by
+    plain = () if isinstance(config.regime, Joint) else _places(Ann)  # which other regimes train by
     return frozenset([*_named(config), *compiled, *plain])
 
 
 def _named(value: Any) -> Iterator[str]:
+    kind: Any = type(value)
     if isinstance(value, str):
         yield value
-    elif is_dataclass(value):
-        yield from _places(type(value))
-        for field in fields(value):
-            yield from _named(getattr(value, field.name))
+    elif names := _fields(kind):
+        yield from _places(kind)
+        for name in names:
+            yield from _named(getattr(value, name))
 
 
-def _places(kind: type) -> Iterator[str]:
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+
+
+@cache
+def _places(kind: Any) -> tuple[str, ...]:
     """Of a class and those above it, as far as they are of the package."""
-    for each in kind.__mro__:
-        if each.__module__.startswith(f"{PACKAGE}."):
-            yield f"{each.__module__.removeprefix(f'{PACKAGE}.')}:{each.__qualname__}"
+    ours = (each for each in kind.__mro__ if each.__module__.startswith(f"{PACKAGE}."))
+    return tuple(f"{each.__module__.removeprefix(f'{PACKAGE}.')}:{each.__qualname__}" for each in ours)
 
 
 @cache

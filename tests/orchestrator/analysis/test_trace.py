@@ -177,7 +177,7 @@ def test_all_that_is_known_of_a_finished_trial_is_shown(trained) -> None:
     assert None not in content["times"].values()
     apart = (*content["times"], "preparation_seconds", "ending_seconds")
     recorded = {name: value for name, value in record.provenance.items() if name not in apart}
-    assert content["provenance"] == {"environment": None, **recorded, "device": "cpu"}
+    assert content["provenance"] == {"environment": None, **recorded, "device": "cpu", "code_is": "same"}
     for name in ("code_version", "data_hash", "network_hash", "threads", "python", "torch", "numpy"):
         assert content["provenance"][name]
     assert content["provenance"]["device_name"] == cpu_model()

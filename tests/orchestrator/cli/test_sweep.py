@@ -85,7 +85,8 @@ def test_what_finished_is_in_plan_status_and_report(orchestrate, tmp_path, one_f
     one_finished(tmp_path / "runs")
     plan = json.loads(orchestrate("plan", QUICKSTART, "--format", "json").out)
     assert sum(trial["action"] == "keep" for trial in plan) == 1
-    assert plan[-1]["reason"] == "finished"
+    assert plan[-1]["reason"] == "finished, other code: unknown"  # a record that names none
+    assert [trial["code"] for trial in plan if trial["code"]] == ["unknown"]
 
     assert orchestrate("status", QUICKSTART).out.startswith("quickstart: 27 pending, 1 finished; no driver runs it\n")
     statuses = parsed_csv(orchestrate("status", QUICKSTART, "--format", "csv").out)

@@ -98,7 +98,7 @@ def with_another_constant(module: str, name: str) -> str:
 
 def of(*kinds: type) -> set[str]:
     """The trials that have a part of one of these classes."""
-    places = {place for kind in kinds for place in [*code._places(kind)][:1]}
+    places = {place for kind in kinds for place in code._places(kind)[:1]}
     return {name for name, config in TRIALS.items() if places & code.chosen_by(config)}
 
 
