@@ -140,6 +140,7 @@ class Sweep:
         slots: int | None = None,
         retry_failed: bool = False,
         rerun: str | Iterable[str] = (),
+        snapshot: bool = False,
         notify: str | None = None,
         check_md5: bool = True,
         quiet: bool = False,
@@ -160,7 +161,7 @@ class Sweep:
         from rich.console import Console
 
         from orchestrator.api import views
-        from orchestrator.execution import driver
+        from orchestrator.execution import driver, snapshots
         from orchestrator.execution.rerun import meant
         from orchestrator.sweep.limits import limits_of
 
@@ -178,6 +179,7 @@ class Sweep:
                 limits=limits_of(until, at_most, price or sweep.price),
                 retry_failed=retry_failed,
                 rerun=meant(sweep, again, self._ledger),
+                snapshot=snapshots.kept(self._ledger) if snapshot else "",
                 notify=self._whom_to_notify(notify),
             ),
             Console(stderr=True, quiet=quiet),

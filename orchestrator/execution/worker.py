@@ -277,7 +277,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
         on_outcomes=keep if trial.keep.outcomes else None,
     )
     epochs.flush()
-    provenance: dict[str, Any] = {"code": "; ".join(trained_by(checkpoints))}
+    provenance: dict[str, Any] = {"code": "; ".join(codes)} if (codes := trained_by(checkpoints)) else {}
     provenance |= {"data_hash": content_hash(images), "network_hash": trained()}
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
         provenance["resumed_elsewhere"] = "; ".join(places)

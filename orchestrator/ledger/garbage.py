@@ -15,9 +15,11 @@ from typing import Any
 from anytime_core.files import STALE, UNFINISHED
 from anytime_core.training.checkpoint import NAME
 from orchestrator.errors import UsageError
+from orchestrator.ledger import snapshots
 from orchestrator.ledger.ledger import RESULT, Ledger
 from orchestrator.ledger.needs import Need
 from orchestrator.ledger.reruns import RERUNS
+from orchestrator.ledger.snapshots import FOLDER as SNAPSHOTS
 from orchestrator.ledger.storage import LocalStorage, Stamp, storage_at
 from orchestrator.sweep.trial import ID, config_in, place_of
 
@@ -196,6 +198,26 @@ def _remove_attempts(ledger: Ledger, item: Item) -> None:
         storage.delete(f"{item.name}/{name}")
 
 
+# Snapshots
+
+
+def _snapshots(view: View) -> Iterator[Item]:
+    """Sources that no trial which ended was trained by, unless a sweep that runs or begins may be."""
+    storage, young = storage_at(view.ledger.storage), 1e9 * (time.time() - STALE)
+    there = storage.walk(SNAPSHOTS)
+    if not there or any(need.driver for need in view.needs):
+        return
+    named = {str(record.provenance.get("snapshot")) for record in view.ledger.all_records().values()}
+    for path, stamp in there.items():
+        name = path.removeprefix(f"{SNAPSHOTS}/").removesuffix(".zip")
+        if snapshots.NAME.fullmatch(name) and name not in named and stamp[0] < young:
+            yield Item.of("snapshots", path, "sources that trained no trial", [stamp])
+
+
+def _remove_snapshot(ledger: Ledger, item: Item) -> None:
+    storage_at(ledger.storage).delete(item.name)
+
+
 # Sweeps
 
 
@@ -236,6 +258,7 @@ KINDS: dict[str, Kind] = {
     "checkpoints": Kind(_checkpoints, _remove_checkpoints),
     "stopped": Kind(_stopped, _remove_stopped),
     "attempts": Kind(_attempts, _remove_attempts),
+    "snapshots": Kind(_snapshots, _remove_snapshot),
     "ray": Kind(_ray_logs, _remove_ray_logs),
     "sweeps": Kind(_sweeps, _remove_sweep),
 }

@@ -56,7 +56,6 @@ class _Reader:
             elif isinstance(node, ast.ImportFrom):
                 for given in node.names:
                     self._bind(given.asname or given.name, node.module or "", given.name)
-
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 for name, value in _assigned(node):
                     if (whole := self.imported(value)) is not None:
@@ -105,7 +104,7 @@ class _Reader:
         place = f"{self.module}:{name}"
         entries = {f"{place}[{ast.unparse(key)}]": (key, value) for key, value in _entries(nodes)}
         for entry, (key, value) in entries.items():
-            yield entry, self.definition([value], self._choice(key))
+            yield entry, self.definition([key, value], self._choice(key))
         yield place, Definition("", tuple(entries)) if entries else self.definition(nodes)
 
     def _choice(self, key: ast.Name | ast.Constant) -> str:

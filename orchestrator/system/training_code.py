@@ -43,8 +43,8 @@ Graph = Mapping[str, Definition]
 
 def training_code(config: TrialConfig) -> str | None:
     """Identifies the code that trains such a trial in this process: 12 hex digits of a SHA-256; None where a part of it
-    is not here. That of an extension is identified by the trial itself."""
-    return _hash_here(chosen_by(config)) if is_here(config) else None
+    is not here, or no source is, as of an installation without texts. An extension's is identified by the trial."""
+    return _hash_here(chosen_by(config)) if is_here(config) and ENTRY in graph() else None
 
 
 @cache
@@ -86,18 +86,14 @@ def _parsed(texts: Mapping[str, str], among: Iterable[str] = ()) -> Graph:
     return found
 
 
-def code_in(graph: Graph, config: TrialConfig) -> str:
-    """The same by the code of another folder."""
-    return _hash(graph, chosen_by(config))
-
-
 @lru_cache(maxsize=1024)
 def _hash_here(chosen: frozenset[str]) -> str:
-    return _hash(graph(), chosen)
+    return hash_in(graph(), chosen)
 
 
-def _hash(graph: Graph, chosen: frozenset[str]) -> str:
-    """Where a definition lies does not count: one that moves to another module computes the same."""
+def hash_in(graph: Graph, chosen: frozenset[str]) -> str:
+    """That of a graph for a trial with these choices. Where a definition lies does not count: one that moves to another
+    module computes the same."""
     digests = sorted(graph[name].digest for name in reached(graph, chosen))
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:12]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import needs
+from orchestrator.ledger import needs, snapshots
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweepfile.load import load
+from orchestrator.system.snapshot import Snapshot
 
 SWEEP = """
 name: small
@@ -58,6 +61,24 @@ def test_what_could_go_is_listed_and_goes_when_told(orchestrate, ended, tmp_path
     assert (done.code, done.err) == (0, "")
     assert " was removed, 1 item\n" in done.out
     assert aann not in ended.begun()
+
+
+def test_sources_that_trained_no_trial_can_go_once_they_are_an_hour_old(orchestrate, tmp_path, make_record) -> None:
+    (tmp_path / "small.yaml").write_text(SWEEP)
+    sweep, ledger = load(tmp_path / "small.yaml"), Ledger(tmp_path / "runs")
+    needs.declare(sweep, ledger)
+    used, unused = (f"{digit * 12}-{digit * 6}" for digit in "ab")
+    for name in (used, unused, "of somebody else"):
+        snapshots.keep(Snapshot(name=name, content=b"sources"), ledger)
+    (trial, _) = sweep.trials
+    record = replace(make_record(trial, (3.0, 2.0, 1.0)), provenance={"snapshot": used})
+    ledger.finish(ledger.begin(trial, "small"), record)
+    assert orchestrate("gc", "--format", "json").out == "[]\n"
+    for path in (tmp_path / "runs" / "code").iterdir():
+        os.utime(path, (0, 0))
+    (row,) = json.loads(orchestrate("gc", "--delete", "--format", "json").out)
+    assert (row["kind"], row["name"]) == ("snapshots", f"code/{unused}.zip")
+    assert {path.stem for path in (tmp_path / "runs" / "code").iterdir()} == {used, "of somebody else"}
 
 
 @pytest.mark.parametrize(

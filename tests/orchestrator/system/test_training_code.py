@@ -75,7 +75,7 @@ def moved(module: str, text: str) -> set[str]:
     assert text != TEXTS[module]
     others = {name: it for name, it in GRAPH.items() if name.partition(":")[0] != module}
     graph = others | dict(code._parsed({module: text}, TEXTS))
-    return {name for name, config in TRIALS.items() if code.code_in(graph, config) != HASHES[name]}
+    return {name for name, config in TRIALS.items() if code.hash_in(graph, code.chosen_by(config)) != HASHES[name]}
 
 
 def with_another_constant(module: str, name: str) -> str:
@@ -145,7 +145,7 @@ def test_a_constant_moves_the_code_of_the_trials_that_come_to_it(place: str, exp
 def test_comments_documentation_formatting_and_annotations_move_nothing() -> None:
     for write in (_rewritten, _commented):
         graph = code._parsed({module: write(text) for module, text in TEXTS.items()})
-        assert {name: code.code_in(graph, config) for name, config in TRIALS.items()} == HASHES
+        assert {name: code.hash_in(graph, code.chosen_by(config)) for name, config in TRIALS.items()} == HASHES
 
 
 def _rewritten(text: str) -> str:
@@ -190,7 +190,7 @@ def test_a_function_that_moves_to_another_module_and_one_that_nobody_uses_move_n
     users = [module for module, text in TEXTS.items() if "anytime_core.methods.losses" in text]
     elsewhere |= {module: TEXTS[module].replace("methods.losses", "methods.elsewhere") for module in users}
     graph = code._parsed(elsewhere)
-    assert {name: code.code_in(graph, config) for name, config in TRIALS.items()} == HASHES
+    assert {name: code.hash_in(graph, code.chosen_by(config)) for name, config in TRIALS.items()} == HASHES
     assert not moved("methods.losses", f"{here}\n\n{text[text.index('def unused') : text.index('def of_log')]}")
 
 
@@ -204,13 +204,27 @@ def test_another_function_of_another_package_under_the_same_name_moves_its_users
     ) == {*TRIALS}
 
 
+def test_the_entries_of_a_table_are_not_to_be_confused() -> None:
+    text = TEXTS["training.suiting"]
+    swapped = text.replace(
+        '"up_to(prediction)": "up_to", "head(prediction)": "head"',
+        '"up_to(prediction)": "head", "head(prediction)": "up_to"',
+    )
+    assert moved("training.suiting", swapped) == {*TRIALS}
+
+
+def test_without_sources_there_is_no_hash(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(code, "graph", lambda: code.graph_of(tmp_path))
+    assert code.training_code(TRIALS["strategy ann"]) is None
+
+
 def test_a_copy_without_a_repository_has_the_same_code_with_a_cache_and_without(tmp_path: Path, monkeypatch) -> None:
     """As of a wheel, where the packages are folders."""
     shutil.copytree(FOLDER, tmp_path / "anytime_core", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for _ in range(2):
         graph = code.graph_of(tmp_path / "anytime_core")
-        assert {name: code.code_in(graph, config) for name, config in TRIALS.items()} == HASHES
+        assert {name: code.hash_in(graph, code.chosen_by(config)) for name, config in TRIALS.items()} == HASHES
     (kept,) = (tmp_path / "cache").rglob("*.json")
     kept.write_text("[")
     assert code.graph_of(tmp_path / "anytime_core") == graph
