@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import cache
 
 from anytime_core.config import TrialConfig
 from orchestrator.errors import UsageError
@@ -30,13 +31,17 @@ def by_code(record: TrialRecord, config: TrialConfig | None = None) -> ByCode:
             return ByCode.OTHER
         return ByCode.SAME if known.get("sources") == sources() else ByCode.ALIKE
     # Of an earlier version.
-    same = known["sources"] == sources() if known.get("sources") else known.get("code_version") == code_version()
+    same = known["sources"] == sources() if known.get("sources") else known.get("code_version") == _version()
     return ByCode.SAME if same else ByCode.UNKNOWN
 
 
 def went_on(record: TrialRecord) -> bool:
     """Whether other code than that which ended it had begun it."""
     return ";" in str(record.provenance.get("code") or "")
+
+
+_version = cache(code_version)
+"""Of this process: git is asked once for all records."""
 
 
 def _today(record: TrialRecord, config: TrialConfig | None) -> str | None:

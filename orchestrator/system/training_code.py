@@ -109,15 +109,16 @@ def _named(value: Any) -> Iterator[str]:
     kind: Any = type(value)
     if isinstance(value, str):
         yield value
-    elif names := _fields(kind):
+    elif (names := _fields(kind)) is not None:
         yield from _places(kind)
         for name in names:
             yield from _named(getattr(value, name))
 
 
 @cache
-def _fields(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+def _fields(kind: Any) -> tuple[str, ...] | None:
+    """None of what is no dataclass."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 @cache

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from anytime_core.config import Aann, Absent, Ann, Joint
+from orchestrator.sweep import by_code as by_code_of
 from orchestrator.sweep.by_code import ByCode, by_code, one_code
 from orchestrator.sweep.trial import TrialRecord
-from orchestrator.system.sources import code_version, sources
+from orchestrator.system.sources import sources
 from orchestrator.system.training_code import training_code
 
 
@@ -19,8 +20,8 @@ from orchestrator.system.training_code import training_code
 def recorded(make_trial, make_record):
     def made(strategy: Any = Ann(), **provenance: Any) -> TrialRecord:  # noqa: B008
         trial = make_trial(Joint(strategy=strategy))
-        if provenance.get("code") == "today":
-            provenance["code"] = training_code(trial.config)
+        today = {"code": training_code(trial.config), "sources": sources(), "code_version": by_code_of._version()}
+        provenance = {name: today[name] if value == "today" else value for name, value in provenance.items()}
         return replace(make_record(trial, (3.0, 2.0, 1.0)), provenance=provenance)
 
     return made
@@ -29,13 +30,13 @@ def recorded(make_trial, make_record):
 @pytest.mark.parametrize(
     ("provenance", "expected"),
     [
-        ({"code": "today", "sources": sources()}, ByCode.SAME),
+        ({"code": "today", "sources": "today"}, ByCode.SAME),
         ({"code": "today", "sources": "other"}, ByCode.ALIKE),
         ({"code": "other", "sources": "other"}, ByCode.OTHER),
-        ({"code": "other; today", "sources": sources()}, ByCode.OTHER),  # it went on from a checkpoint of other code
-        ({"sources": sources()}, ByCode.SAME),  # of versions that wrote no hash
-        ({"sources": "other", "code_version": code_version()}, ByCode.UNKNOWN),
-        ({"code_version": code_version()}, ByCode.SAME),
+        ({"code": "other; today", "sources": "today"}, ByCode.OTHER),  # it went on from a checkpoint of other code
+        ({"sources": "today"}, ByCode.SAME),  # of versions that wrote no hash
+        ({"sources": "other", "code_version": "today"}, ByCode.UNKNOWN),
+        ({"code_version": "today"}, ByCode.SAME),
         ({"code_version": "other"}, ByCode.UNKNOWN),
         ({}, ByCode.UNKNOWN),
         ({"code": ["x"], "sources": 3}, ByCode.OTHER),
