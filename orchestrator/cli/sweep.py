@@ -105,8 +105,8 @@ def sweep(
         check_md5=check_md5,
         limits=limits_of(until, at_most, price or grid.price),
         retry_failed=retry_failed,
-        snapshot=snapshots.kept(places.ledger) if snapshot else "",
         rerun=meant(chosen(grid, places.ledger), rerun, places.ledger),
+        snapshot=snapshots.kept(places.ledger) if snapshot else "",
         command=same_command(),
         notify=notify,
     )

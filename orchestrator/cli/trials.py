@@ -124,9 +124,11 @@ def _as_then(trial: Trial, places: Places, more: list[str], sweep_file: Path) ->
     from orchestrator.execution import as_then
 
     where = ["--storage", str(places.storage), "--data-root", str(places.data_root)]
-    return as_then.run(
-        trial, places.ledger, ["reproduce", str(sweep_file), trial.id, *where, *more], partial(say, err=True)
-    )
+    command = ["reproduce", str(sweep_file), trial.id, *where, *more]
+    try:
+        return as_then.run(trial, places.ledger, command, partial(say, err=True))
+    except KeyboardInterrupt:
+        end("interrupted; nothing was compared", 130)
 
 
 @click.command()
