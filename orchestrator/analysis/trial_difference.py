@@ -17,7 +17,7 @@ from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
 CONFIG, CODE, DATA, ENVIRONMENT, NUMBERS = PARTS = ("config", "code", "data", "environment", "numbers")
 """In which trials can differ, the first ones being why the last does."""
-OF_CODE, OF_DATA = ("code_version", "sources"), ("data_hash",)
+OF_CODE, OF_DATA = ("code_version", "sources", "code"), ("data_hash",)
 """What of a trial's provenance is neither is the environment's."""
 TELLING = (*OF_CODE, *OF_DATA, "device_name", "torch")
 """Of these one at least is written down of a part that is known."""
