@@ -5,13 +5,14 @@ from __future__ import annotations
 from orchestrator.analysis.tables import Tables
 from orchestrator.analysis.verdicts import TEST, Verdict, verdicts
 from orchestrator.stats.intervals import Interval
+from orchestrator.stats.sequential import e_value
 from orchestrator.stats.significance import smallest_p
 
 COLUMNS = (
     *("method", "baseline", "metric", "verdict", "scope", "units", "cells", "seeds_least", "seeds_most"),
     *("mean", "mean_low", "mean_high", "median", "median_low", "median_high", "bootstrap_low", "bootstrap_high"),
     *("relative", "relative_low", "relative_high", "improvement", "improvement_low", "improvement_high"),
-    *("lower", "equal", "p", "holm", "smallest_p", "rope", "chance_better", "chance_equal", "chance_worse"),
+    *("lower", "equal", "p", "holm", "smallest_p", "e_value", "rope", "chance_better", "chance_equal", "chance_worse"),
     *("dropped", "diverged_method", "diverged_baseline", "diverged_both"),
 )
 
@@ -19,7 +20,7 @@ COLUMNS = (
 def rows(tables: Tables) -> list[dict[str, str | int | float | None]]:
     """A row for each verdict: differences of the metric in its unit, points where that is percent, and in percent of
     the baseline's, or of what that lacks of 100 % where higher is better; p-values two-sided. ``lower`` counts the
-    units whose number is lower, be that better or worse."""
+    units whose number is lower, be that better or worse; ``e_value`` is the evidence of its wins and losses."""
     return [row(each) for each in verdicts(tables)]
 
 
@@ -45,7 +46,9 @@ def row(verdict: Verdict) -> dict[str, str | int | float | None]:
     }
     if found:
         values |= {name: getattr(found, name) for name in ("mean", "median", "relative", "improvement")}
-        values |= {"lower": found.lower, "equal": found.equal} | _ends(found.mean_interval, "mean")
+        losses = verdict.units - verdict.wins - found.equal
+        values |= {"e_value": float(e_value(verdict.wins, losses))} | _ends(found.mean_interval, "mean")
+        values |= {"lower": found.lower, "equal": found.equal}
         values |= _ends(found.median_interval, "median") | _ends(found.relative_interval, "relative")
         values |= _ends(found.improvement_interval, "improvement") | _ends(found.bootstrap, "bootstrap")
     if chances:
