@@ -396,9 +396,8 @@ def provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterato
     """What may be why their bits differ, by the names of EXPLAINING."""
     pair = (recorded.provenance, rerun.provenance)
     hashed = all(provenance.get("sources") for provenance in pair)
-    needless = (
-        {"code_version", "code"} if hashed and code_of(recorded) == code_of(rerun) else set() if hashed else {"sources"}
-    )
+    same = hashed and code_of(recorded) == code_of(rerun)
+    needless = {"code_version", "code"} if same else set() if hashed else {"sources"}
     needless |= set() if all(provenance.get("code") for provenance in pair) else {"code"}
     for name in EXPLAINING:
         before, now = (provenance.get(name) for provenance in pair)

@@ -1,8 +1,8 @@
 """Evidence that may be looked at after every pair: e-values, whose promise holds whenever one stops looking.
 
-An e-value is a bet against "a pair is won with probability at most 1/2, whatever came before". Under it the chance that
-the e-value ever reaches 1/alpha is at most alpha (Ville's inequality), so whoever stops at 20 errs in at most 5 % of the
-questions, however often and for whatever reason they looked. A p-value has no such promise.
+An e-value is a bet against "a pair is won with probability at most 1/2, whatever came before". Where that is true, the
+e-value ever reaches 1/alpha with a chance of at most alpha (Ville's inequality). So whoever stops at 20 errs in at most
+5 % of the questions, however often and for whatever reason they looked. A p-value has no such promise.
 """
 
 from __future__ import annotations
