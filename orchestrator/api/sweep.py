@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -144,8 +145,8 @@ class Sweep:
         notify: str | None = None,
         check_md5: bool = True,
         quiet: bool = False,
-        until: str | None = None,
-        at_most: Sequence[str] = (),
+        until: str | datetime | timedelta | None = None,
+        at_most: str | Iterable[str] = (),
         price: str | None = None,
     ) -> View:
         """Runs what is left, with the settings of ``orchestrate sweep``, and gives the report; the same call goes on
@@ -176,7 +177,7 @@ class Sweep:
                 room_of(address, cpus, gpus, slots),
                 tracking_uri=self._places.tracking_uri,
                 check_md5=check_md5,
-                limits=limits_of(until, at_most, price or sweep.price),
+                limits=limits_of(until, at_most, price or sweep.price, named=lambda name: name.replace("-", "_")),
                 retry_failed=retry_failed,
                 rerun=meant(sweep, again, self._ledger),
                 snapshot=snapshots.kept(self._ledger) if snapshot else "",

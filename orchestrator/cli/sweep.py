@@ -112,7 +112,7 @@ def sweep(
     )
 
     def show(ended: Sweep) -> None:
-        say(f"{render.report_text(read_tables(ended, places.ledger))}\n")
+        say(f"{render.report_text(read_tables(ended, places.ledger, over=True))}\n")
 
     ended = driver.run(grid, settings, Console(stderr=True), show)
     if ended.page:

@@ -36,7 +36,7 @@ class Closing:
         if set(following.ids) == set(sweep.ids):
             self.show(following)
             self.drawing = Drawing(following, self._ledger)
-            self._say("training is over; the report and MLflow's last runs follow")
+            self._say("the report and MLflow's last runs follow")
 
     def show(self, sweep: Sweep) -> None:
         if self._shown:

@@ -179,14 +179,16 @@ def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:
 
 def _ended(run: SweepRun, closing: Closing, *, stopped: bool) -> Ended:
     """Shows and publishes what there is, and notifies."""
-    wrong, losses = [*run.troubles(), *rest.words(run)], Losses()
+    limited, losses = rest.words(run), Losses()
+    wrong = [*run.troubles(), *limited]
     closing.show(run.sweep)
     # Whoever stops a sweep does not wait for figures.
     page = None if stopped else _publish(run, losses, closing.drawing)
     wrong += losses.lines + run.tracker.troubles()
     whole = [trial for trial in run.sweep.trials if not trial.pause]  # others were stopped by their tuning
     words = "\n".join(wrong) or f"all {len(whole)} trials have ended"
-    run.notifier.tell("stopped" if stopped else "failed" if wrong else "finished", words)
+    wished = stopped or (limited and not run.tally.failures and not losses)
+    run.notifier.tell("stopped" if wished else "failed" if wrong else "finished", words)
     return Ended(troubles=wrong, page=page)
 
 
@@ -197,7 +199,7 @@ def _publish(run: SweepRun, losses: Losses, drawing: publish.Drawing | None) -> 
     with losses.counted("the report is not written"):
         links = run_links(ledger, sweep.name)
         place = ledger.sweep_files(sweep.name).below(folder.name)
-        tables = publish.write(sweep, ledger, place, links, run.say, losses=losses, drawing=drawing)
+        tables = publish.write(sweep, ledger, place, links, run.say, losses=losses, drawing=drawing, over=True)
     if tables is None:
         return None
     with losses.counted("the storage lacks the report"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from anytime_core.result import EpochMetrics
 from anytime_core.training.epochs import steps_of_epoch
@@ -35,24 +36,38 @@ class Ration:
         spending: Spending,
         planned: Sequence[PlannedTrial],
         step_seconds: Mapping[str, float],
+        shares: Mapping[str, int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``step_seconds`` are known of some trials; ``shares`` says how many times its resources a trial is given."""
         self._spending, self._clock = spending, clock
-        self._kinds = {entry.trial.id: _kind(entry) for entry in planned} if spending.limits else {}
+        self._kinds: dict[str, Kind] = {}
         self._needs: dict[Kind, float] = {}
         for entry in planned if spending.limits else ():
-            if step := step_seconds.get(entry.trial.id):
-                steps = min(entry.left, steps_of_epoch(entry.trial.config))
-                self._needs.setdefault(self._kinds[entry.trial.id], step * steps)
+            trial = entry.trial
+            kind = self._kinds[trial.id] = _kind(entry, (shares or {}).get(trial.id, 1))
+            if step := step_seconds.get(trial.id):
+                self._needs.setdefault(kind, step * min(entry.left, steps_of_epoch(trial.config)))
         self._waiting, self._running = set(self._kinds), set[str]()
         self._held: frozenset[str] = frozenset()
         self._looked = -LOOK_SECONDS
 
-    def began(self, trial_id: str) -> None:
-        if trial_id in self._kinds:
-            self._spending.began(trial_id, self._kinds[trial_id][0], self._clock())
-            self._waiting.discard(trial_id)
-            self._running.add(trial_id)
+    def began(self, trial_id: str) -> bool:
+        """Whether it may: beside what runs now, as several may begin between two looks."""
+        if trial_id not in self._kinds:
+            return True
+        now, kind = self._clock(), self._kinds[trial_id]
+        if self._spending.left(now, kind[0]) <= self._needs.get(kind, 0.0):
+            self._hold({trial_id})
+            return False
+        self._spending.began(trial_id, kind[0], now)
+        self._waiting.discard(trial_id)
+        self._running.add(trial_id)
+        return True
+
+    def _hold(self, trial_ids: set[str]) -> None:
+        self._held |= trial_ids
+        self._spending.held |= trial_ids
 
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         if trial_id in self._kinds:
@@ -60,9 +75,15 @@ class Ration:
             self._needs[self._kinds[trial_id]] = last.seconds + (last.checkpoint_seconds or 0.0)
 
     def ended(self, trial_id: str) -> None:
-        """It does not run any more; it may begin again."""
+        """It does not run any more."""
         self._spending.ended(trial_id, self._clock())
         self._running.discard(trial_id)
+
+    def lost(self, trial_id: str) -> None:
+        """Its process died, and it is to begin again."""
+        self.ended(trial_id)
+        if trial_id in self._kinds:
+            self._waiting.add(trial_id)
 
     @property
     def held(self) -> frozenset[str]:
@@ -70,13 +91,14 @@ class Ration:
         now = self._clock()
         if self._kinds and now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._held |= self._too_long(now)
+            self._hold(self._too_long(now))
         return self._held
 
     @property
     def over(self) -> bool:
-        """Whether no trial may begin or go on."""
-        return bool(self._kinds) and self.held >= self._waiting | self._running
+        """Whether there are trials, and none of them may begin or go on."""
+        still = self._waiting | self._running
+        return bool(still) and self.held >= still
 
     @property
     def overdue(self) -> bool:
@@ -93,5 +115,7 @@ class Ration:
         return running.union(*(by_kind[kind] for kind in late))
 
 
-def _kind(entry: PlannedTrial) -> Kind:
-    return entry.trial.resources, shape_of(entry.trial.config)
+def _kind(entry: PlannedTrial, share: int) -> Kind:
+    own = entry.trial.resources
+    given = replace(own, cpus=own.cpus * share, gpus=min(own.share * share, 1.0)) if share > 1 else own
+    return given, shape_of(entry.trial.config)

@@ -14,16 +14,18 @@ from orchestrator.text import counted
 
 
 def words(run: SweepRun) -> list[str]:
-    """A sentence where limits were given and trials are left: how many, the hours of devices that they take, and when
-    they would have ended on this machine, as far as that is known. Raises StorageError."""
-    limits = run.spending.limits
-    sized = planning.sized(run.sweep.trials, cpus=run.settings.cpus, gpus=run.settings.gpus)
-    plan = planning.make(sized, run.ledger)
-    if not limits or not plan.to_come:
+    """A sentence where limits have held trials back: how many, the hours of devices that they take, and when they would
+    have ended on this machine, as far as that is known. Raises StorageError."""
+    spending, settings = run.spending, run.settings
+    trials = [trial for trial in run.sweep.trials if trial.id in spending.held]
+    plan = planning.make(planning.sized(trials, cpus=settings.cpus, gpus=settings.gpus), run.ledger)
+    if not plan.to_come:
         return []
-    outlook = estimate.outlook(plan, run.ledger, [here(plan, run.settings)])
-    said = [f"{limits} left {counted(len(plan.to_come), 'trial')}", *_hours(outlook), *_end(run, outlook)]
-    used = [f"{used:.3g} {unit}" for unit, used in run.spending.used(time.time()).items()]
+    said = [f"{spending.limits} left {counted(len(plan.to_come), 'trial')}"]
+    if not settings.address:  # a cluster's nodes are not asked any more
+        outlook = estimate.outlook(plan, run.ledger, [here(plan, settings)])
+        said += [*_hours(outlook), *_end(outlook)]
+    used = [f"{used:.3g} {unit}" for unit, used in spending.used(time.time()).items()]
     return [", ".join(said)] + ([f"this command used {', '.join(used)}"] if used else [])
 
 
@@ -36,9 +38,8 @@ def _hours(outlook: estimate.Outlook) -> list[str]:
     return [f"which take {sum(known):.2g} {'GPU' if gpus else 'CPU'}-hours more"]
 
 
-def _end(run: SweepRun, outlook: estimate.Outlook) -> list[str]:
-    """Nothing for a cluster, whose nodes are not asked any more."""
-    if run.settings.address or outlook.makespan is None:
+def _end(outlook: estimate.Outlook) -> list[str]:
+    if outlook.makespan is None:
         return []
     at = datetime.now() + timedelta(seconds=outlook.makespan)
     return [f"begun now they would end in {duration(outlook.makespan)}, at {at:%Y-%m-%d %H:%M}"]

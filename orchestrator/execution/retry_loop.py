@@ -92,11 +92,13 @@ class RetryLoop:
         kept = plan.actions["keep"] + plan.actions["stop"]
         counts = {"kept": kept, "failed": failed, "left": len(left) - failed}
         step_seconds = self._step_seconds(plan)
+        shares = {trial.id: self._run.tally.share(trial.id) for trial in trials}
+        all_known = step_seconds if len(step_seconds) == len(trials) else {}
         with (
-            Progress(plan.to_run, console=self._run.console, **counts, step_seconds=step_seconds) as progress,
+            Progress(plan.to_run, console=self._run.console, **counts, step_seconds=all_known) as progress,
             StatusWriter(self._run.ledger, self._run.sweep.name, progress.snapshot),
         ):
-            ration = Ration(self._run.spending, plan.to_run, step_seconds)
+            ration = Ration(self._run.spending, plan.to_run, step_seconds, shares)
             heard = RoundListener(self._run, plan.to_run, progress, shutdown, ration)
             scheduler.run_round(
                 trials,
@@ -104,12 +106,12 @@ class RetryLoop:
                 heard,
                 folder,
                 stalled_after=self._run.tally.policy.stalled_after,
-                shares={trial.id: self._run.tally.share(trial.id) for trial in trials},
+                shares=shares,
             )
         return heard
 
     def _step_seconds(self, plan: Plan) -> dict[str, float]:
-        """Of each trial, on this machine; nothing where that of one is not known."""
+        """Of the trials whose speed on this machine is known."""
         if self._run.settings.address:
             return {}
         try:
@@ -121,7 +123,7 @@ class RetryLoop:
             entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, nodes)).value
             for entry in plan.to_run
         }
-        return {trial_id: step for trial_id, step in steps.items() if step} if all(steps.values()) else {}
+        return {trial_id: step for trial_id, step in steps.items() if step}
 
     def _next(self, plan: Plan, heard: RoundListener, shutdown: Shutdown) -> Plan:
         """What the next round runs: what is to be tried again, what goes on from a rung of its tuning, and what another
@@ -137,8 +139,8 @@ class RetryLoop:
             with suppress(StorageError):
                 self._wait_for(elsewhere, shutdown)
             following = self._planned(trials, shutdown)
-        ids = {trial.id for trial in (*again, *elsewhere)}
-        return planning.among(following, ids | self._promoted(plan, following))
+        ids = {trial.id for trial in (*again, *elsewhere)} | self._promoted(plan, following)
+        return planning.among(following, ids - heard.rationed)
 
     def _promoted(self, before: Plan, now: Plan) -> set[str]:
         """What its tuning has go on since."""
@@ -173,7 +175,7 @@ class RetryLoop:
         names = sorted({other for trial in trials if (other := self._elsewhere(trial))})
         if names:
             self._run.say(f"waiting for {counted(len(trials), 'trial')} that sweep {', '.join(names)} trains now")
-        while not shutdown.requested and all(self._elsewhere(trial) for trial in trials):
+        while not shutdown.requested and not self._run.is_spent and all(map(self._elsewhere, trials)):
             trials = [trial for trial in trials if not self._run.ledger.record(trial.id)]
             if not trials or shutdown.wait(ELSEWHERE_SECONDS):
                 return

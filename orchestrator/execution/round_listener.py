@@ -48,10 +48,14 @@ class RoundListener:
         return self._shutdown.overdue or self._ration.overdue
 
     def started(self, trial_id: str) -> None:
-        if not self._is_held(trial_id):
-            self._ration.began(trial_id)
+        if not self._is_held(trial_id) and self._ration.began(trial_id):
             self._progress.started(trial_id)
             self._run.tracker.started(trial_id)
+
+    @property
+    def rationed(self) -> frozenset[str]:
+        """The trials that the limits of the command hold back."""
+        return self._ration.held
 
     def _is_held(self, trial_id: str) -> bool:
         return self.holds.cover(trial_id, self._trials[trial_id].cell.method)
@@ -107,8 +111,8 @@ class RoundListener:
         """A trial whose process died starts again at once, unless it needs more memory or does so again and again."""
         if trial_id in self._waiting:  # it died again before it could ask
             return
-        self._ration.ended(trial_id)
         if kind is FailureKind.LOST and self._run.tally.lost(trial_id, self._step(trial_id)):
+            self._ration.lost(trial_id)
             self._progress.lost(trial_id, reason)
             self._run.tracker.ended(trial_id, TrialState.INTERRUPTED)
             return

@@ -359,6 +359,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         trial_id = _Name.of(trial.config).trial_id
         self._running.add(trial_id)
         self._listener.started(trial_id)
+        self._tell()  # before it asks whether it may begin
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         trial_id = _Name.of(trial.config).trial_id

@@ -73,23 +73,24 @@ def write(
     *,
     losses: Losses,
     drawing: Drawing | None = None,
+    over: bool = False,
 ) -> Tables:
     """Fills the folder, whose older tables and figures are gone then, and returns what it shows. ``links`` lead to
     MLflow's runs, by trial id; ``say`` is told of each figure that the sweep cannot have. ``drawing`` has begun to draw
-    the figures already.
+    the figures already; ``over`` as in ``status.read_tables``.
 
     An error costs the figure, the explorer or the page that it concerns, and is counted in ``losses``. Raises OSError
     where the tables cannot be written.
     """
     drawn, answers = (drawing or Drawing(sweep, ledger)).take(losses)
-    tables = read_tables(sweep, ledger, drawn, say, losses, answers)
+    tables = read_tables(sweep, ledger, drawn, say, losses, answers, over=over)
     place = folder if isinstance(folder, LocalFolder) else LocalFolder(folder)
     for name, content in _texts(tables).items():
         place.write(name, _encoded(f"{content}\n"))
     _save(drawn, place.below("figures"), losses)
     place.delete(PAGE)  # rather none than one that shows other numbers than the tables
     with losses.counted(f"{place.address(PAGE)} is not written"):
-        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links, losses)))
+        place.write(PAGE, _encoded(html(sweep, ledger, tables, drawn, links, losses, over=over)))
     return tables
 
 
@@ -151,10 +152,12 @@ def read_tables(
     say: Callable[[str], object],
     losses: Losses,
     answers: Answers,
+    *,
+    over: bool = False,
 ) -> Tables:
     """The tables, with a note on each figure that is asked for and cannot be drawn, which ``say`` is told too, and on
     each that was lost."""
-    tables = report.read_tables(sweep, ledger, answers)
+    tables = report.read_tables(sweep, ledger, answers, over=over)
     lacking = tuple(_undrawn(sweep, ledger, drawn, answers))
     for note in lacking:
         say(note)
@@ -190,12 +193,21 @@ def draw(
     return drawn
 
 
-def html(sweep: Sweep, ledger: Ledger, tables: Tables, drawn: Figures, links: Mapping[str, str], losses: Losses) -> str:
+def html(
+    sweep: Sweep,
+    ledger: Ledger,
+    tables: Tables,
+    drawn: Figures,
+    links: Mapping[str, str],
+    losses: Losses,
+    *,
+    over: bool = False,
+) -> str:
     """One page with everything, which needs no network."""
     explored: Mapping[str, Any] = {}
     with losses.counted("the explorer is not on the page"):
         explored = explorer.content(tables)
-    statuses = report.statuses(sweep, ledger)
+    statuses = report.statuses(sweep, ledger, over=over)
     arranged = layouts.arrange(tables)
     records = [status.record for status in statuses if status.record]
     said = [*sentences.sentences(tables), sentences.methods(tables, records)]

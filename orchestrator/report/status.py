@@ -42,9 +42,10 @@ class TrialStatus:
         return STOPPED if self.rests and self.trial.pause and self.trial.pause.lost else str(self.state)
 
 
-def read_tables(sweep: Sweep, ledger: Ledger, answers: Answers | None = None) -> tables.Tables:
-    """``answers`` may have been read for figures, too."""
-    standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
+def read_tables(sweep: Sweep, ledger: Ledger, answers: Answers | None = None, *, over: bool = False) -> tables.Tables:
+    """``answers`` may have been read for figures, too. ``over``: the sweep's driver, which asks, trains no more."""
+    standings = ledger.standings(trial.id for trial in sweep.trials)
+    driver = None if over else ledger.driver(sweep.name)
     records = {trial_id: standing.record for trial_id, standing in standings.items() if standing.record}
     states = {name: standing.under(driver) for name, standing in standings.items()}
     answers = answers or Answers(sweep, ledger.outcomes, layouts.taken(sweep))
@@ -65,14 +66,15 @@ class SweepStatus:
     """How many there are, of the sweep and its trials."""
 
 
-def statuses(sweep: Sweep, ledger: Ledger) -> tuple[TrialStatus, ...]:
-    """Each trial of the sweep."""
-    return status(sweep, ledger).trials
+def statuses(sweep: Sweep, ledger: Ledger, *, over: bool = False) -> tuple[TrialStatus, ...]:
+    """Each trial of the sweep; ``over`` as in ``read_tables``."""
+    return status(sweep, ledger, over=over).trials
 
 
-def status(sweep: Sweep, ledger: Ledger) -> SweepStatus:
-    """Where a sweep stands. A trial that its present driver has begun is running."""
-    standings, driver = ledger.standings(trial.id for trial in sweep.trials), ledger.driver(sweep.name)
+def status(sweep: Sweep, ledger: Ledger, *, over: bool = False) -> SweepStatus:
+    """Where a sweep stands. A trial that its present driver has begun is running, unless that trains no more."""
+    standings = ledger.standings(trial.id for trial in sweep.trials)
+    driver = None if over else ledger.driver(sweep.name)
     said = live_status.last_snapshot(ledger, sweep.name)
     running = {each.trial_id: each for each in said.running} if said and driver else {}
     trials = [_status(trial, standings[trial.id], driver, ledger, running.get(trial.id)) for trial in sweep.trials]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
@@ -70,22 +71,23 @@ def _measured(text: str, allowed: str) -> tuple[float, str]:
     return float(parts[1]), parts[2]
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """The next time that a clock here shows ``text``, the date and time that it is, or ``now`` and that span. Raises
-    ValueError, also for a moment that has passed."""
-    if span := re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)([smhd])", text.strip()):
-        return now + timedelta(seconds=float(span[1]) * UNITS[span[2]])
+def moment(text: str, now: float) -> float:
+    """In seconds since 1970: the next time that a clock here shows ``text``, the date and time that it is, of this time
+    zone unless it names another, or ``now`` and that span. Raises ValueError, also for a moment that has passed."""
+    text = text.strip()
+    if span := re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)([smhd])", text):
+        return now + float(span[1]) * UNITS[span[2]]
     try:
-        if re.fullmatch(r"\d{1,2}:\d{2}", text.strip()):
+        if re.fullmatch(r"\d{1,2}:\d{2}", text):
             hours, minutes = map(int, text.split(":"))
-            at = now.replace(hour=hours, minute=minutes, second=0, microsecond=0)
-            return at if at > now else at + timedelta(days=1)
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
+            today = datetime.fromtimestamp(now).replace(hour=hours, minute=minutes, second=0, microsecond=0)
+            at = today.timestamp()
+            return at if at > now else (today + timedelta(days=1)).timestamp()
+        at = datetime.fromisoformat(text).timestamp()
+    except (OverflowError, OSError, ValueError):
         raise ValueError(f"given {text!r}; {TIMES}") from None
-    at = at if at.tzinfo else at.replace(tzinfo=now.tzinfo)
     if at <= now:
-        raise ValueError(f"given {text!r}; it has passed, now is {now:%Y-%m-%dT%H:%M}")
+        raise ValueError(f"given {text!r}; it has passed, now is {datetime.fromtimestamp(now):%Y-%m-%dT%H:%M}")
     return at
 
 
@@ -103,10 +105,10 @@ class Limits:
         for unit in dict.fromkeys(limit.unit for limit in self.at_most):
             given = " and ".join(str(limit) for limit in self.at_most if limit.unit == unit)
             if sum(limit.unit == unit for limit in self.at_most) > 1:
-                faults.append(f"--at-most: given {given}; one limit in {unit} is enough")
+                faults.append(f"at most {given}: one limit in {unit} is enough")
             if unit not in HOURS and (not self.price or self.price.currency != unit):
                 known = f"the price is {self.price}" if self.price else "no price is given"
-                faults.append(f"--at-most {given}: {known}; give --price, or price in the sweep file, in {unit}")
+                faults.append(f"at most {given}: {known}; give one in {unit}, here or in the sweep file")
         if faults:
             raise UsageError("\n".join(faults))
 
@@ -130,26 +132,40 @@ class Limits:
 
 
 def limits_of(
-    until: str | None, at_most: Sequence[str], price: str | Price | None, now: datetime | None = None
+    until: str | datetime | timedelta | None,
+    at_most: str | Iterable[str],
+    price: str | Price | None,
+    now: float | None = None,
+    named: Callable[[str], str] = "--{}".format,
 ) -> Limits:
-    """As a user writes them; ``price`` may be the sweep file's. Raises UsageError with every fault."""
+    """As a user writes them; ``price`` may be the sweep file's, and ``named`` is what the user calls an option. Raises
+    UsageError with every fault."""
     faults: list[str] = []
+    began = time.time() if now is None else now
 
-    def read(name: str, of: Callable[[str], T], text: str) -> T | None:
+    def read(name: str, of: Callable[[str], T], given: object) -> T | None:
         try:
-            return of(text)
+            if not isinstance(given, str):
+                raise ValueError(f"given {given!r}; must be a text")
+            return of(given)
         except ValueError as error:
-            faults.append(f"--{name}: {error}")
+            faults.append(f"{named(name)}: {error}")
             return None
 
-    end = read("until", lambda text: moment(text, now or datetime.now()), until) if until else None
-    amounts = [read("at-most", AtMost.of, text) for text in at_most]
-    cost = read("price", Price.of, price) if isinstance(price, str) else price
+    end = read("until", lambda text: moment(text, began), _written(until, began)) if until is not None else None
+    given = [at_most] if isinstance(at_most, str) else list(at_most)
+    amounts = [read("at-most", AtMost.of, text) for text in given]
+    cost = price if price is None or isinstance(price, Price) else read("price", Price.of, price)
     if faults:
         raise UsageError("\n".join(faults))
-    return Limits(
-        until=end.timestamp() if end else None, at_most=tuple(amount for amount in amounts if amount), price=cost
-    )
+    return Limits(until=end, at_most=tuple(amount for amount in amounts if amount), price=cost)
+
+
+def _written(until: object, now: float) -> object:
+    """A moment or a span of Python's as text."""
+    if isinstance(until, timedelta):
+        until = datetime.fromtimestamp(now + until.total_seconds()).astimezone()
+    return until.isoformat() if isinstance(until, datetime) else until
 
 
 class Spending:
@@ -160,6 +176,8 @@ class Spending:
         self._used = {limit.unit: 0.0 for limit in limits.at_most}
         self._busy: dict[str, Resources] = {}
         self._now = now
+        self.held = frozenset[str]()
+        """The trials that were held back so far."""
 
     def began(self, trial_id: str, resources: Resources, now: float) -> None:
         """A trial takes its devices from now on."""

@@ -45,7 +45,8 @@ def write(trial: Trial, state: TrialState, ledger: Ledger, folder: Path, *, larg
         about = place_words(trial.config)
         packed = epochs_file.pack(trial.id, trial.config.predicting_units, costs, epochs, about)
         write_atomically(folder / METRICS, packed)
-        write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
+        if any(epoch.evaluated for epoch in epochs):
+            write_atomically(folder / CURVES, curves(trial.cell.label, costs, epochs).encode())
     write_log(trial, ledger, folder)
     size = size_of(trial.config)
     if state is TrialState.FINISHED and (size is None or size <= largest):
@@ -96,7 +97,8 @@ def _write_network(trial_id: str, ledger: Ledger, folder: Path, largest: float) 
 
 
 def curves(title: str, costs: Sequence[int], epochs: Sequence[EpochMetrics]) -> str:
-    """An SVG: errors of the last epoch that was evaluated by cost, and those at fractions of the cost by epoch."""
+    """An SVG of epochs of which some were evaluated: errors of the last of these by cost, and those at fractions of the
+    cost by epoch."""
     evaluated = [epoch for epoch in epochs if epoch.evaluated]
     if len(costs) == 1:
         return svg(title, [_alone(evaluated)])

@@ -172,9 +172,12 @@ def _each(section: str, errors: Sequence[float]) -> dict[str, float]:
 
 
 def _is_detailed(config: TrialConfig, epoch: EpochMetrics) -> bool:
-    """Depends on nothing but the epoch's number, so that an epoch is shown alike however often it is told."""
+    """Some of the epochs that are evaluated. Depends on nothing but the epoch's number, so that an epoch is shown alike
+    however often it is told."""
     epochs = number_of_epochs(config.phase_steps, steps_of_epoch(config))
-    return epoch.epoch == epochs or epoch.epoch % math.ceil(epochs / PREDICTION_EPOCHS) == 0
+    evaluations = min(config.training.evaluations or epochs, epochs)
+    number = epoch.epoch * evaluations // epochs
+    return number == evaluations or number % math.ceil(evaluations / PREDICTION_EPOCHS) == 0
 
 
 def train_images(config: TrialConfig) -> int:

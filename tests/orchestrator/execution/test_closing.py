@@ -40,7 +40,7 @@ def test_tables_are_shown_once_and_the_files_are_those_of_a_report(ended, ledger
     closing.show(ended)
     closing.check()
     assert shown == [ended]
-    assert said == ["training is over; the report and MLflow's last runs follow"]
+    assert said == ["the report and MLflow's last runs follow"]
 
     losses = Losses()
     publish.write(ended, ledger, tmp_path / "ahead", {}, losses=losses, drawing=closing.drawing)

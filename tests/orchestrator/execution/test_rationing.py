@@ -40,8 +40,7 @@ class Machine:
                         running[trial_id] = (self.now, done + 1)
             while waiting and len(running) < slots:
                 trial_id = waiting.pop(0)
-                if trial_id not in ration.held:
-                    ration.began(trial_id)
+                if trial_id not in ration.held and ration.began(trial_id):
                     running[trial_id] = (self.now, 0)
                     self.begun.append(self.now)
             if ration.over:

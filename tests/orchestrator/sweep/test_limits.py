@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from orchestrator.errors import UsageError
 from orchestrator.sweep.limits import AtMost, Limits, Price, Spending, limits_of, moment
 from orchestrator.sweep.trial import Resources
 
-NOW = datetime(2030, 1, 31, 22, 15)
+NOW = datetime(2030, 1, 31, 22, 15).timestamp()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,36 @@ NOW = datetime(2030, 1, 31, 22, 15)
     ],
 )
 def test_a_moment_is_the_next_of_its_kind(text: str, expected: datetime) -> None:
-    assert moment(text, NOW) == expected
+    assert moment(text, NOW) == expected.timestamp()
+
+
+def test_a_time_zone_is_heeded_and_a_year_that_no_clock_has_is_refused() -> None:
+    assert moment("2030-02-03T04:05+01:00", NOW) == datetime(2030, 2, 3, 3, 5, tzinfo=UTC).timestamp()
+    assert moment("2030-02-03T04:05Z", NOW) == datetime(2030, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+    for text in ("9999-12-31T23:59-14:00", "0001-01-01T00:00+14:00"):
+        with pytest.raises(ValueError, match=r"allowed: a time such as|it has passed"):
+            moment(text, NOW)
+
+
+def test_a_span_is_so_many_seconds_also_when_clocks_change(monkeypatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        eve = datetime(2026, 10, 24, 20, 0).timestamp()
+        assert moment("8h", eve) == eve + 8 * 3600
+        assert moment("04:00", eve) == eve + 9 * 3600  # the clock shows three o'clock twice
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_script_may_give_moments_and_spans_of_its_own() -> None:
+    hour = limits_of(timedelta(hours=1), "20 gpu-hours", None, NOW)
+    assert hour.until == NOW + 3600
+    assert [str(limit) for limit in hour.at_most] == ["20 gpu-hours"]
+    assert limits_of(datetime(2030, 2, 3, 4, 5), [], None, NOW).until == datetime(2030, 2, 3, 4, 5).timestamp()
+    with pytest.raises(UsageError, match="at_most: given 20; must be a text"):
+        limits_of(None, [20], None, NOW, named=lambda name: name.replace("-", "_"))  # type: ignore[list-item]
 
 
 def test_all_faults_of_the_limits_are_said_at_once() -> None:
@@ -43,9 +73,9 @@ def test_all_faults_of_the_limits_are_said_at_once() -> None:
     ]
     with pytest.raises(UsageError, match="it has passed, now is 2030-01-31T22:15"):
         limits_of("2030-01-31T22:00", [], None, NOW)
-    with pytest.raises(UsageError, match=r"--at-most 50 EUR: no price is given"):
+    with pytest.raises(UsageError, match="at most 50 EUR: no price is given"):
         limits_of(None, ["50 EUR"], None, NOW)
-    with pytest.raises(UsageError, match=r"the price is 2.00 USD; give --price"):
+    with pytest.raises(UsageError, match=r"the price is 2.00 USD; give one in EUR"):
         limits_of(None, ["50 EUR"], "2 USD", NOW)
     with pytest.raises(UsageError, match="one limit in gpu-hours is enough"):
         limits_of(None, ["2 gpu-hours", "1 gpu-hour"], None, NOW)
