@@ -128,11 +128,12 @@ class RetryLoop:
     def _next(self, plan: Plan, heard: RoundListener, shutdown: Shutdown) -> Plan:
         """What the next round runs: what is to be tried again, what goes on from a rung of its tuning, and what another
         sweep has left unfinished."""
-        again = [entry.trial for entry in plan.to_run if self._run.tally.again(entry.trial.id)]
+        ran = [entry.trial for entry in plan.to_run if entry.trial.id not in heard.rationed]
+        again = [trial for trial in ran if self._run.tally.again(trial.id)]
         if pause := self._run.tally.pause([trial.id for trial in again], self._rng):
             self._run.say(f"storage failed; {counted(len(again), 'trial')} tried again in {duration(pause)}")
             shutdown.wait(pause)
-        elsewhere = [entry.trial for entry in plan.to_run if entry.trial.id in heard.elsewhere]
+        elsewhere = [trial for trial in ran if trial.id in heard.elsewhere]
         trials = [entry.trial for entry in plan.entries]
         following = self._planned(trials, shutdown)
         if elsewhere and not again and not self._promoted(plan, following):

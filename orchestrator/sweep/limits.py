@@ -84,6 +84,7 @@ def moment(text: str, now: float) -> float:
             at = today.timestamp()
             return at if at > now else (today + timedelta(days=1)).timestamp()
         at = datetime.fromisoformat(text).timestamp()
+        datetime.fromtimestamp(at)  # fails where no clock here shows it
     except (OverflowError, OSError, ValueError):
         raise ValueError(f"given {text!r}; {TIMES}") from None
     if at <= now:

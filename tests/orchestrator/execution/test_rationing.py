@@ -89,6 +89,34 @@ def test_an_amount_of_hours_is_used_and_no_more(make_trial, make_epochs) -> None
     assert ration.over
 
 
+def test_a_trial_that_is_lost_may_begin_again(make_trial) -> None:
+    """Also where it is the last one that is open."""
+    ration = Ration(Spending(Limits(until=3600.0), 0.0), [planned(make_trial(), 0)], {}, clock=lambda: 0.0)
+    assert ration.began("0")
+    ration.lost("0")
+    assert not ration.over
+    assert ration.began("0")
+    ration.ended("0")
+    assert not ration.over
+
+
+def test_trials_that_begin_at_once_share_what_is_left(make_trial) -> None:
+    """36 core-seconds hold one epoch of 20 seconds, not four."""
+    entries = [planned(make_trial(), number) for number in range(4)]
+    steps = {entry.trial.id: 20.0 / steps_of_epoch(entry.trial.config) for entry in entries}
+    spending = Spending(Limits(at_most=(AtMost(amount=36 / 3600, unit="cpu-hours"),)), 0.0)
+    ration = Ration(spending, entries, steps, clock=lambda: 0.0)
+    assert [ration.began(entry.trial.id) for entry in entries] == [True, False, False, False]
+    doubled = Ration(
+        Spending(Limits(at_most=(AtMost(amount=36 / 3600, unit="cpu-hours"),)), 0.0),
+        entries,
+        steps,
+        {"0": 2},
+        clock=lambda: 0.0,
+    )
+    assert not doubled.began("0")  # it would be given two cores
+
+
 def test_without_limits_nothing_is_held(make_trial) -> None:
     ration = Ration(Spending(Limits(), 0.0), [planned(make_trial(), 0)], {})
     ration.began("0")

@@ -19,7 +19,7 @@ from orchestrator.execution.sweep_run import SweepRun, SweepSettings
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
 from orchestrator.sweep.limits import Limits, Spending
-from orchestrator.sweep.retries import FailureKind, FailureTally, Retries
+from orchestrator.sweep.retries import Failed, FailureKind, FailureTally, Retries
 from orchestrator.sweep.trial import Trial, TrialState
 
 UNLIMITED = Ration(Spending(Limits(), 0.0), [], {})
@@ -78,7 +78,7 @@ def test_storage_that_answers_again_is_waited_for(
     plan = planning.make([trial], ledger)
     outage = Outage(ledger, monkeypatch)
     outage.left = 3
-    heard = SimpleNamespace(elsewhere={trial.id})
+    heard = SimpleNamespace(elsewhere={trial.id}, rationed=frozenset())
     assert rounds(ledger, Retries(), said)._next(plan, heard, waits).to_run == plan.to_run
     assert len(waits.pauses) == 3
     assert all(re.fullmatch(rf"{re.escape(DOWN)}; tried again in \d+ s", words) for words in said)
@@ -93,6 +93,17 @@ def test_storage_that_does_not_is_told_with_the_way_on(
     with pytest.raises(StorageError, match="no answer; once it can be, the same command goes on"):
         rounds(ledger, Retries(storage=2), [])._planned([make_trial()], waits)
     assert len(waits.pauses) == 2
+
+
+def test_what_a_limit_holds_back_is_not_tried_again(ledger: Ledger, make_trial: Callable[..., Trial]) -> None:
+    """It would be in round after round in which it may not begin."""
+    trial = make_trial()
+    loop = rounds(ledger, Retries(), [])
+    loop._run.tally.failed(trial.id, "ann", Failed(kind=FailureKind.MEMORY, error="none left", signature="none"))
+    plan = planning.make([trial], ledger)
+    for rationed, runs in ((frozenset(), (trial,)), (frozenset({trial.id}), ())):
+        heard: Any = SimpleNamespace(elsewhere=set(), rationed=rationed)
+        assert tuple(entry.trial for entry in loop._next(plan, heard, Waits()).to_run) == runs
 
 
 def test_a_trial_that_is_lost_while_the_storage_is_down_starts_again(
