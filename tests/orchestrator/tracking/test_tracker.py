@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -22,10 +23,12 @@ from mlflow import pyfunc
 from told import CODE, TEXT, Told, history, made_in
 
 from anytime_core.config import NetworkConfig, Opt
+from anytime_core.cost import trial_costs
 from anytime_core.data.cache import load as load_images
 from anytime_core.model.network import build_network
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
+from anytime_core.training.epochs import is_evaluated
 from orchestrator.cli import cli
 from orchestrator.errors import UsageError
 from orchestrator.execution.worker import WorkerContext, run_trial
@@ -100,6 +103,33 @@ def test_all_predictions_are_shown_for_twenty_epochs_and_the_last(make_trial: Ca
     assert detailed == [*range(11, 205, 11), 205]
     last = {name: value for name, value in shown[-1].items() if name.startswith("test_error/")}
     assert last == {f"test_error/prediction_0{number}": 235 + (number - 1) / 8 for number in (1, 2, 3)}
+
+
+def test_fewer_evaluations_are_all_shown_and_epochs_without_one_have_no_test_errors(
+    make_trial: Callable, make_epochs: Callable
+) -> None:
+    trial = make_trial()
+    config = replace(trial.config, training=replace(trial.config.training, steps=22 * 205, evaluations=20))
+    epochs = [
+        epoch if is_evaluated(epoch.epoch, 205, 20) else replace(epoch, test_loss=(), test_error=())
+        for epoch in make_epochs(205, 3)
+    ]
+    shown = [views.epoch_metrics(config, epoch) for epoch in epochs]
+    assert sum("test_error/prediction_03" in found for found in shown) == 20
+    assert sum("error/at_1.00" in found for found in shown) == 20
+    assert all("train_error/at_1.00" in found for found in shown)
+
+
+def test_a_trial_that_diverged_before_its_first_evaluation_has_metrics_and_no_curves(
+    make_trial: Callable, make_epochs: Callable, ledger: Ledger, tmp_path: Path
+) -> None:
+    trial, (epoch,) = make_trial(), make_epochs(1, 3, train_loss=(math.nan,) * 3)
+    attempt = ledger.begin(trial)
+    costs = trial_costs(trial.config)
+    ledger.write_epochs(attempt, (1, 2, 3), costs, [replace(epoch, test_loss=(), test_error=())])
+    run_files.write(trial, TrialState.DIVERGED, ledger, tmp_path, largest=0)
+    assert {path.name for path in tmp_path.iterdir()} >= {"metrics.parquet"}
+    assert not (tmp_path / "curves.svg").exists()
 
 
 def test_whatever_the_number_of_predictions_an_epoch_is_one_request(
