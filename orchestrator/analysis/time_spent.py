@@ -10,6 +10,8 @@ from anytime_core.result import EpochMetrics
 PREPARATION, ENDING = "preparation_seconds", "ending_seconds"
 """In a trial's provenance, of its last attempt: before the training, for imports and images; and after the last epoch,
 for its checkpoint, its outcomes and its hashes."""
+AROUND = {"preparation": PREPARATION, "ending": ENDING}
+"""What is known of a trial once it has ended."""
 PARTS = ("preparation", "data", "steps", "evaluation", "checkpoints", "waiting", "ending")
 """As they follow one another."""
 TRAINING = ("data", "steps", "evaluation")
@@ -29,7 +31,9 @@ def seconds_by_part(epochs: Sequence[EpochMetrics], provenance: Mapping[str, Any
     )
     around = [_number(provenance.get(name)) for name in (PREPARATION, ENDING)]
     steps = sum(epoch.seconds for epoch in epochs) - data - evaluation
-    return dict(zip(PARTS, (around[0], data, steps, evaluation, checkpoints, waiting, around[1]), strict=True))
+    parts = dict(zip(PARTS, (around[0], data, steps, evaluation, checkpoints, waiting, around[1]), strict=True))
+    unknown = {part for part, name in AROUND.items() if name not in provenance}
+    return {part: seconds for part, seconds in parts.items() if part not in unknown}
 
 
 def _number(value: Any) -> float:
