@@ -157,6 +157,6 @@ def _epoch(rows: list[dict[str, Any]]) -> EpochMetrics:
         {
             **{name: rows[0][name] for name in OF_EPOCH if name in rows[0]},
             **columns,
-            **{field: [] for field in LACKING if columns[field][0] is None},
+            **{field: [] for field in LACKING if set(columns[field]) == {None}},
         }
     )
