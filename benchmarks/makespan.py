@@ -5,9 +5,10 @@
     python benchmarks/makespan.py                        # some minutes
     python benchmarks/makespan.py --seeds 2 --repeats 1  # to see that it works
 
-A first sweep fills the ledger with a trial of each kind. Then the same grid is asked for with more seeds (times are
-measured), and with networks that the ledger has not seen (scaled, from a model): predicted, run, compared. Trials run
-on this machine's cores; the clock runs from the beginning of the first to the end of the last. For Linux.
+In an empty storage the prediction comes from `plan --calibrate`. A sweep then fills another ledger with a trial of each
+kind, and the same grid is asked for with more seeds (times are measured), and with networks that the ledger has not
+seen (scaled, from a model): predicted, run, compared. Trials run on this machine's cores; the clock runs from the
+beginning of the first to the end of the last. For Linux.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ def run(folder: Path, sweep: Sweep) -> float:
     return time.perf_counter() - began
 
 
+def calibrate(folder: Path, sweep: Sweep, seconds: int) -> None:
+    """Has the speeds measured, in a storage that holds no trial."""
+    command = [str(BIN / "orchestrate"), "plan", str(sweep.path), "--storage", str(folder / "runs")]
+    subprocess.run([*command, "--calibrate", f"{seconds}s"], capture_output=True, check=True)
+
+
 def compare(folder: Path, sweep: Sweep) -> dict[str, Any]:
     """Predicts, runs, and compares."""
     ledger = Ledger(folder / "runs")
@@ -90,10 +97,15 @@ def _makespan(ledger: Ledger, trials: Sequence[Trial]) -> float:
     return max((folder / "result.json").stat().st_mtime for folder in folders) - began
 
 
-def benchmark(folder: Path, seeds: int, epochs: int, repeats: int) -> dict[str, Any]:
+def benchmark(folder: Path, seeds: int, epochs: int, repeats: int, seconds: int) -> dict[str, Any]:
     run(folder, write_sweep(folder, SEEN, [0], epochs))
-    rows: dict[str, list[dict[str, Any]]] = {"seen shapes": [], "shapes not seen": []}
+    rows: dict[str, list[dict[str, Any]]] = {"calibrated": [], "seen shapes": [], "shapes not seen": []}
     for repeat in range(repeats):
+        empty = folder / f"empty-{repeat}"
+        empty.mkdir()
+        sweep = write_sweep(empty, SEEN, range(seeds), epochs)
+        calibrate(empty, sweep, seconds)
+        rows["calibrated"].append(compare(empty, sweep))
         more = range(1, 1 + seeds * (repeat + 1))
         rows["seen shapes"].append(compare(folder, write_sweep(folder, SEEN, more, epochs)))
         network = UNSEEN[repeat % len(UNSEEN)]
@@ -140,11 +152,12 @@ def as_text(found: dict[str, Any]) -> str:
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="That each comparison adds.")
 @click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Of each trial, of 22 steps.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--calibrate", "seconds", type=click.IntRange(min=1), default=60, show_default=True, help="Seconds.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def main(seeds: int, epochs: int, repeats: int, form: str) -> None:
+def main(seeds: int, epochs: int, repeats: int, seconds: int, form: str) -> None:
     """What `orchestrate plan` predicts of a sweep, and what it takes."""
     with TemporaryDirectory(prefix="makespan-", ignore_cleanup_errors=True) as folder:
-        found = benchmark(Path(folder), seeds, epochs, repeats)
+        found = benchmark(Path(folder), seeds, epochs, repeats, seconds)
     click.echo(json.dumps(found, indent=1) if form == "json" else as_text(found))
 
 

@@ -122,15 +122,21 @@ class Sweep:
         cpus: int | None = None,
         gpus: float | str | None = None,
         slots: int | None = None,
+        calibrate: float | None = None,
+        devices: str | None = None,
+        price: str | None = None,
     ) -> View:
         """What would run, why, and what it would take, as ``orchestrate plan``; with an address the cluster is asked
-        what it has. ``frame`` has a row for each trial. Raises ClusterError, GoneError, StorageError."""
+        what it has. ``calibrate`` measures steps for about so many seconds first, ``devices`` (``"4xH100"``) are a
+        cluster that is not here. ``frame`` has a row for each trial. Raises UsageError, ClusterError, GoneError,
+        StorageError."""
         from orchestrator.api import views
-        from orchestrator.execution.forecast import forecast
+        from orchestrator.execution.forecast import Asked, forecast
 
         self._refuse_gone()
         sweep, room = self._now(), room_of(address, cpus, gpus, slots)
-        return views.of_plan(sweep, forecast(sweep, self._ledger, room), self._ledger)
+        asked = Asked(calibrate=calibrate, devices=devices, price=price)
+        return views.of_plan(sweep, forecast(sweep, self._ledger, room, asked), self._ledger)
 
     def run(
         self,

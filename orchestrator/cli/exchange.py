@@ -94,9 +94,9 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
     meanwhile, and the same command goes on where it was cut short.
 
     With SWEEP.yaml only its trials are brought, and MLflow is told of them; else the sweep that has them tells it when
-    it runs next. Exit code 1 if a trial differs or is damaged.
+    it runs next. What `plan --calibrate` measured there comes along. Exit code 1 if a trial differs or is damaged.
     """
-    from orchestrator.ledger import bringing
+    from orchestrator.ledger import bringing, calibrations
     from orchestrator.ledger.choices import chosen
 
     ledger = places.ledger
@@ -112,10 +112,12 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
         bringing.bring_sweeps(storage, ledger)
     else:
         bringing.keep(sweep, ledger)
-    noted = bringing.bring_notes(storage, ledger, sweep)
+    noted, speeds = bringing.bring_notes(storage, ledger, sweep), calibrations.bring(storage, ledger)
     _print(found, form, f"{source} into {ledger.storage}")
     if noted:
         say(f"{counted(noted, 'note')} came along", err=True)
+    if speeds:
+        say(f"the speeds of {counted(speeds, 'calibrated device')} came along", err=True)
     if sweep and (troubles := _tell(chosen(sweep, ledger), places)):
         end("\n".join(troubles), 1)
     if any(each.fate.wrong for each in found):

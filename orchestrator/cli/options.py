@@ -180,6 +180,9 @@ slots = click.option(
     help="CPU cores of this machine to use at most, so that others have room.  [default: all that it may use]",
 )
 gpus = click.option("--gpus", type=Share(), help="Share of a GPU of each trial, or auto, instead of the sweep's.")
+price = click.option(
+    "--price", metavar="AMOUNT", help='Of an hour of a device, such as "2.50 EUR"; instead of the sweep\'s.'
+)
 wide = click.option("--wide", is_flag=True, help="Show whole tables, however wide; else they fit the terminal.")
 md5 = click.option(
     "--md5/--no-md5", "check_md5", default=True, show_default=True, help="Check the data files' md5 sums."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from orchestrator.cli.output import (
     say,
     ui_command,
 )
-from orchestrator.cli.parameter_types import naming_its_variable
+from orchestrator.cli.parameter_types import Age, naming_its_variable
 from orchestrator.places import NOTIFY, Places, Room
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
     metavar="AMOUNT",
     help='Use no more than "20 gpu-hours", "100 cpu-hours" or "50 EUR"; may be given again.',
 )
-@click.option("--price", metavar="AMOUNT", help='Of an hour of a device, such as "2.50 EUR"; instead of the sweep\'s.')
+@options.price
 @options.md5
 def sweep(
     sweep_file: Path,
@@ -124,6 +125,16 @@ def sweep(
 @click.command()
 @options.on_a_sweep(read_only=True)
 @options.on_a_cluster
+@click.option(
+    "--calibrate",
+    type=Age(),
+    is_flag=False,
+    flag_value="60s",
+    metavar="[TIME]",
+    help="First measure, for a minute or so long, steps that are thrown away, and keep the speeds in the storage.",
+)
+@click.option("--devices", metavar="DEVICES", help="Plan for a cluster that is not here, such as 4xH100.")
+@options.price
 @click.option("--trials", "listed", is_flag=True, help="List each trial, of however many there are.")
 @options.wide
 @options.form(options.ROWS)
@@ -131,6 +142,9 @@ def plan(
     sweep_file: Path,
     places: Places,
     room: Room,
+    calibrate: float | None,
+    devices: str | None,
+    price: str | None,
     listed: bool,
     wide: bool,
     form: str,
@@ -139,8 +153,9 @@ def plan(
 
     More than 40 trials are summed up by network and method; --trials, JSON and CSV have each.
 
-    Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown.
-    With --address the cluster is asked what it has, and what it cannot hold is refused.
+    Times are those that the ledger's trials took on the device at hand: measured, scaled, fitted, or else unknown until
+    --calibrate measures steps there. With --address the cluster is asked what it has, one node of each kind is
+    calibrated, and what it cannot hold is refused. --devices plans for one that the ledger has speeds of.
     """
     from orchestrator.execution import forecast as forecasting
     from orchestrator.ledger.choices import chosen
@@ -152,7 +167,8 @@ def plan(
     ledger = places.ledger
     grid = chosen(load(sweep_file), ledger)
     print_notes(grid)
-    forecast = forecasting.forecast(grid, ledger, room)
+    asked = forecasting.Asked(calibrate=calibrate, devices=devices, price=price)
+    forecast = forecasting.forecast(grid, ledger, room, asked, partial(say, err=True))
     if form != "table":
         print_rows(plan_view.plan_rows(forecast.outlook), form)
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -42,6 +43,38 @@ def machines(seconds: float = HARDWARE_SECONDS) -> list[hardware.Node]:
     asked = [_there(node, hardware.this_machine).remote() for node in alive]
     answers, _ = ray.wait(asked, num_returns=len(asked), timeout=seconds)
     return [_offered(node, answer if answer in answers else None) for node, answer in zip(alive, asked, strict=True)]
+
+
+@contextmanager
+def connected(address: str, logs: LocalFolder) -> Iterator[None]:
+    """For ``call_on``. Raises ClusterError if there is no cluster."""
+    with cluster(address, logs):
+        yield
+
+
+def call_on(
+    name: str, cpus: float, gpus: float, function: Any, calls: Sequence[tuple[Any, ...]], seconds: float
+) -> list[Any]:
+    """What a function answers to each of the calls, all at once, as tasks with so many CPUs and GPUs on a node that
+    calls itself so; in place of an answer, why there is none."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    names = [machine.name for machine in machines()]
+    node = alive[names.index(name)]
+    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    how = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0, "scheduling_strategy": strategy}
+    asked = [ray.remote(**how)(function).remote(*arguments) for arguments in calls]
+    ray.wait(asked, num_returns=len(asked), timeout=seconds)
+    return [_said(answer, seconds) for answer in asked]
+
+
+def _said(answer: Any, seconds: float) -> Any:
+    try:
+        return ray.get(answer, timeout=0)
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(answer, force=True)
+        return f"no answer in {seconds:.0f} s: others may have the node"
+    except Exception as error:  # whatever was raised there, or why nothing runs there
+        return _reason(error)
 
 
 def _offered(node: dict[str, Any], answer: Any) -> hardware.Node:

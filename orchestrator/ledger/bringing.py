@@ -20,7 +20,7 @@ from anytime_core.files import Folder, Guard
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
 from orchestrator.errors import StorageError, UsageError
-from orchestrator.ledger import last_run, needs, notes
+from orchestrator.ledger import calibrations, last_run, needs, notes
 from orchestrator.ledger.archive import check_all
 from orchestrator.ledger.bundle import BundleStorage
 from orchestrator.ledger.ledger import LOG, RESULT, ElsewhereError, Ledger, SupersededError
@@ -85,7 +85,7 @@ def source_at(location: Location, ledger: Ledger) -> Storage:
     if str(source.location) == str(ledger.storage) or _same(source.local, ledger.local):
         raise UsageError(f"{location}: is the storage itself")
     with reading(source):
-        if not source.names("trials"):
+        if not source.names("trials") and not source.names(calibrations.FOLDER):
             raise UsageError(
                 f"{location}: holds no trials; allowed: a storage folder, the address of one in a bucket, or a bundle"
             )

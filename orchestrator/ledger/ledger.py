@@ -15,6 +15,7 @@
                       lock               held for the moment in which one of these takes its place
     STORAGE/sweeps/NAME/                 the driver's lock and log, its word while it runs, what the sweep is made of
     STORAGE/sweeps/NAME/trials.json      the trials that it needs, which nobody may take away
+    STORAGE/speeds/                      how long steps took that were thrown away (``calibrations``)
     STORAGE/gc.json                      who takes away what nobody needs, just now
     STORAGE/index.bin                  a copy of many results, made where it is missing
 

@@ -4,13 +4,17 @@ The time of a step is, in this order:
 
 - *measured*: the median of the ledger's trials of the same shape (network, data set, regime, batch) on the same device
   with as many threads, or as large a share of the GPU;
+- *calibrated*: the median of what steps of the same shape took there that were thrown away (``plan --calibrate``);
 - *scaled*: that of the nearest shape of the same kind of network, data set, regime and batch on the same device, by the
   multiply-adds of a step, if they differ by a factor of ``NEAR`` at most;
 - *model*: a constant and a rate of multiply-adds, fitted to at least ``ENOUGH`` shapes of the same kind of network on
   the same device that come within a factor of ``REACH`` of it;
 - else *unknown*, and with it every sum that it is in.
 
-A trial's seconds hold its evaluations. ``plan`` and this import neither torch nor Ray.
+Scaled and model rest on what was measured and calibrated. A trial's seconds hold its evaluations. An interval runs from
+the quickest to the slowest trial or turn; that of a model as far as its points lie off it.
+
+``plan`` and this import neither torch nor Ray.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from anytime_core.config import (
     Opt,
     TrainingConfig,
     TrialConfig,
+    is_here,
 )
 from anytime_core.data.catalog import dataset_of
 from anytime_core.extend import Surgery
@@ -41,15 +46,18 @@ from anytime_core.memory import is_known, parameter_count
 from anytime_core.outcomes import MOST_OF_UINT8
 from anytime_core.training.epochs import number_of_epochs, steps_of_epoch
 from orchestrator.errors import UsageError
+from orchestrator.ledger import calibrations
+from orchestrator.ledger.calibrations import Calibration, StepTimes
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning.plan import Plan, PlannedTrial, place, step_work
 from orchestrator.sweep.devices import PARTS, Device, device_of
-from orchestrator.sweep.trial import Resources, Trial, TrialRecord, config_of
+from orchestrator.sweep.limits import Price
+from orchestrator.sweep.trial import Resources, Trial, TrialRecord, config_in, config_of
 from orchestrator.system.hardware import Node, this_machine
 
 log = logging.getLogger(__name__)
 
-Source = Literal["measured", "scaled", "model", "computed", "unknown"]
+Source = Literal["measured", "calibrated", "scaled", "model", "computed", "unknown"]
 
 NEAR = 2.0
 REACH = 10.0
@@ -86,17 +94,21 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantity:
-    """A predicted number; None where it is unknown. ``n`` counts the trials that it rests on."""
+    """A predicted number; None where it is unknown. ``n`` counts the trials, or turns of steps, that it rests on; it
+    lies from ``least`` to ``most``, where more than one say so."""
 
     value: float | None
     source: Source
     n: int = 0
+    least: float | None = None
+    most: float | None = None
 
     def __str__(self) -> str:
         return f"{self.source} (n={self.n})" if self.n else self.source
 
     def times(self, factor: float) -> Quantity:
-        return self if self.value is None else replace(self, value=self.value * factor)
+        scaled = {name: getattr(self, name) for name in ("value", "least", "most")}
+        return replace(self, **{name: value and value * factor for name, value in scaled.items()})
 
 
 UNKNOWN = Quantity(value=None, source="unknown")
@@ -114,17 +126,22 @@ class Estimate:
 
     @property
     def hours(self) -> float | None:
+        return self.device_hours.value
+
+    @property
+    def device_hours(self) -> Quantity:
+        """The same with its interval."""
         resources = self.entry.trial.resources
-        share = resources.share or resources.cpus
-        return None if self.seconds.value is None else self.seconds.value * share / 3600
+        return self.seconds.times((resources.share or resources.cpus) / 3600)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outlook:
-    """Of a plan, in its order. ``nodes`` are the machines that it was made for."""
+    """Of a plan, in its order. ``nodes`` are the machines that it was made for, ``price`` that of a device's hour."""
 
     estimates: tuple[Estimate, ...]
     nodes: tuple[Node, ...]
+    price: Price | None = None
 
     @property
     def to_run(self) -> tuple[Estimate, ...]:
@@ -142,7 +159,9 @@ class Outlook:
         return Counter(it.seconds.source for it in self.to_run)
 
 
-def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | None = None) -> Outlook:
+def outlook(
+    plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | None = None, price: Price | None = None
+) -> Outlook:
     """The longest first, as far as that is known."""
     speeds = speeds or Speeds.of(ledger)
     disks = _Disks(ledger, speeds)
@@ -153,7 +172,9 @@ def outlook(plan: Plan, ledger: Ledger, nodes: Sequence[Node], speeds: Speeds | 
     running = [it for it in estimates if it.entry.comes]
     ends = dict(zip((it.entry.trial.id for it in running), _ends(running, nodes), strict=True))
     return Outlook(
-        estimates=tuple(replace(it, ends=ends.get(it.entry.trial.id)) for it in estimates), nodes=tuple(nodes)
+        estimates=tuple(replace(it, ends=ends.get(it.entry.trial.id)) for it in estimates),
+        nodes=tuple(nodes),
+        price=price,
     )
 
 
@@ -210,22 +231,31 @@ def _data_of(data: DataConfig) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Measured:
-    """The seconds of a step of one shape, trial by trial, and its multiply-adds."""
+class _Known:
+    """The seconds of a step of one shape, trial by trial or turn by turn, and its multiply-adds. Those of
+    ``calibrated`` steps are without what a trial does once an epoch: that depends on the trial."""
 
     shape: Shape
     work: float
     seconds: tuple[float, ...]
+    calibrated: StepTimes | None = None
 
     @property
-    def typical(self) -> float:
-        return median(self.seconds)
+    def source(self) -> Source:
+        return "calibrated" if self.calibrated else "measured"
+
+    def of(self, config: TrialConfig, source: Source, factor: float = 1.0) -> Quantity:
+        """The seconds of a step of such a trial, times a factor."""
+        seconds = self.calibrated.of(config) if self.calibrated else self.seconds
+        step = Quantity(value=median(seconds), source=source, n=len(seconds))
+        some = step if len(seconds) == 1 else replace(step, least=min(seconds), most=max(seconds))
+        return some.times(factor)
 
 
 class Speeds:
     """What the ledger knows of the time of a step, by device."""
 
-    def __init__(self, measured: Mapping[Device, Mapping[Shape, _Measured]], ids: Mapping[Shape, str]) -> None:
+    def __init__(self, measured: Mapping[Device, Mapping[Shape, _Known]], ids: Mapping[Shape, str]) -> None:
         self._measured = measured
         self.ids = ids
         """A finished trial of each shape."""
@@ -233,11 +263,12 @@ class Speeds:
 
     @classmethod
     def of(cls, ledger: Ledger) -> Speeds:
-        """From all trials that ended in the ledger, whatever sweep they are of."""
-        return cls.from_records(ledger.all_records().values())
+        """From all trials that ended in the ledger, whatever sweep they are of, and all that was calibrated."""
+        return cls.from_records(ledger.all_records().values(), calibrations.read(ledger))
 
     @classmethod
-    def from_records(cls, records: Iterable[TrialRecord]) -> Speeds:
+    def from_records(cls, records: Iterable[TrialRecord], calibrated: Iterable[Calibration] = ()) -> Speeds:
+        """A shape of which a trial was trained on a device goes by its trials alone. Calibrations come oldest first."""
         alike: dict[str, list[TrialRecord]] = defaultdict(list)
         for record in records:
             if record.result.steps and record.result.seconds > 0:
@@ -256,16 +287,26 @@ class Speeds:
             for record in group:
                 if device := device_of(record):
                     seconds[device][shape].append(record.result.seconds / record.result.steps)
-        return cls(
-            {
-                device: {
-                    shape: _Measured(shape=shape, work=works[shape], seconds=tuple(times))
-                    for shape, times in shapes.items()
-                }
-                for device, shapes in seconds.items()
-            },
-            ids,
-        )
+        known = _calibrated(calibrated)
+        for device, shapes in seconds.items():
+            known[device] |= {
+                shape: _Known(shape=shape, work=works[shape], seconds=tuple(times)) for shape, times in shapes.items()
+            }
+        return cls(known, ids)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Those that something is known of."""
+        return tuple(device for device, shapes in self._measured.items() if shapes)
+
+    def trials(self, device: Device) -> int:
+        """How many shapes of trials that ran there are known."""
+        return sum(it.source == "measured" for it in self._measured.get(device, {}).values())
+
+    def source(self, config: TrialConfig, device: Device) -> Source:
+        """Where the time of its very shape comes from."""
+        same = self._measured.get(device, {}).get(shape_of(config))
+        return same.source if same else "unknown"
 
     def step(self, config: TrialConfig, device: Device | None) -> Quantity:
         """The seconds of one training step of such a trial, its share of the evaluations included."""
@@ -276,19 +317,20 @@ class Speeds:
             known = self._known[device, shape] = self._step(config, shape, self._measured.get(device, {}))
         return known
 
-    def _step(self, config: TrialConfig, shape: Shape, measured: Mapping[Shape, _Measured]) -> Quantity:
+    def _step(self, config: TrialConfig, shape: Shape, measured: Mapping[Shape, _Known]) -> Quantity:
         if same := measured.get(shape):
-            return Quantity(value=same.typical, source="measured", n=len(same.seconds))
-        work, alike = step_work(config), [it for it in measured.values() if it.shape.family == shape.family]
-        return _scaled(shape, work, alike) or _modelled(work, alike) or UNKNOWN
+            return same.of(config, same.source)
+        alike = [it for it in measured.values() if it.shape.family == shape.family]
+        return _scaled(config, shape, alike) or _modelled(config, alike) or UNKNOWN
 
     def parts(self, config: TrialConfig, gpu: str) -> dict[int, float]:
         """By the share of a GPU of that name, in ten-thousandths: the seconds of a step that were measured."""
         shape = shape_of(config)
         return {
-            device.part: shapes[shape].typical
+            device.part: value
             for device, shapes in self._measured.items()
             if device.gpu and device.name == gpu and shape in shapes
+            if (value := shapes[shape].of(config, "measured").value) is not None
         }
 
 
@@ -309,28 +351,48 @@ def _readable(group: Iterable[TrialRecord]) -> tuple[str, TrialConfig] | None:
     return None
 
 
-def _scaled(shape: Shape, work: float, measured: Iterable[_Measured]) -> Quantity | None:
+def _calibrated(calibrated: Iterable[Calibration]) -> dict[Device, dict[Shape, _Known]]:
+    """The newest of each shape; those whose code is gone are left out."""
+    known: dict[Device, dict[Shape, _Known]] = defaultdict(dict)
+    for calibration in calibrated:
+        for times in calibration.shapes:
+            try:
+                config = config_in(times.config, "a calibration")
+            except UsageError as error:
+                log.warning("%s; it is left out of what is predicted", error)
+                continue
+            if not is_here(config):
+                continue
+            shape, work = shape_of(config), step_work(config)
+            known[calibration.device][shape] = _Known(shape=shape, work=work, seconds=times.step, calibrated=times)
+    return known
+
+
+def _scaled(config: TrialConfig, shape: Shape, measured: Iterable[_Known]) -> Quantity | None:
     """From the nearest of the same kind, if one is near."""
-    kind = _kind(shape)
+    kind, work = _kind(shape), step_work(config)
     distances = {abs(math.log(work / it.work)): it for it in measured if _kind(it.shape) == kind}
     if not distances or min(distances) > math.log(NEAR):
         return None
     nearest = distances[min(distances)]
-    return Quantity(value=nearest.typical * work / nearest.work, source="scaled", n=len(nearest.seconds))
+    return nearest.of(config, "scaled", work / nearest.work)
 
 
 def _kind(shape: Shape) -> tuple[object, ...]:
     return shape.data, shape.regime.partition(" ")[0], shape.training
 
 
-def _modelled(work: float, measured: Collection[_Measured]) -> Quantity | None:
+def _modelled(config: TrialConfig, measured: Collection[_Known]) -> Quantity | None:
     """Least squares of the relative errors; neither the constant nor the rate is negative."""
-    points = [(it.work, it.typical) for it in measured]
+    work, known = step_work(config), [(it.work, it.of(config, "model")) for it in measured]
+    points = [(x, step.value) for x, step in known if step.value]
     works = [x for x, _ in points]
     if len({*works}) < ENOUGH or not min(works) / REACH <= work <= max(works) * REACH:
         return None
     constant, rate = fit(points)
-    return Quantity(value=constant + rate * work, source="model", n=sum(len(it.seconds) for it in measured))
+    off = [y / (constant + rate * x) for x, y in points]
+    step = Quantity(value=1.0, source="model", n=sum(step.n for _, step in known), least=min(off), most=max(off))
+    return step.times(constant + rate * work)
 
 
 def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from anytime_core.config import is_here
 from orchestrator.analysis import tables
 from orchestrator.analysis.answers import Answers
-from orchestrator.ledger import live_status, notes
+from orchestrator.ledger import calibrations, live_status, notes
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.ledger.live_status import Running, StatusSnapshot
 from orchestrator.planning import estimate
@@ -101,7 +101,8 @@ def _seconds_left(sweep: Sweep, ledger: Ledger, standings: dict[str, Standing]) 
     if not records or not plan.to_come:
         return None if plan.to_come else 0.0
     here = estimate.here(entry.trial for entry in plan.to_come)
-    return estimate.outlook(plan, ledger, [here], estimate.Speeds.from_records(records)).makespan
+    speeds = estimate.Speeds.from_records(records, calibrations.read(ledger))
+    return estimate.outlook(plan, ledger, [here], speeds).makespan
 
 
 def _status(

@@ -246,8 +246,11 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(finished: tuple[User, F
         done = user.run("sweep", "--address", f"ray://127.0.0.1:{client}")
         refused = user.run("sweep", "--address", address, "--gpus", "0.5", "--storage", "other")
         plan = user.run("plan", "--address", address, "--storage", "other")
+        calibrated = user.run("plan", "--address", address, "--storage", "other", "--calibrate", "3s")
         impossible = user.run("plan", "--address", address, "--gpus", "auto", "--storage", "other")
     assert "makespan on 1 node (2 CPUs): unknown" in plan.stdout
+    assert (calibrated.code, "unknown" in calibrated.stdout.partition("GiB of disk")[0]) == (0, False)
+    assert " shapes, 2 at once" in calibrated.stdout
     assert impossible.code == 1
     assert "each of 6 trials asks for 1 CPU and a share of a GPU, and no node has that" in impossible.stderr
     assert done.code == 0, done.stderr

@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
+import pytest
+
 from orchestrator.sweepfile.load import load
+from orchestrator.system.hardware import cpu_model
 
 TABLE6 = str(Path(__file__).parents[3] / "sweeps" / "table6.yaml")
 QUICKSTART = str(Path(__file__).parents[3] / "sweeps" / "quickstart.yaml")
@@ -44,8 +48,9 @@ def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tm
     assert lines[0] == f"{QUICKSTART}: 28 trials: 28 to run; there is no folder runs yet"
     assert lines[2].split() == ["id", "trial", "action", "reason", "MiB", "cpus"]  # times are unknown throughout
     assert max(map(len, lines[2:32])) <= 80
-    assert len(lines) == 4 + 28 + 1 + 5 + 4
-    assert [line.partition(":")[2] for line in lines[-9:-6]] == [" unknown", " unknown", " 28 unknown"]
+    assert len(lines) == 4 + 28 + 1 + 6 + 4
+    assert [line.partition(":")[2] for line in lines[-10:-7]] == [" unknown", " unknown", " 28 unknown"]
+    assert lines[-7] == " what is unknown, --calibrate measures on the device, in a minute or so"
     assert lines[-5] == " Left out to fit 80 columns: gpus, from; --wide shows all."
     assert lines[-3] == (
         "To be better than ann at 5 %, a method must win, of 2 cells: more than all by hoeffding, "
@@ -57,7 +62,7 @@ def test_a_plan_for_people_has_a_title_and_a_line_for_each_trial(orchestrate, tm
 
 def test_a_plan_leaves_nothing_out_where_it_may_be_wide(orchestrate) -> None:
     lines = orchestrate("plan", QUICKSTART, "--wide").out.splitlines()
-    columns = ["id", "trial", "action", "time", "reason", "hours", "MiB", "cpus", "gpus", "from"]
+    columns = ["id", "trial", "action", "time", "reason", "hours", "least", "most", "MiB", "cpus", "gpus", "from"]
     assert lines[2].split() == columns
     assert {len(line.split()[0]) for line in lines[4:32]} == {16}
 
@@ -72,6 +77,68 @@ def test_a_plan_of_many_trials_has_a_line_for_each_network_and_method(orchestrat
     assert " 390 trials; --trials lists them." in lines
     listed = orchestrate("plan", TABLE6, "--trials").out.splitlines()
     assert sum(" run " in line for line in listed) == 390
+
+
+SMALL = """
+name: small
+networks: [{n: 1, c: 2}]
+datasets: [digits]
+methods: {ann: {}, aann: {strategy: aann}}
+seeds: [0, 1]
+training: {steps: 44, batch_size: 64, learning_rate: {"0": 0.1}}
+price: 2.50 EUR
+"""
+
+
+def test_a_calibrated_plan_says_hours_and_money_from_the_first_command_on(orchestrate, tmp_path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    done = orchestrate("plan", "small.yaml", "--calibrate", "1s", "--wide")
+    assert (done.code, done.err.count("calibrating for about 1 s")) == (0, 1)
+    assert ": 2 of 2 shapes, 2 at once" in done.out or ": 2 of 2 shapes, one at a time" in done.out
+    assert "of so many trials: 4 calibrated" in done.out
+    assert "unknown" not in done.out.partition(" GiB of disk")[0]
+    assert re.search(r"EUR: \d+\.\d\d.*, at 2\.50 for an hour of a device", done.out)
+    rows = json.loads(orchestrate("plan", "small.yaml", "--format", "json").out)  # kept
+    assert {row["seconds_from"] for row in rows} == {"calibrated (n=5)"}
+    assert all(row["seconds_least"] <= row["seconds"] <= row["seconds_most"] for row in rows)
+
+    name = cpu_model().split()[0]
+    away = json.loads(orchestrate("plan", "small.yaml", "--devices", f"1x{name}", "--format", "json").out)
+    assert max(row["ends"] for row in away) == pytest.approx(sum(row["seconds"] for row in away), abs=0.3)
+    named = orchestrate("plan", "small.yaml", "--devices", f"1x{name}").out
+    assert f"{cpu_model()} was not asked; the ledger knows 2 shapes calibrated at 20" in named
+    unknown = orchestrate("plan", "small.yaml", "--devices", "4xH100")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert f"nothing is known of such a device; known: {cpu_model()}" in unknown.err
+
+    brought = orchestrate("import", "runs", "--storage", "other")
+    assert (brought.code, "the speeds of 1 calibrated device came along" in brought.err) == (0, True)
+    there = json.loads(orchestrate("plan", "small.yaml", "--storage", "other", "--format", "json").out)
+    assert [row["seconds"] for row in there] == [row["seconds"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--calibrate", "soon"), "'soon' is no age"),
+        (("--price", "much"), "--price: given 'much'"),
+        (("--devices", "H100"), "--devices 'H100': allowed: a number of GPUs"),
+        (("--devices", "4xH100", "--address", "127.0.0.1:1"), "leave out --address"),
+    ],
+)
+def test_what_a_plan_cannot_be_asked_for_is_one_message(orchestrate, options, said) -> None:
+    done = orchestrate("plan", QUICKSTART, *options)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_bundle_is_not_calibrated(orchestrate, tmp_path, one_finished) -> None:
+    one_finished(tmp_path / "runs")
+    assert orchestrate("bundle", QUICKSTART, "--output", "x.zip").code == 0
+    done = orchestrate("plan", QUICKSTART, "--storage", "x.zip", "--calibrate", "1s")
+    assert (done.code, done.out) == (2, "")
+    assert "is a bundle; name a --storage" in done.err
 
 
 def test_a_plan_tells_what_this_machine_cannot_hold_and_lists_it_still(orchestrate) -> None:
