@@ -27,9 +27,11 @@ def by_code(record: TrialRecord, config: TrialConfig | None = None) -> ByCode:
     """``config`` is the record's own, where that was read already."""
     known = record.provenance
     if code := known.get("code"):
-        if code != _today(record, config):
-            return ByCode.OTHER
-        return ByCode.SAME if known.get("sources") == sources() else ByCode.ALIKE
+        if known.get("sources") == sources() and not went_on(record):
+            return ByCode.SAME
+        if (today := _today(record, config)) is None:
+            return ByCode.UNKNOWN
+        return ByCode.ALIKE if code == today else ByCode.OTHER
     # Of an earlier version.
     same = known["sources"] == sources() if known.get("sources") else known.get("code_version") == _version()
     return ByCode.SAME if same else ByCode.UNKNOWN

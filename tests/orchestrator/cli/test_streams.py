@@ -26,7 +26,9 @@ print("± s.d. \\u2212 3 … → │─┼ é Ω \\udcff")
 
 def words(text: str) -> list[str]:
     """Without lines, which an encoding may have."""
-    return text.replace("±", "+/-").replace("†", "+").translate(dict.fromkeys(map(ord, "─-"))).split()
+    return (
+        text.replace("±", "+/-").replace("†", "+").replace("…", "...").translate(dict.fromkeys(map(ord, "─-"))).split()
+    )
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

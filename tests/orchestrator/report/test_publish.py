@@ -202,7 +202,7 @@ def test_a_figure_or_a_page_that_cannot_be_written_costs_no_table(load_text, fil
     assert not losses
     (folder / "figures" / "cost.svg").unlink()
     (folder / "figures" / "cost.svg").mkdir()
-    monkeypatch.setattr(publish, "html", lambda *_: 1 / 0)
+    monkeypatch.setattr(publish, "html", lambda *_, over: 1 / 0)
     publish.write(sweep, ledger, folder, {}, losses=losses)
     assert losses.lines == [
         f"figure cost is not written: {folder / 'figures' / 'cost.svg'}: Is a directory",

@@ -46,12 +46,13 @@ def test_a_record_is_of_todays_code_or_of_other_that_may_matter_or_not(recorded,
     assert by_code(recorded(**provenance)) is expected
 
 
-def test_a_trial_whose_part_is_gone_was_trained_by_other_code(recorded) -> None:
-    record = recorded(code="today", sources=sources())
+@pytest.mark.parametrize(("of_today", "expected"), [(True, ByCode.SAME), (False, ByCode.UNKNOWN)])
+def test_of_a_trial_whose_part_is_gone_only_the_sources_are_known(recorded, of_today, expected) -> None:
+    record = recorded(code="today", sources=sources() if of_today else "other")
     gone = Absent("strategy", "gone", "1", '{"name": "gone", "source": "1"}')
     values = {**record.config, "regime": {**record.config["regime"], "strategy": {"name": "gone", "source": "1"}}}
     assert training_code(replace(_config(record), regime=Joint(strategy=gone))) is None
-    assert by_code(replace(record, config=values)) is ByCode.OTHER
+    assert by_code(replace(record, config=values)) is expected
 
 
 def _config(record: TrialRecord):

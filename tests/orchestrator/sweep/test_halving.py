@@ -190,7 +190,7 @@ def test_each_rung_waits_for_all_and_the_rest_of_the_points_are_stopped(sweep, l
         "error on 143 held-out images."
     ]
     assert planning.summary(planning.make(last.trials, ledger)) == "9 trials: 2 finished, 3 stopped early, 4 to run"
-    assert "4 pending, 3 paused, 2 finished" in status_view.status_text(status.status(last, ledger))
+    assert "4 pending, 2 finished, 3 stopped" in status_view.status_text(status.status(last, ledger))
 
 
 def test_a_table_has_the_steps_and_the_error_at_which_a_point_was_stopped(sweep, ledger, train) -> None:
