@@ -253,8 +253,9 @@ def _beside(source: Storage, target: Storage, theirs: TrialRecord, ours: TrialRe
             theirs=_side(theirs),
             ours=_side(ours),
         )
-    lacking = _files(source, trial_id) - _files(target, trial_id) if network_hash(ours) else set()
-    if not lacking or (trial := whole(source, trial_id, network=NETWORK in lacking)) is None:
+    hashed = network_hash(ours) and network_hash(theirs)  # else nothing tells that both are of one training
+    lacking = _files(source, trial_id) - _files(target, trial_id) if hashed else set()
+    if not lacking or (trial := whole(source, trial_id, network=NETWORK in lacking, record=ours)) is None:
         return Brought(trial_id=trial_id, fate=Fate.THERE)
     for name, content in trial.files.items():
         if name.partition("/")[0] in lacking:

@@ -72,13 +72,16 @@ def _record(trial_id: str, content: bytes) -> TrialRecord:
     return record
 
 
-def whole(files: Storage, trial_id: str, *, network: bool = True) -> WholeTrial | None:
-    """All files of a trial that ended, with its network unless that is not asked for; None if it has not ended. Raises
-    as ``record_in`` does."""
+def whole(
+    files: Storage, trial_id: str, *, network: bool = True, record: TrialRecord | None = None
+) -> WholeTrial | None:
+    """All files of a trial that ended, with its network unless that is not asked for; None if it has not ended. They
+    are checked against ``record`` where one is given, as of another storage, else against what they say themselves.
+    Raises as ``record_in`` does."""
     content = _result(files, trial_id)
     if content is None:
         return None
-    record = _record(trial_id, content)
+    record = record or _record(trial_id, content)
     found = {CONFIG: config_file(record)}
     for name, check in CHECKS.items():
         if (checked := _checked(files, f"trials/{trial_id}/{name}", record, check)) is not None:

@@ -269,6 +269,28 @@ def test_what_a_bundle_left_out_comes_later(both: Sweep, first: Ledger, ledger: 
         load_network(ledger.checkpoints(trial_id))
 
 
+@pytest.mark.parametrize("lost", ["checkpoints", "outcomes.parquet"])
+@pytest.mark.parametrize("hashed", [True, False])
+def test_what_is_missing_is_never_taken_from_another_network(
+    first: Ledger, ledger: Ledger, lost: str, hashed: bool
+) -> None:
+    brought(first.storage, ledger)
+    one, other = (first.folder(trial_id) for trial_id in sorted(first.begun()))
+    content = checksummed.unpack((one / "result.json").read_bytes())
+    if not hashed:
+        content["provenance"].pop("network_hash")
+    (one / "result.json").write_bytes(checksummed.pack(content))
+    if lost == "checkpoints":
+        shutil.copytree(other / lost, one / lost, dirs_exist_ok=True)
+        shutil.rmtree(ledger.folder(one.name) / lost)
+    else:
+        shutil.copy(other / lost, one / lost)
+        (ledger.folder(one.name) / lost).unlink()
+    before = changed(ledger.local / "trials")
+    assert brought(first.storage, ledger)[0].fate is (Fate.DAMAGED if hashed else Fate.THERE)
+    assert changed(ledger.local / "trials") == before
+
+
 def test_what_a_sweep_was_made_of_comes_along_unless_it_is_here(both: Sweep, first: Ledger, ledger: Ledger) -> None:
     last_run.remember(both, first)
     for description in ("", "another"):
