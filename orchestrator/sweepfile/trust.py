@@ -76,9 +76,11 @@ def check_extensions(path: Path, extensions: Sequence[Extension]) -> None:
 
 
 def check_snapshot(name: str, content: bytes) -> None:
-    """The same of sources that a storage has kept: whoever writes there could have put others in their place."""
+    """The same of sources that a storage has kept: whoever writes there could have put others in their place. They are
+    known by their content alone: no folder of this machine holds them, wherever the command is given."""
     would = f"{name} of the storage holds the code that would run; its content is new here"
-    _check(Path(name), _digest(content), would, "if you made the snapshot elsewhere")
+    if (mark := _digest(content)) not in _trusted():
+        _ask(Path(name), mark, would, "if you made the snapshot elsewhere")
 
 
 def trust_snapshot(name: str, content: bytes) -> None:
@@ -92,8 +94,12 @@ def _digest(content: bytes) -> str:
 
 
 def _check(path: Path, mark: str, would: str, way_out: str) -> None:
-    if mark in _trusted() or _in_trusted_folder(path):
-        return
+    if mark not in _trusted() and not _in_trusted_folder(path):
+        _ask(path, mark, would, way_out)
+
+
+def _ask(path: Path, mark: str, would: str, way_out: str) -> None:
+    """Remembers a yes. Raises UsageError without one."""
     if not policy.given and not (policy.ask and policy.ask(would)):
         raise UsageError(f"{would}. Nothing was run. Look at the file; if you trust it, give --trust once, {way_out}")
     _remember(mark, path)
