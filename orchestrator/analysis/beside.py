@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.sweep_difference import Errors, Paired
@@ -18,11 +19,12 @@ from orchestrator.stats.student import t_quantile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beside:
-    """The mean errors of a cell in both sweeps, in percent, at one metric, over the ``seeds`` that both have.
+    """The mean errors of a cell in both sweeps, in percent, at one metric, over so many ``seeds`` of two trainings.
 
     ``difference`` is by how many points ours is above the other's, and ``deviation`` the standard deviation of that
-    over the seeds: None of fewer than two, or where both show one training. ``diverged`` pairs are left out, as one
-    of them has no error.
+    over the seeds: None of fewer than two. ``shared`` seeds are left out, as both sweeps show one training of each;
+    where all are shared the means are over these, and differ in nothing. ``diverged`` pairs are left out, as one of
+    them has no error.
     """
 
     dataset: str
@@ -34,6 +36,7 @@ class Beside:
     other: float
     difference: float
     deviation: float | None
+    shared: int = 0
     diverged: int = 0
 
     @property
@@ -68,26 +71,29 @@ def beside(paired: Paired) -> list[Beside]:
             found := _beside(
                 (dataset, network, method, metric),
                 (paired.a[rows, column, index], paired.b[rows, column, index]),
-                two=bool(paired.apart[rows, column].all()),
+                paired.apart[rows, column],
             )
         )
     ]
 
 
-def _beside(place: tuple[str, str, str, str], errors: tuple[Errors, Errors], *, two: bool) -> Beside | None:
-    """``errors`` are those of all seeds of ``place``, ours and the other's; ``two``: of two trainings each."""
+def _beside(place: tuple[str, str, str, str], errors: tuple[Errors, Errors], two: NDArray[np.bool_]) -> Beside | None:
+    """``errors`` are those of all seeds of ``place``, ours and the other's, and ``two`` says which are of two
+    trainings."""
     finite = np.isfinite(errors[0]) & np.isfinite(errors[1])
     if not finite.any():
         return None
-    ours, other = (own[finite] for own in errors)
+    compared = finite & two
+    ours, other = (own[compared if compared.any() else finite] for own in errors)
     apart = differences(ours, other)
     return Beside(
         **dict(zip(("dataset", "network", "method", "metric"), place, strict=True)),
-        seeds=len(ours),
+        seeds=int(compared.sum()),
         ours=float(ours.mean()),
         other=float(other.mean()),
         difference=round(float(apart.mean()), ROUNDING),
-        deviation=float(apart.std(ddof=1)) if two and len(apart) > 1 else None,
+        deviation=float(apart.std(ddof=1)) if compared.sum() > 1 else None,
+        shared=int((finite & ~two).sum()),
         diverged=int((np.isinf(errors[0]) | np.isinf(errors[1])).sum()),
     )
 

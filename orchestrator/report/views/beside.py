@@ -14,7 +14,7 @@ from orchestrator.text import counted
 
 COLUMNS = (
     *("dataset", "network", "method", "metric", "seeds", "ours", "other", "difference", "sd"),
-    *("standard_error", "noise", "within", "diverged"),
+    *("standard_error", "noise", "within", "shared", "diverged"),
 )
 OUTSIDE = "!"
 """Marks a difference that seeds alone do not explain."""
@@ -49,6 +49,7 @@ def rows(found: Sequence[Beside]) -> list[dict[str, Any]]:
             "standard_error": it.standard_error,
             "noise": it.noise,
             "within": it.within,
+            "shared": it.shared,
             "diverged": it.diverged,
         }
         for it in found
@@ -101,6 +102,8 @@ def _notes(found: Sequence[Beside], other: str, lacking: int) -> Iterator[str]:
         yield f"Of the squared differences seeds alone account for {shares}."
     if single := sum(it.within is None for it in found):
         yield f"{counted(single, 'difference')}: of one seed, or of trainings that both show; nothing tells the noise."
+    if shared := sum(it.shared for it in found):
+        yield f"{counted(shared, 'pair')} show one training in both, and are left out where a cell has others."
     if diverged := sum(it.diverged for it in found):
         yield f"{counted(diverged, 'pair')} left out, of which a trial diverged."
     if lacking:

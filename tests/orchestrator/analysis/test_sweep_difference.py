@@ -191,6 +191,18 @@ def test_sweeps_without_a_cell_in_common_have_nothing_to_compare(make_side) -> N
     assert pairs(a, b) == []
 
 
+def test_shared_trainings_are_left_out_of_the_means_beside_each_other(make_side) -> None:
+    """As ``diff`` leaves them out: the two that are apart make the difference, and what seeds do to it."""
+    mine = {"host": "h", "last_attempt_began": "1", "ended": "2"}
+    a, b = make_side(level, **mine), make_side(lambda cell: level(cell) + cell.seed, storage="elsewhere")
+    zero = {trial.id for trial in a.sweep.in_tables if trial.cell.seed == 0}
+    b = replace(b, records={name: a.records[name] if name in zero else it for name, it in b.records.items()})
+    found = pairs(a, b)
+    assert {(it.seeds, it.shared, it.difference) for it in found} == {(2, 1, -1.5)}
+    assert {round(it.deviation, 9) for it in found} == {round(stdev([1, 2]), 9)}
+    assert {(it.seeds, it.shared, it.difference) for it in pairs(a, a)} == {(0, 3, 0.0)}
+
+
 def test_one_trial_has_no_noise(make_side) -> None:
     a = make_side(level)
     found = pairs(a, a)
