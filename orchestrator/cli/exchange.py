@@ -104,20 +104,23 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
     storage = bringing.source_at(source, ledger)
     ids, own = bringing.ids_in(storage), sweep.candidates.union(sweep.ids) if sweep else None
     ids = [trial_id for trial_id in ids if own is None or trial_id in own]
+    left: list[str] = []
+    if sweep is None:
+        left = bringing.bring_sweeps(storage, ledger)
+    else:
+        bringing.keep(sweep, ledger)
     with click.progressbar(
         bringing.bring(storage, ledger, ids), len(ids), file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as trials:
         found = list(trials)
-    if sweep is None:
-        bringing.bring_sweeps(storage, ledger)
-    else:
-        bringing.keep(sweep, ledger)
     noted, speeds = bringing.bring_notes(storage, ledger, sweep), calibrations.bring(storage, ledger)
     _print(found, form, f"{source} into {ledger.storage}")
     if noted:
         say(f"{counted(noted, 'note')} came along", err=True)
     if speeds:
         say(f"the speeds of {counted(speeds, 'calibrated device')} came along", err=True)
+    for words in left:
+        say(f"warning: left out: {words}", err=True)
     if sweep and (troubles := _tell(chosen(sweep, ledger), places)):
         end("\n".join(troubles), 1)
     if any(each.fate.wrong for each in found):

@@ -37,7 +37,7 @@ from orchestrator.ledger.whole import (
     record_in,
     whole,
 )
-from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.grid import Sweep, is_name
 from orchestrator.sweep.trial import ID, TrialRecord, config_in, place_of
 
 AT_ONCE = 8
@@ -115,34 +115,50 @@ def bring(source: Storage, ledger: Ledger, ids: Iterable[str]) -> Iterator[Broug
         pool.shutdown(cancel_futures=True)
 
 
-def bring_sweeps(source: Storage, ledger: Ledger) -> None:
+def bring_sweeps(source: Storage, ledger: Ledger) -> list[str]:
     """Brings what the sweeps of a storage were made of, where nothing is left of one of that name here, and has them
-    need their trials here, too. Raises StorageError."""
-    theirs = Ledger(source.location)
+    need their trials here, too: before these come, lest somebody takes them away. Returns in words which sweeps are
+    left out, and why. Raises StorageError."""
+    ledger.make()
     with reading(source):
         names = source.names("sweeps")
-    for name in names:
-        if ledger.read_sweep(name) is None and (content := theirs.read_sweep(name)):
-            with _writing(ledger):
-                ledger.write_sweep(name, content)
-        # Of a bundle, or of an earlier version's storage, all that it holds.
-        trials = theirs.read_trials(name) or (ids_in(source) if len(names) == 1 else needs.of(name, theirs).trials)
+    left = [f"{name!r:.80} is not the name of a sweep" for name in names if not is_name(name)]
+    for name in filter(is_name, names):
+        try:
+            _bring_sweep(name, source, ledger, alone=len(names) == 1)
+        except StorageError:
+            left.append(
+                f"which trials sweep {name} needs cannot be read. `gc` would take away those that no other has: "
+                f"`orchestrate import {source.location} SWEEP.yaml`, with its file, keeps them"
+            )
+    return left
+
+
+def _bring_sweep(name: str, source: Storage, ledger: Ledger, *, alone: bool) -> None:
+    """``alone``: the source has no other sweep. Raises StorageError."""
+    theirs = Ledger(source.location)
+    if ledger.read_sweep(name) is None and (content := theirs.read_sweep(name)):
         with _writing(ledger):
-            needs.add(name, set(trials), ledger)
+            ledger.write_sweep(name, content)
+    # Of a bundle, or of an earlier version's storage, all that it holds.
+    trials = theirs.read_trials(name) or (ids_in(source) if alone else needs.of(name, theirs).trials)
+    with _writing(ledger):
+        needs.add(name, set(trials), ledger)
 
 
 def bring_notes(source: Storage, ledger: Ledger, sweep: Sweep | None = None) -> int:
     """Adds the notes of a storage, or those on one sweep and its trials, to those here. Returns how many are new.
     Raises StorageError."""
     with reading(source):
-        sweeps = [sweep.name] if sweep else source.names("notes/sweeps")
+        sweeps = [sweep.name] if sweep else list(filter(is_name, source.names("notes/sweeps")))
         trials = needs.ids_of(sweep) if sweep else filter(ID.fullmatch, source.names("notes/trials"))
     found = notes.files(source, "sweeps", sweeps) | notes.files(source, "trials", sorted(trials))
     return notes.bring(found, ledger)
 
 
 def keep(sweep: Sweep, ledger: Ledger) -> None:
-    """Has a sweep, of whose trials some were brought, need them. Raises StorageError."""
+    """Has a sweep, of whose trials some are to be brought, need them. Raises StorageError."""
+    ledger.make()
     with _writing(ledger):
         last_run.remember(sweep, ledger)
         needs.add(sweep.name, needs.ids_of(sweep), ledger)
@@ -205,11 +221,21 @@ def _drop_others(folder: Folder, trial: WholeTrial | UnendedTrial, guard: Guard)
     """What an attempt here left of its network, what follows from that, and what it printed."""
     checkpoints = folder.below(NETWORK)
     with guard():
+        own = _goes_on_from(checkpoints, trial)
         for name in checkpoints.names():
-            if f"{NETWORK}/{name}" not in trial.files:
+            if f"{NETWORK}/{name}" not in trial.files and name != own:
                 checkpoints.delete(name)
         for name in {*CHECKS}.intersection(folder.names()).difference(trial.files):
             folder.delete(name)
+
+
+def _goes_on_from(checkpoints: Folder, trial: WholeTrial | UnendedTrial) -> str | None:
+    """Our newest checkpoint up to where a trial has paused that brings none. Its errors were the same here so far, and
+    without it the trial would begin again."""
+    if isinstance(trial, WholeTrial) or any(name.startswith(NETWORK) for name in trial.files):
+        return None
+    steps = {int(found[1]): name for name in checkpoints.names() if (found := checkpoint.NAME.fullmatch(name))}
+    return steps.get(max((step for step in steps if step <= trial.step), default=-1))
 
 
 def _unended(source: Storage, ledger: Ledger, target: Storage, trial_id: str) -> Brought:

@@ -19,7 +19,7 @@ from orchestrator.errors import HeldError, StorageError
 from orchestrator.ledger import last_run, lock
 from orchestrator.ledger.ledger import OF_SWEEP, Driver, Ledger, driver_of, now
 from orchestrator.ledger.storage import reason, storage_at
-from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.grid import Sweep, named
 
 LOCK = "gc.json"
 WAIT_SECONDS = 0.5
@@ -68,7 +68,8 @@ def of(sweep: str, ledger: Ledger) -> Need:
     known = None if damaged else last_run.recalled(sweep, Path(sweep), ledger)  # all that an earlier version left
     if known is None and (driver or files - OF_STARTS):
         raise StorageError(
-            f"which trials sweep {sweep} needs cannot be read in {ledger.storage}: give its file, or --forget {sweep}"
+            f"which trials sweep {named(sweep)} needs cannot be read in {ledger.storage}: give its file, or "
+            f"--forget {named(sweep)}"
         )
     return Need(sweep=sweep, trials=ids_of(known) if known else frozenset(), driver=driver)
 

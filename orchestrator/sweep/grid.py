@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,19 @@ from orchestrator.sweep.report import Report
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import Cell, Trial, TrialRecord
 from orchestrator.sweep.tuning import Tuning
+
+NAME, LONGEST_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*", 64
+"""Of a sweep, and of what its file names."""
+
+
+def is_name(name: str) -> bool:
+    """Whether a sweep file can give this name; a folder of somebody else's storage can have any."""
+    return len(name) <= LONGEST_NAME and re.fullmatch(NAME, name) is not None
+
+
+def named(name: str) -> str:
+    """The name of a sweep's folder as people read it: one that no sweep file can give is in quotes, and in one line."""
+    return name if is_name(name) else repr(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,6 +23,7 @@ from anytime_core.config import (
     known_parts,
 )
 from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
+from orchestrator.sweep.grid import LONGEST_NAME, NAME
 from orchestrator.sweep.limits import Price
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS
 from orchestrator.sweepfile.document import given
@@ -153,4 +154,4 @@ CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
 HourlyPrice = Annotated[Price, BeforeValidator(_price)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Name = Annotated[str, Field(pattern=f"^{NAME}$", max_length=LONGEST_NAME)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from orchestrator.ledger.garbage import Item
 from orchestrator.ledger.needs import Need
 from orchestrator.report.views.render import Row
+from orchestrator.sweep.grid import named
 from orchestrator.table import Column, Entry, Table, duration
 from orchestrator.text import counted
 
@@ -34,7 +35,8 @@ def table(items: tuple[Item, ...], needs: tuple[Need, ...], storage: str, *, del
 
 def _row(item: Item) -> tuple[Entry, ...]:
     age = " ".join(duration(item.age).split()[:2])  # such as 40 d
-    return tuple(Entry(value=value) for value in (item.kind, item.name, item.about, size(item.size), age))
+    name = item.name if item.name.isprintable() else repr(item.name)
+    return tuple(Entry(value=value) for value in (item.kind, name, item.about, size(item.size), age))
 
 
 def _summary(items: tuple[Item, ...], *, deleted: bool, left: int) -> str:
@@ -47,7 +49,7 @@ def _summary(items: tuple[Item, ...], *, deleted: bool, left: int) -> str:
 def _stays(needs: tuple[Need, ...]) -> Iterator[str]:
     for need in needs:
         running = f", run by {need.driver}" if need.driver else ""
-        yield f"sweep {need.sweep} needs {counted(len(need.trials), 'trial')}{running}"
+        yield f"sweep {named(need.sweep)} needs {counted(len(need.trials), 'trial')}{running}"
 
 
 def size(count: int) -> str:

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from orchestrator.ledger import checksummed, needs
+from orchestrator.ledger import checksummed, last_run, needs
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweepfile.load import load
@@ -154,6 +154,41 @@ def test_other_bits_and_damage_end_with_exit_code_1(
     assert f"\n{other} damaged: result.json: its result is missing\n" in done.out
     rows = list(csv.DictReader(orchestrate("import", "runs", "--storage", "here", "--format", "csv").out.splitlines()))
     assert [(row["trial_id"], row["fate"]) for row in rows] == [(one, "differs"), (other, "damaged")]
+
+
+def test_a_damaged_sweep_and_one_of_an_odd_name_cost_no_other_sweep_its_trials(
+    orchestrate, runs: Ledger, two: Sweep, tmp_path: Path
+) -> None:
+    last_run.remember(two, runs)
+    needs.declare(two, runs)
+    odd = ("damaged", "-rf", " ", "a\nb\x1b[2J")
+    for name in odd:
+        (runs.local / "sweeps" / name).mkdir()
+        (runs.local / "sweeps" / name / "sweep.json").write_text("{")
+    done = orchestrate("import", "runs", "--storage", "here")
+    here = Ledger(tmp_path / "here")
+    assert (done.code, here.sweeps(), needs.of("two", here).trials) == (0, ["two"], {*two.ids})
+    warned = [line for line in done.err.splitlines() if line.startswith("warning: left out: ")]
+    names = [line.removeprefix("warning: left out: ").removesuffix(" is not the name of a sweep") for line in warned]
+    assert {*names} > {repr(name) for name in odd[1:]}
+    assert "which trials sweep damaged needs cannot be read. `gc`" in done.err
+    assert f"`orchestrate import {runs.local} SWEEP.yaml`, with its file, keeps them" in done.err
+    assert "there is nothing that nobody needs" in orchestrate("gc", "--storage", "here").out
+    refused = orchestrate("gc", "--storage", "runs")
+    assert "which trials sweep ' ' needs cannot be read" in refused.err
+
+
+def test_a_sweep_needs_its_trials_before_they_are_brought(
+    orchestrate, runs: Ledger, two: Sweep, tmp_path: Path
+) -> None:
+    needs.declare(two, runs)
+    for more in ([], ["two.yaml"]):
+        here = Ledger(tmp_path / f"here{len(more)}")
+        here.make()
+        for trial_id in two.ids:
+            here.folder(trial_id).write_text("in the way")
+        assert orchestrate("import", "runs", *more, "--storage", str(here.local)).code != 0
+        assert needs.of("two", here).trials == {*two.ids}
 
 
 def test_a_tampered_bundle_is_refused_in_a_line(orchestrate, runs: Ledger, tmp_path: Path) -> None:

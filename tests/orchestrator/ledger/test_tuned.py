@@ -133,6 +133,23 @@ def test_a_point_that_got_further_here_stays_and_one_with_other_errors_is_shown(
     assert {trial.id: second.ledger.epochs(trial.id) for trial in points} == before
 
 
+def test_a_pause_without_a_checkpoint_leaves_ours(make_run, tmp_path) -> None:
+    """As from a bundle: the trial goes on from where it got here, and not from its beginning."""
+    first, second = make_run(), make_run()
+    point = next(trial for trial in first.to_run if trial.pause)
+    first.train(point)
+    there = first.ledger.folder(point.id) / "checkpoints"
+    ours = second.ledger.folder(point.id) / "checkpoints"
+    second.ledger.begin(point)
+    ours.mkdir(parents=True, exist_ok=True)
+    for step in (7, 11, 44):
+        shutil.copy(there / "step-000000022.ckpt", ours / f"step-{step:09d}.ckpt")
+    shutil.rmtree(there)
+    assert bring_all(first.ledger.local, second.ledger) == {Fate.PAUSED: 1}
+    assert [path.name for path in ours.iterdir()] == ["step-000000011.ckpt"]
+    assert second.ledger.step(point.id) == 11
+
+
 def test_a_pause_that_is_not_over_what_the_metrics_hold_is_none(make_run, tmp_path) -> None:
     """As where the trial goes on while it is read, or somebody wrote a pause by hand."""
     run = make_run()
