@@ -140,9 +140,14 @@ def _header(head: bytes) -> tuple[str, int, int]:
     if (version, method, time, date) != FIXED or flags not in FLAGS or packed != size or extra or begin > len(head):
         raise ValueError("it holds a file as no bundle does")
     name = head[HEADER.size : begin].decode()
-    if not name.isprintable() or "\\" in name or {"", ".", ".."} & {*name.split("/")}:
+    if not is_fit(name):
         raise ValueError(f"it holds a file named {name[:80]!r}")
     return name, begin, size
+
+
+def is_fit(name: str) -> bool:
+    """Whether a file of a bundle may have this name: one that leads nowhere else, on any system, and can be printed."""
+    return name.isprintable() and "\\" not in name and not {"", ".", ".."} & {*name.split("/")}
 
 
 def _sums(content: bytes) -> dict[str, str]:

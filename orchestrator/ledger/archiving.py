@@ -8,7 +8,7 @@ from typing import IO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from orchestrator.errors import UsageError
-from orchestrator.ledger.archive import COMMENT, DIGITS, LONGEST_NAME, SUMS, digest_of
+from orchestrator.ledger.archive import COMMENT, DIGITS, LONGEST_NAME, SUMS, digest_of, is_fit
 
 TIME = (1980, 1, 1, 0, 0, 0)
 LARGEST = 2_000_000_000
@@ -31,6 +31,11 @@ class ArchiveWriter:
 
     def add(self, name: str, content: bytes) -> None:
         """Raises UsageError for what a bundle cannot hold."""
+        if not is_fit(name):
+            raise UsageError(
+                f"a bundle cannot hold a file named {name!r:.80}: a name must have no backslash, no blank but the "
+                "plain one, and nothing that cannot be printed; rename it"
+            )
         if len(content) > LARGEST or len(name.encode()) > LONGEST_NAME:
             raise UsageError(f"{name}: {len(content)} bytes are too many for a bundle, or its name is too long")
         self._sums[name] = len(content), hashlib.sha256(content).hexdigest()

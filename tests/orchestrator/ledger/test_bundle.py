@@ -20,6 +20,7 @@ from orchestrator.errors import StorageError, UsageError
 from orchestrator.extensions import importing
 from orchestrator.ledger import bundling
 from orchestrator.ledger.archive import COMMENT, SUMS, digest_of
+from orchestrator.ledger.archiving import ArchiveWriter
 from orchestrator.ledger.bringing import bring, source_at
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.storage import storage_at
@@ -160,6 +161,12 @@ def test_names_that_lead_elsewhere_are_refused(path: Path, name: str) -> None:
     rewritten(path, HOSTILE[name])
     with pytest.raises(UsageError, match="is no whole bundle: it holds a file"):
         storage_at(path)
+
+
+@pytest.mark.parametrize("name", ["b\\x.yaml", "b\u00a0x.yaml", "b\nx.yaml"])
+def test_a_name_that_no_bundle_can_give_is_refused_when_it_is_written(name: str) -> None:
+    with ArchiveWriter(io.BytesIO()) as archive, pytest.raises(UsageError, match="a bundle cannot hold a file named"):
+        archive.add(f"sweep/{name}", b"")
 
 
 def test_what_is_compressed_is_refused_unread(path: Path) -> None:
