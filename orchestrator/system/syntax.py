@@ -23,11 +23,12 @@ SILENT = frozenset({"annotation", "returns", "ctx", "kind", "type_comment", "typ
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """``digest`` stands for its syntax. ``uses`` are names, such as ``training.optim:Sgd``. One with a ``key`` is an
-    entry of a table: the name of a class, or a text."""
+    """``digest`` stands for its syntax; it is empty where a module only passes on what it imports. ``uses`` are names,
+    such as ``training.optim:Sgd``, by what the syntax calls them. One with a ``key`` is an entry of a table: the name
+    of a class, or a text."""
 
     digest: str
-    uses: tuple[str, ...] = ()
+    uses: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
 
 
@@ -85,19 +86,25 @@ class _Reader:
             return ""
         return module.removeprefix(f"{self.package}.") if module.startswith(f"{self.package}.") else None
 
-    def used(self, nodes: Iterable[ast.AST]) -> tuple[str, ...]:
-        found = set()
+    def used(self, nodes: Iterable[ast.AST]) -> dict[str, str]:
+        found = {}
         for node in nodes:
             match node:
                 case ast.Attribute(value=ast.Name(id=name), attr=attribute) if self.names.get(name, "").endswith(":"):
-                    found.add(f"{self.names[name]}{attribute}")
+                    found[f"{name}.{attribute}"] = f"{self.names[name]}{attribute}"
                 case ast.Attribute(value=value, attr=attribute) if (whole := self.imported(value)) is not None:
-                    found.add(f"{whole}:{attribute}")
+                    found[ast.unparse(node)] = f"{whole}:{attribute}"
                 case ast.Name(id=name) if name in self.own:
-                    found.add(f"{self.module}:{name}")
+                    found[name] = f"{self.module}:{name}"
                 case ast.Name(id=name) if name in self.names and not self.names[name].endswith(":"):
-                    found.add(self.names[name])
-        return tuple(sorted(found))
+                    found[name] = self.names[name]
+        return dict(sorted(found.items()))
+
+    def passed_on(self) -> Iterator[tuple[str, Definition]]:
+        """What the module imports of the package is found under its name, too."""
+        for name, origin in self.names.items():
+            if name not in self.own and not origin.endswith(":"):
+                yield f"{self.module}:{name}", Definition("", {name: origin})
 
     def read(self, name: str, nodes: list[ast.stmt]) -> Iterator[tuple[str, Definition]]:
         """A definition; of a table its entries, too, each on its own."""
@@ -105,7 +112,7 @@ class _Reader:
         entries = {f"{place}[{ast.unparse(key)}]": (key, value) for key, value in _entries(nodes)}
         for entry, (key, value) in entries.items():
             yield entry, self.definition([key, value], self._choice(key))
-        yield place, Definition("", tuple(entries)) if entries else self.definition(nodes)
+        yield place, Definition("table", {it: it for it in entries}) if entries else self.definition([*nodes])
 
     def _choice(self, key: ast.Name | ast.Constant) -> str:
         """What a trial must name for this key of a table to be its own."""
@@ -113,13 +120,13 @@ class _Reader:
             return str(key.value)
         return self.names.get(key.id) or f"{self.module}:{key.id}"
 
-    def definition(self, nodes: Iterable[ast.AST], key: str = "") -> Definition:
+    def definition(self, nodes: list[ast.AST], key: str = "") -> Definition:
         read: list[ast.AST] = []
-        words = "\0".join(_words(list(nodes), read))
+        words = "\0".join(_words(nodes, read))
         used = {node.id for node in read if isinstance(node, ast.Name)}
         foreign = sorted(f"{name}={self.others[name]}" for name in used if name in self.others)
         digest = hashlib.sha256("\0".join([words, *foreign]).encode()).hexdigest()[:16]
-        return Definition(digest, self.used(read), key)
+        return Definition(digest, self.used([*read, *_in_checks(nodes)]), key)
 
 
 def definitions(package: str, module: str, text: str, modules: frozenset[str]) -> Mapping[str, Definition]:
@@ -130,10 +137,11 @@ def definitions(package: str, module: str, text: str, modules: frozenset[str]) -
     reader.imports(tree)
     statements: dict[str, list[ast.stmt]] = {}
     for node in tree.body:
-        for name in [*_defined(node)] or [IMPORTED]:
+        for name in {*_defined(node)} or {IMPORTED}:
             statements.setdefault(name, []).append(node)
     reader.own = {*statements}
-    return dict(found for name, nodes in statements.items() for found in reader.read(name, nodes))
+    found = dict(it for name, nodes in statements.items() for it in reader.read(name, nodes))
+    return found | dict(reader.passed_on())
 
 
 def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.AST | None]]:
@@ -149,13 +157,26 @@ def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.AST |
 
 
 def _defined(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement of a module gives a value; one that sets a part of something changes that for all."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
         case ast.Assign(targets=targets):
-            yield from (part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name))
+            yield from (name for target in targets for name in _bound(target))
         case ast.AnnAssign(target=ast.Name(id=name)):
             yield name
+
+
+def _bound(target: ast.expr) -> Iterator[str]:
+    match target:
+        case ast.Name(id=name):
+            yield name
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            yield from (name for part in parts for name in _bound(part))
+        case ast.Starred(value=part):
+            yield from _bound(part)
+        case _:  # such as torch.backends.cudnn.benchmark
+            yield IMPORTED
 
 
 def _entries(nodes: list[ast.stmt]) -> Iterator[tuple[ast.Name | ast.Constant, ast.AST]]:
@@ -221,12 +242,27 @@ def _parts(node: ast.AST) -> Iterator[tuple[str, object]]:
 
 def _is_silent(node: ast.AST) -> bool:
     match node:
-        case ast.Expr(value=ast.Constant(value=str())) | ast.Pass() | ast.Assert():
+        case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
             return True
-        case ast.Expr(value=ast.Call(func=ast.Name(id=name))) if name in CHECKS:
-            return True
+        case ast.Assert() | ast.Expr(value=ast.Call()) if _is_check(node):
+            return not any(isinstance(part, ast.NamedExpr) for part in ast.walk(node))
         case ast.Call(func=ast.Name(id=name)) if name in LABELS:
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Import() | ast.ImportFrom():
             return True
     return False
+
+
+def _is_check(node: ast.AST) -> bool:
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
+            return name in CHECKS
+    return isinstance(node, ast.Assert)
+
+
+def _in_checks(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """What checks call runs, too: their words count for nothing, and what they use does."""
+    for node in nodes:
+        for part in ast.walk(node):
+            if _is_check(part):
+                yield from ast.walk(part)

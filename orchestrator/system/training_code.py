@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import astuple, fields, is_dataclass
 from functools import cache, lru_cache
@@ -61,9 +61,9 @@ def graph_of(folder: Path) -> Graph:
     key = hashlib.sha256(repr((files, read_by)).encode()).hexdigest()[:16]
     place = (known := user_cache()) and known / "code" / f"{key}.json"
     if place:
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, AttributeError):
             kept = json.loads(place.read_bytes())
-            return {name: Definition(digest, tuple(uses), key) for name, (digest, uses, key) in kept.items()}
+            return {name: Definition(digest, dict(uses), key) for name, (digest, uses, key) in kept.items()}
     found = _parsed({_module(name): content.decode() for name, content in files.items()})
     if place:
         with suppress(OSError):
@@ -93,9 +93,26 @@ def _hash_here(chosen: frozenset[str]) -> str:
 
 def hash_in(graph: Graph, chosen: frozenset[str]) -> str:
     """That of a graph for a trial with these choices. Where a definition lies does not count: one that moves to another
-    module computes the same."""
-    digests = sorted(graph[name].digest for name in reached(graph, chosen))
+    module computes the same. What it is called by those that use it does: two that change their names change places."""
+    found = reached(graph, chosen)
+    digests = sorted(_with_used(graph, name, found) for name in found if graph[name].digest)
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:12]
+
+
+def _with_used(graph: Graph, name: str, found: Set[str]) -> str:
+    """The digest of a definition and those of what it uses, of all that was ``found``."""
+    used = ((word, _origin(graph, target)) for word, target in graph[name].uses.items())
+    meant = sorted(f"{word.rpartition(':')[2]}={graph[it].digest}" for word, it in used if it in found)
+    return hashlib.sha256(" ".join([graph[name].digest, *meant]).encode()).hexdigest()[:16]
+
+
+def _origin(graph: Graph, name: str) -> str:
+    """Where what modules pass on is defined."""
+    seen = set[str]()
+    while name in graph and not graph[name].digest and name not in seen:
+        seen.add(name)
+        (name,) = graph[name].uses.values()
+    return name
 
 
 def chosen_by(config: TrialConfig) -> frozenset[str]:
@@ -145,7 +162,7 @@ def reached(graph: Graph, chosen: frozenset[str]) -> set[str]:
         name = left.pop()
         if name in graph and name not in found and not _is_apart(name, graph[name].key, others, chosen):
             found.add(name)
-            left += [*graph[name].uses, f"{name.partition(':')[0]}:{IMPORTED}"]
+            left += [*graph[name].uses.values(), f"{name.partition(':')[0]}:{IMPORTED}"]
     return found
 
 

@@ -228,8 +228,8 @@ def comparison_text(comparison: RerunComparison) -> str:
     trial, rerun = comparison.trial, comparison.rerun
     parts = [f"{_verdict(comparison)}: {trial.cell.label} ({trial.id})"]
     if comparison.same_bits:
-        counts = f"{len(rerun.record.result.errors)} errors, {len(comparison.recorded.epochs)} epochs"
-        parts[0] += f": {counts}, network {rerun.network_hash}"
+        counts = (len(rerun.record.result.errors), "error"), (len(comparison.recorded.epochs), "epoch")
+        parts[0] += f": {', '.join(counted(*it) for it in counts)}, network {rerun.network_hash}"
     if comparison.lacking:
         parts.append(f"not compared, as the ledger lacks them: {', '.join(comparison.lacking)}")
     if comparison.differences:

@@ -213,6 +213,72 @@ def test_the_entries_of_a_table_are_not_to_be_confused() -> None:
     assert moved("training.suiting", swapped) == {*TRIALS}
 
 
+SMALL_PACKAGE = {
+    "training.trainer": "from anytime_core import a\nfrom anytime_core.c import p as f, q as g\n"
+    "def train(): return a.h(f(1), g(2))\n",
+    "a": "from anytime_core.b import h\n",
+    "b": "def h(x, y): return x - y\n",
+    "c": "def p(x): return x + 1\ndef q(x): return x + 2\ndef step(x): return x + 3\n",
+}
+
+
+def of_small(**changed: str) -> str:
+    """The hash of a small package, in which some modules read otherwise."""
+    texts = SMALL_PACKAGE | {name.replace("__", "."): text for name, text in changed.items()}
+    return code.hash_in(code._parsed(texts), frozenset())
+
+
+def test_what_a_module_passes_on_counts_as_where_it_is_defined() -> None:
+    assert of_small(b="def h(x, y): return y - x\n") != of_small()
+    assert of_small(a="from anytime_core.d import h\n", d=SMALL_PACKAGE["b"]) == of_small()
+
+
+def test_two_functions_that_change_their_names_at_a_user_move_it() -> None:
+    trainer = SMALL_PACKAGE["training.trainer"]
+    assert of_small(training__trainer=trainer.replace("p as f, q as g", "q as f, p as g")) != of_small()
+    assert of_small(training__trainer=trainer.replace("p as f, q as g", "q as g, p as f")) == of_small()
+
+
+@pytest.mark.parametrize(
+    "setting", ["torch.backends.cudnn.benchmark = True", "OPTIONS['a'] = 1", "it, torch.flag = 1, 2", "LIMIT += 1"]
+)
+def test_what_a_module_sets_as_it_is_imported_moves_all_that_reach_it(setting: str) -> None:
+    assert of_small(c=f"{SMALL_PACKAGE['c']}{setting}\n") != of_small()
+    assert of_small(unused=f"def unused(): pass\n{setting}\n") == of_small()
+
+
+@pytest.mark.parametrize("check", ["refuse(step(x))", "refuse_gaps('', step(x))", "assert step(x)"])
+def test_what_runs_within_a_check_counts_and_its_words_do_not(check: str) -> None:
+    module = f"{SMALL_PACKAGE['c'].replace('return x + 1', f'{check}; return x + 1')}"
+    assert of_small(c=module.replace("x + 3", "x + 4")) != of_small(c=module)
+    assert of_small(c=module.replace("step(x)", "'words', step(x)", 1)) == of_small(c=module)
+
+
+def test_a_check_that_sets_a_value_counts() -> None:
+    checked = SMALL_PACKAGE["c"].replace("return x + 1", "assert (x := 4); return x + 1")
+    assert of_small(c=checked) != of_small(c=checked.replace("4", "5")) != of_small()
+
+
+def test_all_that_a_training_uses_is_found_where_it_is_defined() -> None:
+    """The ways to import of which the hash knows nothing are not used, so no use leads nowhere."""
+    known = {*GRAPH}
+    used = {(name, target) for name, it in GRAPH.items() for target in it.uses.values()}
+    assert [it for it in used if it[1] not in known and it[1].partition(":")[0] not in code.APART] == []
+    unknown = [
+        f"{module}:{node.lineno}"
+        for module, text in TEXTS.items()
+        for node in ast.walk(ast.parse(text))
+        if (isinstance(node, ast.ImportFrom) and (node.level or node.names[0].name == "*"))
+        or (isinstance(node, ast.Import) and any(_is_dotted(it) for it in node.names))
+    ]
+    assert unknown == []
+
+
+def _is_dotted(imported: ast.alias) -> bool:
+    """Such as in ``import anytime_core.seeds``, after which the use is ``anytime_core.seeds.named_seed``."""
+    return imported.name.startswith(f"{code.PACKAGE}.") and not imported.asname
+
+
 def test_without_sources_there_is_no_hash(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(code, "graph", lambda: code.graph_of(tmp_path))
     assert code.training_code(TRIALS["strategy ann"]) is None
@@ -226,8 +292,9 @@ def test_a_copy_without_a_repository_has_the_same_code_with_a_cache_and_without(
         graph = code.graph_of(tmp_path / "anytime_core")
         assert {name: code.hash_in(graph, code.chosen_by(config)) for name, config in TRIALS.items()} == HASHES
     (kept,) = (tmp_path / "cache").rglob("*.json")
-    kept.write_text("[")
-    assert code.graph_of(tmp_path / "anytime_core") == graph
+    for damaged in ("[", "[]", '{"a": []}', '{"a": ["", 1, ""]}', "7"):
+        kept.write_text(damaged)
+        assert code.graph_of(tmp_path / "anytime_core") == graph
     (tmp_path / "anytime_core" / "seeds.py").write_text("")
     assert code.graph_of(tmp_path / "anytime_core") != graph
 
