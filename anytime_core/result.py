@@ -14,7 +14,8 @@ from anytime_core.documents import typed
 
 USAGE = ("cpu_percent", "memory", "gpu_percent", "gpu_memory")
 TIMES = ("data_seconds", "evaluation_seconds", "checkpoint_seconds", "waiting_seconds")
-OF_THE_MACHINE = ("seconds", "timestamp", *USAGE, *TIMES)
+ENERGY = ("cpu_joules", "gpu_joules")
+OF_THE_MACHINE = ("seconds", "timestamp", *USAGE, *TIMES, *ENERGY)
 """Fields of an epoch that differ from run to run; all others are the same bits."""
 
 
@@ -31,6 +32,9 @@ class EpochMetrics:
     make their batches themselves, and ``data_seconds`` are those of the draws alone. ``checkpoint_seconds`` and
     ``waiting_seconds`` passed before the epoch, since the one before or the start of the training; the latter are all
     but checkpoints: the storage, whoever is told, and the network that is built or restored.
+
+    ``cpu_joules`` is the process's part of what the machine's processors took in these ``seconds``, ``gpu_joules`` all
+    that its GPU took, whoever else had a share of it: see ``training.energy``.
     """
 
     epoch: int
@@ -51,6 +55,8 @@ class EpochMetrics:
     evaluation_seconds: float | None = None
     checkpoint_seconds: float | None = None
     waiting_seconds: float | None = None
+    cpu_joules: float | None = None
+    gpu_joules: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> EpochMetrics:

@@ -361,7 +361,12 @@ class Run:
         drawn = meter.seconds()
         probabilities = self.selection.probabilities().tolist() if self.selection.amplifies else []
         last = self.steps_done + self.steps_ahead
-        train_loss, train_error = self._train_steps(on_step)
+
+        def stepped() -> None:
+            meter.look()
+            on_step()
+
+        train_loss, train_error = self._train_steps(stepped)
         if self.keeps and last == self.config.steps:
             self.keeper = self._keeper(self.test_data)
         trained = meter.seconds()
@@ -385,6 +390,7 @@ class Run:
             data_seconds=drawn + (self.training.batch_seconds if self.device.type == "cpu" else 0.0),
             evaluation_seconds=seconds - trained,
             **paused,
+            **meter.joules(),
         )
         self.history.append(metrics)
         self.pause.begin()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from anytime_core.training.energy import CpuEnergy, GpuEnergy
+
 STATM = Path("/proc/self/statm")
 
 
@@ -44,9 +46,19 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self._gpu = device if device.type == "cuda" else None
         self._began, self._cpu = time.perf_counter(), time.process_time()
+        self._cpu_energy = CpuEnergy()
+        self._gpu_energy = GpuEnergy(device)
 
     def seconds(self) -> float:
         return time.perf_counter() - self._began
+
+    def look(self) -> None:
+        """To be called every few seconds: counters of energy begin anew."""
+        self._cpu_energy.look()
+
+    def joules(self) -> dict[str, float | None]:
+        """By field of ``EpochMetrics``."""
+        return {"cpu_joules": self._cpu_energy.joules(), "gpu_joules": self._gpu_energy.joules()}
 
     def cpu_percent(self) -> float:
         """100 is one core that was busy all the time."""

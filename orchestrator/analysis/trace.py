@@ -11,7 +11,7 @@ from typing import Any
 from anytime_core.config import is_here, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
-from orchestrator.analysis import time_spent
+from orchestrator.analysis import expense, time_spent
 from orchestrator.analysis.answers import kept_of, metric_values
 from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
@@ -218,8 +218,8 @@ class Trace:
     metric, and ``outcomes`` what its answers to single images come to, empty where these are not kept; ``guarantees``
     the thresholds that were found for its network; ``files`` those of its that are there; ``notes`` what people noted
     of it. ``tuning`` is each choice that it was, or may be, the result of, or that it was tried for. ``seconds`` is
-    where its time went, by part, and ``load`` how busy its machine was, both empty where nobody measured; ``log_size``
-    is in bytes, None without one."""
+    where its time went, by part, and ``load`` how busy its machine was, both empty where nobody measured;
+    ``expense`` the energy and the money that it took, once it has ended; ``log_size`` is in bytes, None without one."""
 
     sweep: str
     trial: Trial
@@ -237,6 +237,7 @@ class Trace:
     tuning: tuple[Tuning, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     load: Mapping[str, float] = field(default_factory=dict)
+    expense: Mapping[str, float | None] = field(default_factory=dict)
     log_size: int | None = None
     notes: tuple[Note, ...] = ()
 
@@ -263,6 +264,7 @@ def trace(sweep: Sweep, trial: Trial, ledger: Ledger) -> Trace:
         tuning=tuple(one for one in sweep.tuning if trial.id in {it.id for it in (*one.trials, *one.results.values())}),
         seconds=time_spent.seconds_by_part(epochs, standing.record.provenance if standing.record else {}),
         load=time_spent.load(epochs),
+        expense=expense.numbers(sweep, expense.expense(standing.record)) if standing.record else {},
         log_size=ledger.log_size(trial.id),
         notes=tuple(notes.seen(ledger, "trials", [trial.id]).get(trial.id, ())),
     )

@@ -20,7 +20,7 @@ from orchestrator.cli.output import (
     ui_command,
 )
 from orchestrator.cli.parameter_types import Age, naming_its_variable
-from orchestrator.places import NOTIFY, Places, Room
+from orchestrator.places import GRACE, NOTIFY, Places, Room
 
 if TYPE_CHECKING:
     from orchestrator.sweep.grid import Sweep
@@ -32,6 +32,15 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
 
     with naming_its_variable(context, parameter):
         return notify.checked(given)
+
+
+def _checked_grace(context: click.Context, parameter: click.Parameter, given: str) -> float:
+    from orchestrator.sweep.limits import span
+
+    try:
+        return span(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -65,6 +74,17 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
     help='Use no more than "20 gpu-hours", "100 cpu-hours" or "50 EUR"; may be given again.',
 )
 @options.price
+@click.option(
+    "--grace",
+    default="30s",
+    envvar=GRACE,
+    show_envvar=True,
+    show_default=True,
+    callback=_checked_grace,
+    metavar="SPAN",
+    help="How long running trials may take to save their state, once the command is told to stop.",
+)
+@click.option("--wait-for-nodes", is_flag=True, help="Wait for nodes that an autoscaler adds to the cluster.")
 @options.md5
 def sweep(
     sweep_file: Path,
@@ -73,6 +93,8 @@ def sweep(
     until: str | None,
     at_most: tuple[str, ...],
     price: str | None,
+    grace: float,
+    wait_for_nodes: bool,
     retry_failed: bool,
     rerun: tuple[str, ...],
     snapshot: bool,
@@ -105,6 +127,8 @@ def sweep(
         tracking_uri=places.tracking_uri,
         check_md5=check_md5,
         limits=limits_of(until, at_most, price or grid.price),
+        grace=grace,
+        wait_for_nodes=wait_for_nodes,
         retry_failed=retry_failed,
         rerun=meant(chosen(grid, places.ledger), rerun, places.ledger),
         snapshot=snapshots.kept(places.ledger) if snapshot else "",

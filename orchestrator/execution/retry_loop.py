@@ -48,7 +48,7 @@ class RetryLoop:
         run = self._run
         with (
             placed(plan, run.sweep, run.settings, run.ledger, lost=self._end_without_head, say=run.say) as plan,
-            Shutdown(run.say) as shutdown,
+            Shutdown(run.say, patience=run.settings.grace) as shutdown,
             # Nobody else can write there: Tune pickles what it notes of a round, and follows links.
             TemporaryDirectory(prefix="orchestrate-") as private,
         ):

@@ -21,6 +21,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.limits import Limits, Spending
 from orchestrator.sweep.notify import Notifier, Notify
 from orchestrator.sweep.retries import FailureTally
+from orchestrator.system.shutdown import PATIENCE
 from orchestrator.tracking.tracker import Tracker
 
 
@@ -31,6 +32,8 @@ class RunSettings(Room):
     storage: Location
     data_root: Path
     check_md5: bool = True
+    wait_for_nodes: bool = False
+    """Whether trials may ask for what no node of the cluster has yet, as an autoscaler will add one."""
 
     @classmethod
     def of(cls, places: Places, room: Room, **more: Any) -> Self:
@@ -44,6 +47,8 @@ class SweepSettings(RunSettings):
 
     tracking_uri: str
     limits: Limits = field(default_factory=Limits)
+    grace: float = PATIENCE
+    """Seconds that running trials have to save their state once the command is told to stop."""
     retry_failed: bool = False
     rerun: tuple[str, ...] = ()
     """The trials that are trained again first, by id."""

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from anytime_core.data.own.source import Source
 from anytime_core.errors import TrainerError
 from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics, TrialResult
+from orchestrator.analysis.expense import joules
 from orchestrator.analysis.time_spent import ENDING, PREPARATION
 from orchestrator.errors import OrchestratorError, StorageError, UsageError
 from orchestrator.execution.images import images_for
@@ -281,6 +282,7 @@ def _train(trial: Trial, where: WorkerContext, ledger: Ledger, attempt: Attempt,
     provenance |= {"data_hash": content_hash(images), "network_hash": trained()}
     if len(places := trained_on(checkpoints)) > 1:  # its bits may be none that any of them alone gives
         provenance["resumed_elsewhere"] = "; ".join(places)
+    provenance |= joules(epochs.all)
     provenance[PREPARATION] = round(max(prepared - began, 0.0), 3)
     provenance[ENDING] = round(max(time.time() - max(epochs.ended, prepared), 0.0), 3)
     return _record(trial, where, attempt, result, provenance)
@@ -306,6 +308,10 @@ class _Epochs:
     def step(self) -> None:
         self._steps += 1
         self.beat()
+
+    @property
+    def all(self) -> Sequence[EpochMetrics]:
+        return self._all
 
     @property
     def ended(self) -> float:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anytime_core.files import read_plain
-from anytime_core.result import TIMES, USAGE, EpochMetrics
+from anytime_core.result import ENERGY, TIMES, USAGE, EpochMetrics
 from orchestrator.ledger import sealed_parquet
 from orchestrator.ledger.parquet_pages import unpacked_size
 
@@ -29,7 +29,7 @@ OF_EPOCH = {
     "learning_rate": pa.float64(),
     "seconds": pa.float64(),
     "timestamp": pa.float64(),
-    **dict.fromkeys((*USAGE, *TIMES), pa.float64()),
+    **dict.fromkeys((*USAGE, *TIMES, *ENERGY), pa.float64()),
 }
 OF_PREDICTION = {
     "train_loss": pa.float64(),
@@ -55,7 +55,8 @@ SCHEMA = pa.schema(
 """Errors are in percent, costs in multiply-adds of one image, seconds are those of the epoch, timestamps since 1970,
 memory is in bytes. ``prediction`` counts from 1; ``probability`` is null where the strategy amplifies no loss,
 ``test_loss`` and ``test_error`` where the epoch ended without an evaluation."""
-WITHOUT_TIMES = pa.schema([column for column in SCHEMA if column.name not in TIMES])
+WITHOUT_ENERGY = pa.schema([column for column in SCHEMA if column.name not in ENERGY])
+WITHOUT_TIMES = pa.schema([column for column in WITHOUT_ENERGY if column.name not in TIMES])
 WITHOUT_USAGE = pa.schema([column for column in WITHOUT_TIMES if column.name not in USAGE])
 """As older versions wrote it."""
 MOST = 1 << 30
@@ -133,7 +134,7 @@ def _table(content: bytes) -> pa.Table:
     buffer = pa.BufferReader(content)
     metadata = pq.read_metadata(buffer)
     columns = metadata.schema.to_arrow_schema()
-    if not any(map(columns.equals, (SCHEMA, WITHOUT_TIMES, WITHOUT_USAGE))):
+    if not any(map(columns.equals, (SCHEMA, WITHOUT_ENERGY, WITHOUT_TIMES, WITHOUT_USAGE))):
         raise ValueError(f"its columns are {', '.join(columns.names)[:200]}")
     if (rows := metadata.num_rows) > FEW_ROWS + len(content):
         raise ValueError(f"it has {rows} rows in {len(content)} bytes")

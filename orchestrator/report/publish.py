@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anytime_core.files import LocalFolder, read_plain, write_atomically
+from orchestrator.analysis import expense
 from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.quantities import ERRORS
@@ -222,7 +223,7 @@ def html(
             statistics=[table for table in arranged if layouts.LAYOUTS[table.name].compares],
             explorer=explored,
             figures={caption_of(stem): figure_drawing.svg_element(contents["svg"]) for stem, contents in drawn.items()},
-            provenance=tuple(_provenance(records)),
+            provenance=(*_provenance(records), *expense.sentences(sweep, records).items()),
             trials=tuple(_trial_rows(statuses, links)),
             notes=tables.notes,
             made=now(),

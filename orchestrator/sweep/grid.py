@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anytime_core.data.own.source import Source
 from orchestrator.extensions.finding import Extension
+from orchestrator.sweep.carbon import Carbon
 from orchestrator.sweep.halving import Curve, further
 from orchestrator.sweep.limits import Price
 from orchestrator.sweep.notify import Notify
@@ -46,6 +47,8 @@ class Sweep:
     notify: Notify = field(default_factory=Notify)
     price: Price | None = None
     """Of an hour of a device."""
+    carbon: Carbon | None = None
+    """Of a kilowatt-hour."""
     extensions: tuple[Extension, ...] = ()
     own_data: Mapping[str, Source] = field(default_factory=dict)
     """Where the data sets of the user's own lie, by their names."""

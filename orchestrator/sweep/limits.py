@@ -20,6 +20,7 @@ HOUR = 3600.0
 UNITS = {"s": 1.0, "m": 60.0, "h": HOUR, "d": 24 * HOUR}
 HOURS = ("gpu-hours", "cpu-hours")
 TIMES = "allowed: a time such as 07:00, a date and time such as 2030-01-31T07:00, or a span such as 90m, 8h or 2d"
+SPANS = "allowed: a number with s, m, h or d, such as 30s or 8m"
 T = TypeVar("T")
 AMOUNTS = "allowed: such as 20 gpu-hours, 100 cpu-hours, or 50 EUR with a price"
 PRICES = "allowed: an amount and a currency for an hour of a device, such as 2.50 EUR"
@@ -71,12 +72,25 @@ def _measured(text: str, allowed: str) -> tuple[float, str]:
     return float(parts[1]), parts[2]
 
 
+def _span(text: str) -> float | None:
+    """Seconds; None of what is no span."""
+    parts = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)([smhd])", text.strip())
+    return float(parts[1]) * UNITS[parts[2]] if parts else None
+
+
+def span(text: str) -> float:
+    """Seconds. Raises ValueError."""
+    if (seconds := _span(text)) is None:
+        raise ValueError(f"given {text!r}; {SPANS}")
+    return seconds
+
+
 def moment(text: str, now: float) -> float:
     """In seconds since 1970: the next time that a clock here shows ``text``, the date and time that it is, of this time
     zone unless it names another, or ``now`` and that span. Raises ValueError, also for a moment that has passed."""
     text = text.strip()
-    if span := re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)([smhd])", text):
-        return now + float(span[1]) * UNITS[span[2]]
+    if (seconds := _span(text)) is not None:
+        return now + seconds
     try:
         if re.fullmatch(r"\d{1,2}:\d{2}", text):
             hours, minutes = map(int, text.split(":"))

@@ -23,6 +23,7 @@ from anytime_core.config import (
     known_parts,
 )
 from anytime_core.data.catalog import DATASETS, dataset_of, own_dataset
+from orchestrator.sweep.carbon import Carbon
 from orchestrator.sweep.grid import LONGEST_NAME, NAME
 from orchestrator.sweep.limits import Price
 from orchestrator.sweep.trial import MOST_CHANNELS, MOST_UNITS
@@ -122,6 +123,10 @@ def _price(value: Any) -> Price:
     return Price.of(value if isinstance(value, str) else str(value))
 
 
+def _carbon(value: Any) -> Carbon:
+    return Carbon.of(value if isinstance(value, str) else str(value))
+
+
 def named_in(registry: Mapping[str, object]) -> BeforeValidator:
     """A name that the registry has when the file is read."""
 
@@ -154,4 +159,5 @@ CostFraction = Annotated[Fraction, BeforeValidator(_fraction)]
 AtLeastOneFraction = Annotated[list[CostFraction], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0)]
 HourlyPrice = Annotated[Price, BeforeValidator(_price)]
+Intensity = Annotated[Carbon, BeforeValidator(_carbon)]
 Name = Annotated[str, Field(pattern=f"^{NAME}$", max_length=LONGEST_NAME)]

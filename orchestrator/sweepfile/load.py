@@ -75,6 +75,7 @@ def _sweep_of(document: Document) -> Sweep:
         retries=file.retries,
         notify=file.notify,
         price=file.price,
+        carbon=file.carbon,
         extensions=extensions,
         own_data=own.sources,
         remarks=tuple(own.notes),

@@ -26,6 +26,7 @@ from orchestrator.sweepfile.fields import (
     TEXT,
     Dataset,
     HourlyPrice,
+    Intensity,
     Name,
     Network,
     Seed,
@@ -64,6 +65,7 @@ class SweepFile(BaseModel):
     retries: Retries = Retries()
     order: Literal["longest", "coverage"] = "longest"
     price: HourlyPrice | None = None
+    carbon: Intensity | None = None
     notify: Notify = Notify()
     report: CheckedReport = CheckedReport()
 

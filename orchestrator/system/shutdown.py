@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 PATIENCE = 30.0
-"""Seconds that running trials are given to reach their next checkpoint."""
+"""Seconds that running trials are given to reach their next checkpoint, where nobody says otherwise."""
 ECHO = 1.0
 """Seconds in which a second SIGTERM is the first one's: `timeout` sends it to the command and then to its group."""
 STOPPING = "stopping: running trials save their state (ctrl-C again stops at once)"
@@ -19,9 +19,9 @@ class Shutdown:
     """Takes the signals over for a block of the main thread. ``requested`` after the first; the second raises
     KeyboardInterrupt."""
 
-    def __init__(self, say: Callable[[str], object], words: str = STOPPING) -> None:
-        """``say`` is handed the ``words`` once a stop is requested."""
-        self._say, self._words = say, words
+    def __init__(self, say: Callable[[str], object], words: str = STOPPING, patience: float = PATIENCE) -> None:
+        """``say`` is handed the ``words`` once a stop is requested. ``patience`` is in seconds."""
+        self._say, self._words, self._patience = say, words, patience
         self._asked: float | None = None
         self._told = False
         self._before: dict[signal.Signals, Any] = {}
@@ -56,7 +56,7 @@ class Shutdown:
 
     @property
     def overdue(self) -> bool:
-        return self._asked is not None and time.monotonic() - self._asked > PATIENCE
+        return self._asked is not None and time.monotonic() - self._asked > self._patience
 
     def wait(self, seconds: float) -> bool:
         """Sleeps, and gives True at once where a stop is requested."""

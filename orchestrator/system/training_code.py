@@ -23,7 +23,7 @@ from orchestrator.system.syntax import IMPORTED, Definition, definitions
 
 PACKAGE = "anytime_core"
 ENTRY = "training.trainer:train"
-APART = ("bounds", "documents", "errors", "files", "training.usage")
+APART = ("bounds", "documents", "errors", "files", "training.energy", "training.usage")
 """Modules through which no number passes: limits, words, what is on a disk, and the time that it takes."""
 CHOICES = ("config:Strategy", "config:Regime", "config:STRATEGIES", "config:REGIMES", "config:WEIGHTS", "extend:BASES")
 """Lists of what there is to choose from. What a trial chooses is in its config."""

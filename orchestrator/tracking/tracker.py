@@ -223,6 +223,8 @@ class Tracker:
     ) -> None:
         noted = notes.seen(self._ledger, "trials", [trial_id]).get(trial_id, [])
         trial, tags = self._trials[trial_id], _tags(state, standing) | views.note_tags(noted)
+        if standing.record:
+            tags |= views.expense_tags(self._sweep, standing.record)
         history, outcomes = partial(self._ledger.epochs, trial_id), partial(self._outcomes, trial)
         try:
             store.write(trial, state, epochs, tags, history, outcomes)

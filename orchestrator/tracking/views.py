@@ -14,7 +14,9 @@ from anytime_core.cost import trial_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.result import EpochMetrics, average_error, milestone_errors
 from anytime_core.training.epochs import number_of_epochs, steps_of_epoch
+from orchestrator.analysis.expense import expense, numbers
 from orchestrator.ledger.notes import Note
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord
 
 PREDICTION_EPOCHS = 20
@@ -52,6 +54,10 @@ large, the trained network (`model`, which `mlflow.pyfunc.load_model` loads). Me
 - `system/images_per_second`: training images, by the time of the epoch with its evaluation
 - `system/cpu_percent`, `system/memory_megabytes`: of the trial's process at the end of the epoch; 100 % is one core
 - `system/gpu_percent`, `system/gpu_memory_megabytes`: how busy its GPU is, for whomever; what the trial holds of it
+- `system/cpu_joules`, `system/gpu_joules`: energy of the epoch, the process's part of it and all of its GPU's
+
+The tags `kwh`, `co2_grams` and `cost_EUR` say what a trial took, as far as it was measured and the sweep file states an
+intensity and a price.
 """
 
 
@@ -116,6 +122,12 @@ def record_tags(record: TrialRecord) -> dict[str, str]:
     return tags
 
 
+def expense_tags(sweep: Sweep, record: TrialRecord) -> dict[str, str]:
+    """Such as ``kwh``; what was not measured has no tag."""
+    found = numbers(sweep, expense(record))
+    return {name: f"{value:.6g}" for name, value in found.items() if value is not None}
+
+
 def note_tags(notes: Sequence[Note]) -> dict[str, str]:
     """The newest come first, as long a text may be cut off."""
     lines = (f"{note.time} {note.who}: {note.text}" for note in reversed(notes))
@@ -155,6 +167,8 @@ def _usage(epoch: EpochMetrics) -> dict[str, float]:
         "gpu_percent": epoch.gpu_percent,
         "memory_megabytes": epoch.memory and epoch.memory / 1e6,
         "gpu_memory_megabytes": epoch.gpu_memory and epoch.gpu_memory / 1e6,
+        "cpu_joules": epoch.cpu_joules,
+        "gpu_joules": epoch.gpu_joules,
     }
     return {f"system/{name}": value for name, value in usage.items() if value is not None}
 

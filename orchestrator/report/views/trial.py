@@ -9,6 +9,8 @@ from typing import Any
 
 from anytime_core.config import to_dict
 from anytime_core.inputs import as_options
+from anytime_core.result import ENERGY
+from orchestrator.analysis.expense import UNKNOWN
 from orchestrator.analysis.time_spent import ENDING, PREPARATION, TRAINING
 from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
 from orchestrator.ledger.guarantees_file import Calibration
@@ -40,7 +42,7 @@ variables that change bits, ``-`` also says that none was set. ``code`` is of wh
 ``code_is`` says how it differs from that of today: see ``ByCode``."""
 TIMES = ("first_attempt_began", "last_attempt_began", "ended")
 AROUND = (PREPARATION, ENDING)
-"""Shown with where the time went."""
+"""Shown with where the time went, and what ENERGY has as ``expense``."""
 TABLES = ("notes", "errors", "milestones", "outcomes", "guarantees", "tuning", "time", "log", "failure")
 """What people are shown otherwise than as a key and a value in each line."""
 
@@ -66,6 +68,7 @@ def trace_text(trace: Trace) -> str:
     parts += [as_text(one["said"], one["points"]) for one in tuning]
     if time:
         parts.append(_time_text(time, on_gpu="gpu_percent" in trace.load or "gpu_memory" in trace.load))
+    groups["expense"] = {name: UNKNOWN if value is None else value for name, value in trace.expense.items()}
     if log:
         groups["files"][LOG] = f"{log['path']} ({counted(log['bytes'], 'byte')})"
     parts += [_group(title, values) for title, values in groups.items()]
@@ -91,6 +94,7 @@ def _groups(trace: Trace) -> dict[str, Any]:
         "times": _times(trace),
         "time": _time(trace.seconds),
         "load": _load(trace.load),
+        "expense": dict(trace.expense),
         "provenance": _provenance(trace),
         "config": {} if trace.trial.awaits else to_dict(trace.trial.config),
         "files": dict(trace.files),
@@ -195,7 +199,7 @@ def _load(load: Mapping[str, float]) -> dict[str, float]:
 def _provenance(trace: Trace) -> dict[str, Any]:
     if trace.record is None:
         return {}
-    known = {name: value for name, value in trace.record.provenance.items() if name not in (*TIMES, *AROUND)}
+    known = {name: value for name, value in trace.record.provenance.items() if name not in (*TIMES, *AROUND, *ENERGY)}
     own = {"device": trace.record.result.device, "code_is": str(by_code(trace.record))}
     return {**dict.fromkeys(PROVENANCE), **own, **known}
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from anytime_core.config import Ann, Joint
 from anytime_core.errors import CheckpointError
-from anytime_core.result import TIMES
+from anytime_core.result import ENERGY, TIMES
 from anytime_core.trained import load_network, network_hash
 from anytime_core.training.checkpoint import digest
 from orchestrator.analysis import time_spent
@@ -30,7 +30,9 @@ from orchestrator.ledger import checksummed, epochs_file
 from orchestrator.ledger.ledger import Attempt, Ledger
 from orchestrator.report.views import trial as render_trial
 from orchestrator.stats.outcomes.metrics import METRICS
+from orchestrator.sweep.carbon import Carbon
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.limits import Price
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.system import sources as system_sources
 from orchestrator.system.provenance import cpu_model
@@ -227,9 +229,30 @@ def test_where_the_time_went_is_not_known_of_what_an_earlier_version_trained(cop
     sweep, trial, ledger = copied
     path = ledger.folder(trial.id) / "metrics.parquet"
     table = pq.read_table(path)
-    pq.write_table(table.drop_columns(list(TIMES)).replace_schema_metadata(None), path)
+    pq.write_table(table.drop_columns([*TIMES, *ENERGY]).replace_schema_metadata(None), path)
     assert shown(sweep, trial, ledger)["time"] == []
     assert "where the time went" not in render_trial.trace_text(trace(sweep, trial, ledger))
+
+
+def test_what_a_trial_took_is_shown_and_unknown_where_nobody_measured(copied) -> None:
+    sweep, trial, ledger = copied
+    path = ledger.folder(trial.id) / "result.json"
+    content = json.loads(path.read_text())
+    del content[checksummed.SEAL]
+    known = content["provenance"]
+    assert known["threads"] == 1
+    sweep = replace(sweep, carbon=Carbon.of("400 g/kWh"), price=Price.of("2.50 EUR"))
+    hours = (content["result"]["seconds"] + known["preparation_seconds"] + known["ending_seconds"]) / 3600
+    for name in ENERGY:  # as on a machine without counters
+        known.pop(name, None)
+    path.write_text(json.dumps(content))
+    unknown = {"kwh": None, "cpu_kwh": None, "co2_grams": None, "cost_EUR": pytest.approx(2.5 * hours)}
+    assert shown(sweep, trial, ledger)["expense"] == unknown
+    assert "kwh        not measured\n" in render_trial.trace_text(trace(sweep, trial, ledger))
+    known["cpu_joules"] = 1.8e6
+    path.write_text(json.dumps(content))
+    assert shown(sweep, trial, ledger)["expense"] == unknown | {"kwh": 0.5, "cpu_kwh": 0.5, "co2_grams": 200}
+    assert "cpu_joules" not in shown(sweep, trial, ledger)["provenance"]
 
 
 def test_the_load_is_the_mean_over_the_seconds_of_the_epochs(make_epochs) -> None:

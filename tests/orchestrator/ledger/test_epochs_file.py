@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anytime_core.result import TIMES, USAGE, EpochMetrics
+from anytime_core.result import ENERGY, TIMES, USAGE, EpochMetrics
 from orchestrator.ledger import epochs_file
 
 UNITS, COSTS = (1, 3, 6), (100, 2**40, 2**41)
@@ -69,7 +69,11 @@ def test_what_was_not_measured_of_the_machine_comes_back_as_nothing(path, make_e
     assert (epoch.gpu_percent, epoch.gpu_memory) == (None, None)
 
 
-@pytest.mark.parametrize("lacking", [TIMES, (*USAGE, *TIMES)], ids=["its times", "anything"])
+@pytest.mark.parametrize(
+    "lacking",
+    [ENERGY, (*TIMES, *ENERGY), (*USAGE, *TIMES, *ENERGY)],
+    ids=["its energy", "its times", "anything"],
+)
 def test_files_from_before_all_of_the_machine_was_measured_are_read(path, make_epochs, lacking) -> None:
     epochs = make_epochs(2, 3)
     table = pq.read_table(written(path, epochs))
@@ -99,6 +103,8 @@ def test_pandas_reads_a_row_for_each_epoch_and_prediction(path, make_epochs) -> 
         "evaluation_seconds": "float64",
         "checkpoint_seconds": "float64",
         "waiting_seconds": "float64",
+        "cpu_joules": "float64",
+        "gpu_joules": "float64",
         "train_loss": "float64",
         "train_error": "float64",
         "test_loss": "float64",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError
-from orchestrator.sweep.limits import AtMost, Limits, Price, Spending, limits_of, moment
+from orchestrator.sweep.limits import AtMost, Limits, Price, Spending, limits_of, moment, span
 from orchestrator.sweep.trial import Resources
 
 NOW = datetime(2030, 1, 31, 22, 15).timestamp()
@@ -60,6 +60,13 @@ def test_a_script_may_give_moments_and_spans_of_its_own() -> None:
     assert limits_of(datetime(2030, 2, 3, 4, 5), [], None, NOW).until == datetime(2030, 2, 3, 4, 5).timestamp()
     with pytest.raises(UsageError, match="at_most: given 20; must be a text"):
         limits_of(None, [20], None, NOW, named=lambda name: name.replace("-", "_"))  # type: ignore[list-item]
+
+
+def test_a_span_is_a_number_with_a_unit() -> None:
+    assert [span(text) for text in ("30s", "8m", "1.5h", "2d")] == [30, 480, 5400, 172800]
+    for text in ("8", "8 min", "07:00", "", "-1s"):
+        with pytest.raises(ValueError, match=r"allowed: a number with s, m, h or d, such as 30s or 8m"):
+            span(text)
 
 
 def test_all_faults_of_the_limits_are_said_at_once() -> None:

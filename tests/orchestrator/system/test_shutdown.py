@@ -52,6 +52,12 @@ def test_trials_are_waited_for_for_so_long(monkeypatch) -> None:
         assert not shutdown.overdue
         now += 1
         assert shutdown.overdue
+    with Shutdown(lambda text: None, patience=600.0) as shutdown:
+        os.kill(os.getpid(), signal.SIGTERM)
+        now += 599
+        assert not shutdown.overdue
+        now += 2
+        assert shutdown.overdue
 
 
 def test_afterwards_the_signals_are_as_they_were() -> None:

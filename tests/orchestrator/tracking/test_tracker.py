@@ -164,11 +164,12 @@ def test_images_per_second_count_those_of_a_partial_epoch(make_trial: Callable, 
 
 
 def test_what_is_known_of_the_machine_is_a_system_metric(make_trial: Callable, make_epochs: Callable) -> None:
-    (epoch,) = make_epochs(1, 3, cpu_percent=190.0, memory=5e8, gpu_memory=2e9)
+    (epoch,) = make_epochs(1, 3, cpu_percent=190.0, memory=5e8, gpu_memory=2e9, cpu_joules=12.5)
     found = views.epoch_metrics(make_trial().config, epoch)
     assert {name: value for name, value in found.items() if name.startswith("system/")} == {
         "system/images_per_second": 22 * 64 / 0.25,
         "system/cpu_percent": 190,
+        "system/cpu_joules": 12.5,
         "system/memory_megabytes": 500,
         "system/gpu_memory_megabytes": 2000,
     }
