@@ -168,7 +168,7 @@ class Sweep:
         from rich.console import Console
 
         from orchestrator.api import views
-        from orchestrator.execution import driver, snapshots
+        from orchestrator.execution import driver
         from orchestrator.execution.rerun import meant
         from orchestrator.sweep.limits import limits_of
 
@@ -186,7 +186,7 @@ class Sweep:
                 limits=limits_of(until, at_most, price or sweep.price, named=lambda name: name.replace("-", "_")),
                 retry_failed=retry_failed,
                 rerun=meant(sweep, again, self._ledger),
-                snapshot=snapshots.kept(self._ledger) if snapshot else "",
+                snapshot=snapshot,
                 notify=self._whom_to_notify(notify),
             ),
             Console(stderr=True, quiet=quiet),

@@ -108,7 +108,7 @@ def sweep(
     """
     from rich.console import Console
 
-    from orchestrator.execution import driver, snapshots
+    from orchestrator.execution import driver
     from orchestrator.execution.rerun import meant
     from orchestrator.ledger.choices import chosen
     from orchestrator.report.status import read_tables
@@ -131,7 +131,7 @@ def sweep(
         wait_for_nodes=wait_for_nodes,
         retry_failed=retry_failed,
         rerun=meant(chosen(grid, places.ledger), rerun, places.ledger),
-        snapshot=snapshots.kept(places.ledger) if snapshot else "",
+        snapshot=snapshot,
         command=same_command(),
         notify=notify,
     )

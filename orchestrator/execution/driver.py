@@ -15,7 +15,7 @@ from uuid import uuid4
 from rich.console import Console
 
 from orchestrator.errors import RunError
-from orchestrator.execution import rest
+from orchestrator.execution import rest, snapshots
 from orchestrator.execution.checks import check_data, check_resources
 from orchestrator.execution.closing import Closing, Show
 from orchestrator.execution.console import remark, tell
@@ -86,6 +86,7 @@ def _run(sweep: Sweep, settings: SweepSettings, console: Console, ledger: Ledger
             console=console,
             notifier=notifier,
             driver=driver,
+            snapshot=snapshots.kept(ledger) if settings.snapshot else "",  # now that nobody takes it away
             spending=Spending(settings.limits, time.time()),
         )
         if ended := _rerun(under_way):

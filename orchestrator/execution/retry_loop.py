@@ -83,7 +83,7 @@ class RetryLoop:
             settings,
             self._run.ledger,
             driver=self._run.driver,
-            snapshot=settings.snapshot,
+            snapshot=self._run.snapshot,
             checkpoint_share=self._run.tally.policy.checkpoint_share,
         )
         trials = [entry.trial for entry in plan.to_run]

@@ -18,7 +18,6 @@ def kept(ledger: Ledger) -> str:
         snapshot = current()
     except SnapshotError as error:
         raise UsageError(f"--snapshot: {error}") from error
-    ledger.make()
     snapshots.keep(snapshot, ledger)
     with suppress(OSError):  # then it is asked for
         trust.trust_snapshot(snapshots.place(snapshot.name), snapshot.content)

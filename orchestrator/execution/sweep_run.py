@@ -52,8 +52,8 @@ class SweepSettings(RunSettings):
     retry_failed: bool = False
     rerun: tuple[str, ...] = ()
     """The trials that are trained again first, by id."""
-    snapshot: str = ""
-    """The name of what the storage keeps of the sources, if it does."""
+    snapshot: bool = False
+    """Whether the storage keeps the sources."""
     notify: Notify | None = None
     command: str = ""
     """How the user called it, to be said where it is to be given again."""
@@ -65,7 +65,7 @@ class SweepRun:
 
     ``ledger`` holds its trials, and knows the attempts of this driver by the id ``driver``. ``tally`` counts what has
     failed, ``spending`` what the command has used of its limits. ``tracker`` writes to MLflow, ``console`` and
-    ``notifier`` tell people.
+    ``notifier`` tell people. ``snapshot`` is the name of what the storage keeps of the sources, if it does.
     """
 
     sweep: Sweep
@@ -76,6 +76,7 @@ class SweepRun:
     console: Console
     notifier: Notifier
     driver: str
+    snapshot: str = ""
     spending: Spending = field(default_factory=lambda: Spending(Limits(), 0.0))
 
     def say(self, text: str) -> None:

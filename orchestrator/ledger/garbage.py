@@ -18,7 +18,7 @@ from orchestrator.errors import UsageError
 from orchestrator.ledger import snapshots
 from orchestrator.ledger.ledger import RESULT, Ledger
 from orchestrator.ledger.needs import Need
-from orchestrator.ledger.reruns import RERUNS
+from orchestrator.ledger.reruns import RERUNS, beside
 from orchestrator.ledger.snapshots import FOLDER as SNAPSHOTS
 from orchestrator.ledger.storage import LocalStorage, Stamp, storage_at
 from orchestrator.sweep.trial import ID, config_in, place_of
@@ -207,7 +207,8 @@ def _snapshots(view: View) -> Iterator[Item]:
     there = storage.walk(SNAPSHOTS)
     if not there or any(need.driver for need in view.needs):
         return
-    named = {str(record.provenance.get("snapshot")) for record in view.ledger.all_records().values()}
+    records = [*view.ledger.all_records().values(), *beside(view.ledger).all_records().values()]
+    named = {str(record.provenance.get("snapshot")) for record in records}
     for path, stamp in there.items():
         name = path.removeprefix(f"{SNAPSHOTS}/").removesuffix(".zip")
         if snapshots.NAME.fullmatch(name) and name not in named and stamp[0] < young:

@@ -23,6 +23,8 @@ CONSTRAINTS, REQUIREMENTS, PYTHON = "constraints.txt", "requirements.txt", "pyth
 MOST = 1 << 27
 """Bytes of a snapshot, and of all that is in it."""
 TIME = (1980, 1, 1, 0, 0, 0)
+PACKED = {".py", ".csv", ".css", ".js", ".j2"}
+"""The sources, and what else the packages install; no backups of an editor."""
 NAME = re.compile(r"(\w+/)+[\w.-]+|[\w-]+\.txt")
 
 
@@ -48,6 +50,8 @@ def current() -> Snapshot:
     }
     folders = {package: imported_from(package) for package in CODE}
     files = {f"{package}/{name}": content for package, folder in folders.items() for name, content in _files(folder)}
+    if odd := [name for name in files if not NAME.fullmatch(name)]:
+        raise SnapshotError(f"the name of {odd[0]!r} is none for a module: rename the file, or take it away")
     if sources_in(folders) != sources():
         raise SnapshotError("the code was changed after this command began: give it again")
     versions = hashlib.sha256(repr(about).encode()).hexdigest()[:6]
@@ -57,7 +61,7 @@ def current() -> Snapshot:
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.suffix in PACKED and path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 

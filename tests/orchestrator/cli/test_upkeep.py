@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import needs, snapshots
+from orchestrator.ledger import needs, reruns, snapshots
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweepfile.load import load
 from orchestrator.system.snapshot import Snapshot
@@ -67,18 +67,21 @@ def test_sources_that_trained_no_trial_can_go_once_they_are_an_hour_old(orchestr
     (tmp_path / "small.yaml").write_text(SWEEP)
     sweep, ledger = load(tmp_path / "small.yaml"), Ledger(tmp_path / "runs")
     needs.declare(sweep, ledger)
-    used, unused = (f"{digit * 12}-{digit * 6}" for digit in "ab")
-    for name in (used, unused, "of somebody else"):
+    used, unused, again = (f"{digit * 12}-{digit * 6}" for digit in "abc")
+    for name in (used, unused, again, "of somebody else"):
         snapshots.keep(Snapshot(name=name, content=b"sources"), ledger)
     (trial, _) = sweep.trials
     record = replace(make_record(trial, (3.0, 2.0, 1.0)), provenance={"snapshot": used})
     ledger.finish(ledger.begin(trial, "small"), record)
+    rerun = reruns.beside(ledger)
+    rerun.make()
+    rerun.finish(rerun.begin(trial, "small"), replace(record, provenance={"snapshot": again}))
     assert orchestrate("gc", "--format", "json").out == "[]\n"
     for path in (tmp_path / "runs" / "code").iterdir():
         os.utime(path, (0, 0))
     (row,) = json.loads(orchestrate("gc", "--delete", "--format", "json").out)
     assert (row["kind"], row["name"]) == ("snapshots", f"code/{unused}.zip")
-    assert {path.stem for path in (tmp_path / "runs" / "code").iterdir()} == {used, "of somebody else"}
+    assert {path.stem for path in (tmp_path / "runs" / "code").iterdir()} == {used, again, "of somebody else"}
 
 
 @pytest.mark.parametrize(

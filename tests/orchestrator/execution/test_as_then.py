@@ -10,11 +10,13 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from orchestrator.errors import UsageError
-from orchestrator.execution import as_then, snapshots
+from orchestrator.execution import as_then, driver, snapshots
 from orchestrator.ledger import snapshots as kept
 from orchestrator.sweepfile import trust
+from orchestrator.system import snapshot
 from orchestrator.system.snapshot import CONSTRAINTS, PYTHON, REQUIREMENTS, SnapshotError, current, installed, unpack
 from orchestrator.system.sources import CODE, sources, sources_in
 
@@ -40,6 +42,42 @@ def test_the_sources_and_all_versions_are_kept_once(ledger, tmp_path) -> None:
     assert {*needed} < {*versions}
     assert {"torch", "ray", "mlflow", "numpy", "sympy"} <= {line.partition("==")[0] for line in needed}
     assert not any(line.startswith(("ruff", "pytest")) for line in needed)
+
+
+def test_a_snapshot_has_what_the_packages_install_and_no_name_that_it_cannot_be_unpacked_by(
+    tmp_path, monkeypatch
+) -> None:
+    for name in ("a.py", "a.py~", "#a.py#", "a b.txt", "own/table1.csv", "page.html.j2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    monkeypatch.setattr(snapshot, "imported_from", lambda package: tmp_path)
+    monkeypatch.setattr(snapshot, "sources", lambda: sources_in(dict.fromkeys(CODE, tmp_path)))
+    made = snapshot.current.__wrapped__()
+    unpack(made.content, tmp_path / "then")
+    own = tmp_path / "then" / "anytime_core"
+    packed = {path.relative_to(own).as_posix() for path in own.rglob("*") if path.is_file()}
+    assert packed == {"a.py", "own/table1.csv", "page.html.j2"}
+    (tmp_path / "a b.py").write_text("1")
+    with pytest.raises(SnapshotError, match=r"the name of 'anytime_core/a b.py' is none for a module"):
+        snapshot.current.__wrapped__()
+
+
+def test_a_sweep_keeps_its_sources_once_nobody_takes_any_away(ledger, load_text, monkeypatch) -> None:
+    done: list[str] = []
+
+    def keep(ledger) -> str:
+        done.append("kept")
+        raise UsageError("that will do")
+
+    monkeypatch.setattr(driver.needs, "wait", lambda ledger, say: done.append("waited"))
+    monkeypatch.setattr(driver.snapshots, "kept", keep)
+    sweep = load_text("name: small\nnetworks: [{n: 1, c: 2}]\ndatasets: [digits]\nmethods: {ann: {}}\n")
+    settings = driver.SweepSettings(
+        storage=ledger.storage, data_root=Path(ledger.local), tracking_uri="sqlite://", snapshot=True
+    )
+    with pytest.raises(UsageError, match="that will do"):
+        driver.run(sweep, settings, Console(quiet=True))
+    assert done == ["waited", "kept"]
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
