@@ -400,7 +400,10 @@ def provenance_differences(recorded: TrialRecord, rerun: TrialRecord) -> Iterato
     hashed = all(provenance.get("sources") for provenance in pair)
     same = hashed and code_of(recorded) == code_of(rerun)
     needless = {"code_version", "code"} if same else set() if hashed else {"sources"}
-    needless |= set() if all(provenance.get("code") for provenance in pair) else {"code"}
+    codes = [provenance.get("code") for provenance in pair]
+    needless |= set() if all(codes) else {"code"}
+    if all(codes) and codes[0] == codes[1]:  # other sources, but not where these trials come to them
+        needless |= {"code_version", "sources"}
     for name in EXPLAINING:
         before, now = (provenance.get(name) for provenance in pair)
         if before != now and name not in needless:

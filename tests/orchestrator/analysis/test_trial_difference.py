@@ -67,6 +67,16 @@ def test_each_difference_belongs_to_a_part(make_side, make_trial) -> None:
     assert {it.metric: it.difference for it in found.errors}["1"] == 1.0
 
 
+def test_other_sources_are_the_same_code_where_the_trial_does_not_come_to_them(make_side) -> None:
+    """Such as a comment, or a strategy that it does not have."""
+    other = {"code_version": "4d5e6f", "sources": "ba9876543210"}
+    for own, code in (("c" * 12, "same"), ("e" * 12, "other")):
+        found = compare(make_side(code="c" * 12), make_side(code=own, **other))
+        assert found.parts["code"] == code
+        named = [it.what for it in found.differing]
+        assert named == ([] if code == "same" else ["code_version", "sources", "code"])
+
+
 def test_what_nobody_wrote_down_is_unknown(make_side) -> None:
     lost = {"code_version": "", "sources": "", "data_hash": None, "network_hash": ""}
     found = compare(make_side(), make_side(**lost))
