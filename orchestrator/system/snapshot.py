@@ -92,8 +92,11 @@ def unpack(content: bytes, folder: Path) -> None:
 
 
 def installed() -> dict[str, str]:
-    """The versions of all distributions but our own, by their names."""
-    found = {_plain(it.name): it.version for it in distributions() if it.name}
+    """The versions of all distributions but our own, by their names: of two of a name the first, as Python imports."""
+    found: dict[str, str] = {}
+    for it in distributions():
+        if it.name:
+            found.setdefault(_plain(it.name), it.version)
     return {name: version for name, version in sorted(found.items()) if name != OWN}
 
 

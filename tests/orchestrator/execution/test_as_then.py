@@ -28,6 +28,16 @@ def home(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
+def test_of_two_distributions_of_a_name_the_first_counts(tmp_path, monkeypatch) -> None:
+    """As where an environment sees the packages of the system, too."""
+    for folder, version in (("own", "2.0"), ("system", "1.0")):
+        info = tmp_path / folder / "tiny_part-0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tiny-part\nVersion: {version}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "own"), *sys.path, str(tmp_path / "system")])
+    assert installed()["tiny-part"] == "2.0"
+
+
 def test_the_sources_and_all_versions_are_kept_once(ledger, tmp_path) -> None:
     name = snapshots.kept(ledger)
     (place,) = Path(ledger.local, "code").iterdir()
