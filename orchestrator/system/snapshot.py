@@ -6,6 +6,7 @@ import hashlib
 import io
 import platform
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from packaging.requirements import Requirement
 from orchestrator.system.sources import CODE, imported_from, sources, sources_in
 
 OWN = "anytime-orchestrator"
+SITES = ("site-packages", "dist-packages")
+"""Folders of installed packages."""
 CONSTRAINTS, REQUIREMENTS, PYTHON = "constraints.txt", "requirements.txt", "python.txt"
 """All that is installed, in pip's form; of that what our packages need; and the version of Python."""
 MOST = 1 << 27
@@ -94,10 +97,16 @@ def unpack(content: bytes, folder: Path) -> None:
 def installed() -> dict[str, str]:
     """The versions of all distributions but our own, by their names: of two of a name the first, as Python imports."""
     found: dict[str, str] = {}
-    for it in distributions():
+    for it in distributions(path=_places()):
         if it.name:
             found.setdefault(_plain(it.name), it.version)
     return {name: version for name, version in sorted(found.items()) if name != OWN}
+
+
+def _places() -> list[str]:
+    """Where Python looks for packages, without what a package carries inside of it, as setuptools and Ray do: they put
+    that there once they are imported."""
+    return [place for place in sys.path if not any(parent.name in SITES for parent in Path(place).parents)]
 
 
 def needed() -> dict[str, str]:

@@ -38,6 +38,16 @@ def test_of_two_distributions_of_a_name_the_first_counts(tmp_path, monkeypatch) 
     assert installed()["tiny-part"] == "2.0"
 
 
+def test_what_a_package_carries_inside_of_it_is_no_distribution_of_its_own(tmp_path, monkeypatch) -> None:
+    """As setuptools and Ray do, which put it on the path once they are imported."""
+    before, inside = installed(), tmp_path / "site-packages" / "tool" / "_vendor"
+    info = inside / "tiny_part-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-part\nVersion: 1.0\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(inside)])
+    assert installed() == before
+
+
 def test_the_sources_and_all_versions_are_kept_once(ledger, tmp_path) -> None:
     name = snapshots.kept(ledger)
     (place,) = Path(ledger.local, "code").iterdir()
