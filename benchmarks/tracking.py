@@ -75,6 +75,9 @@ class Silent:
     def placed(self, trial_id: str) -> None:
         pass
 
+    def reached(self, trial_id: str, step: int) -> None:
+        pass
+
     def progressed(self, trial_id: str, epochs: Sequence[EpochMetrics]) -> None:
         pass
 
