@@ -447,8 +447,8 @@ class TrainingConfig:
     Parameters and their updates, the statistics of batch norms, heads, losses and strategies are float32 in any case.
     Where it is ``compiled``, torch's compiler fuses what lies between a unit's convolutions, which rounds otherwise.
 
-    ``evaluations`` of the epochs, spread evenly, end with one on the test images, the last epoch always; without it all
-    do. The network is the same to the bit.
+    With ``evaluations`` that many epochs, evenly spread, end with an evaluation on the test images; the last epoch
+    always does. Without it all of them do. The trained network is the same to the bit.
     """
 
     steps: int = 64_000

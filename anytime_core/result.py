@@ -25,8 +25,8 @@ class EpochMetrics:
 
     ``step`` counts the steps done at its end. ``probabilities`` are those with which the strategy amplified each loss
     at its start; there are none where none is amplified. ``test_loss`` and ``test_error`` are empty where the epoch
-    ended without an evaluation. ``timestamp`` is in seconds since 1970. What follows is what
-    the epoch took of its machine, as ``training.usage`` says; memory is in bytes. None is what nobody measured.
+    ended without an evaluation. ``timestamp`` is in seconds since 1970. The fields after it say what the epoch took of
+    its machine, as ``training.usage`` measures it; memory is in bytes. None is what nobody measured.
 
     ``data_seconds`` and ``evaluation_seconds`` are parts of ``seconds``; the rest are the steps. On a GPU the steps
     make their batches themselves, and ``data_seconds`` are those of the draws alone. ``checkpoint_seconds`` and

@@ -21,15 +21,11 @@ def number_of_epochs(phase_steps: Sequence[int], steps_per_epoch: int) -> int:
 
 
 def is_evaluated(epoch: int, epochs: int, evaluations: int | None) -> bool:
-    """Whether epoch ``epoch`` of ``epochs``, from 1, ends with an evaluation where so many are spread evenly over them.
+    """Whether an epoch, from 1 to ``epochs``, ends with an evaluation, where ``evaluations`` are spread evenly.
 
-    The last one always does, and all do without a number, or with one of at least ``epochs``:
+    The last epoch always does. All do where no number is given, or one of at least ``epochs``.
 
     >>> [epoch for epoch in range(1, 11) if is_evaluated(epoch, 10, 4)]
     [3, 5, 8, 10]
     """
-    return (
-        evaluations is None
-        or epoch * evaluations // epochs > (epoch - 1) * evaluations // epochs
-        or (evaluations >= epochs)
-    )
+    return evaluations is None or epoch * evaluations // epochs > (epoch - 1) * evaluations // epochs

@@ -27,7 +27,7 @@ class Closing:
         self.drawing: Drawing | None = None
 
     def begin(self, sweep: Sweep) -> None:
-        """To be called once all trials of the sweep have ended; nothing is over where its tuning chooses others now."""
+        """To be called once no trial of the sweep is left to run. Does nothing where tuning now chooses more trials."""
         try:
             following = chosen(sweep, self._ledger)
         except Exception as error:

@@ -27,9 +27,9 @@ Kind = tuple[Resources, Shape]
 
 
 class Ration:
-    """Follows the trials of a round. A trial needs the seconds of an epoch, which ends with a checkpoint where it must,
-    or of its rest where that is less: as the last epoch of its kind took, or as was predicted. One of which nothing is
-    known may begin while anything is left."""
+    """Follows the trials of a round. To get anywhere, a trial needs the time of one epoch, or of all it has left where
+    that is less: an epoch can end with a checkpoint. That time is what the last epoch of its kind took, else what was
+    predicted. A trial of an unknown kind may begin while anything is left."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What the limits of a command have left of its sweep, and what that would still take."""
+"""Says what is left of a sweep that the limits of its command cut short, and what that would still take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from orchestrator.text import counted
 
 
 def words(run: SweepRun) -> list[str]:
-    """A sentence where limits have held trials back: how many, the hours of devices that they take, and when they would
-    have ended on this machine, as far as that is known. Raises StorageError."""
+    """Nothing unless limits have held trials back. Else a sentence: how many, how many hours of devices they take, and
+    when they would end on this machine, as far as that is known. Raises StorageError."""
     spending, settings = run.spending, run.settings
     trials = [trial for trial in run.sweep.trials if trial.id in spending.held]
     plan = planning.make(planning.sized(trials, cpus=settings.cpus, gpus=settings.gpus), run.ledger)
