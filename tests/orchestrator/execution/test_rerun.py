@@ -110,10 +110,24 @@ def test_other_bits_are_said_with_what_may_explain_them(run) -> None:
     digest = network_hash(run.ledger.folder(trial.id))
     line = f"ann (1,2) digits seed 0 was trained again: other bits: network_hash was {'0' * 16} and is {digest}"
     assert said(run) == f"{line}; with the same code, data, device and versions, so far as is recorded\n"
-    result.write_bytes(checksummed.pack(other | {"provenance": other["provenance"] | {"sources": "another"}}))
+    code = {"sources": "another", "code": "that too"}
+    result.write_bytes(checksummed.pack(other | {"provenance": other["provenance"] | code}))
     train(run, reruns.beside(run.ledger))
     rerun.settle(run)
-    assert f"{line}; sources was another and is {content['provenance']['sources']}" in said(run)
+    own = content["provenance"]
+    explained = f"{line}; sources was another and is {own['sources']}, code was that too and is {own['code']}"
+    assert explained in said(run)
+
+
+def test_other_sources_explain_nothing_where_the_trial_comes_to_the_same_code(run) -> None:
+    trial = run.sweep.trials[0]
+    result = run.ledger.folder(trial.id) / "result.json"
+    content = checksummed.unpack(result.read_bytes())
+    own = content["provenance"] | {"network_hash": "0" * 16, "sources": "another"}
+    result.write_bytes(checksummed.pack(content | {"provenance": own}))
+    train(run, reruns.beside(run.ledger))
+    rerun.settle(run)
+    assert said(run).endswith("; with the same code, data, device and versions, so far as is recorded\n")
 
 
 @pytest.mark.parametrize("before", [0, 2, 4, 6])
