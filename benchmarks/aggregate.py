@@ -35,11 +35,11 @@ from anytime_core.cost import trial_costs
 from anytime_core.data.catalog import dataset_of
 from anytime_core.outcomes import Array, Outcomes, class_type
 from anytime_core.result import EpochMetrics, TrialResult
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import layouts
 from orchestrator.report.status import read_tables
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 from orchestrator.sweepfile.load import load
 from orchestrator.tracking import store as mlflow_store

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.sweep_difference import Errors, Paired
 from orchestrator.stats.paired import ROUNDING, differences
 from orchestrator.stats.significance import LEVEL
 from orchestrator.stats.student import t_quantile
+from orchestrator.sweep.metrics import METRICS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

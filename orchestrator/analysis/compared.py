@@ -10,9 +10,10 @@ from functools import lru_cache, partial
 import numpy as np
 
 from orchestrator.analysis.answers import Answers, Kept, Taken, metric_values
-from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements, experiment_of
+from orchestrator.analysis.measurements import Measurements, experiment_of
 from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import AVERAGE, METRICS
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 from orchestrator.text import counted
 

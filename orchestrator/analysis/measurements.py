@@ -6,20 +6,15 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anytime_core.config import MILESTONES
-from anytime_core.cost import milestone_index
 from anytime_core.result import average_error
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import AVERAGE, METRICS, errors_of, milestones
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 
-AVERAGE = "AE"
-METRICS: tuple[str, ...] = (*map(str, MILESTONES), AVERAGE)
-"""The columns of the paper's tables: error at 1/4, 1/2, 3/4 and all of the cost, and the mean of all (section 4.1)."""
 Kind = tuple[str, str, range]
 Words = Mapping[str, str]
 """A word for each metric."""
@@ -144,30 +139,11 @@ def experiment_of(cell: Cell) -> Experiment:
     return Experiment(cell.dataset, cell.network, cell.seed)
 
 
-def errors_of(cell: Cell, record: TrialRecord) -> dict[str, float]:
-    """The errors in percent that a finished trial has by itself, by metric; those it does not reach are left out."""
-    return errors_at(cell, record.result.costs, record.result.errors)
-
-
-def errors_at(cell: Cell, costs: tuple[int, ...], errors: Sequence[float]) -> dict[str, float]:
-    """The same of the errors of all predictions, as after any epoch; ``costs`` are those of the predictions."""
-    if cell.unit is not None:  # an optimum stands for each fraction of the cost that rounds to its depth
-        return dict.fromkeys(cell.fractions, errors[-1])
-    return {metric: errors[index] for metric, index in _milestones(costs)} | {AVERAGE: average_error(errors)}
-
-
 def _endless(cell: Cell, record: TrialRecord | None) -> dict[str, float]:
     """The errors of a trial that diverged: worse than any other, wherever it would have predicted."""
     if record is None or cell.unit is not None:
         return {}
-    return dict.fromkeys([*(metric for metric, _ in _milestones(record.result.costs)), AVERAGE], math.inf)
-
-
-@lru_cache(maxsize=1024)
-def _milestones(costs: tuple[int, ...]) -> list[tuple[str, int]]:
-    """The predictions at the fractions of the cost that one reaches: the same for all trials of a network."""
-    indices = ((str(fraction), milestone_index(costs, fraction)) for fraction in MILESTONES)
-    return [(metric, index) for metric, index in indices if index is not None]
+    return dict.fromkeys([*(metric for metric, _ in milestones(record.result.costs)), AVERAGE], math.inf)
 
 
 def triples(experiments: Iterable[Experiment]) -> list[tuple[str, str, int]]:

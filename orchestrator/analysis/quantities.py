@@ -6,9 +6,9 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import cast
 
-from orchestrator.analysis.measurements import AVERAGE, METRICS
 from orchestrator.stats.outcomes import metrics as of_outcomes
 from orchestrator.stats.quantities import Quantity
+from orchestrator.sweep.metrics import AVERAGE, METRICS
 
 MEANINGS = {metric: f"error at {metric} of the cost" for metric in METRICS} | {
     "1": "error at the full cost",

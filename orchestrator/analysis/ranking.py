@@ -15,9 +15,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.analysis.measurements import METRICS, Measurements
+from orchestrator.analysis.measurements import Measurements
 from orchestrator.analysis.quantities import QUANTITIES
 from orchestrator.stats import pairwise, ranking
+from orchestrator.sweep.metrics import METRICS
 
 MOST_METHODS = 16
 """More can be told apart by nobody, and have more pairs than anybody reads."""

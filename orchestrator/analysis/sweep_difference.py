@@ -16,20 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anytime_core.config import TrialConfig, plain
-from orchestrator.analysis.measurements import (
-    Experiment,
-    Measurements,
-    errors_of,
-    experiment_of,
-    measure,
-    triples,
-)
+from orchestrator.analysis.measurements import Experiment, Measurements, experiment_of, measure, triples
 from orchestrator.analysis.trace import code_of, flat
 from orchestrator.analysis.trial_difference import CODE, Differing, part_of, unlike
 from orchestrator.analysis.verdicts import Verdict, between
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.stats.scopes import widest
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import errors_of
 from orchestrator.sweep.report import Report
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 

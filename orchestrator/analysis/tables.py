@@ -20,8 +20,6 @@ from anytime_core.result import TrialResult
 from orchestrator.analysis import compared, ranking, sequences, trace
 from orchestrator.analysis.answers import Answers
 from orchestrator.analysis.measurements import (
-    AVERAGE,
-    METRICS,
     Measurements,
     expected,
     experiment_of,
@@ -35,6 +33,7 @@ from orchestrator.stats.intervals import Interval, clopper_pearson
 from orchestrator.stats.scopes import Grouping, widest
 from orchestrator.sweep import tuning
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import AVERAGE, METRICS
 from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 
 ByMetric = Mapping[str, float | None]

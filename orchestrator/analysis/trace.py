@@ -13,7 +13,6 @@ from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
 from orchestrator.analysis import expense, time_spent
 from orchestrator.analysis.answers import kept_of, metric_values
-from orchestrator.analysis.measurements import METRICS, errors_of
 from orchestrator.errors import UsageError
 from orchestrator.ledger import notes
 from orchestrator.ledger.guarantees_file import Calibration
@@ -21,6 +20,7 @@ from orchestrator.ledger.ledger import Attempt, Failure, Ledger
 from orchestrator.ledger.notes import Note
 from orchestrator.sweep.by_code import one_code, went_on
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import METRICS, errors_of
 from orchestrator.sweep.trial import (
     ID_LENGTH,
     Cell,

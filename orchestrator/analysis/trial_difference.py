@@ -9,10 +9,10 @@ from typing import Any
 from anytime_core.config import is_here, to_dict
 from anytime_core.cost import trial_costs
 from anytime_core.result import EpochMetrics
-from orchestrator.analysis.measurements import METRICS, errors_at, errors_of
 from orchestrator.analysis.trace import Difference, epoch_differences, flat, provenance_differences, result_differences
 from orchestrator.errors import UsageError
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.metrics import METRICS, errors_at, errors_of
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
 CONFIG, CODE, DATA, ENVIRONMENT, NUMBERS = PARTS = ("config", "code", "data", "environment", "numbers")

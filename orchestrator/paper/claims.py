@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from anytime_core.config import MILESTONES, NetworkConfig
 from anytime_core.cost import milestone_index, prediction_costs
-from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements, triples
+from orchestrator.analysis.measurements import Measurements, triples
 from orchestrator.analysis.tables import WinRow
 from orchestrator.paper import reference
 from orchestrator.stats import eann, significance
 from orchestrator.stats.scopes import SCOPES, Grouping
 from orchestrator.stats.significance import LEVEL, TESTS
+from orchestrator.sweep.metrics import AVERAGE, METRICS
 from orchestrator.table import Column, Entry, Table
 
 BASELINE = "ann"

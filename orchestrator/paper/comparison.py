@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, sequence_means
 from orchestrator.paper.reference import Published, published
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.table import Column, Entry, Table
 
 SEQUENCE = ("(1,32)", "(3,32)", "(7,32)", "(13,32)", "(25,32)/3")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from orchestrator.analysis.measurements import AVERAGE, METRICS, Measurements, triples
+from orchestrator.analysis.measurements import Measurements, triples
 from orchestrator.analysis.tables import WinRow, increase_rows, win_rows
 from orchestrator.paper import appendix, reference
 from orchestrator.paper.claims import (
@@ -20,6 +20,7 @@ from orchestrator.paper.claims import (
     contradictions,
 )
 from orchestrator.stats import significance
+from orchestrator.sweep.metrics import AVERAGE, METRICS
 from orchestrator.table import Column, Entry, Table
 
 TITLES = {

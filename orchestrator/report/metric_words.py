@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.quantities import ERRORS, QUANTITIES
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import METRICS
 
 
 def notes(metrics: tuple[str, ...]) -> tuple[str, ...]:

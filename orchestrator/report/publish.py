@@ -15,7 +15,6 @@ from typing import Any
 from anytime_core.files import LocalFolder, read_plain, write_atomically
 from orchestrator.analysis import expense
 from orchestrator.analysis.answers import Answers
-from orchestrator.analysis.measurements import AVERAGE, errors_of
 from orchestrator.analysis.quantities import ERRORS
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger import notes
@@ -33,6 +32,7 @@ from orchestrator.report.verdicts import sentences
 from orchestrator.report.views import notes as render_notes
 from orchestrator.report.views import render
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import AVERAGE, errors_of
 from orchestrator.sweep.trial import TrialRecord, TrialState
 from orchestrator.text import visible
 

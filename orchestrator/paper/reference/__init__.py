@@ -14,7 +14,8 @@ from functools import lru_cache
 from importlib.resources import files
 from itertools import product
 
-from orchestrator.analysis.measurements import METRICS, Experiment, Measurements, collect
+from orchestrator.analysis.measurements import Experiment, Measurements, collect
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Cell
 
 Place = tuple[str, str, str, str]

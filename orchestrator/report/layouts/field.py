@@ -8,12 +8,12 @@ from statistics import fmean
 from typing import Any
 
 from orchestrator.analysis.answers import Kept
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, lacking
 from orchestrator.analysis.times import Cost
 from orchestrator.report import metric_words
 from orchestrator.report.layouts.outcomes import NONE_KEPT, cells_by_line
 from orchestrator.stats.outcomes import metrics
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Cell
 from orchestrator.sweep.tuning import Tuning
 from orchestrator.table import Column, Entry, Table

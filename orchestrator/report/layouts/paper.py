@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.analysis import sequences
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import FEWER, ErrorRow, Tables, WinRow, lacking, sequence_means
 from orchestrator.report import metric_words
 from orchestrator.report.metric_words import kind, kind_notes
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Cell
 from orchestrator.table import Column, Entry, Table
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from anytime_core.result import average_error, milestone_errors
 from orchestrator.analysis.answers import Kept, budgeted_images
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import Tables
 from orchestrator.report.layouts.outcomes import FRACTIONS, Kinds, Numbers, by_number, images_of, thresholds_from
 from orchestrator.stats.outcomes.curves import Curve, accuracy_at, area, errors
 from orchestrator.stats.outcomes.exits import MEANINGS, exit_curves
 from orchestrator.stats.outcomes.policies import caching
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.table import Table
 
 ErrorsBy = Mapping[str, tuple[float, ...] | None]

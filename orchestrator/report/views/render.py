@@ -14,13 +14,13 @@ from typing import Any
 from rich.cells import cell_len
 
 from orchestrator.analysis import tidy
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import ErrorRow, IncreaseRow, SequenceRow, Tables, WinRow, lacking
 from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown_paragraph
 from orchestrator.report.layouts import LAYOUTS, arrange, field, ranking
 from orchestrator.report.verdicts import rows as verdict_rows
 from orchestrator.report.verdicts import sentences as verdict
 from orchestrator.stats.significance import TESTS
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import TrialState
 from orchestrator.table import Column, Entry, Table, decimals, present
 from orchestrator.text import one_line, visible

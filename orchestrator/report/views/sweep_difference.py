@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.sweep_difference import A, Alone, B, CellPair, SweepDifference
 from orchestrator.report.verdicts import rows as verdict_rows
 from orchestrator.report.verdicts import sentences
 from orchestrator.report.views import narrow
 from orchestrator.report.views.render import ABSENT, as_csv, as_json, table_of, table_text
 from orchestrator.report.views.trial_difference import in_lines, listed, sides_named, value_words, words
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Cell
 from orchestrator.text import counted
 

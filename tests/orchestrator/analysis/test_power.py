@@ -9,11 +9,11 @@ import pytest
 from scipy.stats import t as students
 
 from orchestrator.analysis import power, ranking
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.ranking import Field
 from orchestrator.paper import reference
 from orchestrator.stats.power import PAPER, Spread
 from orchestrator.stats.resampling import generator
+from orchestrator.sweep.metrics import METRICS
 
 NAN, INF = np.nan, np.inf
 

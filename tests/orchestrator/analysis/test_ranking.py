@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from orchestrator.analysis import ranking
-from orchestrator.analysis.measurements import METRICS, Experiment, collect
+from orchestrator.analysis.measurements import Experiment, collect
 from orchestrator.analysis.ranking import Field
 from orchestrator.paper import reference
+from orchestrator.sweep.metrics import METRICS
 
 METHODS = ("ann", "aann", "exp3")
 

@@ -12,8 +12,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from orchestrator.analysis.beside import Beside, beside, explained, explained_by_metric
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.sweep_difference import A, B, Side, SweepDifference, compare, pair_up
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Cell
 
 TEXT = """\

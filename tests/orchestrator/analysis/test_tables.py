@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from anytime_core.cost import trial_costs
 from anytime_core.result import TrialResult
 from orchestrator.analysis import tables
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import Tables
 from orchestrator.stats import significance
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
 
 QUARTERS = {"1/4": 1, "1/2": 2, "3/4": 3, "1": 4}

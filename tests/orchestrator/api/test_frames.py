@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from anytime_core.result import OF_THE_MACHINE
 from orchestrator import api
 from orchestrator.analysis import tidy
-from orchestrator.analysis.measurements import errors_of
 from orchestrator.cli import cli
 from orchestrator.errors import UsageError
+from orchestrator.sweep.metrics import errors_of
 from orchestrator.sweep.trial import TrialState
 
 PLACE = list(tidy.PLACE)

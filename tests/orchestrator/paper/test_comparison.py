@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.analysis.answers import Answers
-from orchestrator.analysis.measurements import METRICS, collect
+from orchestrator.analysis.measurements import collect
 from orchestrator.analysis.tables import ErrorRow, SequenceRow, Tables, error_rows
 from orchestrator.analysis.times import Times
 from orchestrator.paper import reference
@@ -21,6 +21,7 @@ from orchestrator.paper.comparison import (
     comparison_rows,
     comparison_table,
 )
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"

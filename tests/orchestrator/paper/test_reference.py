@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.analysis.measurements import METRICS, experiment_of
+from orchestrator.analysis.measurements import experiment_of
 from orchestrator.paper import reference
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweepfile.load import load
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"

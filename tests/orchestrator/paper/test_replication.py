@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.cli import cli
 from orchestrator.paper import reference, replication
 from orchestrator.paper.claims import CLAIMS, Claim
 from orchestrator.stats.paired import win_percentage
 from orchestrator.stats.significance import hoeffding, p_value
+from orchestrator.sweep.metrics import METRICS
 
 PERCENTAGES = [*reference.printed("table5").items()]
 

@@ -9,9 +9,9 @@ import pytest
 
 from anytime_core.cost import trial_costs
 from orchestrator.analysis import tables
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.report import layouts
 from orchestrator.sweep.grid import Sweep
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Cell, TrialState
 from orchestrator.table import Entry, Table
 

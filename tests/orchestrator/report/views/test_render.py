@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.analysis import tables
-from orchestrator.analysis.measurements import METRICS
 from orchestrator.analysis.tables import Tables
 from orchestrator.ledger.ledger import Driver
 from orchestrator.planning import plan
@@ -23,6 +22,7 @@ from orchestrator.report.status import TrialStatus
 from orchestrator.report.views import plan as plan_view
 from orchestrator.report.views import render
 from orchestrator.report.views import status as status_view
+from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Pause, TrialState
 from orchestrator.table import Column, Entry, Table
 
