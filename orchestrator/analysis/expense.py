@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from anytime_core.result import ENERGY, EpochMetrics
-from orchestrator.analysis.time_spent import ENDING, PREPARATION
+from orchestrator.sweep.device_time import device_hours, gpu_share, number
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord
 
 KWH = 3.6e6
 """Joules."""
-HOUR = 3600.0
 UNKNOWN = "not measured"
 Numbers = Mapping[str, float | None]
 
@@ -46,16 +44,13 @@ def joules(epochs: Sequence[EpochMetrics]) -> dict[str, float]:
 def expense(record: TrialRecord) -> Expense:
     """Of the attempts that count: what failed attempts trained after their last checkpoint is no part of it. Of a GPU
     that several trials shared, each has the part that it was given."""
-    known = record.provenance
-    share, threads = _number(known, "gpu_share"), _number(known, "threads")
-    devices = threads if share is None else share
-    around = [_number(known, name) or 0.0 for name in (PREPARATION, ENDING)]
-    gpu = _number(known, "gpu_joules")
+    known, share = record.provenance, gpu_share(record)
+    gpu = number(known, "gpu_joules")
     return Expense(
         on_gpu=share is not None,
-        cpu_kwh=_kwh(_number(known, "cpu_joules")),
+        cpu_kwh=_kwh(number(known, "cpu_joules")),
         gpu_kwh=_kwh(None if gpu is None or share is None else gpu * share),
-        device_hours=None if devices is None else devices * (record.result.seconds + sum(around)) / HOUR,
+        device_hours=device_hours(record),
     )
 
 
@@ -103,9 +98,3 @@ def _times(value: float | None, factor: float) -> float | None:
 
 def _kwh(joules: float | None) -> float | None:
     return None if joules is None else joules / KWH
-
-
-def _number(provenance: Mapping[str, Any], name: str) -> float | None:
-    """What others may have written there counts for nothing."""
-    value: Any = provenance.get(name)
-    return float(value) if type(value) in (int, float) and value >= 0 else None

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from anytime_core.result import EpochMetrics
+from orchestrator.sweep.device_time import ENDING, PREPARATION
 
-PREPARATION, ENDING = "preparation_seconds", "ending_seconds"
-"""In a trial's provenance, of its last attempt: before the training, for imports and images; and after the last epoch,
-for its checkpoint, its outcomes and its hashes."""
 AROUND = {"preparation": PREPARATION, "ending": ENDING}
 """What is known of a trial once it has ended."""
 PARTS = ("preparation", "data", "steps", "evaluation", "checkpoints", "waiting", "ending")

@@ -25,7 +25,6 @@ from anytime_core.errors import TrainerError
 from anytime_core.outcomes import Outcomes
 from anytime_core.result import EpochMetrics, TrialResult
 from orchestrator.analysis.expense import joules
-from orchestrator.analysis.time_spent import ENDING, PREPARATION
 from orchestrator.errors import OrchestratorError, StorageError, UsageError
 from orchestrator.execution.images import images_for
 from orchestrator.execution.pace import Pace
@@ -35,6 +34,7 @@ from orchestrator.extensions.finding import Extension
 from orchestrator.ledger.ledger import Attempt, ElsewhereError, Ledger, SupersededError, now
 from orchestrator.ledger.storage import Location, reason
 from orchestrator.redaction import redacted
+from orchestrator.sweep.device_time import ENDING, PREPARATION
 from orchestrator.sweep.retries import FailureKind, classify, signature, without_numbers
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState, place_words
 from orchestrator.system.environment import prepare_torch

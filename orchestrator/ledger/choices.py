@@ -1,4 +1,4 @@
-"""What a sweep's tuning chooses by the ledger."""
+"""What a sweep's tuning chooses by the ledger, and which seeds its comparisons need."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from orchestrator.sweep.trial import TrialRecord, TrialState
 
 
 def chosen(sweep: Sweep, ledger: Ledger) -> Sweep:
-    """The sweep with the trials that its tuning chooses by what has ended. Raises StorageError."""
-    if not sweep.tuning:
+    """The sweep with the trials that its tuning chooses, and its comparisons need, by what has ended. Raises
+    StorageError."""
+    if not sweep.tuning and not sweep.deciding:
         return sweep
-    records = ledger.records(trial.id for one in sweep.tuning for trial in one.trials)
+    tried = {trial.id for one in sweep.tuning for trial in one.trials}
+    records = ledger.records(tried.union(sweep.candidates) if sweep.deciding else tried)
     halved = {trial.id for one in sweep.tuning if one.rungs for trial in one.trials}
     epochs = ledger.epochs_of(halved) if halved else {}
     lost = {name: ledger.epochs_of_checkpoint(name) for name, own in epochs.items() if not own and name in records}

@@ -17,8 +17,11 @@ from anytime_core.config import NetworkConfig, TrialConfig, plain, to_dict
 from anytime_core.documents import known, typed
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.comparisons import Comparison
+from orchestrator.sweep.deciding import Deciding
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.halving import Rung
+from orchestrator.sweep.limits import AtMost
 from orchestrator.sweep.report import Report
 from orchestrator.sweep.trial import Cell, Identities, Resources, Trial, config_in
 from orchestrator.sweep.tuning import CRITERIA, Point, Tuning
@@ -36,9 +39,10 @@ def remember(sweep: Sweep, ledger: Ledger) -> None:
 
 def content(sweep: Sweep) -> dict[str, Any]:
     """What is left of a sweep. A place that waits for a choice has the config of one candidate."""
-    trials = {trial.id: trial.config for trial in sweep.in_tables}
+    whole = sweep.whole
+    trials = {trial.id: trial.config for trial in whole.in_tables}
     written = _Written()
-    cells = [written.place(cell, trials[trial_id]) for cell, trial_id in sweep.cells.items()]
+    cells = [written.place(cell, trials[trial_id]) for cell, trial_id in whole.cells.items()]
     tuning = [_tuning_content(one, written) for one in sweep.tuning]
     return {
         "description": sweep.description,
@@ -46,6 +50,7 @@ def content(sweep: Sweep) -> dict[str, Any]:
         "configs": written.configs,
         "cells": cells,
         **({"tuning": tuning} if tuning else {}),
+        **({"decide": _deciding_content(sweep.deciding)} if sweep.deciding else {}),
     }
 
 
@@ -80,6 +85,13 @@ def _tuning_content(tuning: Tuning, written: _Written) -> dict[str, Any]:
     return {**named, "rungs": rungs, "points": points}
 
 
+def _deciding_content(deciding: Deciding) -> dict[str, Any]:
+    """What it is to decide, before any result."""
+    named = {name: getattr(deciding, name) for name in ("level", "first", "rope")}
+    lists = {name: list(map(str, getattr(deciding, name))) for name in ("comparisons", "at_most")}
+    return {**named, **lists, "seeds": list(deciding.seeds)}
+
+
 def recalled(name: str, path: Path, ledger: Ledger) -> Sweep | None:
     """The sweep of that name, to be shown; ``path`` is its file. None where none has run, or what was left of it is
     damaged, which the log says. Raises StorageError."""
@@ -110,6 +122,7 @@ def _sweep(name: str, path: Path, content: Mapping[str, Any]) -> Sweep:
         cells={cell: trial.id for cell, trial in places.items()},
         report=Report.model_validate(content["report"]),
         tuning=tuning,
+        deciding=_deciding(content["decide"], places) if "decide" in content else None,
     )
     return sweep.chosen({})
 
@@ -139,6 +152,23 @@ def _tuning(values: Mapping[str, Any], read: _Read) -> Tuning:
     if not points or not alike or not numbers or choose not in CRITERIA:
         raise ValueError("what it tunes is no choice that this version knows")
     return Tuning(method=str(method), where=str(where), choose=choose, points=points, steps=steps, rungs=rungs)
+
+
+def _deciding(values: Mapping[str, Any], cells: Mapping[Cell, Trial]) -> Deciding:
+    """Raises ValueError for one that can decide nothing."""
+    level, first, rope = (float(values[name]) for name in ("level", "first", "rope"))
+    seeds = tuple(values["seeds"])
+    if not 0 < level < 1 or not 1 <= first <= len(seeds) or not {cell.seed for cell in cells} <= {*seeds}:
+        raise ValueError("what it decides is nothing that this version knows")
+    return Deciding(
+        comparisons=tuple(map(Comparison.of, values["comparisons"])),
+        level=level,
+        first=int(first),
+        seeds=seeds,
+        rope=rope,
+        cells=cells,
+        at_most=tuple(map(AtMost.of, values["at_most"])),
+    )
 
 
 def _point(values: Mapping[str, Any], read: _Read) -> Point:

@@ -27,5 +27,47 @@ def e_value(wins: int, losses: int) -> Fraction:
     if wins < 0 or losses < 0:
         raise ValueError(f"{wins} wins and {losses} losses: neither may be below 0")
     pairs = wins + losses
-    tail = sum(comb(pairs + 1, at_most) for at_most in range(wins + 1))
+    tail = binomial = 1
+    for at_most in range(wins):
+        binomial = binomial * (pairs + 1 - at_most) // (at_most + 1)
+        tail += binomial
     return Fraction(tail, (pairs + 1) * comb(pairs, wins))
+
+
+class Evidence:
+    """An e-value that grows pair by pair, each in a moment however many came before.
+
+    >>> evidence = Evidence()
+    >>> for won in (True, True, False):
+    ...     evidence.add(won)
+    >>> evidence.e == float(e_value(2, 1))
+    True
+    """
+
+    __slots__ = ("_binomial", "_tail", "losses", "wins")
+
+    def __init__(self) -> None:
+        self.wins = self.losses = 0
+        # For n pairs: C(n + 1, wins), and the sum of the C(n + 1, k) for k up to the wins.
+        self._binomial = self._tail = 1
+
+    @property
+    def pairs(self) -> int:
+        """Ties do not count."""
+        return self.wins + self.losses
+
+    @property
+    def e(self) -> float:
+        """The e-value, correctly rounded."""
+        return self._tail / (self._binomial * (self.losses + 1))
+
+    def add(self, won: bool) -> None:
+        row = self.pairs + 2
+        self._tail = 2 * self._tail - self._binomial  # Pascal's rule, summed
+        self._binomial = self._binomial * row // (row - self.wins)
+        if won:
+            self._binomial = self._binomial * (row - self.wins) // (self.wins + 1)
+            self._tail += self._binomial
+            self.wins += 1
+        else:
+            self.losses += 1

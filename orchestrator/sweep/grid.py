@@ -10,6 +10,7 @@ from pathlib import Path
 from anytime_core.data.own.source import Source
 from orchestrator.extensions.finding import Extension
 from orchestrator.sweep.carbon import Carbon
+from orchestrator.sweep.deciding import Deciding
 from orchestrator.sweep.halving import Curve, further
 from orchestrator.sweep.limits import Price
 from orchestrator.sweep.notify import Notify
@@ -55,6 +56,8 @@ class Sweep:
     remarks: tuple[str, ...] = ()
     """What the reader of the sweep file noted."""
     tuning: tuple[Tuning, ...] = ()
+    deciding: Deciding | None = None
+    """What it is to decide, which says how many of the seeds it has."""
 
     @property
     def ids(self) -> list[str]:
@@ -63,9 +66,15 @@ class Sweep:
 
     @property
     def candidates(self) -> frozenset[str]:
-        """The ids of all trials that its tuning may choose."""
-        points = (point for one in self.tuning for point in one.points)
-        return frozenset(trial.id for point in points for trial in point.results.values())
+        """The ids of all trials that its tuning may choose, or that may be added to decide what it is to decide."""
+        results = [point.results for one in self.tuning for point in one.points]
+        tuned = {cell for own in results for cell in own}
+        chosen = {trial.id for own in results for trial in own.values()}
+        return frozenset(chosen.union(trial.id for cell, trial in self._pool.items() if cell not in tuned))
+
+    @property
+    def _pool(self) -> Mapping[Cell, Trial]:
+        return self.deciding.cells if self.deciding else {}
 
     @property
     def in_tables(self) -> tuple[Trial, ...]:
@@ -73,12 +82,26 @@ class Sweep:
         ids = set(self.cells.values())
         return tuple(trial for trial in self.trials if trial.id in ids)
 
+    @property
+    def whole(self) -> Sweep:
+        """The sweep with all seeds that it may come to have."""
+        if not self.deciding:
+            return self
+        pool = self._pool
+        tried = [trial for one in self.tuning for trial in one.trials]
+        trials = {trial.id: trial for trial in (*tried, *pool.values())}
+        return replace(self, trials=tuple(trials.values()), cells={cell: trial.id for cell, trial in pool.items()})
+
     def chosen(self, records: Mapping[str, TrialRecord], curves: Mapping[str, Curve] | None = None) -> Sweep:
         """The sweep with what its tuning chooses by these records, which are of trials that ended, by id; and where it
-        halves its points, by the curves of those that began."""
+        halves its points, by the curves of those that began. Of its seeds it has those that its comparisons need."""
+        tuned = self.whole._tuned(records, curves or {})
+        return tuned._decided(records)
+
+    def _tuned(self, records: Mapping[str, TrialRecord], curves: Mapping[str, Curve]) -> Sweep:
         if not self.tuning:
             return self
-        tuning = tuple(one.seen(records, curves or {}) for one in self.tuning)
+        tuning = tuple(one.seen(records, curves) for one in self.tuning)
         results = {cell: trial for one in tuning for cell, trial in one.results.items()}
         ordinary = {trial.id: trial for trial in self.trials if not trial.awaits}
         known = {trial.id: trial for trial in results.values()} | ordinary
@@ -88,6 +111,16 @@ class Sweep:
         cells = {cell: results[cell].id if cell in results else trial_id for cell, trial_id in self.cells.items()}
         trials = first | {trial_id: known[trial_id] for trial_id in cells.values()}
         return replace(self, tuning=tuning, cells=cells, trials=tuple(trials.values()))
+
+    def _decided(self, records: Mapping[str, TrialRecord]) -> Sweep:
+        if not self.deciding:
+            return self
+        tried = {trial.id for one in self.tuning for trial in one.trials}
+        deciding = self.deciding.seen(self.cells, records, tried)
+        cells = {cell: trial_id for cell, trial_id in self.cells.items() if deciding.includes(cell)}
+        kept = tried.union(cells.values())
+        trials = tuple(trial for trial in self.trials if trial.id in kept)
+        return replace(self, deciding=deciding, cells=cells, trials=trials)
 
     @property
     def validated(self) -> frozenset[str]:

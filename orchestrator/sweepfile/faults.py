@@ -28,6 +28,7 @@ from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import MOST_UNITS, Resources
 from orchestrator.sweepfile import parts
+from orchestrator.sweepfile.deciding import AtMostInAll, Decide
 from orchestrator.sweepfile.document import Document, Fault, Key, given, suggestion
 from orchestrator.sweepfile.fields import DATA_KEYS, Dataset, Network, Training, Weights
 from orchestrator.sweepfile.methods import AnyMethod, methods
@@ -181,6 +182,8 @@ def _kind(location: Sequence[str | int]) -> type[Any]:
             return _part(str(kind), str(name[0]) if name else "")
         case ["methods", _, _, "tune"]:
             return Tune
+        case ["decide", "at_most"]:
+            return AtMostInAll
         case ["weights", *name]:
             return _part("weights", str(name[0]) if name else "")
         case ["methods", _, regime]:
@@ -208,6 +211,7 @@ SECTIONS: dict[str, type[Any]] = {
     "keep": Keep,
     "retries": Retries,
     "notify": Notify,
+    "decide": Decide,
     "report": CheckedReport,
 }
 
@@ -217,6 +221,8 @@ READ: dict[str, Any] = {
     "methods": AnyMethod,
     "weights": Weights,
     "training": Training,
+    "seeds": SweepFile.model_fields["seeds"].rebuild_annotation(),
+    "decide": Decide | None,
     "report": CheckedReport,
 }
 """What a section, or each item of it, is read into."""

@@ -18,11 +18,13 @@ from anytime_core.training.weighting import base_weights
 from orchestrator.errors import GoneError, SweepError, UsageError
 from orchestrator.extensions import finding, importing
 from orchestrator.extensions.finding import Extension
+from orchestrator.sweep.comparisons import Place
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Cell, Identities, Trial, cell_of
 from orchestrator.sweepfile import datasets as own_datasets
+from orchestrator.sweepfile import deciding, reported, schema, trust, tuning
 from orchestrator.sweepfile import networks as networks_of_extensions
-from orchestrator.sweepfile import reported, schema, trust, tuning
+from orchestrator.sweepfile.deciding import Decide
 from orchestrator.sweepfile.document import Document, Fault, Key, read
 from orchestrator.sweepfile.faults import faults_of, sound_items, sound_section
 from orchestrator.sweepfile.schema import SweepFile
@@ -52,9 +54,9 @@ def _sweep_of(document: Document) -> Sweep:
     document.refuse(faults, GoneError if own.gone and {*faults} == {*own.gone} else SweepError)
     file = schema.parsed(document)
     trials: dict[str, Trial] = {}
-    cells: dict[Cell, str] = {}
+    cells: dict[Cell, Trial] = {}
     identities = Identities()
-    turns = {seed: turn for turn, seed in enumerate(file.seeds)} if file.order == "coverage" else {}
+    turns = {seed: turn for turn, seed in enumerate(file.pool)} if file.order == "coverage" else {}
 
     def made(cell: Cell, config: TrialConfig) -> Trial:
         identity = identities.of(config)
@@ -62,15 +64,14 @@ def _sweep_of(document: Document) -> Sweep:
         return Trial(id=identity, config=config, cell=cell, resources=file.resources, keep=file.keep, turn=turn)
 
     for cell, config in _grid(file):
-        trial = made(cell, config)
-        cells[cell] = trial.id
+        cells[cell] = trial = made(cell, config)
         trials.setdefault(trial.id, trial)
     sweep = Sweep(
         name=file.name,
         description=file.description,
         path=document.path,
         trials=tuple(trials.values()),
-        cells=cells,
+        cells={cell: trial.id for cell, trial in cells.items()},
         report=file.report,
         retries=file.retries,
         notify=file.notify,
@@ -80,6 +81,7 @@ def _sweep_of(document: Document) -> Sweep:
         own_data=own.sources,
         remarks=tuple(own.notes),
         tuning=tuple(tuning.tunings(file, made)),
+        deciding=deciding.deciding(file, cells),
     )
     return sweep.chosen({})
 
@@ -118,7 +120,7 @@ def _grid(file: SweepFile) -> Iterator[tuple[Cell, TrialConfig]]:
     for data, network, (name, method) in product(file.datasets, file.networks, file.expanded_methods.items()):
         regimes = [(_built(network, regime), regime) for regime in method.regimes(network, data, file.weights)]
         assert regimes, f"{name} trains nothing of {network.label}"
-        for seed, (built, regime) in product(file.seeds, regimes):
+        for seed, (built, regime) in product(file.pool, regimes):
             config = TrialConfig(network=built, data=data, regime=regime, training=file.training, seed=seed)
             yield cell_of(name, network, config), config
 
@@ -148,6 +150,8 @@ def _contradictions(document: Document) -> Iterator[Fault]:
     if training := sound_section(document, "training"):
         yield from tuning.faults(document, sound_items(document, "methods"), known, training.batch_size)
     yield from _regime_faults(document, sound, list(datasets.values()), known)
+    if asked := sound_section(document, "decide"):
+        yield from _decide_faults(document, asked, sound, datasets.values())
 
 
 def _baseline_faults(document: Document, methods: Collection[object], baseline: str) -> Iterator[Fault]:
@@ -160,6 +164,19 @@ def _baseline_faults(document: Document, methods: Collection[object], baseline: 
     if baseline not in names and not any(baseline.startswith(f"{name} ") for name in unsound):
         allowed = f"must be one of the methods: {', '.join(names)}"
         yield document.fault(("report", "baseline"), f"given {baseline!r}; {allowed}")
+
+
+def _decide_faults(
+    document: Document, asked: Decide, networks: Iterable[AnyNetwork], datasets: Iterable[DataConfig]
+) -> Iterator[Fault]:
+    seeds = document.content.get("seeds")
+    if "seeds" not in document.content or sound_section(document, "seeds"):
+        yield from deciding.seed_faults(document, asked, seeds)
+    sound, given = sound_items(document, "methods"), document.content.get("methods")
+    if isinstance(given, dict) and len(sound) == len(given):
+        whole = [name for name, method in schema.expanded(sound).items() if method.regime != "opt"]
+        places = [Place(data.name, network.label) for data, network in product(datasets, networks)]
+        yield from deciding.comparison_faults(document, asked, whole, places)
 
 
 def _weight_faults(

@@ -21,6 +21,7 @@ from orchestrator.sweep.keep import Keep
 from orchestrator.sweep.notify import Notify
 from orchestrator.sweep.retries import Retries
 from orchestrator.sweep.trial import Resources
+from orchestrator.sweepfile.deciding import Decide
 from orchestrator.sweepfile.document import Document
 from orchestrator.sweepfile.fields import (
     TEXT,
@@ -67,7 +68,15 @@ class SweepFile(BaseModel):
     price: HourlyPrice | None = None
     carbon: Intensity | None = None
     notify: Notify = Notify()
+    decide: Decide | None = None
     report: CheckedReport = CheckedReport()
+
+    @property
+    def pool(self) -> list[int]:
+        """All seeds that the sweep may come to have."""
+        return (
+            self.decide.seeds(self.seeds if "seeds" in self.model_fields_set else None) if self.decide else self.seeds
+        )
 
     @property
     def expanded_methods(self) -> dict[str, Method]:

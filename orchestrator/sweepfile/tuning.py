@@ -104,11 +104,11 @@ def _points(
     file: SweepFile, name: str, tried: Sequence[Place], results: Sequence[Place], made: Make
 ) -> Iterator[Point]:
     given = file.methods[name]
-    seeds = (given.tuned and given.tuned.seeds) or file.seeds[:1]
+    seeds = (given.tuned and given.tuned.seeds) or file.pool[:1]
     for point, method in given.points(name).items():
         first = _configs(file, method, tried, seeds)
         trials = [made(cell_of(f"{point} {KIND}", config.network, config), config) for config in first]
-        second = _configs(file, method, results, file.seeds)
+        second = _configs(file, method, results, file.pool)
         cells = {cell_of(name, config.network, config): config for config in second}
         yield Point(
             name=point.removeprefix(f"{name} "),

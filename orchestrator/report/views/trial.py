@@ -11,13 +11,14 @@ from anytime_core.config import to_dict
 from anytime_core.inputs import as_options
 from anytime_core.result import ENERGY
 from orchestrator.analysis.expense import UNKNOWN
-from orchestrator.analysis.time_spent import ENDING, PREPARATION, TRAINING
+from orchestrator.analysis.time_spent import TRAINING
 from orchestrator.analysis.trace import Difference, RerunComparison, Trace, flat
 from orchestrator.ledger.guarantees_file import Calibration
 from orchestrator.ledger.ledger import LOG
 from orchestrator.report.views.render import ABSENT, as_json, as_text
 from orchestrator.stats.outcomes.metrics import METRICS
 from orchestrator.sweep.by_code import by_code
+from orchestrator.sweep.device_time import ENDING, PREPARATION
 from orchestrator.sweep.trial import steps_of
 from orchestrator.sweep.tuning import Point, Tuning, notes
 from orchestrator.text import counted
