@@ -58,6 +58,7 @@ class Panel:
     group: tuple[str, ...] = ()
     full_cost: int | None = None
     log_x: bool = False
+    log_y: bool = False
     y_top: float | None = None
     critical: float | None = None
     notes: tuple[str, ...] = ()

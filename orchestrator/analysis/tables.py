@@ -39,6 +39,10 @@ from orchestrator.sweep.trial import Cell, TrialRecord, TrialState
 ByMetric = Mapping[str, float | None]
 Reasons = Mapping[str, Mapping[str, int]]
 """How many errors of each metric are not there, by why."""
+CHOSEN_BY_RESULTS = (
+    "Results chose the number of seeds: e-values hold all the same; p-values and intervals suppose a number that was "
+    "fixed beforehand, and promise less than they say."
+)
 FEWER = "†"
 """Marks a mean of fewer seeds than were meant."""
 
@@ -364,6 +368,8 @@ def _notes(sweep: Sweep, states: Counter[TrialState], records: Mapping[str, Tria
     if hidden := _without_column(sweep):
         yield f"{hidden} optima are of depths that are nearest to none of the fractions, and in no average: no column."
     yield from tuning.notes(sweep.tuning)
+    if sweep.deciding:
+        yield CHOSEN_BY_RESULTS
     yield from (f"Not all alike: {words}." for words in trace.mixed(records.values()))
 
 

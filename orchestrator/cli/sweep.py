@@ -183,8 +183,9 @@ def plan(
     """
     from orchestrator.execution import forecast as forecasting
     from orchestrator.ledger.choices import chosen
+    from orchestrator.planning import added_seeds
     from orchestrator.planning import plan as planning
-    from orchestrator.report.verdicts import power
+    from orchestrator.report.verdicts import decisions, power
     from orchestrator.report.views import plan as plan_view
     from orchestrator.sweepfile.load import load
 
@@ -198,7 +199,9 @@ def plan(
         return
     title = f"{sweep_file}: {planning.summary(forecast.plan)}{missing_storage(places)}"
     listed = listed or len(forecast.outlook.estimates) <= plan_view.LISTED
-    print_fitted(plan_view.plan_table(forecast.outlook, title, forecast.notes, listed=listed), wide=wide)
+    added = added_seeds.expected(grid, {it.trial.id: it.record for it in forecast.plan.entries if it.record})
+    notes = (*forecast.notes, *decisions.plan_notes(grid.deciding, added))
+    print_fitted(plan_view.plan_table(forecast.outlook, title, notes, listed=listed), wide=wide)
     if power.is_asked(grid):
         say(f"\n{power.plan_text(grid, ledger)}")
 

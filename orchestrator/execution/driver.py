@@ -19,6 +19,7 @@ from orchestrator.execution import rest, snapshots
 from orchestrator.execution.checks import check_data, check_resources
 from orchestrator.execution.closing import Closing, Show
 from orchestrator.execution.console import remark, tell
+from orchestrator.execution.placing import Session
 from orchestrator.execution.rerun import rerun, settle
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.sweep_run import SweepRun, SweepSettings, troubles
@@ -29,6 +30,7 @@ from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
 from orchestrator.report import publish
 from orchestrator.report.losses import Losses
+from orchestrator.report.verdicts.decisions import in_words
 from orchestrator.sweep import tuning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.limits import Spending
@@ -98,10 +100,11 @@ def _run(sweep: Sweep, settings: SweepSettings, console: Console, ledger: Ledger
         if not plan.to_run and _is_shown(sweep, settings, ledger):
             wrong = troubles(planning.make(sweep.trials, ledger), tally, settings.command)
             return Ended(troubles=wrong, page=report_folder(ledger, sweep) / publish.PAGE)
-        stopped = _train(under_way, plan, closing)
-        while not stopped and not under_way.is_spent and (following := _following(under_way)):
-            under_way, plan = following
-            stopped = _train(under_way, plan, closing)
+        with Session(sweep.name, settings, ledger, say) as session:
+            stopped = _train(under_way, plan, session, closing)
+            while not stopped and not under_way.is_spent and (following := _following(under_way)):
+                under_way, plan = following
+                stopped = _train(under_way, plan, session, closing)
         return _ended(replace(under_way, sweep=chosen(sweep, ledger)), closing, stopped=stopped)
 
 
@@ -123,18 +126,20 @@ def _rerun(run: SweepRun) -> Ended | None:
     return Ended(troubles=wrong, page=None)
 
 
-def _train(run: SweepRun, plan: Plan, closing: Closing) -> bool:
+def _train(run: SweepRun, plan: Plan, session: Session, closing: Closing) -> bool:
     """Trains what is to run, and has MLflow told of all. Whether it was told to stop."""
     if plan.to_run:
         check_resources(plan, run.settings)
         check_data(plan, run.sweep.own_data, run.settings)
     with run.tracker:
-        return bool(plan.to_run) and RetryLoop(run, then=partial(closing.begin, run.sweep)).run(plan)
+        return bool(plan.to_run) and RetryLoop(run, session, partial(closing.begin, run.sweep)).run(plan)
 
 
 def _following(run: SweepRun) -> tuple[SweepRun, Plan] | None:
-    """The stage after one that has ended: what tuning has chosen since. None where that is nothing."""
+    """The stage after one that has ended: what tuning has chosen since, and the seeds that open comparisons need. None
+    where that is nothing."""
     sweep, settings, ledger = chosen(run.sweep, run.ledger), run.settings, run.ledger
+    _tell_decisions(run, sweep)
     if not (new := set(sweep.ids).difference(run.sweep.ids)):
         return None
     for note in tuning.notes(sweep.tuning):
@@ -142,6 +147,19 @@ def _following(run: SweepRun) -> tuple[SweepRun, Plan] | None:
     last_run.remember(sweep, ledger)
     plan = planning.make(planning.sized(sweep.trials, cpus=settings.cpus, gpus=settings.gpus), ledger)
     return _with(run, sweep), planning.among(plan, () if settings.retry_failed else new)
+
+
+def _tell_decisions(run: SweepRun, now: Sweep) -> None:
+    """Says how the comparisons of the sweep stand, and notifies of those that the last round has closed."""
+    if not run.sweep.deciding or not now.deciding:
+        return
+    before = {it.comparison for it in run.sweep.deciding.standings if it.is_open}
+    for it in now.deciding.standings:
+        if it.comparison in before:
+            words = f"{it.comparison}: {in_words(it, now.deciding)}"
+            run.say(words)
+            if not it.is_open:
+                run.notifier.tell("decided", words)
 
 
 def _planned(sweep: Sweep, settings: SweepSettings, ledger: Ledger, console: Console) -> Plan:

@@ -23,7 +23,7 @@ from orchestrator.execution.checks import check_data, check_resources
 from orchestrator.execution.console import remark, tell
 from orchestrator.execution.fill_listener import FillListener
 from orchestrator.execution.outcomes import fill_trial
-from orchestrator.execution.placing import placed, worker_context
+from orchestrator.execution.placing import Session, worker_context
 from orchestrator.execution.sweep_run import RunSettings
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import plan as planning
@@ -142,12 +142,13 @@ class _Filling:
         tell(self._console, f"{sweep.name}: outcomes of {trials} are missing; storage: {ledger.storage}")
         check_resources(plan, settings)
         check_data(plan, sweep.own_data, settings)
-        with (
-            placed(plan, sweep, settings, ledger, lost=self._end_without_head, say=self._say) as plan,
-            Shutdown(self._say, STOPPING) as shutdown,
-            TemporaryDirectory(prefix="orchestrate-") as private,  # Tune pickles what it notes of a round
-        ):
-            self._rounds([entry.trial for entry in plan.to_run], shutdown, Path(private) / "tune")
+        with Session(sweep.name, settings, ledger, self._say) as session:
+            plan = session.place(plan, self._end_without_head)  # Ray takes signal handlers away: ours come after
+            with (
+                Shutdown(self._say, STOPPING) as shutdown,
+                TemporaryDirectory(prefix="orchestrate-") as private,  # Tune pickles what it notes of a round
+            ):
+                self._rounds([entry.trial for entry in plan.to_run], shutdown, Path(private) / "tune")
         if shutdown.requested:
             raise KeyboardInterrupt
 

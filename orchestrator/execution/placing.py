@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Self
 
 from orchestrator.execution.sweep_run import RunSettings
 from orchestrator.execution.worker import WorkerContext
@@ -18,31 +18,44 @@ from orchestrator.system.hardware import Node
 from orchestrator.system.sources import code_version, imported_from, sources
 
 
-@contextmanager
-def placed(
-    plan: Plan,
-    sweep: Sweep,
-    settings: RunSettings,
-    ledger: Ledger,
-    *,
-    lost: Callable[[], object],
-    say: Callable[[str], object],
-) -> Iterator[Plan]:
-    """Connects to the cluster that was given, or starts one of this machine's own, for as long as the block lasts.
+class Session:
+    """The Ray cluster that one command's trials run on, one plan after the other: the one that was given, or one of
+    this machine's own. The first plan connects to it; it is left with the block."""
 
-    Yields the plan, with shares of a GPU for trials that leave them open. ``lost`` is called, from a thread, once the
-    cluster's head is gone. Raises ClusterError where there is no cluster, or no node can hold one of the trials.
-    """
-    prepare_ray(own_cluster=settings.address is None)
-    from orchestrator.cluster.session import cluster
-    from orchestrator.execution import scheduler
+    def __init__(self, sweep: str, settings: RunSettings, ledger: Ledger, say: Callable[[str], object]) -> None:
+        self._sweep, self._settings, self._ledger, self._say = sweep, settings, ledger, say
+        self._lost: Callable[[], object] = lambda: None
+        self._stack = ExitStack()
+        self._connected = False
 
-    offer = None if settings.address else here(plan, settings)
-    with cluster(settings.address, ledger.sweep_files(sweep.name), lost, offer):
-        packed = _packed(plan, ledger, say)
-        if not settings.wait_for_nodes:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
+
+    def place(self, plan: Plan, lost: Callable[[], object]) -> Plan:
+        """The plan, with shares of a GPU for trials that leave them open. From now on a thread calls ``lost`` once the
+        cluster's head is gone. Raises ClusterError where there is no cluster, or no node can hold one of the trials."""
+        self._lost = lost
+        self._connect(plan)
+        from orchestrator.execution import scheduler
+
+        packed = _packed(plan, self._ledger, self._say)
+        if not self._settings.wait_for_nodes:
             scheduler.check_fits({entry.trial.resources for entry in packed.to_run})
-        yield packed
+        return packed
+
+    def _connect(self, plan: Plan) -> None:
+        if self._connected:
+            return
+        address = self._settings.address
+        prepare_ray(own_cluster=address is None)
+        from orchestrator.cluster.session import cluster
+
+        offer, logs = None if address else here(plan, self._settings), self._ledger.sweep_files(self._sweep)
+        self._stack.enter_context(cluster(address, logs, lambda: self._lost(), offer))
+        self._connected = True
 
 
 def here(plan: Plan, settings: RunSettings) -> Node:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from orchestrator.analysis.trace import compare, find
 from orchestrator.errors import StorageError, UsageError
 from orchestrator.execution.checks import check_data, check_resources
+from orchestrator.execution.placing import Session
 from orchestrator.execution.reproduce import training_of
 from orchestrator.execution.retry_loop import RetryLoop
 from orchestrator.execution.sweep_run import SweepRun
@@ -108,7 +109,8 @@ def _train(run: SweepRun) -> bool:
     check_resources(plan, settings)
     check_data(plan, run.sweep.own_data, settings)
     run.say(f"{counted(len(plan.entries), 'trial')} trained again first; until that has ended, earlier results stay")
-    return RetryLoop(run).run(plan)
+    with Session(run.sweep.name, settings, run.ledger, run.say) as session:
+        return RetryLoop(run, session).run(plan)
 
 
 class _Untold(Tracker):

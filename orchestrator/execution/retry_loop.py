@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from orchestrator.errors import StorageError
 from orchestrator.execution.console import tell
-from orchestrator.execution.placing import here, placed, worker_context
+from orchestrator.execution.placing import Session, here, worker_context
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.rationing import Ration
 from orchestrator.execution.round_listener import RoundListener
@@ -37,17 +37,16 @@ ELSEWHERE_SECONDS = 1.0
 class RetryLoop:
     """Runs trials, and those again that the sweep's policy says, until there is none of them left."""
 
-    def __init__(self, run: SweepRun, then: Callable[[], object] = lambda: None) -> None:
-        """``then`` is called once none is left, before Ray's cluster ends, which takes seconds; not where the command
-        was told to stop."""
-        self._run, self._then = run, then
+    def __init__(self, run: SweepRun, session: Session, then: Callable[[], object] = lambda: None) -> None:
+        """``then`` is called once none is left; not where the command was told to stop."""
+        self._run, self._session, self._then = run, session, then
         self._rng = random.Random()  # of pauses alone: commands that failed together must not come back together
 
     def run(self, plan: Plan) -> bool:
         """Whether it was told to stop."""
         run = self._run
+        plan = self._session.place(plan, self._end_without_head)  # Ray takes signal handlers away: ours come after
         with (
-            placed(plan, run.sweep, run.settings, run.ledger, lost=self._end_without_head, say=run.say) as plan,
             Shutdown(run.say, patience=run.settings.grace) as shutdown,
             # Nobody else can write there: Tune pickles what it notes of a round, and follows links.
             TemporaryDirectory(prefix="orchestrate-") as private,

@@ -238,6 +238,8 @@ def headline(tables: Tables) -> dict[str, float]:
     """Numbers of the whole sweep, such as ``wins/aann/at_0.75`` or ``wins/aann/auc``, by which sweeps can be
     compared."""
     numbers = {"trials/" + state: float(tables.states[state]) for state in TrialState}
+    for it in tables.sweep.deciding.standings if tables.sweep.deciding else ():
+        numbers[f"e_value/{it.comparison}"] = it.e
     for wins in tables.wins:
         if wins.wins.percent is not None:
             numbers[f"wins/{wins.method}/{_at(wins.metric)}"] = wins.wins.percent

@@ -10,8 +10,9 @@ from orchestrator.analysis.answers import Answers
 from orchestrator.ledger import calibrations, live_status, notes
 from orchestrator.ledger.ledger import Driver, Ledger, Standing
 from orchestrator.ledger.live_status import Running, StatusSnapshot
-from orchestrator.planning import estimate
+from orchestrator.planning import added_seeds, estimate
 from orchestrator.planning import plan as planning
+from orchestrator.planning.added_seeds import AddedSeeds
 from orchestrator.report import layouts
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord, TrialState
@@ -62,6 +63,8 @@ class SweepStatus:
     driver: Driver | None = None
     told: StatusSnapshot | None = None
     seconds_left: float | None = None
+    added: AddedSeeds | None = None
+    """What is expected to be added to decide its comparisons."""
     notes: int = 0
     """How many there are, of the sweep and its trials."""
 
@@ -88,6 +91,7 @@ def status(sweep: Sweep, ledger: Ledger, *, over: bool = False) -> SweepStatus:
         driver=driver,
         told=said,
         seconds_left=left,
+        added=added_seeds.expected(sweep, {name: it.record for name, it in standings.items() if it.record}),
         notes=len(notes.seen_of_sweep(sweep, ledger)),
     )
 

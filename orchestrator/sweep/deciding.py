@@ -62,7 +62,7 @@ class Standing:
     @property
     def e(self) -> float:
         """As large as it ever was: that is what counts."""
-        return max(self.path, default=1.0)
+        return max((1.0, *self.path))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,7 +34,7 @@ CREDENTIAL = re.compile(r"^(AWS|AZURE|GOOGLE)_|SECRET|TOKEN|PASSW|PWD|KEY|CREDEN
 NO_ADDRESS = "webhook: its variable holds no address that begins with http:// or https://"
 WEB = ("http://", "https://")
 
-Event = Literal["finished", "stopped", "failed", "method stopped"]
+Event = Literal["finished", "stopped", "failed", "method stopped", "decided"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -331,6 +331,8 @@ def _colour_bar(figure: Figure, places: list[Axes], panels: Sequence[Panel]) -> 
 def _panel(axes: Axes, panel: Panel, looks: Mapping[str, Look], width: float) -> None:
     axes.set(title="\n".join(_title(panel, width)), xlabel=panel.x_label, ylabel=panel.y_label)
     PAINTERS[panel.kind](axes, panel, looks)
+    if panel.log_y:
+        axes.set_yscale("log")
     if panel.y_top:
         axes.set_ylim(top=panel.y_top)
     if not panel.curves:

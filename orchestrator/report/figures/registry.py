@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from orchestrator.analysis.answers import Answers, Taken
 from orchestrator.analysis.curves import Panel, Results, nothing, read
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.figures import curves, outcomes, ranking
+from orchestrator.report.figures import curves, decisions, outcomes, ranking
 from orchestrator.report.figures.unsuited import UnsuitedError
 from orchestrator.report.layouts import policies
 from orchestrator.sweep.grid import Sweep
@@ -60,6 +60,11 @@ FIGURES: dict[str, FigureKind] = {
         "Mean ranks over the cells, each with its seeds averaged; Nemenyi's test at 5 % cannot tell apart what a bar "
         "spans. Who is in the field changes ranks, and so what a bar spans",
         ranking.ranks,
+    ),
+    "decisions": FigureKind(
+        "Evidence for each comparison, pair by pair: an e-value is what a bet of 1 against the baseline has become. "
+        "Where its line reaches the upper one, the first method is better, however often one has looked",
+        decisions.decisions,
     ),
     "policies": FigureKind(
         "Accuracy by mean cost of an image, leaving by each exit policy. budgeted has MSDNet's thresholds, found on "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.analysis import compared
 from orchestrator.analysis.answers import Taken
 from orchestrator.analysis.tables import Tables
-from orchestrator.report.layouts import field, noise, outcomes, paper, policies, ranking, tuning
+from orchestrator.report.layouts import decisions, field, noise, outcomes, paper, policies, ranking, tuning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.table import Table
 
@@ -24,6 +24,7 @@ class Layout:
 
 
 LAYOUTS: dict[str, Layout] = {
+    "decisions": Layout(decisions.decisions, compares=True),
     "errors": Layout(paper.errors),
     "methods": Layout(paper.methods),
     "periods": Layout(paper.periods),
@@ -59,6 +60,7 @@ def taken(sweep: Sweep) -> list[Taken]:
 
 def _suited(tables: Tables) -> list[str]:
     suits = {
+        "decisions": tables.sweep.deciding is not None,
         "errors": True,
         "wins": bool(tables.wins),
         "increases": bool(tables.increases),

@@ -13,6 +13,7 @@ from orchestrator.analysis.tables import Tables
 from orchestrator.analysis.verdicts import BETTER, EQUAL, TEST, UNDECIDED, WORSE, Verdict, by_method, verdicts
 from orchestrator.report import metric_words
 from orchestrator.report.escape import escaped_latex, escaped_markdown
+from orchestrator.report.verdicts.decisions import decision_lines
 from orchestrator.stats.bayes import Posterior
 from orchestrator.stats.resampling import EXACT_UNITS
 from orchestrator.stats.scopes import FEWEST
@@ -34,7 +35,9 @@ ALONE = "*"
 
 def block(tables: Tables) -> list[str]:
     """The verdicts at a glance, a line for each metric of a method; nothing where there is nothing to compare."""
-    return lines(verdicts(tables), tables.metrics)
+    decided = decision_lines(tables.sweep.deciding)
+    compared = lines(verdicts(tables), tables.metrics)
+    return [*decided, *([""] if decided and compared else []), *compared]
 
 
 def lines(found: tuple[Verdict, ...], metrics: Sequence[str]) -> list[str]:

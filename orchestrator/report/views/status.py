@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.ledger.ledger import Driver
 from orchestrator.report.status import STOPPED, SweepStatus, TrialStatus
+from orchestrator.report.verdicts.decisions import decision_lines
 from orchestrator.report.views.narrow import fitted
 from orchestrator.report.views.render import ABSENT, Row, table_of, table_text
 from orchestrator.report.views.trial_rows import cell_row
@@ -50,7 +51,7 @@ def status_lines(status: SweepStatus) -> list[str]:
         if trial.state is TrialState.RUNNING
     ]
     errors = [f" {one_line(error)}" for error in status.told.errors] if status.told else []
-    choices = tuning.notes(status.sweep.tuning)
+    choices = [*tuning.notes(status.sweep.tuning), *decision_lines(status.sweep.deciding, status.added)]
     noted = [f"{counted(status.notes, 'note')}; `orchestrate note` lists them"] if status.notes else []
     return [title, *time_left(status), *noted, *running, *(["last errors:", *errors] if errors else []), *choices]
 
