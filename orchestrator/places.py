@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
-from orchestrator.text import ADDRESSES, FromEnvironment, named
+from orchestrator.text import ADDRESSES, FromEnvironment, expanded_path, named
 
 if TYPE_CHECKING:
     from orchestrator.ledger.ledger import Ledger
@@ -146,9 +146,10 @@ def checked_address(address: str | None) -> str | None:
 
 
 def expanded(text: str) -> str:
-    """Puts the home folder in the place of a leading ``~``, as the shell does only where a word begins with it: not in
-    ``--output=~/x``, not in quotes, not in most files of variables. Raises UsageError where there is no such home."""
-    path = os.path.expanduser(text)
+    """A path with the home folder in the place of a leading ``~`` and the values of ``$VARIABLES``: the shell puts
+    neither into ``--output=~/x``, into quotes, or into most files of variables. Raises UsageError where there is no
+    such home."""
+    path = expanded_path(text)
     if path.startswith("~"):
         home = path.partition("/")[0]
         raise UsageError(f"{text}: there is no home folder {home}; for one of that very name give ./{text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 
@@ -97,3 +98,8 @@ def named(value: str, otherwise: str = "", shown: str | None = None) -> str:
     for a value that holds a secret."""
     text = value if shown is None else shown
     return f"{value.variable}={text}" if isinstance(value, FromEnvironment) else f"{otherwise} {text}".strip()
+
+
+def expanded_path(text: str) -> str:
+    """A path with the home folder in the place of a leading ``~``, and the values of ``$VARIABLES`` that are set."""
+    return os.path.expanduser(os.path.expandvars(text))

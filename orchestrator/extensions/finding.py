@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.extensions.source import imports_of, source_of
+from orchestrator.text import expanded_path
 
 GROUP = "anytime_orchestrator"
 """The group of entry points by which installed packages announce modules."""
@@ -57,7 +58,7 @@ def find(given: str, folder: Path) -> Extension:
     """An extension by what a sweep file in ``folder`` calls it: a path that ends in ``.py``, or the name of a module
     that is installed, or lies beside the file. Raises UsageError where there is none, or one has no sound syntax."""
     if given.endswith(".py"):
-        path = (folder / given).expanduser()
+        path = folder / expanded_path(given)
         if not path.stem.isidentifier():
             raise UsageError(f"{given}: must be called as a module can be, such as my_method.py")
         return _made(given, f"{HOME}.{path.stem}", _beside(path.parent, {f"{HOME}.{path.stem}": path}), shipped=True)

@@ -8,7 +8,7 @@ from random import Random
 from statistics import fmean
 
 from anytime_core.seeds import named_seed
-from orchestrator.sweep.comparisons import Comparison, Outcome, Place
+from orchestrator.sweep.comparisons import Comparison, Outcome, Place, place_of
 from orchestrator.sweep.deciding import Deciding, Find, Standing
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord
@@ -51,7 +51,7 @@ def expected(sweep: Sweep, records: Mapping[str, TrialRecord]) -> AddedSeeds | N
     ended = [deciding.played(_imagined(known, deciding, Random(named_seed(run, "added seeds")))) for run in range(runs)]
     now, added = _trials(deciding), [_trials(one) for one in ended]
     return AddedSeeds(
-        most=len({trial.id for trial in deciding.cells.values()} | now) - len(now),
+        most=len(_open(deciding) - now),
         trials=_range([len(ids | now) - len(now) for ids in added]),
         seeds={
             it.comparison: _range([max(one.standings[index].seeds - it.seeds, 0) for one in ended])
@@ -93,6 +93,18 @@ class _Chances:
             return Outcome(0, clear=False)
         won = rng.random() < self.win
         return Outcome(1 if won else -1, clear=won and rng.random() < self.clear)
+
+
+def _open(deciding: Deciding) -> set[str]:
+    """The ids of all trials of methods and places whose comparison is open."""
+    wanted = {
+        (method, place)
+        for it in deciding.standings
+        if it.is_open
+        for method in (it.comparison.method, it.comparison.baseline)
+        for place in deciding.places(it.comparison)
+    }
+    return {trial.id for cell, trial in deciding.cells.items() if (cell.method, place_of(cell)) in wanted}
 
 
 def _trials(deciding: Deciding) -> set[str]:

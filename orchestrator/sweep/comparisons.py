@@ -13,9 +13,7 @@ from orchestrator.sweep.trial import Cell, TrialRecord, TrialState, bracketed
 
 ALL = "all"
 """In the place of a method: a comparison of each other one."""
-ALLOWED = (
-    f"allowed: such as aann > ann at 1/2, with {', '.join(METRICS[:-1])} or {METRICS[-1]}, and on cifar10 after it"
-)
+ALLOWED = f"allowed: such as aann > ann at 1/2, at one of {', '.join(METRICS)}, and where, such as on cifar10"
 
 
 class Place(NamedTuple):

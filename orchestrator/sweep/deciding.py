@@ -106,13 +106,16 @@ class Deciding:
         return self.played(self.outcomes(cells, records), meter)
 
     def outcomes(self, cells: Mapping[Cell, str], records: Mapping[str, TrialRecord]) -> Find:
-        """Those of pairs of which both trials have ended."""
-        whole = {(cell.method, place_of(cell), cell.seed): cell for cell in cells if cell.unit is None}
+        """Those of pairs of which both trials are there and have ended."""
+        ended = {
+            (cell.method, place_of(cell), cell.seed): (cell, record)
+            for cell, trial_id in cells.items()
+            if cell.unit is None and (record := records.get(trial_id))
+        }
 
         def find(comparison: Comparison, place: Place, seed: int) -> Outcome | None:
-            own, other = (whole[method, place, seed] for method in (comparison.method, comparison.baseline))
-            one, two = records.get(cells[own]), records.get(cells[other])
-            return comparison.outcome((own, one), (other, two), self.rope) if one and two else None
+            own, other = (ended.get((name, place, seed)) for name in (comparison.method, comparison.baseline))
+            return comparison.outcome(own, other, self.rope) if own and other else None
 
         return find
 

@@ -24,6 +24,7 @@ from orchestrator.owndata import formats
 from orchestrator.sweepfile.document import Document, Fault, given, suggestion
 from orchestrator.sweepfile.faults import part_in
 from orchestrator.sweepfile.fields import DATA_KEYS, HIDDEN, OWN_KEYS
+from orchestrator.text import expanded_path
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 STAND_IN = OwnData(content="?", class_names=("?", "??"), channels=1, size=1 << 30, train_images=1 << 60, test_images=1)
@@ -159,7 +160,7 @@ def _reader(document: Document, index: int, entry: dict[str, Any]) -> tuple[Part
 
 
 def _source(sweep_file: Path, entry: dict[str, Any], reader: Part | None) -> Source:
-    path = os.path.abspath(sweep_file.parent / os.path.expanduser(entry["path"]))
+    path = os.path.abspath(sweep_file.parent / expanded_path(entry["path"]))
     return Source(
         name=entry["name"],
         path=Path(path),

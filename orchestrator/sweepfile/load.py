@@ -162,8 +162,11 @@ def _baseline_faults(document: Document, methods: Collection[object], baseline: 
     for name in methods:
         names += schema.expanded({str(name): sound[name]}) if name in sound else [str(name)]
     if baseline not in names and not any(baseline.startswith(f"{name} ") for name in unsound):
-        allowed = f"must be one of the methods: {', '.join(names)}"
-        yield document.fault(("report", "baseline"), f"given {baseline!r}; {allowed}")
+        if "baseline" in (document.content.get("report") or {}):
+            said = f"given {baseline!r}; must be one of the methods"
+        else:
+            said = f"is missing: without it the baseline is {baseline!r}, which is none of the methods"
+        yield document.fault(("report", "baseline"), f"{said}: {', '.join(names)}")
 
 
 def _decide_faults(

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from functools import reduce
+from functools import partial, reduce
 from itertools import combinations, product
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, GetCoreSchemaHandler, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic_core import CoreSchema
 
 from anytime_core.config import (
@@ -35,6 +44,7 @@ from anytime_core.cost import nearest_index, network_costs
 from anytime_core.data.catalog import dataset_of
 from orchestrator.sweepfile import parts
 from orchestrator.sweepfile.fields import Answers, AnyStrategy, AtLeastOneFraction, Flow, Objective, Weights, depths
+from orchestrator.sweepfile.short_methods import strategies, written_out
 from orchestrator.sweepfile.tuning import Grid, Tune
 from orchestrator.sweepfile.weights import AnyWeights, given_to
 
@@ -43,10 +53,17 @@ def _regime(value: Any) -> str:
     return str(value.get("regime", "joint")) if isinstance(value, dict) else "joint"
 
 
-def _exact(value: float) -> str:
+def _exact(value: float | str) -> str:
     """A number as short as it can be and still be that number: the name of a method is its identity in tables."""
+    if isinstance(value, str):
+        return value
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def _whole(value: float | str) -> float | str:
+    """Whole numbers as such, as a number of epochs must be; the parts make floats of the others."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Method(BaseModel):
@@ -78,6 +95,11 @@ class Method(BaseModel):
         raise NotImplementedError
 
 
+def _overlap(one: str, other: str) -> bool:
+    """Whether two keys set the same, as ``strategy`` and ``strategy.gamma`` do."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
 class GridMethod(Method):
     """One with parameters. ``grid`` gives lists of values to some: each combination of them is a method. ``tune`` does
     the same for one method, which takes the best of them."""
@@ -107,10 +129,14 @@ class GridMethod(Method):
             of = self._called()
             raise ValueError(f"{where}: {of} has no {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
         for one, other in combinations(grid, 2):
-            if set(allowed[one]).intersection(allowed[other]):
+            if any(map(_overlap, *zip(*product(allowed[one], allowed[other]), strict=True))):
                 raise ValueError(f"{where}: {one} and {other} set the same; must have one of them")
         if repeated := [name for name, values in grid.items() if len(set(values)) < len(values)]:
             raise ValueError(f"{where}: {', '.join(repeated)} holds one value twice")
+        for name, values in grid.items():
+            if wrong := [value for value in values if isinstance(value, str) != (name in NAMED)]:
+                kind = "a name" if name in NAMED else "a number"
+                raise ValueError(f"{where}.{name}: given {', '.join(map(repr, wrong))}; must be {kind}")
         self._each(grid, "")  # raises for values that are refused
         return self
 
@@ -132,17 +158,28 @@ class GridMethod(Method):
         """One for each point of a grid."""
         methods = {}
         for point in product(*grid.values()):
-            # Whole numbers as such, as a number of epochs must be; the parts make floats of the others.
-            numbers = (int(value) if value.is_integer() else value for value in point)
-            values: dict[str, Any] = dict(zip(grid, numbers, strict=True))
+            values: dict[str, Any] = dict(zip(grid, map(_whole, point), strict=True))
             suffix = "".join(f" {parameter}={_exact(value)}" for parameter, value in values.items())
             methods[name + suffix] = self.model_copy(update=self.at(values) | {"grid": {}})
         return methods
 
 
+NAMED = ("strategy", "weights")
+"""The parts of a joint method that a grid may name."""
+
+
+def part_named(kind: str, name: str) -> Any:
+    """A part as a sweep file means it by its name alone. Raises ValueError for a name that is none."""
+    if kind == "strategy" and name not in (known := strategies()):
+        raise ValueError(f"grid.strategy: no strategy is named {name!r}; allowed: {', '.join(known)}")
+    read: Any = {"strategy": AnyStrategy, "weights": Weights}[kind]
+    return TypeAdapter(read).validate_python(name)
+
+
 class JointMethod(GridMethod):
-    """All predictions are trained together; ``weights`` default to the sweep's. A grid varies the strategy, and parts
-    that are an extension's or of ``methods``; a parameter of several parts is set in all of them."""
+    """All predictions are trained together; ``weights`` default to the sweep's. A grid varies parameters of the
+    strategy, and of parts that are an extension's or of ``methods``; a parameter of several parts is set in all of
+    them. It may also name strategies and weights, in place of those of the method."""
 
     regime: Literal["joint"] = "joint"
     strategy: AnyStrategy = Ann()
@@ -157,19 +194,25 @@ class JointMethod(GridMethod):
         return given | {kind: part for kind in PARTS if isinstance(part := getattr(self, kind), Part)}
 
     def parameters(self) -> dict[str, list[str]]:
-        """By their names, and those of several parts also one by one: ``share`` and ``objective.share``."""
+        """By their names, and those of several parts also one by one: ``share`` and ``objective.share``; and the parts
+        that a grid may name."""
         found: dict[str, list[str]] = {}
         for kind, part in self._parts().items():
             for name in parts.numbers(type(part)):
                 found.setdefault(name, []).append(f"{kind}.{name}")
-        return found | {one: [one] for several in found.values() if len(several) > 1 for one in several}
+        return (
+            found
+            | {kind: [kind] for kind in NAMED}
+            | {one: [one] for several in found.values() if len(several) > 1 for one in several}
+        )
 
     def _called(self) -> str:
         return self.strategy.name if self._parts().keys() == {"strategy"} else "the method"
 
     def at(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        changed, parameters = self._parts(), self.parameters()
-        for parameter, value in point.items():
+        changed = self._parts() | {kind: part_named(kind, point[kind]) for kind in NAMED if kind in point}
+        parameters = self.parameters()
+        for parameter, value in ((name, value) for name, value in point.items() if name not in NAMED):
             for place in parameters[parameter]:
                 kind, _, name = place.partition(".")
                 changed[kind] = replace(changed[kind], **{name: value})
@@ -237,8 +280,10 @@ def methods() -> dict[str, type[Method]]:
 
 class _AnyMethod:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        tagged: Any = (Annotated[kind, Tag(name)] for name, kind in methods().items())
-        return handler.generate_schema(Annotated[reduce(or_, tagged), Discriminator(_regime)])
+        known = methods()
+        tagged: Any = (Annotated[kind, Tag(name)] for name, kind in known.items())
+        written = BeforeValidator(partial(written_out, regimes=known, own=JointMethod.model_fields))
+        return handler.generate_schema(Annotated[reduce(or_, tagged), Discriminator(_regime), written])
 
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ MOST_HELD_OUT = 5000
 SHARE_HELD_OUT = 10
 """Where the file does not say: a tenth of the training images, and at most as many as the paper holds out."""
 
-Grid = dict[str, Annotated[list[float], Field(min_length=1)]]
+Grid = dict[str, Annotated[list[float | str], Field(min_length=1)]]
+"""Values of parameters; names of parts, such as weights."""
 Place = tuple[DataConfig, AnyNetwork]
 WHERE: dict[str, Callable[[DataConfig, AnyNetwork], str]] = {
     "cell": lambda data, network: f"{network.label} {data.name}",

@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import beta, betainc
 
-from orchestrator.stats.sequential import THRESHOLD, e_value
+from orchestrator.stats.sequential import THRESHOLD, Evidence, e_value
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (0, 3), (5, 0), (7, 4), (29, 10), (60, 71)])
@@ -58,3 +58,12 @@ def test_it_stops_about_as_soon_as_the_design_says(chance: float, expected: int)
     rng = random.Random(1)
     found = [stops(rng, chance) or 196 for _ in range(1000)]
     assert median(found) == pytest.approx(expected, rel=0.1)
+
+
+def test_evidence_grows_to_the_same_value_pair_by_pair() -> None:
+    rng = random.Random(2)
+    for chance in (0.1, 0.5, 0.9):
+        evidence = Evidence()
+        for _ in range(150):
+            evidence.add(rng.random() < chance)
+            assert evidence.e == float(e_value(evidence.wins, evidence.losses))

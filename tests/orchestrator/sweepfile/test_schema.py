@@ -251,7 +251,7 @@ def test_the_text_to_be_broken_is_sound(load_text) -> None:
         ("[digits]", "[]", "line 5: datasets: given []; must have at least 1 item"),
         ("[digits]", "[{pad: 1}]", "line 5: datasets.0.name: is missing"),
         # Impossible methods
-        ("{strategy: ann}", "ann", "line 7: methods.ann: given 'ann'; must be a mapping"),
+        ("{strategy: ann}", "an", "line 7: methods.ann: no strategy or regime is named 'an'; allowed: ann, aann"),
         ("{strategy: ann}", "", "line 7: methods.ann: given None; must be a mapping"),
         ("{strategy: ann}", "{strategy: [ann]}", "line 7: methods.ann.strategy: given ['ann']; must be a mapping"),
         ("name: aann, ", "", "line 8: methods.aann.strategy: given {'gamma': 0.5}; must have a 'name'"),
@@ -546,7 +546,7 @@ def test_a_grid_makes_a_method_of_each_combination(load_text) -> None:
     [
         ("{strategy: aann, grid: {lambda: [1]}}", "grid: aann has no lambda; allowed: gamma"),
         ("{strategy: aann, grid: {warm_up_epochs: [0.5]}}", "warm_up_epochs is 0.5, must be a whole number"),
-        ("{grid: {gamma: [1]}}", "grid: ann has no gamma; allowed: nothing"),
+        ("{grid: {gamma: [1]}}", "grid: ann has no gamma; allowed: strategy, weights"),
         ("{strategy: aann, grid: {gamma: []}}", "given []; must have at least 1 item"),
         ("{strategy: aann, grid: {gamma: [-1]}}", "gamma is -1, must be at least 0"),
         ("{regime: no_grad, variant: greedy}", "given 'greedy'; must be 'stages' or 'stop_gradient'"),
