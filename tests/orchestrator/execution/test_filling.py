@@ -6,8 +6,7 @@ from __future__ import annotations
 import io
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -65,14 +64,13 @@ class Rounds:
         self.plans: list[Plan] = []
         self.shares: list[dict[str, int]] = []
         self.before: Callable[[Trial, Any], bool] = lambda trial, listener: False
-        monkeypatch.setattr(filling, "placed", self._placed)
+        monkeypatch.setattr(filling.Session, "place", self._placed)
         monkeypatch.setattr(scheduler, "run_round", self._run_round)
         monkeypatch.setattr(filling.Shutdown, "wait", lambda *_: False)  # takes no pauses
 
-    @contextmanager
-    def _placed(self, plan: Plan, *rest: Any, **more: Any) -> Iterator[Plan]:
+    def _placed(self, plan: Plan, lost: Any) -> Plan:
         self.plans.append(plan)
-        yield plan
+        return plan
 
     def _run_round(
         self, trials: Any, where: Any, listener: Any, folder: Any, *, work: Any, shares: Any, **_: Any

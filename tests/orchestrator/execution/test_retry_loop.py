@@ -66,7 +66,8 @@ def under_way(ledger: Ledger, policy: Retries, said: list[str], **parts: Any) ->
 
 
 def rounds(ledger: Ledger, policy: Retries, said: list[str]) -> Any:
-    made = RetryLoop(under_way(ledger, policy, said))
+    nobody: Any = None
+    made = RetryLoop(under_way(ledger, policy, said), nobody)
     made._rng = random.Random(0)
     return made
 

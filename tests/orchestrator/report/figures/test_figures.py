@@ -16,6 +16,7 @@ import pytest
 
 from anytime_core.cost import costs_at
 from orchestrator.analysis.curves import Curve, Panel, nothing
+from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report import figures as panels
 from orchestrator.report.figures import curves, drawing
@@ -47,6 +48,8 @@ datasets: [digits, cifar10, fashion_mnist]
 methods: {aann: {strategy: aann}, exp3: {strategy: exp3}, rwm: {strategy: rwm}}
 training: {steps: 44, batch_size: 64}
 report: {baseline: aann}
+"""
+DECIDES = f"""{PAIR}decide: {{compare: [aann > ann at AE], first: 2}}
 """
 ALL_AT_ONCE = ["profiles", "matrix", "strengths", "ranks"]
 
@@ -325,7 +328,9 @@ def test_an_unknown_name_is_refused_with_those_allowed(load_text, ledger) -> Non
 
 
 OF_OUTCOMES = {name for name, kind in drawing.FIGURES.items() if kind.takes}
-TEXTS: Mapping[str, str] = dict.fromkeys(drawing.FIGURES, PAIR) | {"periods": PERIODS} | dict.fromkeys(ALL_AT_ONCE, BIG)
+TEXTS: Mapping[str, str] = (
+    dict.fromkeys(drawing.FIGURES, PAIR) | {"periods": PERIODS, "decisions": DECIDES} | dict.fromkeys(ALL_AT_ONCE, BIG)
+)
 LABELS = {
     "units": ["units", "test error (%)", "ann", "opt"],
     "last_units": ["units", "test error (%)"],
@@ -338,6 +343,7 @@ LABELS = {
     "profiles": ["share of cells", "error above that of aann (%)", "exp3", "95 % of resamples", "mean error (AE)"],
     "matrix": ["error at 1/2 of the cost", "exp3", "0/18/0", "p 1.000"],
     "strengths": ["wins against aann (%)", "18 cells, seeds averaged"],
+    "decisions": ["pairs compared", "e-value / what decides", "aann > ann at AE", "decided"],
     "ranks": ["mean rank, 1 the best", "critical difference 0.78"],
 }
 
@@ -350,7 +356,7 @@ def test_every_figure_is_looked_at_here_or_with_outcomes() -> None:
 def test_every_figure_is_a_sound_file_with_labelled_axes(load_text, fill, tmp_path, name: str) -> None:
     sweep = load_text(TEXTS[name])
     ledger = fill(sweep)
-    png, svg = drawing.save(drawing.draw(name, sweep, ledger), tmp_path / "figures")
+    png, svg = drawing.save(drawing.draw(name, chosen(sweep, ledger), ledger), tmp_path / "figures")
     assert (png.name, svg.name) == (f"{name}.png", f"{name}.svg")
     assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     texts = {"".join(element.itertext()) for element in ET.parse(svg).iter("{http://www.w3.org/2000/svg}text")}
