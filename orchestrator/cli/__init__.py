@@ -1,7 +1,19 @@
 """The commands of ``orchestrate``: each parses, calls and prints."""
 
 # Whatever is slow to import is imported inside the commands: ``orchestrate --help`` answers at once.
-from orchestrator.cli import data, difference, exchange, extensions, networks, report, services, sweep, trials, upkeep
+from orchestrator.cli import (
+    data,
+    difference,
+    exchange,
+    extensions,
+    networks,
+    report,
+    services,
+    shipped,
+    sweep,
+    trials,
+    upkeep,
+)
 from orchestrator.cli.main import cli, main
 
 __all__ = ["cli", "main"]
@@ -10,6 +22,7 @@ COMMANDS = (
     sweep.sweep,
     sweep.plan,
     sweep.status,
+    shipped.sweeps,
     report.report,
     report.paper,
     trials.show,

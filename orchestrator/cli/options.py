@@ -13,7 +13,16 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.cli.main import set_debug
-from orchestrator.cli.parameter_types import Expanded, FileOrFolder, NameOrPath, Names, Percent, Share, StorageType
+from orchestrator.cli.parameter_types import (
+    Expanded,
+    FileOrFolder,
+    NameOrPath,
+    Names,
+    Percent,
+    Share,
+    StorageType,
+    SweepFile,
+)
 from orchestrator.errors import UsageError
 from orchestrator.places import (
     DATA_ROOT,
@@ -56,7 +65,7 @@ def _losses() -> Sequence[str]:
 
 def sweep_file(*, required: bool = True) -> Decorator:
     name = "SWEEP.yaml" if required else "[SWEEP.yaml]"
-    return click.argument("sweep_file", metavar=name, type=FileOrFolder(), required=required)
+    return click.argument("sweep_file", metavar=name, type=SweepFile(), required=required)
 
 
 def words(metavar: str) -> Decorator:

@@ -87,6 +87,15 @@ class FileOrFolder(click.Path):
         return super().convert(path, param, ctx)
 
 
+class SweepFile(FileOrFolder):
+    """A sweep file by its path, or one that comes with the package by its name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from orchestrator.sweepfile.shipped import meant
+
+        return meant(super().convert(value, param, ctx))
+
+
 class StorageType(FileOrFolder):
     """A folder, the address of a store or, to be read, a ``bundle``."""
 

@@ -24,7 +24,7 @@ from test_extensions import cluster_of, user_in
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 REPOSITORY = Path(__file__).parents[2]
-PROJECT = ("anytime_core", "orchestrator", "pyproject.toml", "README.md", "LICENSE")
+PROJECT = ("anytime_core", "orchestrator", "sweeps", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
 EXAMPLES = {
     name: text
     for page in ("extending.md", "networks.md")
