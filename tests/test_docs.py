@@ -1,4 +1,4 @@
-"""The README names every command, and what it shows works."""
+"""The documentation names every command, and what it shows works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from orchestrator.sweepfile.load import load
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
+PAGES = {path.stem: path.read_text() for path in (REPOSITORY / "docs").glob("*.md")}
+DOCS = "\n".join([README, *PAGES.values()])
+BLOCKS = re.findall(r"```sh\n(.*?)```", DOCS, re.S)
+MOST_WORDS = 1000
 SHELL = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 COMMANDS = [line.partition("#")[0].strip() for line in SHELL if line.startswith("orchestrate ")]
 
@@ -32,21 +35,29 @@ def leaves(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ..
 
 
 @pytest.mark.parametrize("command", leaves(cli), ids=" ".join)
-def test_every_command_is_in_the_readme(command: tuple[str, ...]) -> None:
-    assert any(line.startswith(" ".join(("orchestrate", *command))) for line in COMMANDS)
+def test_every_command_is_in_the_list_of_commands(command: tuple[str, ...]) -> None:
+    listed = [line for block in re.findall(r"```sh\n(.*?)```", PAGES["commands"], re.S) for line in block.splitlines()]
+    assert any(line.startswith(" ".join(("orchestrate", *command))) for line in listed)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_in_the_readme_is_one(line: str) -> None:
+def test_every_command_in_the_documentation_is_one(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words, command, context = shlex.split(line)[1:], cli, click.Context(cli)
+    monkeypatch.chdir(tmp_path)
+    for name in words:
+        if re.fullmatch(r"\w[\w/]*(\.yaml)?", name) and ("/" in name or "." in name):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).touch()
     while isinstance(command, click.Group):
         name, command, words = command.resolve_command(context, words)
         context = click.Context(command, parent=context, info_name=name)
     command.make_context(name, list(words), parent=context)  # raises where an option or an argument is not one
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"sweeps/\S+\.yaml", README))))
-def test_every_sweep_in_the_readme_is_there(path: str) -> None:
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\bsweeps/\w+\.yaml", DOCS))))
+def test_every_sweep_in_the_documentation_is_there(path: str) -> None:
     assert load(REPOSITORY / path).trials
 
 
@@ -54,12 +65,41 @@ def test_the_sweep_in_the_readme_is_sound(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(name: .*?)```", README, re.S)
     path = tmp_path / "mine.yaml"
     path.write_text(block)
-    assert len(load(path).trials) == 2 * 3 * (6 + 4)
+    assert len(load(path).trials) == 2 * 3 * (2 + 4)
 
 
-def test_the_answers_under_a_deadline_in_the_readme_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "trials"), [("sweep-file", 2 * 3 * (6 + 4)), ("deciding", 2 * 3 * 3)])
+def test_the_sweep_on_a_page_is_sound(tmp_path: Path, name: str, trials: int) -> None:
+    (block,) = re.findall(r"```yaml\n(name: .*?)```", PAGES[name], re.S)
+    path = tmp_path / "mine.yaml"
+    path.write_text(block)
+    assert len(load(path).trials) == trials
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))], ids=str)
+def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+    """Also to a heading of another page, as GitHub names them."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text()):
+        name, _, heading = target.partition("#")
+        there = path.parent / name if name else path
+        assert there.exists(), target
+        if heading:
+            assert heading in {_anchor(line) for line in there.read_text().splitlines() if line.startswith("#")}, target
+
+
+def _anchor(line: str) -> str:
+    return re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
+
+
+def test_the_answers_under_a_deadline_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a network of the quickstart, trained for less."""
-    (block,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "AnytimePredictor" in block)
+    (block,) = (
+        block for block in re.findall(r"```python\n(.*?)```", PAGES["inference"], re.S) if "AnytimePredictor" in block
+    )
     assert len([line for line in block.splitlines() if line]) <= 10
     config = next(trial.config for trial in load(REPOSITORY / "sweeps/quickstart.yaml").trials)
     train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from orchestrator.analysis import sequences
@@ -11,6 +12,7 @@ from orchestrator.report.metric_words import kind, kind_notes
 from orchestrator.stats.intervals import Interval
 from orchestrator.stats.scopes import SCOPES
 from orchestrator.stats.significance import COUNTING, LEVEL, TESTS, UNSOUND, smallest_p
+from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import Cell
 from orchestrator.table import Column, Entry, Table
@@ -289,12 +291,20 @@ def _error_notes(tables: Tables) -> tuple[str, ...]:
 
 def _seed_notes(tables: Tables, rows: Iterable[ErrorRow]) -> tuple[str, ...]:
     fewer = [_lacking(row) for row in rows if any(row.counts[metric] for metric in row.missing)]
-    seeds = len({cell.seed for cell in tables.sweep.cells})
     return (
         *kind_notes(tables.sweep),
-        *((f"Mean ± standard deviation of {seeds} seeds.",) if seeds > 1 else ()),
+        *((f"Mean ± standard deviation of {seeds} seeds.",) if (seeds := _seeds(tables.sweep)) != "1" else ()),
         *((f"{FEWER}: mean of fewer seeds: {_some(fewer)}.",) if fewer else ()),
     )
+
+
+def _seeds(sweep: Sweep) -> str:
+    """How many a method has on a network and data set, such as ``6 to 11``."""
+    seeds: dict[tuple[str, ...], set[int]] = defaultdict(set)
+    for cell in sweep.cells:
+        seeds[cell.method, cell.network, cell.dataset].add(cell.seed)
+    counts = {len(own) for own in seeds.values()}
+    return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
 
 
 def _lacking(row: ErrorRow) -> str:

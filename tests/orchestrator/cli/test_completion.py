@@ -47,8 +47,8 @@ def test_words_are_completed(orchestrate, words, completed) -> None:
     assert done.out.splitlines() == completed
 
 
-def test_bash_completes_with_the_line_of_the_readme(environment) -> None:
+def test_bash_completes_with_the_line_of_the_documentation(environment) -> None:
     found = environment | {"PATH": f"{BIN}{os.pathsep}{environment['PATH']}"}
     done = subprocess.run(["bash", "-c", IN_BASH], env=found, capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("cifar10 cifar100\n", "")
-    assert IN_BASH.splitlines()[1] in (Path(__file__).parents[3] / "README.md").read_text()
+    assert IN_BASH.splitlines()[1] in (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
