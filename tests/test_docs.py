@@ -41,9 +41,7 @@ def test_every_command_is_in_the_list_of_commands(command: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_command_in_the_documentation_is_one(
-    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_in_the_documentation_is_one(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words, command, context = shlex.split(line)[1:], cli, click.Context(cli)
     monkeypatch.chdir(tmp_path)
     for name in words:

@@ -10,6 +10,7 @@ from orchestrator.errors import UsageError
 
 DISTRIBUTION = "anytime-orchestrator"
 SUFFIX = ".yaml"
+SCHEMA = "sweep.schema.json"
 
 
 @cache
@@ -52,4 +53,7 @@ def copy(name: str, folder: Path) -> Path:
             file.write(source.read_bytes())
     except FileExistsError:
         raise UsageError(f"{target}: is there already; give another folder by `cd`, or rename it") from None
+    schema = source.with_name(SCHEMA)  # which the first line names, for editors
+    if schema.exists() and not (folder / SCHEMA).exists():
+        (folder / SCHEMA).write_bytes(schema.read_bytes())
     return target
