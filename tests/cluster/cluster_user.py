@@ -209,6 +209,11 @@ def assert_same(disturbed: User, said: Finished, undisturbed: User, expected: Fi
     """Tables and metrics are those of a sweep that nothing disturbed."""
     assert said.code == 0, said.stderr
     assert tables_of(said.stdout) == tables_of(expected.stdout)
+    assert_same_numbers(disturbed, undisturbed)
+
+
+def assert_same_numbers(disturbed: User, undisturbed: User) -> None:
+    """Metrics and errors are those of a sweep that nothing disturbed, to the bit."""
     pd.testing.assert_frame_equal(disturbed.metrics(), undisturbed.metrics(), check_exact=True)
     errors = [
         {name: found["result"]["errors"] for name, found in u.results().items()} for u in (disturbed, undisturbed)
