@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from tempfile import TemporaryDirectory
 
 import pytest
 from cluster_user import (
@@ -23,60 +20,14 @@ from cluster_user import (
     assert_browsable,
     assert_same,
     free_port,
-    processes_with,
     wait_until,
 )
+from ray_nodes import QUICK, Node, listens, trial_on
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 MIDDLE = {"step": 20, "do": "wait", "times": 2}
 """The first two trials, one on each node, wait in their second epoch, with a checkpoint of the first."""
 CHECKPOINT = 11
-QUICK = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
-}
-"""The head gives a node up, and a driver the head, after seconds; by default after a minute or so."""
-
-
-class Node:
-    """A Ray node of one CPU: the head of a cluster at ``host:port``, or one of the cluster at ``head``."""
-
-    def __init__(self, user: User, host: str, *, port: int = 0, head: str = "", before: tuple[str, ...] = ()) -> None:
-        self.address = head or f"{host}:{port}"
-        self._mark = f"{user.folder}@{host}"
-        self._folder = TemporaryDirectory(prefix="ray")  # Ray's sockets need a short path
-        joins = [f"--address={head}"] if head else ["--head", f"--port={port}", "--include-dashboard=false"]
-        joins += [] if head else [f"--ray-client-server-port={free_port()}"]  # 10001 may be another test's
-        options = [f"--node-ip-address={host}", "--num-cpus=1", f"--temp-dir={self._folder.name}"]
-        self.process = subprocess.Popen(
-            [*before, str(user.scripts / "ray"), "start", "--block", *joins, *options],
-            cwd=user.folder,
-            env=user.environment | {"NODE": self._mark},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> Node:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        self._folder.cleanup()
-
-    def pids(self) -> set[int]:
-        return {process.pid for process in processes_with("NODE", self._mark)}
-
-    def kill(self) -> None:
-        """As when its power fails."""
-        while found := processes_with("NODE", self._mark):
-            for process in found:
-                process.kill()
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -93,24 +44,6 @@ def wait_for_both(user: User, driver: subprocess.Popen[str]) -> None:
     marks = [user.folder / "faults" / f"0-{number}" for number in range(2)]
     wait_until(lambda: all(mark.exists() for mark in marks) or driver.poll() is not None, "a trial waits on each node")
     assert driver.poll() is None, driver.communicate()
-
-
-def trial_on(user: User, node: Node) -> str:
-    """The trial whose last epoch runs there."""
-    pids = node.pids()
-    (trial_id,) = (trial_id for trial_id, epochs in user.epochs().items() if epochs[-1].pid in pids)
-    return trial_id
-
-
-def listens(address: str, before: tuple[str, ...] = ()) -> bool:
-    """``before`` are words before a command that looks from elsewhere."""
-    host, _, port = address.partition(":")
-    if before:
-        look = f"import socket; socket.create_connection(({host!r}, {port}), 1)"
-        command = [*before, sys.executable, "-c", look]
-        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
 
 
 def test_what_ran_on_a_lost_node_goes_on_elsewhere_and_after_the_loss_of_the_head_on_a_new_cluster(
