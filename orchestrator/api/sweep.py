@@ -17,16 +17,18 @@ from orchestrator.api.content import plain
 from orchestrator.errors import GoneError, UsageError
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.places import NOTIFY, Places, expanded, from_environment, places_of, room_of
+from orchestrator.places import GRACE, NOTIFY, Places, expanded, from_environment, places_of, room_of
 from orchestrator.report.status import read_tables, status
 from orchestrator.report.views import render
 from orchestrator.report.views.notebook import View
 from orchestrator.sweep import grid, notify
+from orchestrator.sweep.limits import span
 from orchestrator.sweepfile import load as loading
 from orchestrator.sweepfile import trust as trusting
 from orchestrator.sweepfile.document import Document, suggestion
 from orchestrator.sweepfile.shown import load_to_show
-from orchestrator.text import counted
+from orchestrator.system.shutdown import PATIENCE
+from orchestrator.text import FromEnvironment, counted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -154,12 +156,15 @@ class Sweep:
         until: str | datetime | timedelta | None = None,
         at_most: str | Iterable[str] = (),
         price: str | None = None,
+        grace: str | timedelta | None = None,
+        wait_for_nodes: bool = False,
     ) -> View:
         """Runs what is left, with the settings of ``orchestrate sweep``, and gives the report; the same call goes on
         after anything. ``rerun`` names trials that are trained again first, such as ``"aann (2,8) seed 1"``; the result
         of each stays until the new one is there. ``quiet`` shows no progress. ``until`` (``"07:00"``, ``"8h"``) and
         ``at_most`` (``["20 gpu-hours"]``) are the limits of the command; ``price`` is that of a device's hour
-        (``"2.50 EUR"``).
+        (``"2.50 EUR"``). ``grace`` (``"8m"``) is how long running trials may take to save their state once the call is
+        told to stop, 30 seconds by default. ``wait_for_nodes`` waits for nodes that an autoscaler adds to the cluster.
 
         Stops once the running trials have saved their state where it is interrupted (ctrl-C, or the notebook's stop),
         and at once by KeyboardInterrupt the second time. Raises RunError where trials have not ended, with the reasons;
@@ -184,6 +189,8 @@ class Sweep:
                 tracking_uri=self._places.tracking_uri,
                 check_md5=check_md5,
                 limits=limits_of(until, at_most, price or sweep.price, named=lambda name: name.replace("-", "_")),
+                grace=_seconds_of_grace(grace),
+                wait_for_nodes=wait_for_nodes,
                 retry_failed=retry_failed,
                 rerun=meant(sweep, again, self._ledger),
                 snapshot=snapshot,
@@ -376,6 +383,17 @@ class Sweep:
     def _refuse_gone(self) -> None:
         if self._gone:
             raise GoneError(self._gone)
+
+
+def _seconds_of_grace(given: str | timedelta | None) -> float:
+    """Raises UsageError."""
+    if given is None:
+        given = from_environment(GRACE) or f"{PATIENCE}s"
+    try:
+        return span(given)
+    except ValueError as error:
+        by = f" (given by {given.variable})" if isinstance(given, FromEnvironment) else ""
+        raise UsageError(f"grace: {error}{by}") from None
 
 
 def _joined(words: Sequence[str], seed: int | None) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -54,18 +53,20 @@ class Percent(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-class Age(click.ParamType[float]):
+class Span(click.ParamType[float]):
     """A span of time in seconds, such as 90s, 30m, 12h, 7d or 2w."""
 
-    name = "age"
-    units: ClassVar = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+    name = "span"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if not (given := re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smhdw])", str(value))):
-            self.fail(
-                f"{value!r} is no age; allowed: a number and one of {', '.join(self.units)}, such as 7d", param, ctx
-            )
-        return float(given[1]) * self.units[given[2]]
+        from orchestrator.sweep.limits import span
+
+        if isinstance(value, float):  # converted already, as click does with a default
+            return value
+        try:
+            return span(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Expanded(click.types.StringParamType):

@@ -19,7 +19,7 @@ from orchestrator.cli.output import (
     say,
     ui_command,
 )
-from orchestrator.cli.parameter_types import Age, naming_its_variable
+from orchestrator.cli.parameter_types import Span, naming_its_variable
 from orchestrator.places import GRACE, NOTIFY, Places, Room
 
 if TYPE_CHECKING:
@@ -32,15 +32,6 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
 
     with naming_its_variable(context, parameter):
         return notify.checked(given)
-
-
-def _checked_grace(context: click.Context, parameter: click.Parameter, given: str) -> float:
-    from orchestrator.sweep.limits import span
-
-    try:
-        return span(given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -80,7 +71,7 @@ def _checked_grace(context: click.Context, parameter: click.Parameter, given: st
     envvar=GRACE,
     show_envvar=True,
     show_default=True,
-    callback=_checked_grace,
+    type=Span(),
     metavar="SPAN",
     help="How long running trials may take to save their state, once the command is told to stop.",
 )
@@ -151,7 +142,7 @@ def sweep(
 @options.on_a_cluster
 @click.option(
     "--calibrate",
-    type=Age(),
+    type=Span(),
     is_flag=False,
     flag_value="60s",
     metavar="[TIME]",

@@ -11,7 +11,7 @@ import click
 from orchestrator.cli import options
 from orchestrator.cli.main import end
 from orchestrator.cli.output import load_to_show, missing_storage, print_fitted, print_rows, say
-from orchestrator.cli.parameter_types import Age, FileOrFolder, Names
+from orchestrator.cli.parameter_types import FileOrFolder, Names, Span
 from orchestrator.errors import GoneError, SweepError, UsageError
 from orchestrator.places import Places
 
@@ -31,7 +31,9 @@ def _kinds() -> Sequence[str]:
 @options.with_places(options.tracking_uri)
 @click.option("--delete", is_flag=True, help="Remove it. Without this, it is listed only.")
 @click.option("--keep", type=Names(_kinds), multiple=True, help="What to leave; may be given again.")
-@click.option("--keep-newer", type=Age(), default="0d", metavar="AGE", help="Leave what has changed since, such as 7d.")
+@click.option(
+    "--keep-newer", type=Span(), default="0d", metavar="AGE", help="Leave what has changed since, such as 7d."
+)
 @click.option("--forget", multiple=True, metavar="NAME", help="A sweep whose trials are not needed any more.")
 @options.wide
 @options.form(options.ROWS)

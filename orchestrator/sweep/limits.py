@@ -17,10 +17,10 @@ from orchestrator.errors import UsageError
 from orchestrator.sweep.trial import Resources
 
 HOUR = 3600.0
-UNITS = {"s": 1.0, "m": 60.0, "h": HOUR, "d": 24 * HOUR}
+UNITS = {"s": 1.0, "m": 60.0, "h": HOUR, "d": 24 * HOUR, "w": 7 * 24 * HOUR}
 HOURS = ("gpu-hours", "cpu-hours")
 TIMES = "allowed: a time such as 07:00, a date and time such as 2030-01-31T07:00, or a span such as 90m, 8h or 2d"
-SPANS = "allowed: a number with s, m, h or d, such as 30s or 8m"
+SPANS = "allowed: a number with s, m, h, d or w, such as 30s, 8m or 7d"
 T = TypeVar("T")
 AMOUNTS = "allowed: such as 20 gpu-hours, 100 cpu-hours, or 50 EUR with a price"
 PRICES = "allowed: an amount and a currency for an hour of a device, such as 2.50 EUR"
@@ -74,14 +74,15 @@ def _measured(text: str, allowed: str) -> tuple[float, str]:
 
 def _span(text: str) -> float | None:
     """Seconds; None of what is no span."""
-    parts = re.fullmatch(r"(\d{1,5}(?:\.\d{1,3})?)([smhd])", text.strip())
+    parts = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhdw])", text.strip())
     return float(parts[1]) * UNITS[parts[2]] if parts else None
 
 
-def span(text: str) -> float:
-    """Seconds. Raises ValueError."""
-    if (seconds := _span(text)) is None:
-        raise ValueError(f"given {text!r}; {SPANS}")
+def span(given: str | timedelta) -> float:
+    """Returns seconds. Raises ValueError for what is no span, or a negative one."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else _span(given)
+    if seconds is None or seconds < 0:
+        raise ValueError(f"given {str(given)!r}; {SPANS}")
     return seconds
 
 
@@ -89,9 +90,10 @@ def moment(text: str, now: float) -> float:
     """In seconds since 1970: the next time that a clock here shows ``text``, the date and time that it is, of this time
     zone unless it names another, or ``now`` and that span. Raises ValueError, also for a moment that has passed."""
     text = text.strip()
-    if (seconds := _span(text)) is not None:
-        return now + seconds
     try:
+        if (seconds := _span(text)) is not None:
+            datetime.fromtimestamp(now + seconds)
+            return now + seconds
         if re.fullmatch(r"\d{1,2}:\d{2}", text):
             hours, minutes = map(int, text.split(":"))
             today = datetime.fromtimestamp(now).replace(hour=hours, minute=minutes, second=0, microsecond=0)

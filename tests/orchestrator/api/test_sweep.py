@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from shutil import copytree
@@ -18,7 +19,7 @@ from written import RAMP, REPORTS
 
 from orchestrator import api
 from orchestrator.cli import cli
-from orchestrator.errors import GoneError, SweepError, UsageError
+from orchestrator.errors import GoneError, RunError, SweepError, UsageError
 from orchestrator.ledger import last_run
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweepfile.load import activate, load
@@ -91,6 +92,29 @@ def test_a_file_that_is_not_there_and_settings_that_cannot_be_are_refused(tmp_pa
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="file: is a file; must be a folder"):
         api.Sweep(**LEAST, storage="file")
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "seconds"),
+    [(None, None, 30), (None, "2m", 120), ("8m", "2m", 480), (timedelta(0), "2m", 0), (timedelta(hours=1), None, 3600)],
+)
+def test_a_run_takes_the_grace_that_the_command_takes(monkeypatch, given, variable, seconds) -> None:
+    def run(sweep, settings, console):
+        assert (settings.grace, settings.wait_for_nodes) == (seconds, True)
+        raise RunError("reached")
+
+    monkeypatch.setattr("orchestrator.execution.driver.run", run)
+    monkeypatch.setenv("ORCHESTRATE_GRACE", variable) if variable else monkeypatch.delenv("ORCHESTRATE_GRACE", False)
+    with pytest.raises(RunError, match="reached"):
+        api.Sweep(**LEAST).run(grace=given, wait_for_nodes=True)
+
+
+def test_a_grace_that_is_no_span_is_refused_and_its_variable_named(monkeypatch) -> None:
+    with pytest.raises(UsageError, match="grace: given 'soon'; allowed: a number with s, m, h, d or w"):
+        api.Sweep(**LEAST).run(grace="soon")
+    monkeypatch.setenv("ORCHESTRATE_GRACE", "later")
+    with pytest.raises(UsageError, match=r"grace: given 'later'; .* \(given by ORCHESTRATE_GRACE\)"):
+        api.Sweep(**LEAST).run()
 
 
 def test_a_sweep_runs_in_the_main_thread_alone() -> None:

@@ -120,7 +120,7 @@ def test_a_calibrated_plan_says_hours_and_money_from_the_first_command_on(orches
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--calibrate", "soon"), "'soon' is no age"),
+        (("--calibrate", "soon"), "given 'soon'; allowed: a number with s, m, h, d or w"),
         (("--price", "much"), "--price: given 'much'"),
         (("--devices", "H100"), "--devices 'H100': allowed: a number of GPUs"),
         (("--devices", "4xH100", "--address", "127.0.0.1:1"), "leave out --address"),

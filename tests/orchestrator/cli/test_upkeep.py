@@ -89,7 +89,7 @@ def test_sources_that_trained_no_trial_can_go_once_they_are_an_hour_old(orchestr
     [
         (("--forget", "none"), "/runs; there: small"),
         (("small.yaml", "--forget", "small"), "small.yaml: its sweep small is to be forgotten; leave out the file"),
-        (("--keep-newer", "7"), "'7' is no age; allowed: a number and one of s, m, h, d, w, such as 7d"),
+        (("--keep-newer", "7"), "given '7'; allowed: a number with s, m, h, d or w, such as 30s, 8m or 7d"),
         (("--keep", "nothing"), "'nothing' is not one of"),
         (("none.yaml",), "none.yaml"),
     ],

@@ -63,10 +63,16 @@ def test_a_script_may_give_moments_and_spans_of_its_own() -> None:
 
 
 def test_a_span_is_a_number_with_a_unit() -> None:
-    assert [span(text) for text in ("30s", "8m", "1.5h", "2d")] == [30, 480, 5400, 172800]
-    for text in ("8", "8 min", "07:00", "", "-1s"):
-        with pytest.raises(ValueError, match=r"allowed: a number with s, m, h or d, such as 30s or 8m"):
+    assert [span(text) for text in ("30s", "8m", "1.5h", "2d", "1w")] == [30, 480, 5400, 172800, 604800]
+    assert span(timedelta(minutes=8)) == 480
+    for text in ("8", "8 min", "07:00", "", "-1s", timedelta(seconds=-1)):
+        with pytest.raises(ValueError, match=r"allowed: a number with s, m, h, d or w, such as 30s, 8m or 7d"):
             span(text)
+
+
+def test_a_limit_that_no_clock_shows_is_refused() -> None:
+    with pytest.raises(UsageError, match="--until: given '999999w'; allowed: a time such as 07:00"):
+        limits_of("999999w", (), None, NOW)
 
 
 def test_all_faults_of_the_limits_are_said_at_once() -> None:
