@@ -77,7 +77,7 @@ def _run(sweep: Sweep, settings: SweepSettings, console: Console, ledger: Ledger
     with ledger.drive(sweep.name, driver), Notifier(notify, sweep.name, say) as notifier:
         before = last_trials(ledger, sweep.name)
         needs.declare(sweep, ledger)
-        needs.wait(ledger, say)
+        needs.wait(ledger, say, settings.limits.until)
         sweep = chosen(sweep, ledger)
         under_way = SweepRun(
             sweep=sweep,

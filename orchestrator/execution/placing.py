@@ -46,6 +46,14 @@ class Session:
             scheduler.check_fits({entry.trial.resources for entry in packed.to_run})
         return packed
 
+    def machines(self, plan: Plan) -> list[Node]:
+        """What the trials of a placed plan may run on: this machine, or the cluster's nodes of now, which are asked."""
+        if not self._settings.address:
+            return [here(plan, self._settings)]
+        from orchestrator.cluster import nodes
+
+        return nodes.machines()
+
     def _connect(self, plan: Plan) -> None:
         if self._connected:
             return

@@ -14,14 +14,14 @@ from typing import NoReturn
 
 from orchestrator.errors import StorageError
 from orchestrator.execution.console import tell
-from orchestrator.execution.placing import Session, here, worker_context
+from orchestrator.execution.placing import Session, worker_context
 from orchestrator.execution.progress import Progress
 from orchestrator.execution.rationing import Ration
 from orchestrator.execution.round_listener import RoundListener
 from orchestrator.execution.sweep_run import SweepRun
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.live_status import StatusWriter
-from orchestrator.planning import estimate
+from orchestrator.planning import estimate, step_times
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
 from orchestrator.sweep.retries import backoff
@@ -110,19 +110,15 @@ class RetryLoop:
         return heard
 
     def _step_seconds(self, plan: Plan) -> dict[str, float]:
-        """Of the trials whose speed on this machine is known."""
-        if self._run.settings.address:
+        """Of the trials whose speed is known where they run. A cluster's nodes are asked only for the sake of limits:
+        that takes seconds."""
+        if self._run.settings.address and not self._run.settings.limits:
             return {}
         try:
             speeds = estimate.Speeds.of(self._run.ledger)
         except StorageError:  # trials run without
             return {}
-        nodes = [here(plan, self._run.settings)]
-        steps = {
-            entry.trial.id: speeds.step(entry.trial.config, estimate.device_for(entry.trial.resources, nodes)).value
-            for entry in plan.to_run
-        }
-        return {trial_id: step for trial_id, step in steps.items() if step}
+        return step_times.slowest((entry.trial for entry in plan.to_run), speeds, self._session.machines(plan))
 
     def _next(self, plan: Plan, heard: RoundListener, shutdown: Shutdown) -> Plan:
         """What the next round runs: what is to be tried again, what goes on from a rung of its tuning, and what another

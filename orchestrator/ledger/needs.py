@@ -87,13 +87,16 @@ def held_still(ledger: Ledger) -> Iterator[None]:
         raise HeldError(f"{ledger.storage} is already being cleaned up by {holder}") from taken
 
 
-def wait(ledger: Ledger, say: Callable[[str], object]) -> None:
-    """Returns once nobody takes trials away. Raises StorageError."""
+def wait(ledger: Ledger, say: Callable[[str], object], until: float | None = None) -> None:
+    """Returns once nobody takes trials away. Raises HeldError where somebody still does at ``until``, in seconds since
+    1970, and StorageError."""
     files, said = storage_at(ledger.storage), False
     try:
         while lock.is_held(files, LOCK):
+            holder = driver_of(lock.holder(files, LOCK)) or "another process"
+            if until is not None and time.time() >= until:
+                raise HeldError(f"the limit has passed while {holder} cleaned up {ledger.storage}; nothing has begun")
             if not said:
-                holder = driver_of(lock.holder(files, LOCK)) or "another process"
                 say(f"waiting until {holder} has cleaned up {ledger.storage}")
             said = True
             time.sleep(WAIT_SECONDS)

@@ -29,7 +29,7 @@ def test_a_sweep_runs_on_nodes_as_they_come_and_go_and_ends_each_trial_once(user
     waits = [user.folder / "faults" / f"0-{number}" for number in range(2)]
     with Node(user, "127.0.0.2", port=free_port(), cpus=0) as head:
         wait_until(lambda: listens(head.address), "the head listens")
-        driver = user.start("sweep", "--address", head.address, "--wait-for-nodes")
+        driver = user.start("sweep", "--address", head.address, "--wait-for-nodes", "--until", "8h")
         wait_until((user.storage / "sweeps" / "growing" / "driver.json").exists, "the sweep has begun without a worker")
         with Node(user, "127.0.0.3", head=head.address) as leaving:
             wait_until(waits[0].exists, "a trial waits on the first node")

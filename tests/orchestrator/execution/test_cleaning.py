@@ -353,6 +353,18 @@ def test_a_sweep_says_what_it_needs_and_waits_until_nobody_cleans_up(ledger, swe
     assert looked.is_set()
 
 
+@pytest.mark.parametrize("left", [-1.0, 0.2])
+def test_a_sweep_waits_for_a_cleaning_up_to_its_limit_and_no_longer(ledger, left: float) -> None:
+    said: list[str] = []
+    with (
+        needs.held_still(ledger),
+        pytest.raises(HeldError, match=r"limit has passed while process .*nothing has begun"),
+    ):
+        needs.wait(ledger, said.append, time.time() + left)
+    assert len(said) == (left > 0)
+    needs.wait(ledger, said.append, time.time() - 1)  # nobody cleans up any more
+
+
 class Turns:
     """Has two threads do one thing after another, in a given order, and as they like after that."""
 

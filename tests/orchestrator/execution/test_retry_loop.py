@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,6 +106,19 @@ def test_what_a_limit_holds_back_is_not_tried_again(ledger: Ledger, make_trial: 
     for rationed, runs in ((frozenset(), (trial,)), (frozenset({trial.id}), ())):
         heard: Any = SimpleNamespace(elsewhere=set(), rationed=rationed)
         assert tuple(entry.trial for entry in loop._next(plan, heard, Waits()).to_run) == runs
+
+
+@pytest.mark.parametrize(("limits", "asked"), [(Limits(), 0), (Limits(until=9e9), 1)])
+def test_a_clusters_nodes_are_asked_for_the_sake_of_limits_alone(
+    ledger: Ledger, make_trial: Callable[..., Trial], limits: Limits, asked: int
+) -> None:
+    calls: list[Any] = []
+    session: Any = SimpleNamespace(machines=lambda plan: calls.append(plan) or [])
+    run = under_way(ledger, Retries(), [])
+    settings = replace(run.settings, address="head:6379", limits=limits)
+    plan = planning.make([make_trial()], ledger)
+    assert RetryLoop(replace(run, settings=settings), session)._step_seconds(plan) == {}
+    assert len(calls) == asked
 
 
 def test_a_trial_that_is_lost_while_the_storage_is_down_starts_again(
