@@ -6,7 +6,7 @@ The same command again is how a sweep goes on after anything: it starts from the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.limits import Spending
 from orchestrator.sweep.notify import Notifier
 from orchestrator.sweep.retries import FailureTally
+from orchestrator.system.hardware import Node
 from orchestrator.text import counted
 from orchestrator.tracking.delivered import is_current, last_trials, run_links
 from orchestrator.tracking.tracker import Tracker
@@ -105,7 +106,7 @@ def _run(sweep: Sweep, settings: SweepSettings, console: Console, ledger: Ledger
             while not stopped and not under_way.is_spent and (following := _following(under_way)):
                 under_way, plan = following
                 stopped = _train(under_way, plan, session, closing)
-        return _ended(replace(under_way, sweep=chosen(sweep, ledger)), closing, stopped=stopped)
+        return _ended(replace(under_way, sweep=chosen(sweep, ledger)), closing, session.nodes, stopped=stopped)
 
 
 def _with(run: SweepRun, sweep: Sweep) -> SweepRun:
@@ -196,9 +197,9 @@ def _is_shown(sweep: Sweep, settings: SweepSettings, ledger: Ledger) -> bool:
     return reported and is_current(ledger, sweep, settings.tracking_uri)
 
 
-def _ended(run: SweepRun, closing: Closing, *, stopped: bool) -> Ended:
-    """Shows and publishes what there is, and notifies."""
-    limited, losses = rest.words(run), Losses()
+def _ended(run: SweepRun, closing: Closing, nodes: Sequence[Node], *, stopped: bool) -> Ended:
+    """Shows and publishes what there is, and notifies. ``nodes`` are those of the cluster that was given."""
+    limited, losses = rest.words(run, nodes), Losses()
     wrong = [*run.troubles(), *limited]
     closing.show(run.sweep)
     # Whoever stops a sweep does not wait for figures.

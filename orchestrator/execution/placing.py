@@ -27,6 +27,8 @@ class Session:
         self._lost: Callable[[], object] = lambda: None
         self._stack = ExitStack()
         self._connected = False
+        self.nodes: list[Node] = []
+        """Of the cluster that was given, as they were when they were asked last."""
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +54,8 @@ class Session:
             return [here(plan, self._settings)]
         from orchestrator.cluster import nodes
 
-        return nodes.machines()
+        self.nodes = nodes.machines()
+        return self.nodes
 
     def _connect(self, plan: Plan) -> None:
         if self._connected:
