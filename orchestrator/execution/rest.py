@@ -17,8 +17,8 @@ from orchestrator.text import counted
 
 def words(run: SweepRun, nodes: Sequence[Node]) -> list[str]:
     """Nothing unless limits have held trials back. Else a sentence: how many, how many hours of devices they take, and
-    when they would end on the ``nodes`` of the cluster that was given, or else on this machine, as far as that is known.
-    Raises StorageError."""
+    when they would end on the ``nodes`` of the cluster that was given, or else on this machine, as far as that is
+    known. Raises StorageError."""
     spending, settings = run.spending, run.settings
     trials = [trial for trial in run.sweep.trials if trial.id in spending.held]
     plan = planning.make(planning.sized(trials, cpus=settings.cpus, gpus=settings.gpus), run.ledger)
