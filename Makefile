@@ -13,7 +13,7 @@ COMPOSE := docker-compose
 APT := env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
-.PHONY: help install quickstart test browser check unit long lock audit clean
+.PHONY: help install quickstart test browser check unit long docs lock audit clean
 
 help:
 	@echo "make quickstart   install, then run a small sweep on this machine"
@@ -21,6 +21,7 @@ help:
 	@echo "make check        ruff, mypy and the import contracts alone"
 	@echo "make unit         the fast tests alone"
 	@echo "make long         the tests of outages that last a minute and more"
+	@echo "make docs         the documentation as a site, in site/"
 	@echo "make lock         write requirements.lock anew from constraints.txt"
 	@echo "make audit        look the locked versions up among known vulnerabilities; needs a network"
 	@echo "make clean        remove .venv and caches; never runs/"
@@ -72,6 +73,9 @@ unit: $(VENV)/.installed-test
 long: $(VENV)/.installed-test
 	LONG=1 $(BIN)/pytest tests/cluster -k "link_is_cut or hangs_in_mid_sweep"
 
+docs: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # In environments of their own: neither tool is needed for anything else.
 TOOLS := .tools
 LOCKED := --extra server --extra export -c constraints.txt --python-version 3.11
@@ -89,4 +93,4 @@ audit: | $(TOOLS)/bin/python
 	$(TOOLS)/bin/pip-audit --no-deps --disable-pip --strict -r requirements.lock
 
 clean:
-	rm -rf $(VENV) $(TOOLS) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TOOLS) site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
