@@ -56,8 +56,8 @@ class Sweep:
         *,
         networks: Iterable[Mapping[str, Any]],
         datasets: Iterable[str | Mapping[str, Any]],
-        methods: Mapping[str, Mapping[str, Any]],
-        seeds: Iterable[int] = (0,),
+        methods: Mapping[str, str | Mapping[str, Any]],
+        seeds: Iterable[int] | None = None,
         training: Mapping[str, Any] | None = None,
         name: str = "sweep",
         storage: AnyPath | None = None,
@@ -66,7 +66,8 @@ class Sweep:
         trust: bool = False,
         **more: Any,
     ) -> None:
-        """``more`` are the other keys of a sweep file, such as ``weights``, ``resources``, ``extensions``, ``report``.
+        """Without ``seeds`` there is one, 0, or with ``decide`` as many as it takes. ``more`` are the other keys of a
+        sweep file, such as ``weights``, ``resources``, ``extensions``, ``report``.
 
         The four before it are as for ``load``; paths start in the working folder. Sweeps of one storage need names of
         their own. Raises SweepError, UsageError.
@@ -230,6 +231,17 @@ class Sweep:
 
         tables = self._tables()
         return views.of_verdicts(tables, list(tables.records.values()))
+
+    def decisions(self) -> DataFrame:
+        """A row for each comparison that the sweep is to decide: ``comparison``, ``decision``, ``e_value`` and the
+        ``threshold`` that decides, ``wins``, ``losses`` and ``ties`` of its pairs, ``seeds`` of at most ``most_seeds``.
+        Raises UsageError for a sweep that has nothing to decide."""
+        from orchestrator.report.verdicts.decisions import decision_rows
+
+        if (deciding := self._now().deciding) is None:
+            raise UsageError(f"{self.name} has nothing to decide: give `decide` with comparisons")
+        rows = decision_rows(deciding)
+        return frames.of_rows(rows, list(rows[0]))
 
     def log(self, *words: str, seed: int | None = None, tail: int | None = None) -> str:
         """What one trial printed and logged so far, attempt by attempt, as ``orchestrate logs``; of ``tail`` lines the

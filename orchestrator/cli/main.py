@@ -30,8 +30,22 @@ class _Group(click.Group):
             raise OrchestratorError(_unexpected(error)) from error
 
 
+def _print_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """With the commit where the code lies in git, or the hash of its sources."""
+    if not asked or context.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    from orchestrator.system.sources import code_version
+
+    say(f"orchestrate, version {version('anytime-orchestrator')} ({code_version()})")
+    context.exit()
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="anytime-orchestrator", prog_name="orchestrate")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 def cli() -> None:
     """Runs sweeps of anytime neural networks: every trial once, whatever happens."""
 

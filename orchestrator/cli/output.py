@@ -106,12 +106,16 @@ def ui_command(sweep_file: Path, places: Places) -> str:
     """Makes the command that shows a sweep's runs, with the options that it needs here."""
     from orchestrator.tracking.uris import safe_uri
 
-    parts = [_program(), "ui", str(sweep_file)]
     if places.given_tracking_uri:
-        parts += ["--tracking-uri", safe_uri(places.given_tracking_uri)]
-    elif places.storage != DEFAULT_STORAGE:
-        parts += ["--storage", str(places.storage)]
-    return shlex.join(parts)
+        parts = [_program(), "ui", str(sweep_file), "--tracking-uri", safe_uri(places.given_tracking_uri)]
+        return shlex.join(parts)
+    return command_on(sweep_file, places, "ui")
+
+
+def command_on(sweep_file: Path, places: Places, name: str, *words: str) -> str:
+    """Makes a command on a sweep, with the storage where it is not the usual one."""
+    storage = [] if places.storage == DEFAULT_STORAGE else ["--storage", str(places.storage)]
+    return shlex.join([_program(), name, str(sweep_file), *words, *storage])
 
 
 def _program() -> str:

@@ -10,6 +10,7 @@ import click
 
 from orchestrator.cli import options
 from orchestrator.cli.output import (
+    command_on,
     load_to_show,
     missing_storage,
     print_fitted,
@@ -103,6 +104,7 @@ def sweep(
     from orchestrator.execution.rerun import meant
     from orchestrator.ledger.choices import chosen
     from orchestrator.report.status import read_tables
+    from orchestrator.report.verdicts import sentences
     from orchestrator.report.views import render
     from orchestrator.sweep.limits import limits_of
     from orchestrator.sweepfile import trust
@@ -127,12 +129,20 @@ def sweep(
         notify=notify,
     )
 
+    found: list[str] = []
+
     def show(ended: Sweep) -> None:
-        say(f"{render.report_text(read_tables(ended, places.ledger, over=True))}\n")
+        tables = read_tables(ended, places.ledger, over=True)
+        say(f"{render.report_text(tables)}\n")
+        found.append(sentences.found(tables))
 
     ended = driver.run(grid, settings, Console(stderr=True), show)
     if ended.page:
         say(f"The whole report: {ended.page}")
+    for sentence in filter(None, found):
+        say(sentence)
+    say(f"The verdict in sentences: {command_on(sweep_file, places, 'report', '--verdict')}")
+    say(f"One trial: {command_on(sweep_file, places, 'show', *grid.trials[0].cell.label.split())}")
     say(f"Browse the runs: {ui_command(sweep_file, places)}")
     ended.check()
 

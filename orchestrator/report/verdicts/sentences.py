@@ -143,6 +143,28 @@ def sentences(tables: Tables) -> list[str]:
     return [_sentence(each) for each in verdicts(tables)]
 
 
+def found(tables: Tables) -> str:
+    """What a sweep has found, in one sentence; empty where there is nothing to compare, or nobody asked."""
+    all_ = verdicts(tables) if asked_for(tables) else ()
+    if not all_:
+        return ""
+    words = {BETTER: "better", EQUAL: "practically equal", WORSE: "worse"}
+    decided = {word: [each for each in all_ if each.word == word and not _marked(each)] for word in words}
+    said = "; ".join(f"{_methods(own)} {words[word]}" for word, own in decided.items() if own)
+    count = sum(map(len, decided.values()))
+    start = f"Decided: {count} of {counted(len(all_), 'comparison')} with {tables.sweep.report.baseline}"
+    return f"{start}: {said}." if said else f"{start}; more seeds, or more networks, may decide them."
+
+
+def _methods(own: Sequence[Verdict]) -> str:
+    """Such as ``linear at 3/4 and AE is``."""
+    places: dict[str, list[str]] = {}
+    for each in own:
+        places.setdefault(each.method, []).append(each.metric)
+    listed = [f"{method} at {' and '.join(metrics)}" for method, metrics in places.items()]
+    return f"{', '.join(listed)} {'is' if len(listed) == 1 else 'are'}"
+
+
 WORDS = {EQUAL: "is practically that", UNDECIDED: "cannot be told from that"}
 LOWER = {BETTER: "is lower than", WORSE: "is higher than", **WORDS}
 HIGHER = {BETTER: "is higher and so better than", WORSE: "is lower and so worse than", **WORDS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_a_reader_that_goes_away_is_no_reason_to_complain(tmp_path, environment,
 def test_the_version_is_told(orchestrate) -> None:
     done = orchestrate("--version")
     assert done.code == 0
-    assert done.out.startswith("orchestrate, version ")
+    assert re.fullmatch(r"orchestrate, version \d+\.\d+\.\d+ \([\w.+-]{12,}\)\n", done.out)
 
 
 def test_a_damaged_file_is_told_once_and_the_rest_is_shown(orchestrate, tmp_path, one) -> None:
