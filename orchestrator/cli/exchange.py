@@ -94,7 +94,8 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
     meanwhile, and the same command goes on where it was cut short.
 
     With SWEEP.yaml only its trials are brought, and MLflow is told of them; else the sweep that has them tells it when
-    it runs next. What `plan --calibrate` measured there comes along. Exit code 1 if a trial differs or is damaged.
+    it runs next. What `plan --calibrate` measured there comes along. Exit code 1 if a
+    trial differs or is damaged, or a sweep is left out.
     """
     from orchestrator.ledger import bringing, calibrations
     from orchestrator.ledger.choices import chosen
@@ -123,7 +124,7 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
         say(f"warning: left out: {words}", err=True)
     if sweep and (troubles := _tell(chosen(sweep, ledger), places)):
         end("\n".join(troubles), 1)
-    if any(each.fate.wrong for each in found):
+    if left or any(each.fate.wrong for each in found):
         sys.exit(1)
 
 

@@ -36,15 +36,15 @@ def hand_over(text: str) -> None:
     click.echo(visible(text))
 
 
-def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "") -> None:
-    """Prints a table, JSON or CSV; only the table shows the title."""
+def print_rows(rows: Sequence[dict[str, Any]], form: str, *, title: str = "", names: Sequence[str] = ()) -> None:
+    """Prints a table, JSON or CSV; only the table shows the title. CSV without a row has ``names`` for its heading."""
     from orchestrator.report.views import render
 
     match form:
         case "json":
             say(render.as_json(rows), form)
         case "csv":
-            say(render.as_csv(rows), form)
+            say(render.as_csv(rows, names), form)
         case _:
             say(render.as_text(title, rows))
 

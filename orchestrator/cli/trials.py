@@ -61,7 +61,7 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
     if follow and form != "table":
         raise UsageError(f"--follow prints lines as they come, and --format {form} all at once: leave out one of them")
     if form != "table":
-        print_rows(following.rows(ledger, trial, tail), form)
+        print_rows(following.rows(ledger, trial, tail), form, names=following.COLUMNS)
         pieces: Iterable[str] = ()
     elif follow:
         pieces = following.follow(ledger, trial, grid.name, tail)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.log_file import last_lines, lines, news
+from orchestrator.ledger.log_file import Line, last_lines, lines, news
 from orchestrator.ledger.reruns import beside
 from orchestrator.redaction import redacted
 from orchestrator.report.views.render import Row
@@ -21,6 +21,10 @@ POLL_SECONDS = 1.0
 """Between two looks; a worker writes every other second at most."""
 AGAIN = "== trained again =="
 """Before the words of a training that is to take the place of an earlier one."""
+
+
+COLUMNS = ("rerun", *(field.name for field in fields(Line)))
+"""Of the rows for machines."""
 
 
 def so_far(ledger: Ledger, trial: Trial, tail: int | None = None) -> str:
@@ -52,12 +56,22 @@ def follow(ledger: Ledger, trial: Trial, sweep: str, tail: int | None = None) ->
         text = _said(ledger, trial.id)
         if going:
             text = text[: text.rfind("\n") + 1]
-        new = news(before, text) if before is not None else text if tail is None else last_lines(text, tail)
+        if before is None:
+            new = text if tail is None else last_lines(text, tail)
+        else:
+            new = news(_since_adopted(before, text), text)
         before = text
         if new:
             yield new
         if going:
             time.sleep(POLL_SECONDS)
+
+
+def _since_adopted(before: str, text: str) -> str:
+    """The part of ``before`` that the log still has once a training that was done again has taken the place of the
+    earlier one: what that training had said by then."""
+    _, mark, again = before.rpartition(f"{AGAIN}\n")
+    return again if mark and mark not in text and text.startswith(again) else before
 
 
 def _said(ledger: Ledger, trial_id: str) -> str:

@@ -163,6 +163,6 @@ def _described(nodes: Sequence[Node]) -> str:
     """Such as ``2 nodes (12 CPUs, 4 NVIDIA H100)``."""
     gpus = Counter(gpu.name for node in nodes for gpu in node.gpus)
     cpus = sum(node.cpus for node in nodes)
-    parts = [f"{cpus:g} CPUs"] if math.isfinite(cpus) else []
+    parts = [counted(int(cpus), "CPU")] if math.isfinite(cpus) else []
     parts += [f"{count} {name}" for name, count in gpus.items()]
     return f"{counted(len(nodes), 'node')} ({', '.join(parts)})"

@@ -167,7 +167,7 @@ def test_a_damaged_sweep_and_one_of_an_odd_name_cost_no_other_sweep_its_trials(
         (runs.local / "sweeps" / name / "sweep.json").write_text("{")
     done = orchestrate("import", "runs", "--storage", "here")
     here = Ledger(tmp_path / "here")
-    assert (done.code, here.sweeps(), needs.of("two", here).trials) == (0, ["two"], {*two.ids})
+    assert (done.code, here.sweeps(), needs.of("two", here).trials) == (1, ["two"], {*two.ids})
     warned = [line for line in done.err.splitlines() if line.startswith("warning: left out: ")]
     names = [line.removeprefix("warning: left out: ").removesuffix(" is not the name of a sweep") for line in warned]
     assert {*names} > {repr(name) for name in odd[1:]}
