@@ -49,16 +49,32 @@ def expected(sweep: Sweep, records: Mapping[str, TrialRecord]) -> AddedSeeds | N
     pairs = sum(len(deciding.places(it.comparison)) for it in deciding.standings if it.is_open) * len(deciding.seeds)
     runs = max(min(MOST_RUNS, MOST_PAIRS // max(pairs, 1)), FEWEST_RUNS)
     ended = [deciding.played(_imagined(known, deciding, Random(named_seed(run, "added seeds")))) for run in range(runs)]
-    now, added = _trials(deciding), [_trials(one) for one in ended]
+    pool = _Pool(deciding)
     return AddedSeeds(
-        most=len(_open(deciding) - now),
-        trials=_range([len(ids | now) - len(now) for ids in added]),
+        most=pool.beyond(dict.fromkeys(_open(deciding), len(deciding.seeds))),
+        trials=_range([pool.beyond(one.added) for one in ended]),
         seeds={
             it.comparison: _range([max(one.standings[index].seeds - it.seeds, 0) for one in ended])
             for index, it in enumerate(deciding.standings)
             if it.is_open
         },
     )
+
+
+class _Pool:
+    """The trials that a sweep may come to have, by method and place, in the order of their seeds."""
+
+    def __init__(self, deciding: Deciding) -> None:
+        turns = {seed: turn for turn, seed in enumerate(deciding.seeds)}
+        self._ids: dict[tuple[str, Place], list[tuple[int, str]]] = {}
+        for cell, trial in deciding.cells.items():
+            self._ids.setdefault((cell.method, place_of(cell)), []).append((turns[cell.seed], trial.id))
+        self._now = {trial.id for cell, trial in deciding.cells.items() if deciding.includes(cell)}
+
+    def beyond(self, added: Mapping[tuple[str, Place], int]) -> int:
+        """How many trials it has not yet, of so many seeds of each method and place."""
+        found = {name for each, seeds in added.items() for turn, name in self._ids[each] if turn < seeds}
+        return len(found - self._now)
 
 
 def _imagined(known: Find, deciding: Deciding, rng: Random) -> Find:
@@ -95,21 +111,15 @@ class _Chances:
         return Outcome(1 if won else -1, clear=won and rng.random() < self.clear)
 
 
-def _open(deciding: Deciding) -> set[str]:
-    """The ids of all trials of methods and places whose comparison is open."""
-    wanted = {
+def _open(deciding: Deciding) -> set[tuple[str, Place]]:
+    """The methods and places whose comparison is open."""
+    return {
         (method, place)
         for it in deciding.standings
         if it.is_open
         for method in (it.comparison.method, it.comparison.baseline)
         for place in deciding.places(it.comparison)
     }
-    return {trial.id for cell, trial in deciding.cells.items() if (cell.method, place_of(cell)) in wanted}
-
-
-def _trials(deciding: Deciding) -> set[str]:
-    """The ids of those that it has. A cell that tuning fills counts by itself."""
-    return {trial.id for cell, trial in deciding.cells.items() if deciding.includes(cell)}
 
 
 def _range(values: list[int]) -> Range:

@@ -81,6 +81,8 @@ class Deciding:
     at_most: tuple[AtMost, ...] = ()
     standings: tuple[Standing, ...] = ()
     added: Mapping[tuple[str, Place], int] = field(default_factory=dict)
+    _by_method: dict[str, set[Place]] = field(default_factory=dict, compare=False, repr=False)
+    """The places of each method in ``cells``, once somebody has asked: a simulation does so hundreds of times."""
 
     @property
     def is_over(self) -> bool:
@@ -88,10 +90,11 @@ class Deciding:
 
     def places(self, comparison: Comparison) -> list[Place]:
         """Where both methods are trained, in the order in which their pairs count."""
-        own, other = (
-            {place_of(cell) for cell in self.cells if cell.method == method and cell.unit is None}
-            for method in (comparison.method, comparison.baseline)
-        )
+        if not self._by_method:
+            for cell in self.cells:
+                if cell.unit is None:
+                    self._by_method.setdefault(cell.method, set()).add(place_of(cell))
+        own, other = (self._by_method[method] for method in (comparison.method, comparison.baseline))
         return interleaved(place for place in own & other if comparison.covers(place))
 
     def includes(self, cell: Cell) -> bool:
