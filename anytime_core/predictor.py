@@ -319,7 +319,20 @@ class ExponentialSequence:
 
 
 class AnytimePredictor(ExponentialSequence):
-    """One network: answers with what it has computed, whenever it is interrupted. See ``refine`` and ``predict``."""
+    """One network: answers with what it has computed, whenever it is interrupted. See ``refine`` and ``predict``.
+
+    >>> from anytime_core import load_images, load_network, train
+    >>> from anytime_core.config import DataConfig, NetworkConfig, TrainingConfig, TrialConfig
+    >>> training = TrainingConfig(steps=4, batch_size=64, learning_rate={0: 0.1})
+    >>> config = TrialConfig(network=NetworkConfig(n=1, c=2), data=DataConfig(name="digits"), training=training)
+    >>> _ = train(config, checkpoints="mine")
+    >>> predictor = AnytimePredictor(load_network("mine"))
+    >>> image = load_images("digits", None).test_images[0]  # pixels as the data set has them
+    >>> [answer.index for answer in predictor.refine(image)]  # better and better
+    [0, 1, 2]
+    >>> predictor.predict(image, budget=0.5).index < 2  # half of the multiply-adds reach no further
+    True
+    """
 
     def __init__(self, network: TrainedNetwork, *, prior: Sequence[float] | None = None) -> None:
         super().__init__([network], prior=prior)

@@ -101,10 +101,14 @@ def train(
     Raises DataError, ConfigError, CheckpointError; OSError where a checkpoint cannot be written, which leaves the one
     before; and what the functions that are given raise.
 
-    An example, which prints each epoch and goes on from where it was when it is run again::
+    The same call again would go on from the newest checkpoint, and here has nothing left to train:
 
-        config = TrialConfig(network=NetworkConfig(n=1, c=4), data=DataConfig(name="digits", pad=1))
-        train(config, print, "runs/mine").errors
+    >>> from anytime_core.config import DataConfig, NetworkConfig, TrainingConfig, TrialConfig
+    >>> training = TrainingConfig(steps=4, batch_size=64, learning_rate={0: 0.1})
+    >>> config = TrialConfig(network=NetworkConfig(n=1, c=2), data=DataConfig(name="digits"), training=training)
+    >>> result = train(config, checkpoints="mine")
+    >>> result.state, result.units, len(result.errors)  # an error in percent for each prediction
+    ('finished', (1, 2, 3), 3)
     """
     kept = checkpoints if isinstance(checkpoints, Checkpoints | None) else Checkpoints(folder=checkpoints)
     with reproducible(threads):

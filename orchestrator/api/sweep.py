@@ -49,6 +49,12 @@ class Sweep:
     ``words`` of a method are those of cells, as ``orchestrate show`` takes them: ``"aann (2,8)"``, ``"aann", "digits"``
     or a trial's id; by none all cells are meant. Each call reads the storage anew, also while the sweep runs, here or
     elsewhere.
+
+    >>> training = {"steps": 44, "batch_size": 64}
+    >>> methods = {"ann": "ann", "aann": {"strategy": "aann", "gamma": 2}}
+    >>> sweep = Sweep(networks=[{"n": 1, "c": 2}], datasets=["digits"], methods=methods, training=training)
+    >>> list(sweep.errors().columns)[:5]  # a row for each prediction of each trial that has finished
+    ['method', 'network', 'dataset', 'seed', 'prediction']
     """
 
     def __init__(

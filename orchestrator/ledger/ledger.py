@@ -89,7 +89,14 @@ LOCK_SECONDS = 10.0
 class Ledger(Trials):
     """All trials below one storage: reads them, and writes what the workers that make attempts have to say.
 
-    Storage is a folder, which workers on all nodes must see at the same path, or a prefix in a bucket.
+    Storage is a folder, which workers on all nodes must see at the same path, or a prefix in a bucket. What is written
+    is whole or not there, whoever dies meanwhile; ``records`` has what ended, ``standing`` where a trial is.
+
+    >>> from pathlib import Path
+    >>> ledger = Ledger(Path("runs"))
+    >>> ledger.make()
+    >>> ledger.records(["0123456789abcdef"]), str(ledger.standing("0123456789abcdef").state)
+    ({}, 'pending')
     """
 
     def begin(self, trial: Trial, sweep: str = "", device: str = "", driver: str = "") -> Attempt:
