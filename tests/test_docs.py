@@ -78,7 +78,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.split()) <= MOST_WORDS
 
 
-@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))], ids=str)
+@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))], ids=str)
 def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
     """Also to a heading of another page, as GitHub names them."""
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text()):

@@ -93,9 +93,9 @@ def import_(source: Location, sweep_file: Path | None, places: Places, form: str
     ended here stays as it is; where its numbers differ from those of FROM, both sides are shown. A sweep may run
     meanwhile, and the same command goes on where it was cut short.
 
-    With SWEEP.yaml only its trials are brought, and MLflow is told of them; else the sweep that has them tells it when
-    it runs next. What `plan --calibrate` measured there comes along. Exit code 1 if a
-    trial differs or is damaged, or a sweep is left out.
+    With SWEEP.yaml only its trials come, and MLflow learns of them at once; otherwise the next run of their sweep tells
+    it. Speeds that `plan --calibrate` measured there come along. Exit code 1 if a trial differs or is damaged, or if a
+    sweep is left out.
     """
     from orchestrator.ledger import bringing, calibrations
     from orchestrator.ledger.choices import chosen

@@ -74,7 +74,7 @@ def _checked_notify(context: click.Context, parameter: click.Parameter, given: s
     show_default=True,
     type=Span(),
     metavar="SPAN",
-    help="How long running trials may take to save their state, once the command is told to stop.",
+    help="How long running trials may take to save their state after ctrl-C or SIGTERM.",
 )
 @click.option("--wait-for-nodes", is_flag=True, help="Wait for nodes that an autoscaler adds to the cluster.")
 @options.md5

@@ -81,7 +81,7 @@ def logs(sweep_file: Path, places: Places, cell: tuple[str, ...], follow: bool, 
 @click.option(
     "--as-then",
     is_flag=True,
-    help="With the sources and versions of then, which `sweep --snapshot` has kept; what cannot be had is said.",
+    help="Use the sources and versions that `sweep --snapshot` kept, and report those that cannot be had.",
 )
 @options.md5
 @options.form(options.TABLE_OR_JSON)

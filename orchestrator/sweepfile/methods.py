@@ -200,11 +200,8 @@ class JointMethod(GridMethod):
         for kind, part in self._parts().items():
             for name in parts.numbers(type(part)):
                 found.setdefault(name, []).append(f"{kind}.{name}")
-        return (
-            found
-            | {kind: [kind] for kind in NAMED}
-            | {one: [one] for several in found.values() if len(several) > 1 for one in several}
-        )
+        apart = {one: [one] for several in found.values() if len(several) > 1 for one in several}
+        return found | apart | {kind: [kind] for kind in NAMED}
 
     def _called(self) -> str:
         return self.strategy.name if self._parts().keys() == {"strategy"} else "the method"

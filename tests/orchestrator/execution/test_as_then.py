@@ -89,7 +89,7 @@ def test_a_sweep_keeps_its_sources_once_nobody_takes_any_away(ledger, load_text,
         done.append("kept")
         raise UsageError("that will do")
 
-    monkeypatch.setattr(driver.needs, "wait", lambda ledger, say: done.append("waited"))
+    monkeypatch.setattr(driver.needs, "wait", lambda ledger, say, until: done.append("waited"))
     monkeypatch.setattr(driver.snapshots, "kept", keep)
     sweep = load_text("name: small\nnetworks: [{n: 1, c: 2}]\ndatasets: [digits]\nmethods: {ann: {}}\n")
     settings = driver.SweepSettings(
