@@ -48,8 +48,8 @@ class _Running:
 
 class Progress:
     """Follows the trials of one round; of the others ``kept`` have ended, ``failed`` failed before, ``left`` are not
-    run. ``step_seconds`` are those that a step of each is predicted to take; without them it is by the multiply-adds. A
-    context manager."""
+    run. ``step_seconds`` are those that a step of each is predicted to take; without them it is by the multiply-adds.
+    ``standing`` says in lines how the comparisons stand that the sweep is to decide. A context manager."""
 
     def __init__(
         self,
@@ -60,11 +60,12 @@ class Progress:
         failed: int = 0,
         left: int = 0,
         step_seconds: Mapping[str, float] | None = None,
+        standing: Sequence[str] = (),
     ) -> None:
         self._trials = {entry.trial.id: entry.trial for entry in planned}
         self._steps = {entry.trial.id: entry.step for entry in planned}
         self._time = TimeLeft({entry.trial.id: _work(entry, step_seconds or {}) for entry in planned})
-        self._kept, self._failed = kept, failed
+        self._kept, self._failed, self._standing = kept, failed, list(standing)
         self._total = kept + failed + left + len(self._trials)
         self._running: dict[str, _Running] = {}
         self._ended: Counter[TrialState] = Counter()
@@ -198,10 +199,11 @@ class Progress:
         below = [summary, bar] if room > 0 else [summary]
         room = max(room - 1, 0)
         errors = list(self._errors)[: room // 2]
-        lines = [styled(error, "red") for error in errors]
+        standing = self._standing[: (room - len(errors)) // 2]
+        lines = [*map(Text, standing), *(styled(error, "red") for error in errors)]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
-        return Group(self._running_table(min(SHOWN_RUNNING, room - len(errors)), width), *lines, *below)
+        return Group(self._running_table(min(SHOWN_RUNNING, room - len(lines)), width), *lines, *below)
 
     def _running_table(self, most: int, width: int) -> Table:
         """A line for each running trial, of which there is room for so many."""

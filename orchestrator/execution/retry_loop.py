@@ -24,6 +24,7 @@ from orchestrator.ledger.live_status import StatusWriter
 from orchestrator.planning import estimate, step_times
 from orchestrator.planning import plan as planning
 from orchestrator.planning.plan import Plan
+from orchestrator.report.verdicts.decisions import decision_lines
 from orchestrator.sweep.retries import backoff
 from orchestrator.sweep.trial import Trial
 from orchestrator.system.shutdown import Shutdown
@@ -94,7 +95,13 @@ class RetryLoop:
         shares = {trial.id: self._run.tally.share(trial.id) for trial in trials}
         all_known = step_seconds if len(step_seconds) == len(trials) else {}
         with (
-            Progress(plan.to_run, console=self._run.console, **counts, step_seconds=all_known) as progress,
+            Progress(
+                plan.to_run,
+                console=self._run.console,
+                **counts,
+                step_seconds=all_known,
+                standing=decision_lines(self._run.sweep.deciding),
+            ) as progress,
             StatusWriter(self._run.ledger, self._run.sweep.name, progress.snapshot),
         ):
             ration = Ration(self._run.spending, plan.to_run, step_seconds, shares)

@@ -363,3 +363,16 @@ def test_the_time_left_is_told_within_a_fifth(
 )
 def test_a_duration_says_its_units(seconds, shown) -> None:
     assert duration(seconds) == shown
+
+
+def test_on_a_terminal_the_view_shows_how_comparisons_stand(some, output) -> None:
+    line = "aann > ann at AE   e 14.2 of 20, after 7 of at most 20 seeds"
+    terminal = Console(file=output, force_terminal=True, width=70, height=10, color_system=None)
+    with Progress(some, 0, terminal, standing=[line, "another"]) as progress:
+        progress.started(some[0].trial.id)
+        terminal.print(progress._view())
+    assert f"\n{line}" in output.getvalue()
+    low = Console(file=io.StringIO(), force_terminal=True, width=70, height=2, color_system=None)
+    with Progress(some, 0, low, standing=[line]) as progress:
+        low.print(progress._view())
+    assert line not in low.file.getvalue()  # type: ignore[attr-defined]
