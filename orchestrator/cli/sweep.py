@@ -200,7 +200,7 @@ def plan(
         return
     title = f"{sweep_file}: {planning.summary(forecast.plan)}{missing_storage(places)}"
     listed = listed or len(forecast.outlook.estimates) <= plan_view.LISTED
-    added = added_seeds.expected(grid, {it.trial.id: it.record for it in forecast.plan.entries if it.record})
+    added = added_seeds.expected(grid, ledger.records(grid.candidates)) if grid.deciding else None
     notes = (*forecast.notes, *decisions.plan_notes(grid.deciding, added))
     print_fitted(plan_view.plan_table(forecast.outlook, title, notes, listed=listed), wide=wide)
     if power.is_asked(grid):

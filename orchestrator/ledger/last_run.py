@@ -88,8 +88,12 @@ def _tuning_content(tuning: Tuning, written: _Written) -> dict[str, Any]:
 def _deciding_content(deciding: Deciding) -> dict[str, Any]:
     """What it is to decide, before any result."""
     named = {name: getattr(deciding, name) for name in ("level", "first", "rope")}
-    lists = {name: list(map(str, getattr(deciding, name))) for name in ("comparisons", "at_most")}
-    return {**named, **lists, "seeds": list(deciding.seeds)}
+    return {
+        **named,
+        "comparisons": list(map(str, deciding.comparisons)),
+        "at_most": list(map(plain, deciding.at_most)),
+        "seeds": list(deciding.seeds),
+    }
 
 
 def recalled(name: str, path: Path, ledger: Ledger) -> Sweep | None:
@@ -167,7 +171,7 @@ def _deciding(values: Mapping[str, Any], cells: Mapping[Cell, Trial]) -> Decidin
         seeds=seeds,
         rope=rope,
         cells=cells,
-        at_most=tuple(map(AtMost.of, values["at_most"])),
+        at_most=tuple(typed(AtMost, known(AtMost, limit)) for limit in values["at_most"]),
     )
 
 

@@ -49,7 +49,7 @@ def expected(sweep: Sweep, records: Mapping[str, TrialRecord]) -> AddedSeeds | N
     pairs = sum(len(deciding.places(it.comparison)) for it in deciding.standings if it.is_open) * len(deciding.seeds)
     runs = max(min(MOST_RUNS, MOST_PAIRS // max(pairs, 1)), FEWEST_RUNS)
     ended = [deciding.played(_imagined(known, deciding, Random(named_seed(run, "added seeds")))) for run in range(runs)]
-    pool = _Pool(deciding)
+    pool = _Pool(deciding, records)
     return AddedSeeds(
         most=pool.beyond(dict.fromkeys(_open(deciding), len(deciding.seeds))),
         trials=_range([pool.beyond(one.added) for one in ended]),
@@ -64,17 +64,18 @@ def expected(sweep: Sweep, records: Mapping[str, TrialRecord]) -> AddedSeeds | N
 class _Pool:
     """The trials that a sweep may come to have, by method and place, in the order of their seeds."""
 
-    def __init__(self, deciding: Deciding) -> None:
+    def __init__(self, deciding: Deciding, records: Mapping[str, TrialRecord]) -> None:
         turns = {seed: turn for turn, seed in enumerate(deciding.seeds)}
         self._ids: dict[tuple[str, Place], list[tuple[int, str]]] = {}
         for cell, trial in deciding.cells.items():
             self._ids.setdefault((cell.method, place_of(cell)), []).append((turns[cell.seed], trial.id))
-        self._now = {trial.id for cell, trial in deciding.cells.items() if deciding.includes(cell)}
+        now = (trial.id for cell, trial in deciding.cells.items() if deciding.includes(cell))
+        self._there = {*now, *records}
 
     def beyond(self, added: Mapping[tuple[str, Place], int]) -> int:
-        """How many trials it has not yet, of so many seeds of each method and place."""
+        """How many trials it has not yet, and have not ended, of so many seeds of each method and place."""
         found = {name for each, seeds in added.items() for turn, name in self._ids[each] if turn < seeds}
-        return len(found - self._now)
+        return len(found - self._there)
 
 
 def _imagined(known: Find, deciding: Deciding, rng: Random) -> Find:

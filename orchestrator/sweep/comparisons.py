@@ -25,13 +25,13 @@ class Place(NamedTuple):
 
 class Outcome(NamedTuple):
     """Of a pair: ``sign`` is 1 where the first method has the lower error, -1 where the other has, and 0 for a tie;
-    ``clear`` tells whether the first is lower by more than the rope."""
+    ``clear`` tells whether the first is lower by more than the rope, and is None where the pair says nothing."""
 
     sign: int
-    clear: bool
+    clear: bool | None
 
 
-TIE = Outcome(0, clear=False)
+TIE, NOTHING = Outcome(0, clear=False), Outcome(0, clear=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +68,12 @@ class Comparison:
         return words.issuperset(self.where.casefold().split())
 
     def outcome(self, own: tuple[Cell, TrialRecord], other: tuple[Cell, TrialRecord], rope: float) -> Outcome:
-        """Of two trials that ended. One that diverged is worse than any that did not. A network that does not reach the
-        metric says nothing, as a tie does."""
+        """Of two trials that ended. One that diverged is worse than any that did not; two say nothing, and neither does
+        a network that does not reach the metric."""
         mine, others = (_error(*each, self.metric) for each in (own, other))
-        if mine is None or others is None or mine == others:
+        if mine is None or others is None or mine == others == math.inf:
+            return NOTHING
+        if mine == others:
             return TIE
         return Outcome(1 if mine < others else -1, clear=others - mine > rope)
 

@@ -18,10 +18,12 @@ from enum import StrEnum
 from functools import lru_cache
 from statistics import fmean
 
+from anytime_core.cost import trial_costs
 from orchestrator.stats.sequential import Evidence, e_value
 from orchestrator.sweep.comparisons import Comparison, Outcome, Place, interleaved, place_of
 from orchestrator.sweep.device_time import device_hours, gpu_share
 from orchestrator.sweep.limits import AtMost
+from orchestrator.sweep.metrics import AVERAGE, milestones
 from orchestrator.sweep.trial import Cell, Trial, TrialRecord
 
 Find = Callable[[Comparison, Place, int], Outcome | None]
@@ -81,8 +83,9 @@ class Deciding:
     at_most: tuple[AtMost, ...] = ()
     standings: tuple[Standing, ...] = ()
     added: Mapping[tuple[str, Place], int] = field(default_factory=dict)
-    _by_method: dict[str, set[Place]] = field(default_factory=dict, compare=False, repr=False)
-    """The places of each method in ``cells``, once somebody has asked: a simulation does so hundreds of times."""
+    _by_method: dict[str, dict[Place, tuple[Cell, Trial]]] = field(default_factory=dict, compare=False, repr=False)
+    """The places of each method in ``cells``, with one of its trials there, once somebody has asked: a simulation does
+    so hundreds of times."""
 
     @property
     def is_over(self) -> bool:
@@ -91,11 +94,12 @@ class Deciding:
     def places(self, comparison: Comparison) -> list[Place]:
         """Where both methods are trained, in the order in which their pairs count."""
         if not self._by_method:
-            for cell in self.cells:
+            for cell, trial in self.cells.items():
                 if cell.unit is None:
-                    self._by_method.setdefault(cell.method, set()).add(place_of(cell))
+                    self._by_method.setdefault(cell.method, {}).setdefault(place_of(cell), (cell, trial))
         own, other = (self._by_method[method] for method in (comparison.method, comparison.baseline))
-        return interleaved(place for place in own & other if comparison.covers(place))
+        both = (place for place in own if place in other and comparison.covers(place))
+        return interleaved(place for place in both if _reaches(*own[place], comparison.metric))
 
     def includes(self, cell: Cell) -> bool:
         """Whether the cell is of a seed that was added for its method and place, or one of the first."""
@@ -127,6 +131,8 @@ class Deciding:
         rounds = _Rounds(self, find)
         for turn, seed in enumerate(self.seeds):
             if turn >= self.first:
+                if meter and not meter.is_whole:
+                    break
                 if meter and not meter.affords(rounds.wanted, turn):
                     rounds.give_up()
                 if not rounds.open:
@@ -137,6 +143,13 @@ class Deciding:
             if turn >= self.first - 1:
                 rounds.settle(left=len(self.seeds) - turn - 1)
         return replace(self, standings=rounds.standings, added=rounds.added)
+
+
+def _reaches(cell: Cell, trial: Trial, metric: str) -> bool:
+    """Whether the network has a prediction at that fraction of its cost. One whose code is gone has, as far as anybody
+    knows."""
+    costs = cell.own.costs if cell.own else tuple(trial_costs(trial.config))
+    return metric == AVERAGE or not costs or metric in dict(milestones(costs))
 
 
 class _Course:
@@ -169,7 +182,8 @@ class _Course:
             self.evidence.add(outcome.sign > 0)
         else:
             self.ties += 1
-        self.doubt.add(not outcome.clear)
+        if outcome.clear is not None:
+            self.doubt.add(not outcome.clear)
         self.path.append(self.evidence.e)
         self.peak = max(self.peak, self.path[-1])
 
@@ -271,30 +285,31 @@ class _Meter:
         also: Iterable[str],
     ) -> None:
         self._limits, first = deciding.at_most, frozenset(deciding.seeds[: deciding.first])
-        begun = {trial_id for cell, trial_id in cells.items() if cell.seed in first}.union(also)
-        self._used = [sum(_hours(records.get(name), limit) for name in begun) for limit in self._limits]
-        self._turns: dict[tuple[str, Place], list[TrialRecord | None]] = {}
+        self._begun = {trial_id for cell, trial_id in cells.items() if cell.seed in first}.union(also)
+        self.is_whole = self._begun <= records.keys()
+        """Whether all trials of the first seeds have ended, also those of methods that nothing compares."""
         by_place = {(cell.method, place_of(cell), cell.seed): name for cell, name in cells.items() if cell.unit is None}
+        self._ids: dict[tuple[str, Place], list[str]] = {}
         for method, place, _ in by_place:
-            own = (records.get(by_place.get((method, place, seed), "")) for seed in deciding.seeds)
-            self._turns.setdefault((method, place), [*own])
+            own = [by_place.get((method, place, seed), "") for seed in deciding.seeds]
+            self._ids.setdefault((method, place), own)
+        self._records = records
 
     def affords(self, wanted: Iterable[tuple[str, Place]], turn: int) -> bool:
-        """Whether a round of these may begin. If so, it counts as begun."""
-        wanted = list(wanted)
-        expected = [sum(self._mean(each, turn, limit) for each in wanted) for limit in self._limits]
-        if any(map(lambda used, more, limit: used + more > limit.amount, self._used, expected, self._limits)):
-            return False
-        taken = [sum(_hours(self._turns[each][turn], limit) for each in wanted) for limit in self._limits]
-        self._used = [used + more for used, more in zip(self._used, taken, strict=True)]
+        """Whether a round of these may begin. If so, its trials count as begun."""
+        new = {self._ids[each][turn]: self._ids[each][:turn] for each in wanted}  # two methods may share a trial
+        new = {name: before for name, before in new.items() if name not in self._begun}
+        for limit in self._limits:
+            used = sum(self._hours(name, limit) for name in self._begun)
+            expected = sum(fmean(self._hours(name, limit) for name in before) for before in new.values())
+            if used + expected > limit.amount:
+                return False
+        self._begun |= new.keys()
         return True
 
-    def _mean(self, each: tuple[str, Place], turn: int, limit: AtMost) -> float:
-        return fmean(_hours(record, limit) for record in self._turns[each][:turn])
-
-
-def _hours(record: TrialRecord | None, limit: AtMost) -> float:
-    """What a trial took of the limit's unit, which is one of ``limits.HOURS``."""
-    if record is None or (gpu_share(record) is None) == (limit.unit == "gpu-hours"):
-        return 0.0
-    return device_hours(record) or 0.0
+    def _hours(self, trial_id: str, limit: AtMost) -> float:
+        """What a trial took of the limit's unit, which is one of ``limits.HOURS``."""
+        record = self._records.get(trial_id)
+        if record is None or (gpu_share(record) is None) == (limit.unit == "gpu-hours"):
+            return 0.0
+        return device_hours(record) or 0.0

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from orchestrator.stats.sequential import e_value
 from orchestrator.sweep.comparisons import ALL, Comparison, Place
 from orchestrator.sweep.deciding import Deciding
 from orchestrator.sweep.limits import AtMost
-from orchestrator.sweep.trial import Cell, Trial
+from orchestrator.sweep.trial import Cell, Resources, Trial
 from orchestrator.sweepfile.document import Document, Fault
+from orchestrator.text import counted
 
 if TYPE_CHECKING:
     from orchestrator.sweepfile.schema import SweepFile
@@ -76,15 +79,48 @@ def deciding(file: SweepFile, cells: Mapping[Cell, Trial]) -> Deciding | None:
     """What a file without faults asks for. ``cells`` are those of all its seeds."""
     if (asked := file.decide) is None:
         return None
-    return Deciding(
+    made = Deciding(
         comparisons=tuple(_expanded(asked.compare, {cell.method for cell in cells if cell.unit is None})),
         level=asked.level,
-        first=asked.first,
+        first=min(asked.first, len(file.pool)),
         seeds=tuple(file.pool),
         rope=file.report.rope if asked.rope is None else asked.rope,
         cells=cells,
         at_most=asked.at_most.hours,
     )
+    return replace(made, comparisons=tuple(_distinct_places(made)))
+
+
+def _distinct_places(made: Deciding) -> Iterator[Comparison]:
+    """Each question once, however its place is spelt: one that is asked twice would raise the bar for all."""
+    seen = set()
+    for one in made.comparisons:
+        question = one.method, one.baseline, one.metric, tuple(made.places(one))
+        if question not in seen:
+            yield one
+        seen.add(question)
+
+
+def unreached(document: Document, made: Deciding) -> Iterator[Fault]:
+    """Questions that no pair can answer."""
+    for one in made.comparisons:
+        if not made.places(one):
+            yield document.fault(
+                ("decide", "compare"), f"{one}: no network there has a prediction at {one.metric} of its cost or before"
+            )
+
+
+def remarks(made: Deciding, resources: Resources) -> Iterator[str]:
+    """What is allowed but seldom meant."""
+    unused = "cpu-hours" if resources.share else "gpu-hours"
+    if any(limit.unit == unused for limit in made.at_most):
+        uses = "GPUs" if resources.share else "no GPU"
+        yield f"decide: at_most: {unused.replace('-', '_')} limits nothing: the sweep's trials use {uses}"
+    for one in made.comparisons:
+        pairs = len(made.places(one)) * len(made.seeds)
+        if (best := float(e_value(pairs, 0))) * made.level < 1:
+            all_won = f"winning all {counted(pairs, 'pair')} gives e {best:.3g}"
+            yield f"decide: {one}: {all_won}, and {1 / made.level:g} decides"
 
 
 def _expanded(asked: Sequence[Comparison], methods: set[str]) -> dict[Comparison, None]:
@@ -107,7 +143,7 @@ def seed_faults(document: Document, asked: Decide, given: Sequence[int] | None) 
     pool = asked.seeds(given)
     if given is not None and most is not None and most > len(given):
         yield document.fault(("decide", "at_most", "seeds"), f"given {most}; the sweep has {len(given)} seeds")
-    if asked.first > len(pool):
+    if "first" in asked.model_fields_set and asked.first > len(pool):
         yield document.fault(("decide", "first"), f"given {asked.first}; must be at most the {len(pool)} seeds")
 
 

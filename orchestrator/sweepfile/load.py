@@ -27,6 +27,7 @@ from orchestrator.sweepfile import networks as networks_of_extensions
 from orchestrator.sweepfile.deciding import Decide
 from orchestrator.sweepfile.document import Document, Fault, Key, read
 from orchestrator.sweepfile.faults import faults_of, sound_items, sound_section
+from orchestrator.sweepfile.methods import part_named
 from orchestrator.sweepfile.schema import SweepFile
 from orchestrator.sweepfile.weights import AnyWeights, given_to, unmatched
 
@@ -81,8 +82,11 @@ def _sweep_of(document: Document) -> Sweep:
         own_data=own.sources,
         remarks=tuple(own.notes),
         tuning=tuple(tuning.tunings(file, made)),
-        deciding=deciding.deciding(file, cells),
+        deciding=(asked := deciding.deciding(file, cells)),
     )
+    if asked:
+        document.refuse([*deciding.unreached(document, asked)])
+        sweep = replace(sweep, remarks=(*sweep.remarks, *deciding.remarks(asked, file.resources)))
     return sweep.chosen({})
 
 
@@ -150,6 +154,8 @@ def _contradictions(document: Document) -> Iterator[Fault]:
     if training := sound_section(document, "training"):
         yield from tuning.faults(document, sound_items(document, "methods"), known, training.batch_size)
     yield from _regime_faults(document, sound, list(datasets.values()), known)
+    if "decide" in document.content and document.content["decide"] is None:
+        yield document.fault(("decide",), "is empty; must be a mapping with compare, or be left out")
     if asked := sound_section(document, "decide"):
         yield from _decide_faults(document, asked, sound, datasets.values())
 
@@ -177,7 +183,8 @@ def _decide_faults(
         yield from deciding.seed_faults(document, asked, seeds)
     sound, given = sound_items(document, "methods"), document.content.get("methods")
     if isinstance(given, dict) and len(sound) == len(given):
-        whole = [name for name, method in schema.expanded(sound).items() if method.regime != "opt"]
+        named = {str(name): method for name, method in sound.items()}
+        whole = [name for name, method in schema.expanded(named).items() if method.regime != "opt"]
         places = [Place(data.name, network.label) for data, network in product(datasets, networks)]
         yield from deciding.comparison_faults(document, asked, whole, places)
 
@@ -193,6 +200,12 @@ def _weight_faults(
         for name, method in methods.items()
         if (weights := method.weights or common)
     }
+    for name, method in methods.items():
+        grid = method.tune.grid if method.tune else method.grid
+        for index, given in enumerate(grid.get("weights", [])):
+            used["methods", str(name), *(("tune",) if method.tune else ()), "grid", "weights", str(index)] = part_named(
+                "weights", given
+            )
     whole = bool(networks) and len(networks) == len(document.content["networks"])
     for at, weights in used.items():
         alike = [method for method in methods.values() if (method.weights or common) is weights]

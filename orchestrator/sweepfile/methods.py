@@ -207,13 +207,28 @@ class JointMethod(GridMethod):
         return self.strategy.name if self._parts().keys() == {"strategy"} else "the method"
 
     def at(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        changed = self._parts() | {kind: part_named(kind, point[kind]) for kind in NAMED if kind in point}
+        changed = self._parts() | {kind: self._named(kind, point[kind]) for kind in NAMED if kind in point}
         parameters = self.parameters()
         for parameter, value in ((name, value) for name, value in point.items() if name not in NAMED):
             for place in parameters[parameter]:
                 kind, _, name = place.partition(".")
                 changed[kind] = replace(changed[kind], **{name: value})
         return changed
+
+    def _named(self, kind: str, name: str) -> Any:
+        """The part of that name: the method's own, with its parameters, where it is called so."""
+        own = getattr(self, kind)
+        return own if getattr(own, "name", None) == name else part_named(kind, name)
+
+    @model_validator(mode="after")
+    def _grid_holds_what_is_given(self) -> Self:
+        """Raises ValueError for a part with parameters that a grid would silently replace."""
+        grid = self.tune.grid if self.tune else self.grid
+        for kind in {*NAMED}.intersection(grid, self.model_fields_set):
+            name = getattr(getattr(self, kind), "name", None)
+            if name not in grid[kind]:
+                raise ValueError(f"grid.{kind}: the method has {kind} {name}; must be among the names, or be left out")
+        return self
 
     def regimes(self, network: AnyNetwork, data: DataConfig, weights: AnyWeights) -> list[Regime | Part]:
         others = {kind: getattr(self, kind) for kind in OPTIONAL}

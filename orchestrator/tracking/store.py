@@ -107,7 +107,8 @@ class Store:
             if run := self._runs.get(trial.id):
                 self._place(run, trial)
         wanted = {trial.id for trial in sweep.trials}
-        not_chosen_yet = sweep.candidates if any(trial.awaits for trial in sweep.trials) else ()
+        may_come = sweep.deciding or any(trial.awaits for trial in sweep.trials)
+        not_chosen_yet = sweep.candidates if may_come else ()
         for trial_id, run in self._runs.items():
             if trial_id not in wanted and trial_id not in not_chosen_yet:
                 self._drop(run)

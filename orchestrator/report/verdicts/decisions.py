@@ -9,8 +9,11 @@ from orchestrator.planning.added_seeds import AddedSeeds, Range
 from orchestrator.sweep.deciding import Deciding, Decision, Standing
 from orchestrator.text import counted
 
+COLUMNS = ("comparison", "decision", "e_value", "threshold", "wins", "losses", "ties", "seeds", "most_seeds")
+"""Of the rows for machines."""
 
-def decision_rows(deciding: Deciding) -> list[dict[str, Any]]:
+
+def decision_rows(deciding: Deciding | None) -> list[dict[str, Any]]:
     """One for each comparison."""
     return [
         {
@@ -22,9 +25,9 @@ def decision_rows(deciding: Deciding) -> list[dict[str, Any]]:
             "losses": it.losses,
             "ties": it.ties,
             "seeds": it.seeds,
-            "most_seeds": len(deciding.seeds),
+            "most_seeds": len(deciding.seeds) if deciding else 0,
         }
-        for it in deciding.standings
+        for it in (deciding.standings if deciding else ())
     ]
 
 
@@ -60,7 +63,7 @@ def plan_notes(deciding: Deciding | None, added: AddedSeeds | None) -> Iterator[
         open_ = sum(it.is_open for it in deciding.standings)
         yield (
             f"to decide {counted(open_, 'comparison')}, up to {counted(added.most, 'more trial')} may follow these; "
-            f"{_around(added.trials)} by simulation"
+            f"{_around(added.trials)} by simulation{', without the limit on hours' if deciding.at_most else ''}"
         )
     yield from decision_lines(deciding, added)
 

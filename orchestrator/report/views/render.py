@@ -19,6 +19,8 @@ from orchestrator.report.escape import escaped_latex, escaped_markdown, markdown
 from orchestrator.report.layouts import LAYOUTS, arrange, field, ranking
 from orchestrator.report.verdicts import rows as verdict_rows
 from orchestrator.report.verdicts import sentences as verdict
+from orchestrator.report.verdicts.decisions import COLUMNS as DECISION_COLUMNS
+from orchestrator.report.verdicts.decisions import decision_rows
 from orchestrator.stats.significance import TESTS
 from orchestrator.sweep.metrics import METRICS
 from orchestrator.sweep.trial import TrialState
@@ -376,23 +378,28 @@ TIDY: dict[str, LongTable] = {
 
 def long_names() -> tuple[str, ...]:
     """All tables for machines: those below, and the tables of outcomes."""
-    return (*LONG, *TIDY, *(name for name, layout in LAYOUTS.items() if layout.takes))
+    return (*LONG, *TIDY, *DECIDED, *(name for name, layout in LAYOUTS.items() if layout.takes))
 
 
 ASKED_FOR: dict[str, LongTable] = {"field": LongTable(field.records, field.COLUMNS)}
 """Those that read more than the records of trials."""
+DECIDED: dict[str, LongTable] = {
+    "decisions": LongTable(lambda tables: decision_rows(tables.sweep.deciding), DECISION_COLUMNS),
+}
+"""Those of sweeps that decide."""
 
 
 def long_table(name: str) -> LongTable:
     """One of LONG, TIDY or ASKED_FOR, or a table of outcomes as people read it. Raises KeyError for another name, once
     its rows are asked for."""
     as_read = LongTable(lambda tables: table_rows(LAYOUTS[name].arrange(tables)), ())
-    return (LONG | TIDY | ASKED_FOR).get(name, as_read)
+    return (LONG | TIDY | ASKED_FOR | DECIDED).get(name, as_read)
 
 
 def long_tables(tables: Tables) -> dict[str, LongTable]:
-    """All of LONG, and the tables of outcomes that the sweep asks for."""
-    return LONG | {name: long_table(name) for name in tables.sweep.report.tables if LAYOUTS[name].takes}
+    """All of LONG, the decisions of a sweep that decides, and the tables of outcomes that the sweep asks for."""
+    decided = DECIDED if tables.sweep.deciding else {}
+    return LONG | decided | {name: long_table(name) for name in tables.sweep.report.tables if LAYOUTS[name].takes}
 
 
 def report_text(tables: Tables, form: str = "table") -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.sweep.comparisons import Comparison, Outcome, Place, interleaved
+from orchestrator.sweep.comparisons import NOTHING, Comparison, Outcome, Place, interleaved
 
 QUESTION = Comparison(method="aann", baseline="ann", metric="1/2")
 
@@ -55,7 +55,7 @@ def test_words_say_where_it_holds(where: str, expected: bool) -> None:
         ((9.0, 7.0, 9.5), (9.0, 8.0, 9.0), 0.0, Outcome(-1, clear=False)),
         (None, (9.0, 9.0, 8.0), 0.0, Outcome(-1, clear=False)),
         ((9.0, 9.0, 8.0), None, 0.5, Outcome(1, clear=True)),
-        (None, None, 0.0, Outcome(0, clear=False)),
+        (None, None, 0.0, NOTHING),
     ],
 )
 def test_the_lower_error_wins_and_a_trial_that_diverged_loses(
@@ -69,7 +69,7 @@ def test_the_lower_error_wins_and_a_trial_that_diverged_loses(
 def test_a_network_that_does_not_reach_the_metric_says_nothing(make_trial, make_record) -> None:
     trial = make_trial()
     pair = [(trial.cell, make_record(trial, (first, 1.0, 1.0))) for first in (5.0, 6.0)]
-    assert replace(QUESTION, metric="1/4").outcome(*pair, 0.0) == Outcome(0, clear=False)
+    assert replace(QUESTION, metric="1/4").outcome(*pair, 0.0) == NOTHING
 
 
 def test_data_sets_take_turns_whatever_order_the_file_has() -> None:

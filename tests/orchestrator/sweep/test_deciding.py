@@ -10,10 +10,10 @@ from math import comb
 from statistics import median
 
 import pytest
-from deciding import TEXT, TWO, Drawn, Run, ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deciding import TEXT, TWO, Drawn, Run, ended
 from orchestrator.ledger import last_run, needs
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.planning import added_seeds
@@ -225,6 +225,35 @@ def test_no_round_begins_that_would_take_more_than_the_hours(load_text, drawn, a
     last = ended(sweep, drawn(0.5, 0.6, seed=21, hours=1.0))
     assert seeds(last)["ann"] == expected
     assert decisions(last) == ["undecided", "undecided"]
+
+
+def test_no_round_begins_before_all_first_trials_have_said_how_long_they_took(load_text, drawn) -> None:
+    """Also those that nothing compares: what they took may be what is missing for the next round."""
+    said = "compare: [aann > ann at AE], at_most: {seeds: 40, cpu_hours: 25}, first: 2, rope: 0"
+    sweep, luck = load_text(TEXT % said), drawn(0.6, seed=21, hours=1.0)
+    records = luck.records(sweep.trials)
+    assert seeds(sweep.chosen(records)) == {"ann": 2, "aann": 2, "exp3": 2}
+    late = [trial for trial in sweep.trials if trial.cell.method == "exp3"]
+    without = {name: record for name, record in records.items() if name not in {trial.id for trial in late}}
+    assert seeds(sweep.chosen(without)) == {"ann": 2, "aann": 2, "exp3": 2}
+    assert decisions(sweep.chosen(without)) == ["open"]
+    assert decisions(sweep.chosen(records)) == ["undecided"], "24 of 25 hours are spent, and a round takes 8"
+
+
+def test_a_trial_that_two_methods_share_takes_its_hours_once(load_text, drawn) -> None:
+    text = ONE_PLACE.replace("exp3: {strategy: exp3}", "same: ann")
+    said = "compare: [aann > ann at AE%s], at_most: {seeds: 40, cpu_hours: 30}, first: 2, rope: 0"
+    luck = drawn(0.5, seed=21, hours=1.0)
+    alone, both = (ended(load_text(text % (said % more)), luck) for more in ("", ", aann > same at AE"))
+    assert seeds(both)["ann"] >= seeds(alone)["ann"] - 1
+
+
+def test_pairs_that_say_nothing_are_no_evidence_that_a_method_is_no_better(two, make_record) -> None:
+    """As where both methods diverge, whatever the seed."""
+    records = {trial.id: make_record(trial, None) for trial in two.whole.trials}
+    last = two.chosen(records)
+    assert decisions(last) == ["out of reach", "out of reach"]
+    assert standing(last).seeds >= 7
 
 
 def test_hours_of_gpus_are_no_hours_of_cores(load_text, drawn) -> None:

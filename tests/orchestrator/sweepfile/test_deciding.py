@@ -68,6 +68,26 @@ def test_ids_are_those_of_the_same_sweep_with_its_seeds_written_out(loaded, load
     assert {trial.id for trial in loaded().whole.trials} == set(plain.ids)
 
 
+def test_a_question_counts_once_however_its_place_is_spelt(loaded) -> None:
+    said = "compare: [all > ann at AE, all > ann at AE on digits, 'all > ann at AE on DIGITS'], at_most: {seeds: 5}"
+    assert asked(loaded(said)) == ["aann gamma=1 > ann at AE", "aann gamma=2 > ann at AE"]
+
+
+def test_what_can_decide_nothing_or_limits_nothing_is_noted(loaded) -> None:
+    said = "compare: ['aann gamma=1 > ann at AE on (1,2)'], at_most: {seeds: 4, gpu_hours: 3}"
+    assert loaded(said).notes[:2] == (
+        "decide: at_most: gpu_hours limits nothing: the sweep's trials use no GPU",
+        "decide: aann gamma=1 > ann at AE on (1,2): winning all 4 pairs gives e 6.2, and 20 decides",
+    )
+
+
+def test_networks_that_do_not_reach_a_metric_are_left_out(loaded) -> None:
+    """(1,2) has its first prediction after a quarter of the cost."""
+    sweep = loaded("compare: [aann gamma=1 > ann at 1/4], at_most: {seeds: 5}")
+    (one,) = sweep.deciding.comparisons
+    assert [place.network for place in sweep.deciding.places(one)] == ["(2,2)"]
+
+
 @pytest.mark.parametrize(
     ("said", "more", "line", "message"),
     [
@@ -93,6 +113,12 @@ def test_ids_are_those_of_the_same_sweep_with_its_seeds_written_out(loaded, load
             "decide.compare.0: all > ann at 1 on cifar10: no cell is on cifar10; words of cells are: (1,2)",
         ),
         ("compare: [all > ann at 1]", "", 10, "decide.at_most: seeds is missing: how many a cell may come to have"),
+        (
+            "compare: ['aann gamma=1 > ann at 1/4 on (1,2)'], at_most: {seeds: 5}",
+            "",
+            10,
+            "decide.compare: aann gamma=1 > ann at 1/4 on (1,2): no network there has a prediction at 1/4",
+        ),
         (SOUND, "seeds: [1, 2]", 10, "decide.at_most.seeds: given 5; the sweep has 2 seeds"),
         (f"{SOUND}, first: 6", "", 10, "decide.first: given 6; must be at most the 5 seeds"),
         (f"{SOUND}, first: 0", "", 10, "decide.first: given 0; must be greater than or equal to 1"),

@@ -70,6 +70,12 @@ def test_names_and_numbers_stand_in_one_grid(methods) -> None:
     assert len(found) == 4
 
 
+def test_a_name_in_a_grid_that_the_method_has_keeps_its_parameters(methods) -> None:
+    found = methods("{strategy: aann, gamma: 2, grid: {strategy: [aann, exp3]}}")
+    assert found["strategy=aann"] == methods("{strategy: aann, gamma: 2}")[""]
+    assert found["strategy=exp3"] == methods("exp3")[""]
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [
@@ -86,6 +92,11 @@ def test_names_and_numbers_stand_in_one_grid(methods) -> None:
         ),
         ("{strategy: aann, grid: {gamma: [a]}}", "methods.it: grid.gamma: given 'a'; must be a number"),
         ("{strategy: aann, grid: {weights: [1]}}", "methods.it: grid.weights: given 1.0; must be a name"),
+        (
+            "{strategy: aann, gamma: 2, grid: {strategy: [ann, exp3]}}",
+            "methods.it: grid.strategy: the method has strategy aann; must be among the names, or be left out",
+        ),
+        ("{grid: {weights: [linear, opt(99)]}}", "methods.it.grid.weights.1: network (1,2): opt(99): there are only"),
         ("{grid: {weights: [linear, linear]}}", "methods.it: grid: weights holds one value twice"),
     ],
 )
