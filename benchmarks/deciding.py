@@ -2,7 +2,8 @@
 
 ::
 
-    python benchmarks/deciding.py                    # 1,000 null sweeps and 100 of each other kind: minutes on one core
+    python benchmarks/deciding.py                    # 1,000 sweeps of each kind by the deciding code alone: seconds
+    python benchmarks/deciding.py --ledger 1000      # also through the ledger: a quarter of an hour on one core
     python benchmarks/deciding.py --driver 20        # also so many sweeps by the command, with trials of one step each
 
 A null sweep asks whether either of two methods is better than a baseline that wins every other pair. Each round writes
@@ -27,6 +28,8 @@ from anytime_core.cost import trial_costs
 from anytime_core.result import TrialResult
 from orchestrator.ledger.choices import chosen
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.sweep.comparisons import Outcome
+from orchestrator.sweep.deciding import Find
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord
 from orchestrator.sweepfile.load import load
@@ -75,6 +78,28 @@ def decided(sweep: Sweep, storage: Path, chance: float, seed: int) -> Sweep:
     return chosen(sweep, ledger)
 
 
+def alone(folder: Path, runs: int) -> dict[str, Any]:
+    """By outcomes that are drawn, without a trial."""
+    null, one = (_sweep(folder / f"{name}.yaml", said).deciding for name, said in (("null", NULL), ("one", ONE)))
+    assert null
+    assert one
+    ended = [null.played(_drawn(0.5, random.Random(seed))).standings for seed in range(runs)]
+    stops = {}
+    for chance in CHANCES:
+        found = [one.played(_drawn(chance, random.Random(seed))).standings[0] for seed in range(runs)]
+        stops[str(chance)] = median(it.seeds if it.decision == "better" else ONE["seeds"] for it in found)
+    return {
+        "drawn_null_sweeps": runs,
+        "drawn_false_decisions": sum(any(it.decision == "better" for it in standings) for standings in ended),
+        "drawn_mean_seeds": sum(max(it.seeds for it in standings) for standings in ended) / runs,
+        "drawn_median_pairs": stops,
+    }
+
+
+def _drawn(chance: float, rng: random.Random) -> Find:
+    return lambda comparison, place, seed: Outcome(1 if rng.random() < chance else -1, clear=True)
+
+
 def simulated(folder: Path, runs: int) -> dict[str, Any]:
     null, one = (_sweep(folder / f"{name}.yaml", said) for name, said in (("null", NULL), ("one", ONE)))
     false = sum(
@@ -118,18 +143,26 @@ def driven(folder: Path, runs: int) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--runs", default=1000, show_default=True, help="Null sweeps; a tenth as many of each other kind.")
+@click.option("--runs", default=1000, show_default=True, help="Sweeps of each kind without a ledger.")
+@click.option("--ledger", default=0, show_default=True, help="Null sweeps through one; a tenth as many of the others.")
 @click.option("--driver", default=0, show_default=True, help="Sweeps by the command.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def main(runs: int, driver: int, form: str) -> None:
+def main(runs: int, ledger: int, driver: int, form: str) -> None:
     with TemporaryDirectory() as folder:
-        found = simulated(Path(folder), runs) | (driven(Path(folder), driver) if driver else {})
+        found = alone(Path(folder), runs)
+        found |= simulated(Path(folder), ledger) if ledger else {}
+        found |= driven(Path(folder), driver) if driver else {}
     if form == "json":
         click.echo(json.dumps(found))
         return
-    click.echo(f"{found['with_a_false_decision']} of {runs} null sweeps decided anything")
-    for chance, stop in found["stops"].items():
-        click.echo(f"with {chance} of the pairs won: decided after {stop['median_pairs']:g} (design {stop['design']})")
+    click.echo(f"{found['drawn_false_decisions']} of {runs} null sweeps decided anything")
+    click.echo(f"they trained {found['drawn_mean_seeds']:.1f} of {NULL['seeds']} seeds")
+    for chance, pairs in found["drawn_median_pairs"].items():
+        click.echo(f"with {chance} of the pairs won: decided after {pairs:g} (design {CHANCES[float(chance)]})")
+    if ledger:
+        click.echo(f"{found['with_a_false_decision']} of {ledger} null sweeps decided anything, through the ledger")
+        for chance, stop in found["stops"].items():
+            click.echo(f"with {chance} of the pairs won: decided after {stop['median_pairs']:g}, through the ledger")
     if driver:
         click.echo(f"{found['trained_what_their_results_ask_for']} of {driver} sweeps by the command trained just that")
 
