@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from anytime_core.result import EpochMetrics
-from orchestrator.sweep.device_time import ENDING, PREPARATION
+from orchestrator.sweep.device_time import ENDING, PREPARATION, number
 
 AROUND = {"preparation": PREPARATION, "ending": ENDING}
 """What is known of a trial once it has ended."""
@@ -27,16 +27,11 @@ def seconds_by_part(epochs: Sequence[EpochMetrics], provenance: Mapping[str, Any
         sum(getattr(epoch, name) or 0.0 for epoch in epochs)
         for name in ("data_seconds", "evaluation_seconds", "checkpoint_seconds", "waiting_seconds")
     )
-    around = [_number(provenance.get(name)) for name in (PREPARATION, ENDING)]
+    around = [number(provenance, name) or 0.0 for name in (PREPARATION, ENDING)]
     steps = sum(epoch.seconds for epoch in epochs) - data - evaluation
     parts = dict(zip(PARTS, (around[0], data, steps, evaluation, checkpoints, waiting, around[1]), strict=True))
     unknown = {part for part, name in AROUND.items() if name not in provenance}
     return {part: seconds for part, seconds in parts.items() if part not in unknown}
-
-
-def _number(value: Any) -> float:
-    """What others may have written there counts for nothing."""
-    return float(value) if type(value) in (int, float) and value > 0 else 0.0
 
 
 def load(epochs: Sequence[EpochMetrics]) -> dict[str, float]:

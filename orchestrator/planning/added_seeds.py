@@ -9,7 +9,7 @@ from statistics import fmean
 
 from anytime_core.seeds import named_seed
 from orchestrator.sweep.comparisons import Comparison, Outcome, Place, place_of
-from orchestrator.sweep.deciding import Deciding, Find, Standing
+from orchestrator.sweep.deciding import Deciding, Find, Standing, trained_for
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import TrialRecord
 
@@ -114,13 +114,8 @@ class _Chances:
 
 def _open(deciding: Deciding) -> set[tuple[str, Place]]:
     """The methods and places whose comparison is open."""
-    return {
-        (method, place)
-        for it in deciding.standings
-        if it.is_open
-        for method in (it.comparison.method, it.comparison.baseline)
-        for place in deciding.places(it.comparison)
-    }
+    open_ = [it.comparison for it in deciding.standings if it.is_open]
+    return {each for comparison in open_ for each in trained_for(comparison, deciding.places(comparison))}
 
 
 def _range(values: list[int]) -> Range:

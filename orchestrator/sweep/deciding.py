@@ -12,7 +12,7 @@ time, and Holm's correction over these keeps the chance of any false decision be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -145,6 +145,13 @@ class Deciding:
         return replace(self, standings=rounds.standings, added=rounds.added)
 
 
+def trained_for(comparison: Comparison, places: Iterable[Place]) -> Iterator[tuple[str, Place]]:
+    """The methods and places that a seed of a comparison trains."""
+    for place in places:
+        yield comparison.method, place
+        yield comparison.baseline, place
+
+
 def _reaches(cell: Cell, trial: Trial, metric: str) -> bool:
     """Whether the network has a prediction at that fraction of its cost. One whose code is gone has, as far as anybody
     knows."""
@@ -231,12 +238,7 @@ class _Rounds:
     @property
     def wanted(self) -> set[tuple[str, Place]]:
         """The methods and places that the next round trains: a baseline of several comparisons once."""
-        return {
-            (method, place)
-            for course in self.open
-            for method in (course.comparison.method, course.comparison.baseline)
-            for place in course.places
-        }
+        return {each for course in self.open for each in trained_for(course.comparison, course.places)}
 
     def compare(self, seed: int) -> bool:
         """Counts the pairs of a seed. Whether all were known."""
@@ -290,9 +292,8 @@ class _Meter:
         """Whether all trials of the first seeds have ended, also those of methods that nothing compares."""
         by_place = {(cell.method, place_of(cell), cell.seed): name for cell, name in cells.items() if cell.unit is None}
         self._ids: dict[tuple[str, Place], list[str]] = {}
-        for method, place, _ in by_place:
-            own = [by_place.get((method, place, seed), "") for seed in deciding.seeds]
-            self._ids.setdefault((method, place), own)
+        for method, place in dict.fromkeys((method, place) for method, place, _ in by_place):
+            self._ids[method, place] = [by_place.get((method, place, seed), "") for seed in deciding.seeds]
         self._records = records
 
     def affords(self, wanted: Iterable[tuple[str, Place]], turn: int) -> bool:

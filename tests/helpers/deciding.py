@@ -6,12 +6,10 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from stored_sweep import StoredSweep
+
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
-from orchestrator.ledger import last_run, needs
-from orchestrator.ledger.choices import chosen
-from orchestrator.ledger.ledger import Ledger
-from orchestrator.planning import plan as planning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord
 
@@ -64,27 +62,11 @@ def ended(sweep: Sweep, drawn: Drawn) -> Sweep:
 
 
 @dataclass
-class Run:
+class Run(StoredSweep):
     """The sweep in one storage."""
 
-    sweep: Sweep
-    ledger: Ledger
     drawn: Drawn
     trained: list[str] = field(default_factory=list)
-
-    def begin(self) -> None:
-        """As a driver does, before it looks at trials."""
-        self.ledger.make()
-        needs.declare(self.sweep, self.ledger)
-        last_run.remember(self.sweep, self.ledger)
-
-    @property
-    def now(self) -> Sweep:
-        return chosen(self.sweep, self.ledger)
-
-    @property
-    def to_run(self) -> list[Trial]:
-        return [entry.trial for entry in planning.make(self.now.trials, self.ledger).to_run]
 
     def train(self, trial: Trial) -> None:
         attempt = self.ledger.begin(trial, self.sweep.name)

@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from stored_sweep import StoredSweep
+
 from anytime_core.result import EpochMetrics
 from anytime_core.training import checkpoint
 from anytime_core.training.checkpoint import Checkpoint
-from orchestrator.ledger import last_run, needs
-from orchestrator.ledger.choices import chosen
-from orchestrator.ledger.ledger import Ledger
-from orchestrator.planning import plan as planning
 from orchestrator.sweep.grid import Sweep
 from orchestrator.sweep.trial import Trial, TrialRecord
 
@@ -33,29 +31,13 @@ EPOCH = 22
 
 
 @dataclass
-class Run:
+class Run(StoredSweep):
     """The sweep in one storage. ``steps`` counts those that each trial has made here; errors are drawn by ``seed``."""
 
-    sweep: Sweep
-    ledger: Ledger
     make_epochs: Callable[..., list[EpochMetrics]]
     make_record: Callable[..., TrialRecord]
     seed: int = 0
     steps: Counter[str] = field(default_factory=Counter)
-
-    def begin(self) -> None:
-        """As a driver does, before it looks at trials."""
-        self.ledger.make()
-        needs.declare(self.sweep, self.ledger)
-        last_run.remember(self.sweep, self.ledger)
-
-    @property
-    def now(self) -> Sweep:
-        return chosen(self.sweep, self.ledger)
-
-    @property
-    def to_run(self) -> list[Trial]:
-        return [entry.trial for entry in planning.make(self.now.trials, self.ledger).to_run]
 
     def go_on(self, which: int) -> bool:
         """Trains one of those that are to run as far as they go now; whether there was any."""
